@@ -1,0 +1,58 @@
+//! Worker side: where cleaned frames go.
+
+use crate::frame::Frame;
+use crate::ring::FrameProducer;
+
+/// Takes cleaned frames, in the capture worker. It must neither allocate nor block on a board's
+/// real-time thread.
+///
+/// Any `FnMut(&Frame<CAP>)` is one; [`RingSink`] hands frames to another thread.
+pub trait FrameSink<const CAP: usize> {
+    /// Takes one frame of the terminal's format. `frame.stamp.lost` says how many sample frames
+    /// are missing before it.
+    fn on_frame(&mut self, frame: &Frame<CAP>);
+}
+
+impl<const CAP: usize, F: FnMut(&Frame<CAP>)> FrameSink<CAP> for F {
+    fn on_frame(&mut self, frame: &Frame<CAP>) {
+        self(frame);
+    }
+}
+
+/// A sink that puts frames into a ring for another thread, without blocking.
+///
+/// A full ring loses the newest frame; the loss is counted, and said in the next frame's stamp.
+#[derive(Debug)]
+pub struct RingSink<'a, const CAP: usize> {
+    ring: FrameProducer<'a, CAP>,
+    dropped_frames: u64,
+    lost: u32,
+}
+
+impl<'a, const CAP: usize> RingSink<'a, CAP> {
+    /// A sink over the writing end of a ring.
+    #[must_use]
+    pub const fn new(ring: FrameProducer<'a, CAP>) -> Self {
+        Self { ring, dropped_frames: 0, lost: 0 }
+    }
+
+    /// Frames lost so far because the reader was slow.
+    #[must_use]
+    pub const fn dropped_frames(&self) -> u64 {
+        self.dropped_frames
+    }
+}
+
+impl<const CAP: usize> FrameSink<CAP> for RingSink<'_, CAP> {
+    fn on_frame(&mut self, frame: &Frame<CAP>) {
+        let mut copy = frame.clone();
+        copy.stamp.lost = copy.stamp.lost.saturating_add(self.lost);
+        match self.ring.push(copy) {
+            Ok(()) => self.lost = 0,
+            Err(rejected) => {
+                self.dropped_frames += 1;
+                self.lost = rejected.stamp.lost.saturating_add(rejected.sample_frames() as u32);
+            }
+        }
+    }
+}

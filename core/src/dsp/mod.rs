@@ -1,0 +1,8 @@
+//! Worker side: signal processing that several parts share.
+
+mod frame_converter;
+mod kernel;
+mod ramp;
+
+pub use frame_converter::FrameConverter;
+pub(crate) use ramp::Ramp;

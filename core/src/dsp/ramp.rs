@@ -1,0 +1,78 @@
+//! Worker side: a gain that changes without a click.
+
+use crate::sample::Gain;
+
+/// A gain that moves linearly to its target, a step per sample frame, on integers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ramp {
+    /// Q32, so that long ramps do not stall on rounding.
+    now_q32: i64,
+    step_q32: i64,
+    left: u32,
+    target: Gain,
+}
+
+impl Ramp {
+    pub(crate) const fn at(gain: Gain) -> Self {
+        Self { now_q32: (gain.q16() as i64) << 16, step_q32: 0, left: 0, target: gain }
+    }
+
+    /// Moves to `target` within `sample_frames`; 0 jumps.
+    pub(crate) fn move_to(&mut self, target: Gain, sample_frames: u32) {
+        self.target = target;
+        self.left = sample_frames;
+        if sample_frames == 0 {
+            *self = Self::at(target);
+        } else {
+            let goal_q32 = i64::from(target.q16()) << 16;
+            self.step_q32 = (goal_q32 - self.now_q32) / i64::from(sample_frames);
+        }
+    }
+
+    /// Whether samples go through untouched.
+    pub(crate) fn is_unity(&self) -> bool {
+        self.left == 0 && self.target == Gain::UNITY
+    }
+
+    /// The gain for the next sample frame.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Gain {
+        if self.left > 0 {
+            self.left -= 1;
+            self.now_q32 += self.step_q32;
+            if self.left == 0 {
+                *self = Self::at(self.target);
+            }
+        }
+        Gain::from_q16((self.now_q32 >> 16) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramp_is_monotonic_and_ends_on_its_target() {
+        for target in [Gain::SILENT, Gain::MAX, Gain::linear(0.3).unwrap()] {
+            let mut ramp = Ramp::at(Gain::UNITY);
+            ramp.move_to(target, 480);
+            let mut before = Gain::UNITY;
+            for _ in 0..480 {
+                let now = ramp.next();
+                assert_eq!(now >= before, target >= Gain::UNITY);
+                before = now;
+            }
+            assert_eq!(before, target);
+            assert_eq!(ramp.next(), target);
+        }
+    }
+
+    #[test]
+    fn a_ramp_of_no_length_jumps() {
+        let mut ramp = Ramp::at(Gain::SILENT);
+        ramp.move_to(Gain::UNITY, 0);
+        assert!(ramp.is_unity());
+        assert_eq!(ramp.next(), Gain::UNITY);
+    }
+}

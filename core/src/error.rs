@@ -1,0 +1,93 @@
+//! Application side: what can be wrong with a configuration, always with the value that was wrong.
+
+use core::fmt;
+
+use crate::limits::{MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
+
+/// A configuration that cannot work, naming the value found and what was expected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A sample rate outside the supported range, in hertz.
+    RateOutOfRange {
+        /// The rate asked for.
+        rate_hz: u32,
+    },
+    /// A sample rate that has no whole number of samples in 10 ms, in hertz.
+    RateNotWhole {
+        /// The rate asked for.
+        rate_hz: u32,
+    },
+    /// A frame with no channels or too many.
+    Channels {
+        /// The channels asked for.
+        channels: u32,
+    },
+    /// A device with no channels or too many.
+    DeviceChannels {
+        /// The channels asked for.
+        channels: u32,
+    },
+    /// A channel map that names a channel which is not there.
+    NoSuchChannel {
+        /// The zero-based channel named.
+        channel: u8,
+        /// How many channels there are.
+        channels: u8,
+    },
+    /// 10 ms of this format do not fit the frame's capacity.
+    FrameTooLarge {
+        /// Samples in 10 ms, all channels.
+        samples: usize,
+        /// Samples the frame type holds.
+        capacity: usize,
+    },
+    /// A period or buffer of no length.
+    EmptyPeriod,
+    /// A period longer than the rings can bridge.
+    PeriodTooLong {
+        /// The period in sample frames.
+        period_sample_frames: u32,
+        /// The longest period the rings hold, in sample frames.
+        longest_sample_frames: u32,
+    },
+    /// A gain that is not a finite number from 0 to 64.
+    Gain {
+        /// The gain asked for, linear.
+        gain: f32,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::RateOutOfRange { rate_hz } => {
+                write!(f, "sample rate {rate_hz} Hz: expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
+            }
+            Self::RateNotWhole { rate_hz } => write!(
+                f,
+                "sample rate {rate_hz} Hz: expected a multiple of 100 Hz, so that 10 ms hold whole samples"
+            ),
+            Self::Channels { channels } => {
+                write!(f, "{channels} channels: expected 1 to {MAX_CHANNELS}")
+            }
+            Self::DeviceChannels { channels } => {
+                write!(f, "{channels} device channels: expected 1 to {MAX_DEVICE_CHANNELS}")
+            }
+            Self::NoSuchChannel { channel, channels } => {
+                write!(f, "channel {channel} (counted from 0): expected one of the {channels} there are")
+            }
+            Self::FrameTooLarge { samples, capacity } => {
+                write!(f, "10 ms hold {samples} samples: expected at most the frame's capacity of {capacity}")
+            }
+            Self::EmptyPeriod => f.write_str("a period of 0 sample frames: expected at least 1"),
+            Self::PeriodTooLong { period_sample_frames, longest_sample_frames } => write!(
+                f,
+                "a period of {period_sample_frames} sample frames: expected at most {longest_sample_frames}, which the rings hold"
+            ),
+            Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,81 @@
+//! Worker to application: what happened that an application may want to know.
+
+use core::fmt;
+
+use heapless::spsc::{Consumer, Producer, Queue};
+
+use crate::limits::EVENT_DEPTH;
+use crate::stats::Counter;
+
+/// Something a worker half reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The first frame of a track went into the mix.
+    TrackStarted {
+        /// Which track.
+        track: u32,
+    },
+    /// An open track had nothing to play; said once until it plays again.
+    TrackStarved {
+        /// Which track.
+        track: u32,
+    },
+    /// A track was mixed to its end, or faded out because its handle was dropped.
+    TrackEnded {
+        /// Which track.
+        track: u32,
+        /// How many sample frames of it were mixed.
+        position: u64,
+    },
+    /// The voice processor failed or was too slow; frames pass unprocessed for a second.
+    VoiceTripped {
+        /// How often so far.
+        fault: u8,
+    },
+    /// The voice processor failed once more and stays bypassed.
+    VoiceGivenUp,
+}
+
+pub(crate) type EventQueue = Queue<SessionEvent, EVENT_DEPTH>;
+
+pub(crate) struct EventSender<'a> {
+    pub(crate) queue: Producer<'a, SessionEvent>,
+    pub(crate) dropped: &'a Counter,
+}
+
+impl fmt::Debug for EventSender<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSender").field("waiting", &self.queue.len()).finish()
+    }
+}
+
+impl EventSender<'_> {
+    pub(crate) fn send(&mut self, event: SessionEvent) {
+        if self.queue.enqueue(event).is_err() {
+            self.dropped.add(1);
+        }
+    }
+}
+
+/// The application's end of a session's events; bounded, what does not fit is counted in
+/// [`PlaybackStats::dropped_events`](crate::PlaybackStats::dropped_events) or
+/// [`CaptureStats::dropped_events`](crate::CaptureStats::dropped_events).
+pub struct Events<'a> {
+    pub(crate) capture: Consumer<'a, SessionEvent>,
+    pub(crate) playback: Consumer<'a, SessionEvent>,
+}
+
+impl fmt::Debug for Events<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.capture.len() + self.playback.len();
+        f.debug_struct("Events").field("waiting", &waiting).finish()
+    }
+}
+
+impl Events<'_> {
+    /// The oldest event of either worker that was not taken yet.
+    pub fn poll(&mut self) -> Option<SessionEvent> {
+        self.capture.dequeue().or_else(|| self.playback.dequeue())
+    }
+}

@@ -1,0 +1,224 @@
+//! Either side: 10 ms of interleaved 16-bit PCM that knows where and when it belongs.
+
+use crate::format::Format;
+use crate::time::{Duration, Instant};
+
+/// Which stretch of a track's source a played frame holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackSpan {
+    /// Identity of the track, 0 for none.
+    pub track: u32,
+    /// Sample frames of the source in this frame, from the frame's first sample on.
+    pub sample_frames: u16,
+    /// Position in the track's source of the first of them.
+    pub position: u64,
+}
+
+/// Where and when a frame belongs. `SLOTS` is how many mixed tracks it can name: none for captured
+/// frames, the session's track slots for played ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp<const SLOTS: usize = 0> {
+    /// Stream position of the first sample frame. The next frame's position is this one's plus its
+    /// length plus what was lost between.
+    pub position: u64,
+    /// The moment the first sample was or will be at the converter.
+    pub time: Instant,
+    /// Between converter and interrupt: how long ago the period's last sample was converted
+    /// (capture), or how far ahead the first sample will be (playback).
+    pub latency: Duration,
+    /// Sample frames lost directly before this frame.
+    pub lost: u32,
+    /// In the reference stream, sample frames that were written as silence because nothing was
+    /// there to play; such a frame holds nothing else. 0 for a frame that was played.
+    pub silence: u16,
+    /// On a track's way to the mixer, whose frame it is.
+    pub(crate) track: u32,
+    /// What the mixer put into the frame.
+    pub tracks: [TrackSpan; SLOTS],
+}
+
+impl<const SLOTS: usize> Stamp<SLOTS> {
+    pub(crate) const ZERO: Self = Self {
+        position: 0,
+        time: Instant::ORIGIN,
+        latency: Duration::ZERO,
+        lost: 0,
+        silence: 0,
+        track: 0,
+        tracks: [TrackSpan { track: 0, sample_frames: 0, position: 0 }; SLOTS],
+    };
+}
+
+/// Up to 10 ms of interleaved 16-bit PCM; `CAP` is the capacity in samples, all channels.
+///
+/// Every frame in a ring is a whole 10 ms, except the tail of a track and, in the reference stream,
+/// a run of silence that ended before its 10 ms or a frame that an xrun cut short.
+#[derive(Clone, Debug)]
+pub struct Frame<const CAP: usize, const SLOTS: usize = 0> {
+    /// Where and when the frame belongs.
+    pub stamp: Stamp<SLOTS>,
+    format: Format,
+    sample_frames: u16,
+    samples: [i16; CAP],
+}
+
+impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
+    /// All zero bytes: memory before its first use.
+    pub(crate) const EMPTY: Self =
+        Self { stamp: Stamp::ZERO, format: Format::UNSET, sample_frames: 0, samples: [0; CAP] };
+
+    /// 10 ms of silence.
+    ///
+    /// # Errors
+    /// [`FrameTooLarge`](crate::ConfigError::FrameTooLarge) when the format does not fit `CAP`.
+    pub fn silence(format: Format) -> Result<Self, crate::ConfigError> {
+        let mut frame = Self::EMPTY;
+        frame.clear(format.fitting(CAP)?, format.sample_frames());
+        Ok(frame)
+    }
+
+    /// The frame's format.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Sample frames held; 10 ms' worth but for a tail or a run of silence.
+    #[must_use]
+    pub const fn sample_frames(&self) -> usize {
+        self.sample_frames as usize
+    }
+
+    /// The samples, interleaved.
+    #[must_use]
+    pub fn samples(&self) -> &[i16] {
+        self.samples.get(..self.len()).unwrap_or(&[])
+    }
+
+    /// The samples, interleaved, to change.
+    pub fn samples_mut(&mut self) -> &mut [i16] {
+        let len = self.len();
+        self.samples.get_mut(..len).unwrap_or(&mut [])
+    }
+
+    /// Samples and format to read together.
+    #[must_use]
+    pub fn pcm(&self) -> PcmRef<'_> {
+        PcmRef { format: self.format, samples: self.samples() }
+    }
+
+    /// Samples and format to change together.
+    pub fn pcm_mut(&mut self) -> PcmMut<'_> {
+        PcmMut { format: self.format, samples: self.samples_mut() }
+    }
+
+    fn len(&self) -> usize {
+        self.sample_frames() * self.format.channels()
+    }
+
+    /// Makes this `sample_frames` of silence in `format`, which must fit; a longer one is cut.
+    pub(crate) fn clear(&mut self, format: Format, sample_frames: usize) {
+        self.begin(format);
+        self.stamp = Stamp::ZERO;
+        self.extend_silence(sample_frames);
+    }
+
+    /// Starts anew with no samples, ready for [`Self::extend`]. The stamp stays.
+    pub(crate) fn begin(&mut self, format: Format) {
+        self.format = format;
+        self.sample_frames = 0;
+    }
+
+    /// Sample frames still missing to 10 ms.
+    pub(crate) fn missing(&self) -> usize {
+        self.format.sample_frames().saturating_sub(self.sample_frames())
+    }
+
+    /// The room for the next `sample_frames` sample frames, as many as still fit, now part of the
+    /// frame. Its content is whatever was there before.
+    pub(crate) fn extend(&mut self, sample_frames: usize) -> &mut [i16] {
+        let from = self.len();
+        let taken = sample_frames.min(self.missing());
+        self.sample_frames += taken as u16;
+        let to = self.len();
+        self.samples.get_mut(from..to).unwrap_or(&mut [])
+    }
+
+    /// Adds up to `sample_frames` of silence and says how many there was room for.
+    pub(crate) fn extend_silence(&mut self, sample_frames: usize) -> usize {
+        let taken = sample_frames.min(self.missing());
+        self.extend(taken).fill(0);
+        taken
+    }
+
+    /// Keeps the first `sample_frames` only.
+    pub(crate) fn truncate(&mut self, sample_frames: usize) {
+        if sample_frames < self.sample_frames() {
+            self.sample_frames = sample_frames as u16;
+            for span in &mut self.stamp.tracks {
+                span.sample_frames = span.sample_frames.min(self.sample_frames);
+            }
+        }
+    }
+
+    /// Takes over another frame's format and samples, not its stamp.
+    pub(crate) fn copy_samples<const OTHER: usize>(&mut self, other: &Frame<CAP, OTHER>) {
+        self.begin(other.format);
+        self.extend(other.sample_frames()).copy_from_slice(other.samples());
+    }
+}
+
+/// A frame's samples and format, to read: what processors see, whatever the capacity.
+#[derive(Clone, Copy, Debug)]
+pub struct PcmRef<'a> {
+    /// Rate and channels.
+    pub format: Format,
+    /// Interleaved samples, 10 ms.
+    pub samples: &'a [i16],
+}
+
+/// A frame's samples and format, to change in place.
+#[derive(Debug)]
+pub struct PcmMut<'a> {
+    /// Rate and channels.
+    pub format: Format,
+    /// Interleaved samples, 10 ms.
+    pub samples: &'a mut [i16],
+}
+
+impl PcmMut<'_> {
+    /// The same samples, to hand on for a while.
+    pub fn reborrow(&mut self) -> PcmMut<'_> {
+        PcmMut { format: self.format, samples: self.samples }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_10_ms_of_its_format() {
+        for (hz, channels, len) in [(8_000, 1, 80), (44_100, 2, 882), (96_000, 8, 7_680)] {
+            let frame = Frame::<7_680>::silence(Format::new(hz, channels).unwrap()).unwrap();
+            assert_eq!(frame.samples().len(), len);
+        }
+        assert!(Frame::<480>::silence(Format::new(48_000, 2).unwrap()).is_err());
+    }
+
+    #[test]
+    fn extending_never_passes_10_ms() {
+        let mut frame = Frame::<960>::EMPTY;
+        frame.begin(Format::new(48_000, 2).unwrap());
+        assert_eq!(frame.extend(100).len(), 200);
+        assert_eq!(frame.extend_silence(1_000), 380);
+        assert_eq!(frame.extend(1).len(), 0);
+        frame.truncate(7);
+        assert_eq!(frame.samples().len(), 14);
+    }
+
+    #[test]
+    fn a_stamp_without_tracks_has_no_room_for_them() {
+        assert_eq!(size_of::<Stamp<4>>() - size_of::<Stamp<0>>(), 4 * size_of::<TrackSpan>());
+    }
+}

@@ -1,0 +1,16 @@
+//! The playback path: tracks, mixer, worker half, interrupt half.
+
+mod mixer;
+mod outlet;
+mod pipeline;
+mod plan;
+mod slot;
+mod track;
+
+pub use mixer::{Limiter, Mixer};
+pub use outlet::{Outlet, OutletConfig};
+pub use pipeline::Pipeline;
+pub(crate) use pipeline::{PlaybackEnds, PlaybackMemory};
+pub(crate) use plan::SharedPlan;
+pub(crate) use slot::SlotMemory;
+pub use track::{Track, TrackError, TrackPool};

@@ -1,0 +1,334 @@
+//! Interrupt side: frames from the playback ring out in device periods of any length, and exactly
+//! what was written into the reference ring.
+
+use crate::capture::check_period;
+use crate::error::ConfigError;
+use crate::format::{ChannelMap, Format, SampleRate};
+use crate::frame::{Frame, Stamp};
+use crate::limits::{MAX_DEVICE_CHANNELS, MAX_FOREIGN_PER_PERIOD};
+use crate::playback::plan::{Plan, SharedPlan};
+use crate::position::{Continuity, PositionTracker};
+use crate::ring::{FrameConsumer, FrameProducer};
+use crate::sample::DeviceSample;
+use crate::stats::OutletCounters;
+use crate::time::{Duration, Instant, PeriodTime};
+
+/// How frames become a playback device's periods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutletConfig {
+    /// The device's rate; the playback worker makes frames of it.
+    pub rate: SampleRate,
+    /// Which frame channel each device channel plays.
+    pub map: ChannelMap,
+    /// The longest period the device will ask for, in sample frames.
+    pub max_period_sample_frames: u32,
+    /// How long the worker may be late, in sample frames, before silence is heard; it sets the
+    /// ring's target fill together with the period, and so the latency.
+    pub worker_slack_sample_frames: u32,
+}
+
+/// The interrupt half of playback.
+///
+/// A host configures it while no stream runs, then calls [`on_period`](Self::on_period) from the
+/// audio callback and nothing else.
+#[derive(Debug)]
+pub struct Outlet<'a, const CAP: usize, const SLOTS: usize> {
+    ring: FrameConsumer<'a, CAP, SLOTS>,
+    reference: FrameProducer<'a, CAP, SLOTS>,
+    current: &'a mut Frame<CAP, SLOTS>,
+    counters: &'a OutletCounters,
+    plan: &'a SharedPlan,
+    config: Option<(OutletConfig, Format)>,
+    tracker: PositionTracker,
+    /// Stream position of the next sample frame to write.
+    position: u64,
+    /// Sample frames of `current` that were written.
+    written: usize,
+    /// Sample frames missing from the reference before its next frame.
+    lost: u32,
+    /// Silence written and not yet told to the reference.
+    silence: Stamp<SLOTS>,
+    /// Whether anything was played, so that silence from here on is an underrun.
+    primed: bool,
+    starving: bool,
+}
+
+impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
+    pub(crate) fn new(
+        ring: FrameConsumer<'a, CAP, SLOTS>,
+        reference: FrameProducer<'a, CAP, SLOTS>,
+        current: &'a mut Frame<CAP, SLOTS>,
+        counters: &'a OutletCounters,
+        plan: &'a SharedPlan,
+    ) -> Self {
+        Self {
+            ring,
+            reference,
+            current,
+            counters,
+            plan,
+            config: None,
+            tracker: PositionTracker::new(),
+            position: 0,
+            written: 0,
+            lost: 0,
+            silence: Stamp::ZERO,
+            primed: false,
+            starving: false,
+        }
+    }
+
+    /// Makes ready for a stream and tells the playback worker what to make. Control side, while no
+    /// stream runs; allocates nothing. Frames of an earlier format are dropped when they come.
+    ///
+    /// # Errors
+    /// Names a format that does not fit a frame, a period of no length, and one that is longer than
+    /// the playback or reference ring. The outlet is then as it was.
+    pub fn configure(&mut self, config: OutletConfig) -> Result<(), ConfigError> {
+        let channels = u32::try_from(config.map.from_channels()).unwrap_or(u32::MAX);
+        let format = Format::with_rate(config.rate, channels)?.fitting(CAP)?;
+        let ring_frames = self.ring.capacity().min(self.reference.capacity());
+        check_period(config.max_period_sample_frames, format, ring_frames)?;
+        self.stop();
+        let wanted = config.max_period_sample_frames.saturating_add(config.worker_slack_sample_frames);
+        let frames = wanted.div_ceil(format.sample_frames() as u32).max(1) as usize;
+        let target_frames = u8::try_from(frames.min(self.ring.capacity())).unwrap_or(u8::MAX);
+        self.config = Some((config, format));
+        self.tracker = PositionTracker::new();
+        self.plan.set(Plan { format, target_frames });
+        Ok(())
+    }
+
+    /// Ends the stream: the reference hears what was written of the last frame, the worker stops
+    /// filling the ring. Control side, after the last period.
+    pub fn stop(&mut self) {
+        self.plan.clear();
+        self.tell_silence();
+        self.cut_current();
+        self.config = None;
+        self.primed = false;
+        self.starving = false;
+    }
+
+    /// The format of the frames it plays, once configured.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        self.config.map(|(_, format)| format)
+    }
+
+    /// Tells that the last `sample_frames` written were never played, such as what a device still
+    /// held when it was stopped or lost. Control side, or the interrupt itself.
+    pub fn discarded(&mut self, sample_frames: u32) {
+        self.counters.discarded_sample_frames.add(sample_frames);
+    }
+
+    /// Fills one period, interleaved, of any length; returns how many reference frames it
+    /// completed, so that a host knows whether to wake the worker.
+    ///
+    /// Interrupt side: wait-free, no allocation, no system call. Writes silence first, then what
+    /// the playback ring holds; what it wrote goes to the reference ring. Costs a conversion and
+    /// two stores a sample plus two frame copies every 10 ms. Before
+    /// [`configure`](Self::configure) it writes silence only.
+    pub fn on_period<S: DeviceSample>(&mut self, out: &mut [S], time: PeriodTime) -> u32 {
+        out.fill(S::SILENCE);
+        let Some((config, format)) = self.config else {
+            return 0;
+        };
+        let device_channels = config.map.to_channels().max(1);
+        let sample_frames = out.len() / device_channels;
+        let ragged = out.len() % device_channels;
+        self.counters.periods.add(1);
+        if ragged > 0 {
+            self.counters.ragged_samples.add(ragged as u32);
+        }
+        match self.tracker.advance(time.position, sample_frames, config.rate) {
+            Continuity::Follows => {}
+            Continuity::Fault => self.counters.position_faults.add(1),
+            Continuity::Gap(gap) => self.skip(gap),
+        }
+        let mut rest = out;
+        let mut done = 0;
+        let mut foreign = 0;
+        let mut frames = 0;
+        while done < sample_frames {
+            let at = Place { time, done, rate: config.rate };
+            if self.written == 0 && !self.next_frame(format, at, &mut foreign) {
+                frames += self.play_silence(format, at, sample_frames - done);
+                break;
+            }
+            let left = self.current.sample_frames() - self.written;
+            let taken = left.min(sample_frames - done);
+            let (now, later) =
+                rest.split_at_mut_checked(taken * device_channels).unwrap_or((&mut [], &mut []));
+            rest = later;
+            self.spread(now, &config, format, taken);
+            done += taken;
+            self.written += taken;
+            self.position += taken as u64;
+            if self.written == self.current.sample_frames() {
+                frames += self.finish_frame();
+            }
+        }
+        frames
+    }
+
+    /// Takes the next frame of the right format from the ring, if there is one.
+    fn next_frame(&mut self, format: Format, at: Place, foreign: &mut usize) -> bool {
+        while *foreign < MAX_FOREIGN_PER_PERIOD {
+            let Some(frame) = self.ring.pop() else {
+                return false;
+            };
+            if frame.format() != format || frame.sample_frames() == 0 {
+                *foreign += 1;
+                self.counters.foreign_frames.add(1);
+                continue;
+            }
+            self.tell_silence();
+            *self.current = frame;
+            self.stamp_current(at);
+            self.counters.frames.add(1);
+            self.primed = true;
+            self.starving = false;
+            return true;
+        }
+        false
+    }
+
+    fn stamp_current(&mut self, at: Place) {
+        let stamp = &mut self.current.stamp;
+        stamp.position = self.position;
+        stamp.time = at.time();
+        stamp.latency = stamp.time - at.time.called;
+        stamp.lost = self.lost;
+        stamp.silence = 0;
+        self.lost = 0;
+    }
+
+    /// The period's rest stays silent; the reference hears of it in runs of at most 10 ms.
+    fn play_silence(&mut self, format: Format, at: Place, sample_frames: usize) -> u32 {
+        if self.primed {
+            if !self.starving {
+                self.counters.underruns.add(1);
+                self.starving = true;
+            }
+            self.counters.underrun_sample_frames.add(sample_frames as u32);
+        }
+        let mut frames = 0;
+        let mut done = 0;
+        while done < sample_frames {
+            if self.silence.silence == 0 {
+                let start = Place { done: at.done + done, ..at };
+                self.silence.position = self.position;
+                self.silence.time = start.time();
+                self.silence.latency = self.silence.time - at.time.called;
+                self.silence.lost = self.lost;
+                self.lost = 0;
+            }
+            let room = format.sample_frames() - usize::from(self.silence.silence);
+            let taken = room.min(sample_frames - done);
+            self.silence.silence += taken as u16;
+            self.position += taken as u64;
+            done += taken;
+            if usize::from(self.silence.silence) == format.sample_frames() {
+                frames += self.tell_silence();
+            }
+        }
+        frames
+    }
+
+    /// Hands the run of silence so far to the reference.
+    fn tell_silence(&mut self) -> u32 {
+        let stamp = self.silence;
+        if stamp.silence == 0 {
+            return 0;
+        }
+        self.silence = Stamp::ZERO;
+        let Some((_, format)) = self.config else {
+            return 0;
+        };
+        let mut frame = Frame::EMPTY;
+        frame.clear(format, usize::from(stamp.silence));
+        frame.stamp = stamp;
+        self.tell_reference(frame)
+    }
+
+    fn finish_frame(&mut self) -> u32 {
+        self.written = 0;
+        self.tell_reference(self.current.clone())
+    }
+
+    fn tell_reference(&mut self, frame: Frame<CAP, SLOTS>) -> u32 {
+        match self.reference.push(frame) {
+            Ok(()) => 1,
+            Err(rejected) => {
+                self.counters.reference_overrun_frames.add(1);
+                self.lost = self
+                    .lost
+                    .saturating_add(rejected.stamp.lost)
+                    .saturating_add(rejected.sample_frames() as u32);
+                0
+            }
+        }
+    }
+
+    /// The device went on without us: what it played then is unknown and counts as lost.
+    fn skip(&mut self, gap: u32) {
+        self.counters.gaps.add(1);
+        self.counters.gap_sample_frames.add(gap);
+        self.tell_silence();
+        self.cut_current();
+        self.position += u64::from(gap);
+        self.lost = self.lost.saturating_add(gap);
+    }
+
+    /// Gives up the rest of a frame that was begun; the reference hears of what was played of it.
+    fn cut_current(&mut self) {
+        if self.written > 0 {
+            let rest = self.current.sample_frames() - self.written;
+            self.counters.discarded_sample_frames.add(rest as u32);
+            self.current.truncate(self.written);
+            self.finish_frame();
+        }
+    }
+
+    /// Writes `sample_frames` of the current frame in the device's format and channels.
+    fn spread<S: DeviceSample>(
+        &self,
+        out: &mut [S],
+        config: &OutletConfig,
+        format: Format,
+        sample_frames: usize,
+    ) {
+        let channels = format.channels().max(1);
+        let from = self.current.samples().get(self.written * channels..).unwrap_or(&[]);
+        if config.map.is_identity() {
+            for (sample, &pcm) in out.iter_mut().zip(from) {
+                *sample = S::from_pcm(pcm);
+            }
+            return;
+        }
+        let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
+        let device_channels = config.map.to_channels().max(1);
+        let places = out.chunks_exact_mut(device_channels).take(sample_frames);
+        for (samples, pcm) in places.zip(from.chunks_exact(channels)) {
+            config.map.apply(pcm, device.get_mut(..device_channels).unwrap_or(&mut []));
+            for (sample, &mapped) in samples.iter_mut().zip(&device) {
+                *sample = S::from_pcm(mapped);
+            }
+        }
+    }
+}
+
+/// A place within a period.
+#[derive(Clone, Copy)]
+struct Place {
+    time: PeriodTime,
+    done: usize,
+    rate: SampleRate,
+}
+
+impl Place {
+    fn time(&self) -> Instant {
+        self.time.converter + Duration::of_sample_frames(self.done as u64, self.rate)
+    }
+}

@@ -1,0 +1,92 @@
+//! Worker side: keeps the playback ring at its target by pulling the mixer.
+
+use crate::dsp::FrameConverter;
+use crate::event::EventSender;
+use crate::frame::Frame;
+use crate::playback::mixer::{Limiter, Mixer};
+use crate::playback::plan::SharedPlan;
+use crate::ring::FrameProducer;
+use crate::stats::PlaybackCounters;
+
+/// Working memory of the playback worker, part of a session.
+#[derive(Debug)]
+pub(crate) struct PlaybackMemory<const CAP: usize, const SLOTS: usize> {
+    pub(crate) sum: [i32; CAP],
+    pub(crate) frames: PlaybackFrames<CAP, SLOTS>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PlaybackFrames<const CAP: usize, const SLOTS: usize> {
+    mixed: Frame<CAP, SLOTS>,
+    converted: Frame<CAP, SLOTS>,
+    converter: FrameConverter<CAP>,
+}
+
+impl<const CAP: usize, const SLOTS: usize> PlaybackMemory<CAP, SLOTS> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            sum: [0; CAP],
+            frames: PlaybackFrames {
+                mixed: Frame::EMPTY,
+                converted: Frame::EMPTY,
+                converter: FrameConverter::new(),
+            },
+        }
+    }
+}
+
+/// What a session lends to its playback worker.
+#[derive(Debug)]
+pub(crate) struct PlaybackEnds<'a, const CAP: usize, const SLOTS: usize> {
+    pub(crate) ring: FrameProducer<'a, CAP, SLOTS>,
+    pub(crate) frames: &'a mut PlaybackFrames<CAP, SLOTS>,
+    pub(crate) counters: &'a PlaybackCounters,
+    pub(crate) plan: &'a SharedPlan,
+    pub(crate) events: EventSender<'a>,
+}
+
+/// The worker half of playback: mixes frames ahead of the playback interrupt.
+#[derive(Debug)]
+pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize> {
+    ends: PlaybackEnds<'a, CAP, SLOTS>,
+    mixer: Mixer<'a, CAP, SLOTS>,
+}
+
+impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
+    pub(crate) fn new(ends: PlaybackEnds<'a, CAP, SLOTS>, mixer: Mixer<'a, CAP, SLOTS>) -> Self {
+        ends.frames.converter.reset();
+        Self { ends, mixer }
+    }
+
+    /// Fills the playback ring up to its target and returns how many frames it made.
+    ///
+    /// Worker side: call it whenever the playback interrupt may have taken a frame. The target is
+    /// the device's period plus the slack asked for, never more, so a worker that was late does not
+    /// catch up with a burst. While no playback stream runs nothing is mixed and tracks wait.
+    pub fn poll(&mut self) -> usize {
+        let Some(plan) = self.ends.plan.get() else {
+            self.mixer.reap(&mut self.ends.events);
+            return 0;
+        };
+        self.ends.counters.ring_fill.set(self.ends.ring.len() as u32);
+        let target = usize::from(plan.target_frames).min(self.ends.ring.capacity());
+        let mut made = 0;
+        while made < target && self.ends.ring.len() < target {
+            let PlaybackFrames { mixed, converted, converter } = &mut *self.ends.frames;
+            self.mixer.mix(mixed, self.ends.counters, &mut self.ends.events);
+            converter.convert(mixed, plan.format.rate(), converted);
+            converted.stamp = mixed.stamp;
+            if self.ends.ring.push(converted.clone()).is_err() {
+                break;
+            }
+            self.ends.counters.frames.add(1);
+            made += 1;
+        }
+        made
+    }
+
+    /// Chooses what the mixer does with sums beyond 16 bits, from the next frame on.
+    pub fn set_limiter(&mut self, limiter: Limiter) {
+        self.mixer.set_limiter(limiter);
+    }
+}

@@ -1,0 +1,147 @@
+//! Both sides: the ring between an interrupt and its worker, one writer, one reader, wait-free.
+
+use core::fmt;
+
+use heapless::spsc::{Consumer, Producer, Queue};
+
+use crate::frame::Frame;
+
+/// The memory of a ring that holds `N - 1` frames.
+pub(crate) type RingMemory<const CAP: usize, const SLOTS: usize, const N: usize> =
+    Queue<Frame<CAP, SLOTS>, N>;
+
+/// The writing end of a frame ring.
+///
+/// `heapless::spsc` orders a frame's bytes before its visibility: the release store of its tail is
+/// the partner of the reader's acquire load.
+pub struct FrameProducer<'a, const CAP: usize, const SLOTS: usize = 0> {
+    queue: Producer<'a, Frame<CAP, SLOTS>>,
+}
+
+/// The reading end of a frame ring.
+pub struct FrameConsumer<'a, const CAP: usize, const SLOTS: usize = 0> {
+    queue: Consumer<'a, Frame<CAP, SLOTS>>,
+}
+
+/// A ring of frames for an application's own use, such as the cleaned capture frames that a worker
+/// hands to another thread. It holds `N - 1` frames.
+///
+/// ```
+/// use handsfree_core::{Format, Frame, FrameRing};
+///
+/// let mut ring = FrameRing::<480, 0, 3>::new();
+/// let (mut producer, mut consumer) = ring.split();
+/// let frame = Frame::silence(Format::new(48_000, 1)?)?;
+/// assert!(producer.push(frame.clone()).is_ok());
+/// assert!(producer.push(frame.clone()).is_ok());
+/// let rejected = producer.push(frame);
+/// assert!(rejected.is_err(), "a full ring gives the frame back");
+/// assert!(consumer.pop().is_some());
+/// # Ok::<(), handsfree_core::ConfigError>(())
+/// ```
+#[derive(Debug)]
+pub struct FrameRing<const CAP: usize, const SLOTS: usize, const N: usize> {
+    memory: RingMemory<CAP, SLOTS, N>,
+}
+
+impl<const CAP: usize, const SLOTS: usize, const N: usize> Default for FrameRing<CAP, SLOTS, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const CAP: usize, const SLOTS: usize, const N: usize> FrameRing<CAP, SLOTS, N> {
+    /// An empty ring, all zero bytes.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { memory: Queue::new() }
+    }
+
+    /// The two ends; a ring that was split before starts empty again.
+    pub fn split(&mut self) -> (FrameProducer<'_, CAP, SLOTS>, FrameConsumer<'_, CAP, SLOTS>) {
+        split(&mut self.memory)
+    }
+}
+
+pub(crate) fn split<const CAP: usize, const SLOTS: usize, const N: usize>(
+    memory: &mut RingMemory<CAP, SLOTS, N>,
+) -> (FrameProducer<'_, CAP, SLOTS>, FrameConsumer<'_, CAP, SLOTS>) {
+    while memory.dequeue().is_some() {}
+    let (producer, consumer) = memory.split();
+    (FrameProducer { queue: producer }, FrameConsumer { queue: consumer })
+}
+
+impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
+    /// Puts a frame into the ring; costs one copy of it. The reader may take frames meanwhile.
+    ///
+    /// # Errors
+    /// A full ring gives the frame back.
+    // The frame is the error on purpose: it goes back to its owner, and boxing it would allocate.
+    #[allow(clippy::result_large_err)]
+    #[inline]
+    pub fn push(&mut self, frame: Frame<CAP, SLOTS>) -> Result<(), Frame<CAP, SLOTS>> {
+        self.queue.enqueue(frame)
+    }
+
+    /// Frames in the ring; the reader may make it fewer meanwhile.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the ring is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Frames the ring can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+}
+
+impl<const CAP: usize, const SLOTS: usize> FrameConsumer<'_, CAP, SLOTS> {
+    /// Takes the oldest frame; costs one copy of it. The writer may add frames meanwhile.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Frame<CAP, SLOTS>> {
+        self.queue.dequeue()
+    }
+
+    /// The oldest frame, left where it is.
+    #[must_use]
+    pub fn peek(&self) -> Option<&Frame<CAP, SLOTS>> {
+        self.queue.peek()
+    }
+
+    /// Frames in the ring; the writer may make it more meanwhile.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the ring is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Frames the ring can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+}
+
+impl<const CAP: usize, const SLOTS: usize> fmt::Debug for FrameProducer<'_, CAP, SLOTS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameProducer").field("len", &self.len()).finish()
+    }
+}
+
+impl<const CAP: usize, const SLOTS: usize> fmt::Debug for FrameConsumer<'_, CAP, SLOTS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameConsumer").field("len", &self.len()).finish()
+    }
+}

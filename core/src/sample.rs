@@ -1,0 +1,188 @@
+//! Interrupt side: device sample formats to and from the core's 16 bits.
+
+use crate::error::ConfigError;
+
+/// A linear gain from 0 to 64, held as Q16 so that integer formats stay on integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gain {
+    q16: u32,
+}
+
+impl Gain {
+    /// Leaves samples as they are, bit by bit.
+    pub const UNITY: Self = Self { q16: 1 << 16 };
+    /// Silence.
+    pub const SILENT: Self = Self { q16: 0 };
+    /// The largest gain (36 dB).
+    pub const MAX: Self = Self { q16: 64 << 16 };
+
+    /// A gain from its linear value, rounded to 1/65536.
+    ///
+    /// # Errors
+    /// [`ConfigError::Gain`] names a value that is not a finite number from 0 to 64.
+    pub fn linear(gain: f32) -> Result<Self, ConfigError> {
+        if !(0.0..=64.0).contains(&gain) {
+            return Err(ConfigError::Gain { gain });
+        }
+        Ok(Self { q16: (gain * 65_536.0 + 0.5) as u32 })
+    }
+
+    pub(crate) const fn from_q16(q16: u32) -> Self {
+        Self { q16 }
+    }
+
+    pub(crate) const fn q16(self) -> u32 {
+        self.q16
+    }
+
+    /// The gain as a factor.
+    #[must_use]
+    pub fn factor(self) -> f32 {
+        self.q16 as f32 / 65_536.0
+    }
+}
+
+/// One sample in a device's own format.
+///
+/// Implemented for `i16`, `i32` (full scale is 32 bits), [`I24`] and `f32` (full scale is 1.0).
+pub trait DeviceSample: Copy {
+    /// What the device calls silence.
+    const SILENCE: Self;
+
+    /// This sample times `gain` in 16 bits, rounded to nearest; `true` beside it when it was not a
+    /// number or did not fit and had to be scrubbed.
+    fn to_pcm(self, gain: Gain) -> (i16, bool);
+
+    /// The device's form of a 16-bit sample.
+    fn from_pcm(sample: i16) -> Self;
+}
+
+/// A 24-bit sample in the low bits of 32 (`S24_LE`); what the high byte holds is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct I24(pub i32);
+
+/// A 32-bit full-scale value to 16 bits. Rounding up the last half step at the positive end is
+/// no clipping, so only what gain pushed out of 32 bits counts as scrubbed.
+fn cut(wide: i64) -> (i16, bool) {
+    let rounded = (wide + 0x8000) >> 16;
+    let out_of_range = wide > i64::from(i32::MAX) || wide < i64::from(i32::MIN);
+    (rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16, out_of_range)
+}
+
+fn amplify(sample: i32, gain: Gain) -> i64 {
+    (i64::from(sample) * i64::from(gain.q16)) >> 16
+}
+
+impl DeviceSample for i16 {
+    const SILENCE: Self = 0;
+
+    #[inline]
+    fn to_pcm(self, gain: Gain) -> (i16, bool) {
+        if gain == Gain::UNITY { (self, false) } else { cut(amplify(i32::from(self) << 16, gain)) }
+    }
+
+    #[inline]
+    fn from_pcm(sample: i16) -> Self {
+        sample
+    }
+}
+
+impl DeviceSample for i32 {
+    const SILENCE: Self = 0;
+
+    #[inline]
+    fn to_pcm(self, gain: Gain) -> (i16, bool) {
+        cut(amplify(self, gain))
+    }
+
+    #[inline]
+    fn from_pcm(sample: i16) -> Self {
+        i32::from(sample) << 16
+    }
+}
+
+impl DeviceSample for I24 {
+    const SILENCE: Self = Self(0);
+
+    #[inline]
+    fn to_pcm(self, gain: Gain) -> (i16, bool) {
+        cut(amplify(self.0 << 8, gain))
+    }
+
+    #[inline]
+    fn from_pcm(sample: i16) -> Self {
+        Self(i32::from(sample) << 8)
+    }
+}
+
+impl DeviceSample for f32 {
+    const SILENCE: Self = 0.0;
+
+    #[inline]
+    fn to_pcm(self, gain: Gain) -> (i16, bool) {
+        let amplified = self * gain.factor();
+        if amplified.is_nan() {
+            return (0, true);
+        }
+        let scaled = amplified * 32_768.0;
+        let rounded = if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 };
+        // A float cast saturates, so infinities and 1e38 end at full scale.
+        let whole = rounded as i32;
+        let pcm = whole.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+        (pcm, !(-1.0..=1.0).contains(&amplified))
+    }
+
+    #[inline]
+    fn from_pcm(sample: i16) -> Self {
+        f32::from(sample) / 32_768.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trips<S: DeviceSample>() {
+        for sample in i16::MIN..=i16::MAX {
+            assert_eq!(S::from_pcm(sample).to_pcm(Gain::UNITY), (sample, false));
+        }
+    }
+
+    #[test]
+    fn every_format_carries_every_16_bit_sample_unchanged() {
+        round_trips::<i16>();
+        round_trips::<i32>();
+        round_trips::<I24>();
+        round_trips::<f32>();
+    }
+
+    #[test]
+    fn what_is_no_sample_is_scrubbed_and_says_so() {
+        assert_eq!(f32::NAN.to_pcm(Gain::UNITY), (0, true));
+        assert_eq!(f32::INFINITY.to_pcm(Gain::UNITY), (i16::MAX, true));
+        assert_eq!(f32::NEG_INFINITY.to_pcm(Gain::UNITY), (i16::MIN, true));
+        assert_eq!(1e38f32.to_pcm(Gain::MAX), (i16::MAX, true));
+        assert_eq!(f32::MIN_POSITIVE.to_pcm(Gain::UNITY), (0, false));
+        assert_eq!((f32::MIN_POSITIVE / 4.0).to_pcm(Gain::UNITY), (0, false));
+        assert_eq!(1.0f32.to_pcm(Gain::UNITY), (i16::MAX, false));
+        assert_eq!(i32::MAX.to_pcm(Gain::UNITY), (i16::MAX, false));
+        assert_eq!(i32::MAX.to_pcm(Gain::linear(1.5).unwrap()), (i16::MAX, true));
+    }
+
+    #[test]
+    fn the_high_byte_of_24_in_32_is_ignored() {
+        assert_eq!(I24(0x7F12_3456).to_pcm(Gain::UNITY), I24(0x0012_3456).to_pcm(Gain::UNITY));
+        assert_eq!(I24(0x00FF_FF00).to_pcm(Gain::UNITY), (-1, false));
+    }
+
+    #[test]
+    fn gain_comes_before_the_cut_to_16_bits() {
+        let quiet = 100 << 8;
+        assert_eq!(quiet.to_pcm(Gain::UNITY).0, 0);
+        assert_eq!(quiet.to_pcm(Gain::linear(64.0).unwrap()).0, 25);
+        assert!(Gain::linear(-0.1).is_err());
+        assert!(Gain::linear(f32::NAN).is_err());
+        assert!(Gain::linear(64.5).is_err());
+    }
+}
