@@ -1,0 +1,46 @@
+# The only commands to remember. `make run` and `make test` install what is missing by themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test soak bench firmware check
+
+ENV := source tools/env.sh;
+ARGS ?=
+
+help:
+	@echo 'make run       simulate a board and write target/handsfree-report (ARGS="..." is passed on)'
+	@echo 'make test      the Cortex-M builds of the core, then every test'
+	@echo 'make soak      the long tests'
+	@echo 'make bench     time per frame'
+	@echo 'make check     format, lints, documentation, Cortex-M builds, oldest compiler'
+	@echo 'make setup     install what is missing; the others do it too'
+	@echo 'make firmware  the Cortex-M image (a later step)'
+
+setup:
+	@tools/setup.sh
+
+run: setup
+	$(ENV) cargo run --release -p handsfree -- sim --out target/handsfree-report $(ARGS)
+
+test: setup
+	tools/check-cortex-m.sh
+	$(ENV) cargo test --workspace --release
+
+# Tests that live hours of audio; `make test` leaves them out because they take minutes.
+soak: setup
+	@echo 'soak: the tests marked #[ignore], a few minutes to some hours'
+	$(ENV) cargo test --workspace --release -- --ignored
+
+bench: setup
+	$(ENV) cargo bench --workspace
+
+firmware:
+	@echo 'firmware: the Cortex-M image comes with a later step; `tools/check-cortex-m.sh` builds the core for it' >&2
+	@exit 1
+
+check: setup
+	$(ENV) cargo fmt --all --check
+	$(ENV) cargo clippy --workspace --all-targets -- -D warnings
+	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	tools/check-cortex-m.sh
+	tools/check-msrv.sh
