@@ -1,0 +1,578 @@
+//! A simulated board: two DMA interrupts and a worker on a virtual clock, with air between
+//! loudspeaker and microphone. Single-threaded, deterministic from its seed, never sleeping.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use handsfree_core::audio_io::{
+    AudioIo, Capabilities, DeviceInfo, Direction, EndInfo, Ends, ErrorKind, Event, HostError, Refused,
+    StreamInfo, StreamRequest, Which,
+};
+use handsfree_core::capture::{Intake, IntakeConfig};
+use handsfree_core::playback::{Outlet, OutletConfig};
+use handsfree_core::time::{Clock, Duration, Instant};
+use handsfree_core::{ChannelMap, ConfigError};
+
+use crate::acoustics::Acoustics;
+use crate::device::{DeviceBuffers, collect, deliver};
+use crate::interpolate::{Interpolator, Tape};
+use crate::noise::Rng;
+use crate::side::{SampleFormat, SideClock, SideConfig};
+
+/// Why a simulated stream did not start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BoardError(ErrorKind);
+
+impl fmt::Display for BoardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for BoardError {}
+
+impl HostError for BoardError {
+    fn kind(&self) -> ErrorKind {
+        self.0
+    }
+}
+
+impl From<ConfigError> for BoardError {
+    fn from(error: ConfigError) -> Self {
+        Self(ErrorKind::Config(error))
+    }
+}
+
+/// What a board is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoardConfig {
+    /// The microphone's side.
+    pub capture: SideConfig,
+    /// The loudspeaker's side.
+    pub playback: SideConfig,
+    /// The worker runs at least so long after an interrupt.
+    pub worker_delay: Duration,
+    /// And at most so much longer, at random.
+    pub worker_spread: Duration,
+    /// Seed of all that is random.
+    pub seed: u64,
+}
+
+/// What the last [`Board::step`] was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A capture interrupt, already served.
+    Capture,
+    /// A playback interrupt, already served.
+    Playback,
+    /// The worker's turn: the caller polls the pipelines.
+    Worker,
+    /// Nothing is due any more: no stream runs.
+    Idle,
+}
+
+/// The virtual clock, to be read by whoever must not own the board.
+#[derive(Clone, Debug, Default)]
+pub struct VirtualClock(std::rc::Rc<std::cell::Cell<i64>>);
+
+impl VirtualClock {
+    /// Lets time pass that no interrupt sees: what a slow processor does to its worker.
+    pub fn advance(&self, span: Duration) {
+        self.0.set(self.0.get() + span.as_nanos());
+    }
+
+    fn reach(&self, moment: Instant) {
+        self.0.set(self.0.get().max(moment.as_nanos()));
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.get())
+    }
+}
+
+/// What was really played and heard, on the devices' own clocks, full scale at 1.0.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// What the loudspeaker played, on the microphone's clock.
+    pub far: Vec<f32>,
+    /// What the microphone heard, as the device delivered it.
+    pub mic: Vec<f32>,
+}
+
+struct CaptureStream<'a, const CAP: usize> {
+    intake: Intake<'a, CAP>,
+    clock: SideClock,
+}
+
+struct PlaybackStream<'a, const CAP: usize, const SLOTS: usize> {
+    outlet: Outlet<'a, CAP, SLOTS>,
+    clock: SideClock,
+    /// What the converter plays, counted from the stream's start on its own clock.
+    tape: Tape,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    device: DeviceBuffers,
+    loudspeaker: Vec<f32>,
+    mic: Vec<f32>,
+}
+
+/// The simulated board; the host side of a terminal, like any sound card.
+pub struct Board<'a, const CAP: usize, const SLOTS: usize> {
+    config: BoardConfig,
+    air: Box<dyn Acoustics>,
+    clock: VirtualClock,
+    rng: Rng,
+    capture: Option<CaptureStream<'a, CAP>>,
+    playback: Option<PlaybackStream<'a, CAP, SLOTS>>,
+    lost: Ends<'a, CAP, SLOTS>,
+    interpolator: Interpolator,
+    worker_due: Option<Instant>,
+    worker_stalled_until: Instant,
+    events: VecDeque<Event>,
+    recording: Option<Recording>,
+    /// Sample frames that the microphone's converter has made since the board was made.
+    heard: u64,
+    buffers: Buffers,
+    guard: fn(bool),
+}
+
+impl<const CAP: usize, const SLOTS: usize> fmt::Debug for Board<'_, CAP, SLOTS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board")
+            .field("config", &self.config)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
+    /// A board at time 0, no stream running.
+    ///
+    /// # Errors
+    /// Names a period list that holds no sample frame.
+    pub fn new(config: BoardConfig, air: Box<dyn Acoustics>) -> Result<Self, ConfigError> {
+        config.capture.check()?;
+        config.playback.check()?;
+        let interpolator = Interpolator::new(config.playback.true_hz() / config.capture.true_hz());
+        Ok(Self {
+            rng: Rng::for_stream(config.seed, "board"),
+            config,
+            air,
+            clock: VirtualClock::default(),
+            capture: None,
+            playback: None,
+            lost: Ends::default(),
+            interpolator,
+            worker_due: None,
+            worker_stalled_until: Instant::ORIGIN,
+            events: VecDeque::new(),
+            recording: None,
+            heard: 0,
+            buffers: Buffers::default(),
+            guard: |_| {},
+        })
+    }
+
+    /// Keeps what is played and heard from now on; memory grows with the run.
+    pub fn record(&mut self) {
+        self.recording = Some(Recording::default());
+    }
+
+    /// What was kept, and an end of keeping it.
+    pub fn take_recording(&mut self) -> Option<Recording> {
+        self.finish_far();
+        self.recording.take()
+    }
+
+    /// Calls `guard(true)` before every interrupt half and `guard(false)` after it, for tests that
+    /// watch what happens inside.
+    pub fn set_guard(&mut self, guard: fn(bool)) {
+        self.guard = guard;
+    }
+
+    /// The virtual clock.
+    #[must_use]
+    pub fn clock(&self) -> VirtualClock {
+        self.clock.clone()
+    }
+
+    /// The present virtual time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Render plus capture latency as they really are.
+    #[must_use]
+    pub fn true_delay(&self) -> Duration {
+        let render =
+            self.config.playback.latency_sample_frames() as f64 * 1e9 / self.config.playback.true_hz();
+        Duration::from_nanos(render.round() as i64) + self.config.capture.latency
+    }
+
+    /// Changes the render latency from the next playback period on: a sound server that
+    /// re-buffered. What a longer latency leaves open is silence, what a shorter one overlaps is lost.
+    pub fn step_render_latency(&mut self, by: Duration) {
+        self.config.playback.latency = (self.config.playback.latency + by).max(Duration::ZERO);
+    }
+
+    /// Replaces a direction's device while no stream of it runs, as after plugging in another one.
+    ///
+    /// # Errors
+    /// Names a period list that holds no sample frame.
+    pub fn replace_device(&mut self, direction: Direction, config: SideConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        match direction {
+            Direction::Capture => self.config.capture = config,
+            Direction::Playback => self.config.playback = config,
+        }
+        self.interpolator = Interpolator::new(self.config.playback.true_hz() / self.config.capture.true_hz());
+        self.events.push_back(Event::DeviceReturned { direction });
+        Ok(())
+    }
+
+    /// Takes a direction's device away in mid-stream.
+    pub fn unplug(&mut self, direction: Direction) {
+        let Ends { intake, outlet } = self.stop_streams(match direction {
+            Direction::Capture => Which::Capture,
+            Direction::Playback => Which::Playback,
+        });
+        if intake.is_some() || outlet.is_some() {
+            self.events.push_back(Event::DeviceLost { direction });
+        }
+        self.lost.intake = self.lost.intake.take().or(intake);
+        self.lost.outlet = self.lost.outlet.take().or(outlet);
+    }
+
+    /// The worker does not run before so much time has passed.
+    pub fn stall_worker(&mut self, span: Duration) {
+        self.worker_stalled_until = self.now() + span;
+    }
+
+    /// Loses sample frames between converter and interrupt: a capture overrun in the device.
+    pub fn lose_capture(&mut self, sample_frames: u32) {
+        if let Some(stream) = &mut self.capture {
+            let mut skipped = vec![0.0; sample_frames as usize];
+            let from = stream.clock.done;
+            stream.clock.done += u64::from(sample_frames);
+            self.hear(from, &mut skipped);
+        }
+    }
+
+    /// Goes to the next thing that is due, and serves it if it is an interrupt.
+    pub fn step(&mut self) -> Step {
+        let capture = self.capture_due();
+        let playback = self.playback_due();
+        let worker = self.worker_due.map(|due| due.max(self.worker_stalled_until));
+        let soonest = [capture, playback, worker].into_iter().flatten().min();
+        let Some(due) = soonest else {
+            return Step::Idle;
+        };
+        self.clock.reach(due);
+        if capture == Some(due) {
+            self.capture_interrupt();
+            self.wake_worker();
+            return Step::Capture;
+        }
+        if playback == Some(due) {
+            self.playback_interrupt();
+            self.wake_worker();
+            return Step::Playback;
+        }
+        self.worker_due = None;
+        Step::Worker
+    }
+
+    fn wake_worker(&mut self) {
+        if self.worker_due.is_none() {
+            let spread = self.config.worker_spread.as_nanos() as f64 * self.rng.uniform();
+            let delay = self.config.worker_delay + Duration::from_nanos(spread as i64);
+            self.worker_due = Some(self.now() + delay);
+        }
+    }
+
+    fn capture_due(&self) -> Option<Instant> {
+        let stream = self.capture.as_ref()?;
+        let end = stream.clock.done + u64::from(stream.clock.period(&self.config.capture));
+        Some(stream.clock.at(end) + self.config.capture.latency)
+    }
+
+    fn playback_due(&self) -> Option<Instant> {
+        let stream = self.playback.as_ref()?;
+        Some(stream.clock.at(stream.clock.done))
+    }
+
+    fn capture_interrupt(&mut self) {
+        let Some(mut stream) = self.capture.take() else {
+            return;
+        };
+        let config = self.config.capture.clone();
+        let length = stream.clock.period(&config);
+        let from = stream.clock.done;
+        let mut mic = std::mem::take(&mut self.buffers.mic);
+        mic.clear();
+        mic.resize(length as usize, 0.0);
+        self.hear_stream(&stream.clock, from, &mut mic);
+        let truth = stream.clock.at(from);
+        let time = stream.clock.stamp(&config, truth, self.clock.now());
+        let channels = config.device_channels as usize;
+        let intake = &mut stream.intake;
+        let guard = self.guard;
+        let buffers = &mut self.buffers.device;
+        match config.format {
+            SampleFormat::I16 => {
+                deliver(&mut buffers.i16, &mic, channels, guard, |p| intake.on_period(p, time))
+            }
+            SampleFormat::I24 => {
+                deliver(&mut buffers.i24, &mic, channels, guard, |p| intake.on_period(p, time))
+            }
+            SampleFormat::I32 => {
+                deliver(&mut buffers.i32, &mic, channels, guard, |p| intake.on_period(p, time))
+            }
+            SampleFormat::F32 => {
+                deliver(&mut buffers.f32, &mic, channels, guard, |p| intake.on_period(p, time))
+            }
+        }
+        self.buffers.mic = mic;
+        stream.clock.advance(length);
+        self.capture = Some(stream);
+    }
+
+    fn playback_interrupt(&mut self) {
+        let Some(mut stream) = self.playback.take() else {
+            return;
+        };
+        let config = self.config.playback.clone();
+        let length = stream.clock.period(&config);
+        let from = stream.clock.done;
+        let place = from + config.latency_sample_frames().max(0) as u64;
+        let time = stream.clock.stamp(&config, stream.clock.at(place), self.clock.now());
+        stream.tape.cut_to(place);
+        let gap = place - stream.tape.end();
+        stream.tape.extend(gap as usize);
+        let played = stream.tape.extend(length as usize);
+        let channels = config.device_channels as usize;
+        let outlet = &mut stream.outlet;
+        let guard = self.guard;
+        let buffers = &mut self.buffers.device;
+        match config.format {
+            SampleFormat::I16 => {
+                collect(&mut buffers.i16, played, channels, guard, |p| outlet.on_period(p, time))
+            }
+            SampleFormat::I24 => {
+                collect(&mut buffers.i24, played, channels, guard, |p| outlet.on_period(p, time))
+            }
+            SampleFormat::I32 => {
+                collect(&mut buffers.i32, played, channels, guard, |p| outlet.on_period(p, time))
+            }
+            SampleFormat::F32 => {
+                collect(&mut buffers.f32, played, channels, guard, |p| outlet.on_period(p, time))
+            }
+        }
+        stream.clock.advance(length);
+        self.playback = Some(stream);
+    }
+
+    fn hear(&mut self, from: u64, mic: &mut [f32]) {
+        if let Some(stream) = self.capture.take() {
+            self.hear_stream(&stream.clock, from, mic);
+            self.capture = Some(stream);
+        }
+    }
+
+    /// What the microphone's converter makes from sample frame `from` of its stream on.
+    fn hear_stream(&mut self, clock: &SideClock, from: u64, mic: &mut [f32]) {
+        let mut loudspeaker = std::mem::take(&mut self.buffers.loudspeaker);
+        loudspeaker.clear();
+        loudspeaker.resize(mic.len(), 0.0);
+        if let Some(playing) = &mut self.playback {
+            let (position, step) = reading_position(clock, &playing.clock, from);
+            let exact = step == 1.0 && position.1 == 0.0;
+            // Between two clocks the interpolator needs samples that are not played yet; the sound
+            // then takes that much longer through the air.
+            let reach = if exact { 0 } else { self.interpolator.reach() as i64 };
+            let start = (position.0 - reach, position.1);
+            playing.tape.read_run(&self.interpolator, start, step, &mut loudspeaker);
+            if self.recording.is_none() {
+                let unneeded = start.0 - 2 * self.interpolator.reach() as i64;
+                playing.tape.forget_before(u64::try_from(unneeded).unwrap_or(0));
+            }
+        }
+        self.air.carry(&loudspeaker, mic, self.heard);
+        self.heard += mic.len() as u64;
+        if let Some(recording) = &mut self.recording {
+            recording.mic.extend_from_slice(mic);
+        }
+        self.buffers.loudspeaker = loudspeaker;
+    }
+
+    /// Reads what was played on the microphone's clock, once all of it is known.
+    fn finish_far(&mut self) {
+        let (Some(recording), Some(playing), Some(capture)) =
+            (&mut self.recording, &self.playback, &self.capture)
+        else {
+            return;
+        };
+        let first = capture.clock.done.saturating_sub(recording.mic.len() as u64);
+        let (position, step) = reading_position(&capture.clock, &playing.clock, first);
+        recording.far.resize(recording.mic.len(), 0.0);
+        playing.tape.read_run(&self.interpolator, position, step, &mut recording.far);
+    }
+
+    fn end_info(&self, direction: Direction, side: &SideConfig, longest: u32) -> EndInfo {
+        let same_clock = self.config.capture.ppm == self.config.playback.ppm;
+        EndInfo {
+            rate: side.rate,
+            device_channels: side.device_channels,
+            max_period_sample_frames: longest,
+            latency: side.latency,
+            clock_domain: u32::from(!same_clock && direction == Direction::Playback),
+        }
+    }
+
+    fn stop_streams(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
+        let mut ends = Ends::default();
+        if which.includes(Direction::Capture) {
+            ends.intake = self.capture.take().map(|stream| stream.intake);
+        }
+        if which.includes(Direction::Playback) {
+            ends.outlet = self.playback.take().map(|mut stream| {
+                stream.outlet.stop();
+                stream.outlet
+            });
+        }
+        ends
+    }
+}
+
+/// Where on the loudspeaker's clock the microphone's sample frame `index` is, and how far one
+/// sample frame goes. On one clock both are whole numbers.
+fn reading_position(capture: &SideClock, playback: &SideClock, index: u64) -> ((i64, f64), f64) {
+    let step = playback.true_hz() / capture.true_hz();
+    let offset = capture.since(playback) * playback.true_hz();
+    if step == 1.0 {
+        return ((index as i64 + offset.round() as i64, 0.0), 1.0);
+    }
+    let position = index as f64 * step + offset;
+    let whole = position.floor();
+    ((whole as i64, position - whole), step)
+}
+
+impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board<'a, CAP, SLOTS> {
+    type Error = BoardError;
+
+    fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), BoardError> {
+        for (direction, id, name, side) in [
+            (Direction::Capture, "sim:microphone", "Simulated microphone", &self.config.capture),
+            (Direction::Playback, "sim:loudspeaker", "Simulated loudspeaker", &self.config.playback),
+        ] {
+            let longest = side.longest_period();
+            visit(&DeviceInfo {
+                id,
+                name,
+                direction,
+                is_default: true,
+                capabilities: Capabilities {
+                    max_channels: side.device_channels,
+                    rates: &[side.rate],
+                    period_sample_frames: (longest, longest),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        request: &StreamRequest<'_>,
+        mut ends: Ends<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, BoardError>> {
+        match self.configure(request, &mut ends) {
+            Ok(info) => {
+                let start = self.now();
+                if let Some(intake) = ends.intake {
+                    let rng = Rng::for_stream(self.config.seed, "capture timestamps");
+                    let clock = SideClock::new(&self.config.capture, start, rng);
+                    self.capture = Some(CaptureStream { intake, clock });
+                }
+                if let Some(outlet) = ends.outlet {
+                    let rng = Rng::for_stream(self.config.seed, "playback timestamps");
+                    let clock = SideClock::new(&self.config.playback, start, rng);
+                    self.playback = Some(PlaybackStream { outlet, clock, tape: Tape::default() });
+                }
+                Ok(info)
+            }
+            Err(error) => Err(Refused { ends, error }),
+        }
+    }
+
+    fn stop(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
+        let mut ends = self.stop_streams(which);
+        if which.includes(Direction::Capture) {
+            ends.intake = ends.intake.or(self.lost.intake.take());
+        }
+        if which.includes(Direction::Playback) {
+            ends.outlet = ends.outlet.or(self.lost.outlet.take());
+        }
+        ends
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}
+
+impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
+    /// Configures the ends for this board's devices, whatever rate was asked for.
+    fn configure(
+        &self,
+        request: &StreamRequest<'_>,
+        ends: &mut Ends<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, BoardError> {
+        let misuse = BoardError(ErrorKind::Misuse);
+        let mut info = StreamInfo::default();
+        let unknown = |device: Option<&str>, id: &str| device.is_some_and(|name| name != id);
+        if request.capture.is_some() != ends.intake.is_some()
+            || request.playback.is_some() != ends.outlet.is_some()
+            || (ends.intake.is_some() && self.capture.is_some())
+            || (ends.outlet.is_some() && self.playback.is_some())
+        {
+            return Err(misuse);
+        }
+        if let (Some(asked), Some(intake)) = (&request.capture, &mut ends.intake) {
+            if unknown(asked.device, "sim:microphone") {
+                return Err(BoardError(ErrorKind::NotFound));
+            }
+            let side = &self.config.capture;
+            let natural = || ChannelMap::natural(side.device_channels, 1);
+            let longest = side.longest_period();
+            intake.configure(IntakeConfig {
+                rate: side.rate,
+                map: asked.map.map_or_else(natural, Ok)?,
+                gain: asked.gain,
+                max_period_sample_frames: longest,
+            })?;
+            info.capture = Some(self.end_info(Direction::Capture, side, longest));
+        }
+        if let (Some(asked), Some(outlet)) = (&request.playback, &mut ends.outlet) {
+            if unknown(asked.device, "sim:loudspeaker") {
+                return Err(BoardError(ErrorKind::NotFound));
+            }
+            let side = &self.config.playback;
+            let natural = || ChannelMap::natural(1, side.device_channels);
+            let longest = side.longest_period();
+            outlet.configure(OutletConfig {
+                rate: side.rate,
+                map: asked.map.map_or_else(natural, Ok)?,
+                max_period_sample_frames: longest,
+                worker_slack_sample_frames: asked.worker_slack_sample_frames,
+            })?;
+            info.playback = Some(self.end_info(Direction::Playback, side, longest));
+        }
+        Ok(info)
+    }
+}

@@ -1,0 +1,368 @@
+//! Reading a sampled signal between its samples: what one converter's clock makes of another's signal.
+//!
+//! A windowed sinc (Smith, "Digital Audio Resampling", 1984), tabulated at [`PHASES`] fractions of a sample and
+//! interpolated linearly between them. This is the simulator's own, in f32 with a long kernel, on purpose: the core's
+//! interpolator must not be measured with itself.
+
+use crate::convolver::dot;
+
+/// Taps of the kernel at a step of 1; at larger steps it is longer, in proportion.
+pub const TAPS: usize = 80;
+/// Fractions of a sample at which the kernel is tabulated. Linear interpolation between them errs by -120 dB.
+const PHASES: usize = 1024;
+/// For a stop band of 118 dB (Kaiser's formula: 0.1102 * (118 - 8.7)).
+const KAISER_BETA: f64 = 12.04;
+/// Steps up to here keep the whole band: two clocks that differ by their error only, not by their nominal rate.
+const CLOCK_ERROR_MAX: f64 = 1.005;
+
+/// Reads signals at any real position.
+///
+/// Frequencies below 0.9 of the lower Nyquist frequency come through with an error below -110 dB. Above it the
+/// kernel rolls off, and what folds back lands above 0.9 too. Outside the signal there is silence.
+#[derive(Clone, Debug)]
+pub struct Interpolator {
+    step: f64,
+    half: usize,
+    /// `PHASES + 1` rows of `2 * half` taps.
+    table: Vec<f32>,
+    /// The kernel at a whole position is one tap of exactly 1: nothing needs to be computed there.
+    passes_through: bool,
+}
+
+impl Interpolator {
+    /// For reading every `step` samples (input rate over output rate, clock errors included).
+    ///
+    /// A step above 1.005 is a reduction of the rate: the kernel is widened to keep what is above the new Nyquist
+    /// frequency out. Steps outside 1/64 ..= 64 are taken as the nearest of these.
+    pub fn new(step: f64) -> Self {
+        let step = step.clamp(1.0 / 64.0, 64.0);
+        let passes_through = step <= CLOCK_ERROR_MAX;
+        let width = if passes_through { 1.0 } else { step };
+        let half = ((TAPS / 2) as f64 * width).ceil() as usize;
+        let half_width = half as f64;
+        let taps = 2 * half;
+        let mut table = Vec::with_capacity((PHASES + 1) * taps);
+        for phase in 0..=PHASES {
+            let fraction = phase as f64 / PHASES as f64;
+            let row: Vec<f64> = (0..taps)
+                .map(|k| {
+                    // Tap `half - 1` lies on the whole part of the position.
+                    let distance = k as f64 - (half - 1) as f64 - fraction;
+                    sinc(distance / width) / width * kaiser(distance / half_width)
+                })
+                .collect();
+            // A row that does not sum to 1 would turn the phase into an amplitude modulation.
+            let sum: f64 = row.iter().sum();
+            table.extend(row.iter().map(|tap| (tap / sum) as f32));
+        }
+        Self { step, half, table, passes_through }
+    }
+
+    /// The step this was made for.
+    pub fn step(&self) -> f64 {
+        self.step
+    }
+
+    /// How many samples on each side of a position are read: what must be known beyond it.
+    pub fn reach(&self) -> usize {
+        self.half
+    }
+
+    /// The signal at `whole + fraction` samples from its start, `fraction` in 0.0 ..= 1.0.
+    ///
+    /// A fraction of exactly 0 gives the sample itself where the step is that of equal rates.
+    pub fn read(&self, signal: &[f32], whole: i64, fraction: f64) -> f32 {
+        if self.passes_through && fraction == 0.0 {
+            return usize::try_from(whole).ok().and_then(|i| signal.get(i)).copied().unwrap_or(0.0);
+        }
+        let taps = 2 * self.half;
+        let scaled = fraction.clamp(0.0, 1.0) * PHASES as f64;
+        let phase = (scaled as usize).min(PHASES - 1);
+        let between = (scaled - phase as f64) as f32;
+        let rows = &self.table[phase * taps..(phase + 2) * taps];
+        let (low, high) = rows.split_at(taps);
+        let first = whole - (self.half as i64 - 1);
+        let end = first + taps as i64;
+        let (a, b) = if first >= 0 && end <= signal.len() as i64 {
+            let seen = &signal[first as usize..end as usize];
+            (dot(low, seen), dot(high, seen))
+        } else {
+            // Near an end only the taps that lie on the signal count.
+            let from = first.clamp(0, signal.len() as i64);
+            let to = end.clamp(from, signal.len() as i64);
+            let seen = &signal[from as usize..to as usize];
+            let skip = (from - first) as usize;
+            if skip >= taps {
+                return 0.0;
+            }
+            let used = skip..skip + seen.len();
+            (dot(&low[used.clone()], seen), dot(&high[used], seen))
+        };
+        a + (b - a) * between
+    }
+
+    /// Fills `output` from positions `whole + fraction + n * step`, for n from 0; any step is read, though only
+    /// steps near this interpolator's own are free of aliases. Returns the position after the last one.
+    ///
+    /// The whole part is kept apart so that a position keeps its precision after days.
+    pub fn read_run(
+        &self,
+        signal: &[f32],
+        (whole, fraction): (i64, f64),
+        step: f64,
+        output: &mut [f32],
+    ) -> (i64, f64) {
+        let count = output.len();
+        let at = |n: usize| {
+            let offset = fraction + n as f64 * step;
+            let floor = offset.floor();
+            (whole + floor as i64, offset - floor)
+        };
+        if step == 1.0 && fraction == 0.0 && self.passes_through {
+            let copied = usize::try_from(whole).ok().and_then(|from| signal.get(from..from + count));
+            if let Some(samples) = copied {
+                output.copy_from_slice(samples);
+                return at(count);
+            }
+        }
+        for (n, out) in output.iter_mut().enumerate() {
+            let (whole, fraction) = at(n);
+            *out = self.read(signal, whole, fraction);
+        }
+        at(count)
+    }
+}
+
+/// A signal that grows at its end and is forgotten at its start, with positions that count from its beginning: what
+/// was played so far, for a microphone to read.
+#[derive(Clone, Debug, Default)]
+pub struct Tape {
+    samples: Vec<f32>,
+    /// Position of `samples[0]`.
+    start: u64,
+}
+
+impl Tape {
+    /// An empty tape; its first sample will have position `start`.
+    pub fn starting_at(start: u64) -> Self {
+        Self { samples: Vec::new(), start }
+    }
+
+    /// The position after the last sample.
+    pub fn end(&self) -> u64 {
+        self.start + self.samples.len() as u64
+    }
+
+    /// Adds samples at the end.
+    pub fn push(&mut self, samples: &[f32]) {
+        self.samples.extend_from_slice(samples);
+    }
+
+    /// Adds `count` samples at the end and returns them, zeroed, to be filled.
+    pub fn extend(&mut self, count: usize) -> &mut [f32] {
+        let from = self.samples.len();
+        self.samples.resize(from + count, 0.0);
+        &mut self.samples[from..]
+    }
+
+    /// Takes back what lies at `position` and after it: it will not be played.
+    pub fn cut_to(&mut self, position: u64) {
+        let kept = usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        self.samples.truncate(kept);
+    }
+
+    /// Allows what is before `position` to be forgotten. It happens in large steps, so that its cost is spread.
+    pub fn forget_before(&mut self, position: u64) {
+        let unneeded = position.saturating_sub(self.start).min(self.samples.len() as u64) as usize;
+        if unneeded >= 1 << 16 {
+            self.samples.drain(..unneeded);
+            self.start += unneeded as u64;
+        }
+    }
+
+    /// [`Interpolator::read_run`] at positions of the tape; silence before its start and after its end.
+    pub fn read_run(
+        &self,
+        interpolator: &Interpolator,
+        (whole, fraction): (i64, f64),
+        step: f64,
+        output: &mut [f32],
+    ) -> (i64, f64) {
+        let start = self.start as i64;
+        let (whole, fraction) = interpolator.read_run(&self.samples, (whole - start, fraction), step, output);
+        (whole + start, fraction)
+    }
+}
+
+/// The whole signal at another rate, aligned: sample 0 stays at time 0, and the length is rounded up.
+///
+/// Frequencies above the lower of the two Nyquist frequencies are removed. Equal rates copy.
+///
+/// # Panics
+/// If a rate is 0.
+pub fn resample_to(signal: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
+    assert!(from_hz > 0 && to_hz > 0, "resample_to: rates {from_hz} and {to_hz} Hz must be above 0");
+    if from_hz == to_hz {
+        return signal.to_vec();
+    }
+    let (from, to) = (u64::from(from_hz), u64::from(to_hz));
+    let interpolator = Interpolator::new(from as f64 / to as f64);
+    let length = (signal.len() as u64 * to).div_ceil(from);
+    (0..length)
+        .map(|n| {
+            // In whole numbers, so that the last sample of an hour is as well placed as the first.
+            let position = n * from;
+            let fraction = (position % to) as f64 / to as f64;
+            interpolator.read(signal, (position / to) as i64, fraction)
+        })
+        .collect()
+}
+
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 {
+        1.0
+    } else if x.fract() == 0.0 {
+        // sin(pi * x) in floating point leaves a residue here, and a pass-through would not be exact.
+        0.0
+    } else {
+        let angle = std::f64::consts::PI * x;
+        angle.sin() / angle
+    }
+}
+
+/// Kaiser's window at -1.0 ..= 1.0, 0 outside.
+fn kaiser(x: f64) -> f64 {
+    let inside = 1.0 - x * x;
+    if inside < 0.0 { 0.0 } else { bessel_i0(KAISER_BETA * inside.sqrt()) / bessel_i0(KAISER_BETA) }
+}
+
+/// Modified Bessel function of the first kind, order 0, by its power series.
+fn bessel_i0(x: f64) -> f64 {
+    let quarter = x * x / 4.0;
+    let mut term = 1.0;
+    let mut sum = 1.0;
+    for k in 1..60 {
+        term *= quarter / f64::from(k * k);
+        sum += term;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Rng;
+    use std::f64::consts::TAU;
+
+    fn tone(frequency: f64, length: usize) -> Vec<f32> {
+        (0..length).map(|n| (TAU * frequency * n as f64).sin() as f32 * 0.5).collect()
+    }
+
+    fn snr_db(expected: impl Iterator<Item = f64>, actual: &[f32]) -> f64 {
+        let (mut power, mut error) = (0.0, 0.0);
+        for (e, &a) in expected.zip(actual) {
+            power += e * e;
+            error += (e - f64::from(a)).powi(2);
+        }
+        10.0 * (power / error).log10()
+    }
+
+    #[test]
+    fn any_position_any_frequency_below_nine_tenths_of_nyquist() {
+        let seed = 42;
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        let mut worst = f64::INFINITY;
+        for round in 0..60 {
+            let frequency = if round == 0 { 0.45 } else { 0.45 * rng.uniform() + 1e-4 };
+            let step = 1.0 + (rng.uniform() - 0.5) * 2e-3;
+            let start = 200.0 + rng.uniform();
+            let signal = tone(frequency, 4000);
+            let interpolator = Interpolator::new(step);
+            let mut output = vec![0.0; 3000];
+            interpolator.read_run(&signal, (0, start), step, &mut output);
+            let expected = (0..3000).map(|n| 0.5 * (TAU * frequency * (start + n as f64 * step)).sin());
+            let snr = snr_db(expected, &output);
+            worst = worst.min(snr);
+            assert!(snr > 110.0, "{snr:.1} dB at {frequency:.4} of the rate, step {step}");
+        }
+        println!("worst SNR {worst:.1} dB");
+    }
+
+    #[test]
+    fn whole_positions_at_step_one_copy_every_bit() {
+        let mut rng = Rng::new(1);
+        let signal: Vec<f32> = (0..1000).map(|_| rng.uniform() as f32).collect();
+        let interpolator = Interpolator::new(1.0);
+        let mut output = vec![0.0; 1000];
+        let next = interpolator.read_run(&signal, (0, 0.0), 1.0, &mut output);
+        assert_eq!(output, signal);
+        assert_eq!(next, (1000, 0.0));
+    }
+
+    #[test]
+    fn outside_is_silence_and_the_ends_are_safe() {
+        let signal = tone(0.1, 300);
+        let interpolator = Interpolator::new(1.0);
+        let reach = interpolator.reach() as i64;
+        for whole in [i64::MIN / 4, -1000, -reach - 1, 300 + reach, 1 << 60] {
+            assert_eq!(interpolator.read(&signal, whole, 0.5), 0.0, "at {whole}");
+        }
+        for whole in -40..340 {
+            assert!(interpolator.read(&signal, whole, 0.3).is_finite());
+        }
+        assert_eq!(interpolator.read(&[], 0, 0.5), 0.0);
+    }
+
+    #[test]
+    fn a_tape_keeps_positions_when_it_forgets() {
+        let seed = 77;
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        let begin = (1_u64 << 32) - 5000;
+        let mut tape = Tape::starting_at(begin);
+        let mut all = Vec::new();
+        let interpolator = Interpolator::new(1.0001);
+        for _ in 0..300 {
+            let block: Vec<f32> = (0..rng.range(0, 2000)).map(|_| rng.uniform() as f32).collect();
+            all.extend_from_slice(&block);
+            tape.push(&block);
+            tape.forget_before(tape.end().saturating_sub(1000));
+            let at = all.len() as i64 - 500;
+            let mut from_tape = [0.0; 16];
+            let mut from_all = [0.0; 16];
+            tape.read_run(&interpolator, (begin as i64 + at, 0.25), 1.0001, &mut from_tape);
+            interpolator.read_run(&all, (at, 0.25), 1.0001, &mut from_all);
+            assert_eq!(from_tape, from_all);
+        }
+        assert!(tape.samples.len() < 100_000, "the tape never forgets");
+    }
+
+    #[test]
+    fn resampling_keeps_tones_and_removes_what_would_alias() {
+        for (from, to) in
+            [(16_000, 48_000), (44_100, 48_000), (48_000, 44_100), (48_000, 16_000), (8_000, 96_000)]
+        {
+            let lower = from.min(to);
+            let hz = 0.43 * f64::from(lower);
+            let signal = tone(hz / f64::from(from), 20_000);
+            let output = resample_to(&signal, from, to);
+            assert_eq!(output.len() as u64, (20_000 * u64::from(to)).div_ceil(u64::from(from)));
+            let margin = output.len() / 10;
+            let middle = &output[margin..output.len() - margin];
+            let expected =
+                (0..middle.len()).map(|n| 0.5 * (TAU * hz * (n + margin) as f64 / f64::from(to)).sin());
+            let snr = snr_db(expected, middle);
+            assert!(snr > 95.0, "{from} to {to}: {snr:.1} dB");
+            if 0.57 * f64::from(to) < 0.5 * f64::from(from) {
+                let above = tone(0.57 * f64::from(to) / f64::from(from), 20_000);
+                let output = resample_to(&above, from, to);
+                let middle = &output[margin..output.len() - margin];
+                let peak = middle.iter().fold(0.0_f32, |peak, x| peak.max(x.abs()));
+                assert!(peak < 1e-5, "{from} to {to}: an alias of {peak}");
+            }
+        }
+        assert_eq!(resample_to(&[0.1, 0.2], 48_000, 48_000), [0.1, 0.2]);
+        assert!(resample_to(&[], 48_000, 16_000).is_empty());
+    }
+}

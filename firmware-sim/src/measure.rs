@@ -1,0 +1,382 @@
+//! What was achieved: echo reduction, how well the talker came through, offsets and levels.
+//!
+//! All signals are mono, full scale ±1.0, at one rate, aligned with each other sample by sample. All levels are RMS,
+//! in dBFS where 0 dBFS is an RMS of 1.0. Frames are 10 ms.
+
+use std::ops::Range;
+
+use realfft::RealFftPlanner;
+use realfft::num_complex::Complex64;
+
+/// A far-end frame louder than this is active. Speech at -20 dBFS lies far above it, noise and idle far below.
+pub const FAR_ACTIVE_DBFS: f64 = -50.0;
+/// How long a far-end frame counts on, so that the reverberation after a word, the hardest part for a canceller, is
+/// measured too. The noise after it is not.
+pub const FAR_HANG_OVER_S: f64 = 0.2;
+/// A near-end frame quieter than this is silent: 40 dB below the quietest useful talker, because what is left of
+/// speech would pass for echo that was not cancelled.
+pub const NEAR_SILENT_DBFS: f64 = -80.0;
+/// How long the near end counts as talking after its last audible frame.
+pub const NEAR_HANG_OVER_S: f64 = 0.1;
+/// And before its first one: a canceller's filter bank spreads an onset over some milliseconds.
+pub const NEAR_LEAD_S: f64 = 0.02;
+/// A near-end frame louder than this is speech, for [`near_end`].
+pub const NEAR_ACTIVE_DBFS: f64 = -60.0;
+
+/// Power of the rounding to 16 bits, per sample. No residue is taken as smaller: below it a ratio measures the
+/// silence of a muted stream, not a canceller.
+const ROUNDING_POWER: f64 = 1.0 / (12.0 * 32_768.0 * 32_768.0);
+
+/// Echo reduction over one stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Start, in seconds from the first sample.
+    pub from_s: f64,
+    /// End, in seconds.
+    pub to_s: f64,
+    /// Echo return loss enhancement in dB; `None` where no frame could be measured.
+    pub db: Option<f64>,
+}
+
+/// How the near end came through; see [`near_end`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NearEnd {
+    /// Scale-invariant signal to distortion ratio in dB; `None` where nobody spoke.
+    pub si_sdr_db: Option<f64>,
+    /// Level of the cleaned signal against the talker's own, in dB; `None` where nobody spoke.
+    pub level_change_db: Option<f64>,
+}
+
+/// Mean power of a signal; 0 for an empty one.
+pub fn power(signal: &[f32]) -> f64 {
+    energy(signal) / signal.len().max(1) as f64
+}
+
+/// RMS level in dBFS; minus infinity for silence.
+pub fn level_dbfs(signal: &[f32]) -> f64 {
+    10.0 * power(signal).log10()
+}
+
+/// Level of `after` against `before`, in dB; `None` where one of them is silent.
+pub fn level_change_db(before: &[f32], after: &[f32]) -> Option<f64> {
+    let change = level_dbfs(after) - level_dbfs(before);
+    change.is_finite().then_some(change)
+}
+
+/// RMS level of each frame of 10 ms, in dBFS: a curve to plot.
+pub fn frame_levels_dbfs(signal: &[f32], rate_hz: u32) -> Vec<f64> {
+    frames(signal.len(), rate_hz).map(|frame| level_dbfs(&signal[frame])).collect()
+}
+
+/// Echo return loss enhancement, 10 log10 of microphone energy over cleaned energy, in windows of `window_s` seconds;
+/// the last window may be shorter.
+///
+/// Only those frames count in which the far end is active (louder than [`FAR_ACTIVE_DBFS`] now or in the last
+/// [`FAR_HANG_OVER_S`]) and the near end is not ([`NEAR_SILENT_DBFS`], with [`NEAR_LEAD_S`] and
+/// [`NEAR_HANG_OVER_S`] about it). Energies are summed over a window before the ratio is taken, so a loud residue
+/// weighs what it weighs to a listener. `near` is the talker's own signal at the microphone, without noise; empty means
+/// nobody talks. The shortest of the other signals ends the measurement.
+///
+/// # Panics
+/// If `window_s` is not above 0.
+pub fn erle_windows(
+    mic: &[f32],
+    clean: &[f32],
+    far: &[f32],
+    near: &[f32],
+    rate_hz: u32,
+    window_s: f64,
+) -> Vec<Window> {
+    assert!(window_s > 0.0, "erle_windows: a window of {window_s} s; expected more than 0");
+    let length = mic.len().min(clean.len()).min(far.len());
+    let counts = echo_only(&far[..length], near, rate_hz);
+    let mut windows: Vec<(f64, f64, bool)> = Vec::new();
+    for (index, frame) in frames(length, rate_hz).enumerate() {
+        // The middle of a frame, so that rounding never moves a frame across a border.
+        let window = ((index as f64 + 0.5) * 0.01 / window_s) as usize;
+        if windows.len() <= window {
+            windows.resize(window + 1, (0.0, 0.0, false));
+        }
+        if counts[index] {
+            let sums = &mut windows[window];
+            sums.0 += energy(&mic[frame.clone()]);
+            sums.1 += energy(&clean[frame.clone()]).max(ROUNDING_POWER * frame.len() as f64);
+            sums.2 = true;
+        }
+    }
+    let end_s = length as f64 / f64::from(rate_hz);
+    windows
+        .into_iter()
+        .enumerate()
+        .map(|(index, (mic, clean, any))| Window {
+            from_s: index as f64 * window_s,
+            to_s: ((index + 1) as f64 * window_s).min(end_s),
+            db: (any && mic > 0.0).then(|| 10.0 * (mic / clean).log10()),
+        })
+        .collect()
+}
+
+/// [`erle_windows`] of one second: a curve to plot.
+pub fn erle_per_second(mic: &[f32], clean: &[f32], far: &[f32], near: &[f32], rate_hz: u32) -> Vec<Window> {
+    erle_windows(mic, clean, far, near, rate_hz, 1.0)
+}
+
+/// The middle value; the mean of the two middle ones of an even count; `None` of nothing.
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+/// For each frame, whether it holds echo and nothing of the near end, by the rules of [`erle_windows`].
+pub fn echo_only(far: &[f32], near: &[f32], rate_hz: u32) -> Vec<bool> {
+    let far_active = active_frames(far, rate_hz, FAR_ACTIVE_DBFS, 0.0, FAR_HANG_OVER_S);
+    let near_active = active_frames(near, rate_hz, NEAR_SILENT_DBFS, NEAR_LEAD_S, NEAR_HANG_OVER_S);
+    far_active
+        .into_iter()
+        .enumerate()
+        .map(|(index, active)| active && !near_active.get(index).copied().unwrap_or(false))
+        .collect()
+}
+
+/// For each frame, whether one louder than `threshold_dbfs` lies in it, up to `lead_s` after it or up to `hang_over_s`
+/// before it.
+pub fn active_frames(
+    signal: &[f32],
+    rate_hz: u32,
+    threshold_dbfs: f64,
+    lead_s: f64,
+    hang_over_s: f64,
+) -> Vec<bool> {
+    let loud: Vec<bool> =
+        frame_levels_dbfs(signal, rate_hz).into_iter().map(|level| level > threshold_dbfs).collect();
+    let mut active = vec![false; loud.len()];
+    let lead = (lead_s * 100.0).round() as usize;
+    let hang_over = (hang_over_s * 100.0).round() as usize;
+    for index in (0..loud.len()).filter(|&index| loud[index]) {
+        let last = (index + hang_over).min(loud.len() - 1);
+        active[index.saturating_sub(lead)..=last].fill(true);
+    }
+    active
+}
+
+/// How the talker came through, over all frames in which they speak ([`NEAR_ACTIVE_DBFS`], with
+/// [`NEAR_HANG_OVER_S`] after each).
+///
+/// `near` is the talker's own signal at the microphone and `clean` what left the terminal, delay taken out. The level
+/// change compares energies, so an echo that was left in raises it.
+pub fn near_end(near: &[f32], clean: &[f32], rate_hz: u32) -> NearEnd {
+    let length = near.len().min(clean.len());
+    let speech = active_frames(&near[..length], rate_hz, NEAR_ACTIVE_DBFS, 0.0, NEAR_HANG_OVER_S);
+    let (mut wanted, mut got) = (Vec::new(), Vec::new());
+    for (frame, _) in frames(length, rate_hz).zip(speech).filter(|(_, speech)| *speech) {
+        wanted.extend_from_slice(&near[frame.clone()]);
+        got.extend_from_slice(&clean[frame]);
+    }
+    NearEnd { si_sdr_db: si_sdr_db(&wanted, &got), level_change_db: level_change_db(&wanted, &got) }
+}
+
+/// Scale-invariant signal to distortion ratio in dB (Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019).
+///
+/// The estimate is split into the reference, scaled to fit, and the rest. Means are not removed. The lengths are cut to
+/// the shorter one. Equal signals give 300 dB and unrelated ones -300 dB, the bounds. `None` where one is silent.
+pub fn si_sdr_db(reference: &[f32], estimate: &[f32]) -> Option<f64> {
+    let length = reference.len().min(estimate.len());
+    let (reference, estimate) = (&reference[..length], &estimate[..length]);
+    let own = energy(reference);
+    if own == 0.0 || energy(estimate) == 0.0 {
+        return None;
+    }
+    let common: f64 = reference.iter().zip(estimate).map(|(&s, &e)| f64::from(s) * f64::from(e)).sum();
+    let scale = common / own;
+    let target = scale * scale * own;
+    let rest: f64 =
+        reference.iter().zip(estimate).map(|(&s, &e)| (scale * f64::from(s) - f64::from(e)).powi(2)).sum();
+    Some((10.0 * (target / rest).log10()).clamp(-300.0, 300.0))
+}
+
+/// By how many samples `signal` lags behind `reference`: `signal[n + offset]` is most like `reference[n]`. Negative
+/// where it leads; within `±max_samples`; 0 where one is silent or empty.
+///
+/// The highest peak of their cross-correlation, by FFT, the signals taken in pieces so that memory does not grow with
+/// their length.
+pub fn best_offset(reference: &[f32], signal: &[f32], max_samples: usize) -> i64 {
+    let size = (4 * max_samples).max(4096).next_power_of_two();
+    let piece = size - 2 * max_samples;
+    let mut planner = RealFftPlanner::<f64>::new();
+    let forward = planner.plan_fft_forward(size);
+    let inverse = planner.plan_fft_inverse(size);
+    let (mut a, mut b) = (forward.make_input_vec(), forward.make_input_vec());
+    let (mut a_bins, mut b_bins) = (forward.make_output_vec(), forward.make_output_vec());
+    let mut sum = vec![Complex64::default(); a_bins.len()];
+    for start in (0..reference.len()).step_by(piece) {
+        let count = piece.min(reference.len() - start);
+        a.fill(0.0);
+        b.fill(0.0);
+        for (to, &from) in a.iter_mut().zip(&reference[start..start + count]) {
+            *to = f64::from(from);
+        }
+        // b[0] lies max_samples before the piece, so that every lag asked for is one of 0 to 2 * max_samples.
+        for (index, to) in b.iter_mut().enumerate().take(count + 2 * max_samples) {
+            let at = (start + index).checked_sub(max_samples);
+            *to = at.and_then(|at| signal.get(at)).map_or(0.0, |&x| f64::from(x));
+        }
+        forward.process(&mut a, &mut a_bins).expect("lengths come from the plan");
+        forward.process(&mut b, &mut b_bins).expect("lengths come from the plan");
+        for ((sum, a), b) in sum.iter_mut().zip(&a_bins).zip(&b_bins) {
+            *sum += a.conj() * b;
+        }
+    }
+    // The inverse refuses imaginary parts here; they are sums of products of real numbers.
+    sum[0].im = 0.0;
+    sum[size / 2].im = 0.0;
+    let mut correlation = a;
+    inverse.process(&mut sum, &mut correlation).expect("lengths come from the plan");
+    let lags = &correlation[..=2 * max_samples];
+    let mut best = max_samples;
+    for (lag, &value) in lags.iter().enumerate() {
+        if value > lags[best] {
+            best = lag;
+        }
+    }
+    best as i64 - max_samples as i64
+}
+
+fn energy(signal: &[f32]) -> f64 {
+    signal.iter().map(|&x| f64::from(x) * f64::from(x)).sum()
+}
+
+/// The whole frames of a signal; at rates that are not whole per 10 ms their lengths differ by one.
+fn frames(length: usize, rate_hz: u32) -> impl Iterator<Item = Range<usize>> {
+    let border = move |index: usize| (index as u64 * u64::from(rate_hz) / 100) as usize;
+    (0..)
+        .map(move |index| border(index)..border(index + 1))
+        .take_while(move |frame| frame.end <= length && !frame.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::{Colour, Noise, Rng};
+
+    const RATE_HZ: u32 = 16_000;
+
+    fn noise(seed: u64, level_dbfs: f64, length: usize) -> Vec<f32> {
+        let mut noise = Noise::new(Rng::new(seed), Colour::White, level_dbfs);
+        (0..length).map(|_| noise.next_sample()).collect()
+    }
+
+    #[test]
+    fn erle_is_the_ratio_of_energies() {
+        let far = noise(1, -20.0, 16_000 * 25);
+        let mic: Vec<f32> = far.iter().map(|x| x * 0.5).collect();
+        let clean: Vec<f32> = far.iter().map(|x| x * 0.005).collect();
+        let windows = erle_windows(&mic, &clean, &far, &[], RATE_HZ, 10.0);
+        assert_eq!(windows.len(), 3);
+        assert_eq!((windows[2].from_s, windows[2].to_s), (20.0, 25.0));
+        for window in windows {
+            assert!((window.db.unwrap() - 40.0).abs() < 1e-4, "{window:?}");
+        }
+        assert_eq!(erle_per_second(&mic, &clean, &far, &[], RATE_HZ).len(), 25);
+    }
+
+    #[test]
+    fn erle_counts_echo_and_its_tail_but_no_noise_and_no_talker() {
+        let second = RATE_HZ as usize;
+        // 0-1 s: far end. 1-2 s: nothing. 2-3 s: both. 3-4 s: far end.
+        let mut far = noise(2, -20.0, 4 * second);
+        far[second..2 * second].fill(0.0);
+        let mut near = vec![0.0; 4 * second];
+        near[2 * second..3 * second].copy_from_slice(&noise(3, -30.0, second));
+        let counts = echo_only(&far, &near, RATE_HZ);
+        let expected: Vec<bool> = (0..400).map(|frame| matches!(frame, 0..=119 | 310..=399)).collect();
+        assert_eq!(counts, expected);
+
+        // A residue outside the counted frames must not change the figure.
+        let mic: Vec<f32> = far.iter().map(|x| x + 0.001).collect();
+        let mut clean: Vec<f32> = mic.iter().map(|x| x * 0.1).collect();
+        let before = erle_windows(&mic, &clean, &far, &near, RATE_HZ, 10.0)[0].db.unwrap();
+        clean[2 * second..3 * second].fill(0.9);
+        clean[second * 3 / 2..second * 19 / 10].fill(0.9);
+        let after = erle_windows(&mic, &clean, &far, &near, RATE_HZ, 10.0)[0].db.unwrap();
+        assert_eq!(before, after);
+        assert!((before - 20.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn erle_of_what_cannot_be_measured_is_none_and_of_silence_is_bounded() {
+        let silent = vec![0.0; 16_000];
+        let far = noise(4, -20.0, 16_000);
+        assert_eq!(erle_windows(&far, &far, &silent, &[], RATE_HZ, 10.0)[0].db, None);
+        assert_eq!(erle_windows(&silent, &silent, &far, &[], RATE_HZ, 10.0)[0].db, None);
+        assert!(erle_windows(&[], &far, &far, &[], RATE_HZ, 10.0).is_empty());
+        let db = erle_windows(&far, &silent, &far, &[], RATE_HZ, 10.0)[0].db.unwrap();
+        assert!((80.0..82.0).contains(&db), "{db}");
+    }
+
+    #[test]
+    fn si_sdr_ignores_scale_and_measures_what_was_added() {
+        let reference = noise(5, -20.0, 100_000);
+        let added = noise(6, -40.0, 100_000);
+        for scale in [0.01, 1.0, 3.0] {
+            let estimate: Vec<f32> = reference.iter().zip(&added).map(|(s, n)| scale * (s + n)).collect();
+            let db = si_sdr_db(&reference, &estimate).unwrap();
+            assert!((db - 20.0).abs() < 0.1, "{db} dB at scale {scale}");
+        }
+        assert_eq!(si_sdr_db(&reference, &reference), Some(300.0));
+        assert_eq!(si_sdr_db(&reference, &[0.0; 10]), None);
+        assert_eq!(si_sdr_db(&[], &[]), None);
+    }
+
+    #[test]
+    fn near_end_looks_only_where_somebody_speaks() {
+        let mut near = noise(7, -30.0, 32_000);
+        near[16_000..].fill(0.0);
+        let mut clean: Vec<f32> = near.iter().map(|x| x * 0.5).collect();
+        clean[24_000..].fill(0.7);
+        let result = near_end(&near, &clean, RATE_HZ);
+        assert!((result.level_change_db.unwrap() + 6.02).abs() < 0.01, "{result:?}");
+        assert!(result.si_sdr_db.unwrap() > 100.0, "{result:?}");
+        assert_eq!(near_end(&vec![0.0; 16_000], &clean, RATE_HZ), NearEnd::default());
+    }
+
+    #[test]
+    fn best_offset_finds_any_delay_of_either_sign() {
+        let seed = 61;
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        for round in 0..20 {
+            let reference = noise(rng.next_u64(), -20.0, 30_000);
+            let offset = rng.range(0, 4001) as i64 - 2000;
+            let hiss = noise(rng.next_u64(), -26.0, 30_000);
+            let signal: Vec<f32> = (0..30_000_i64)
+                .map(|n| {
+                    let own = usize::try_from(n - offset).ok().and_then(|at| reference.get(at));
+                    own.copied().unwrap_or(0.0) * 0.3 + hiss[n as usize]
+                })
+                .collect();
+            let found = best_offset(&reference, &signal, 2000);
+            assert_eq!(found, offset, "round {round}");
+        }
+        assert_eq!(best_offset(&[], &[], 100), 0);
+        assert_eq!(best_offset(&[0.0; 50], &[1.0; 50], 100), 0);
+        assert_eq!(best_offset(&[1.0, 0.0], &[1.0, 0.0], 0), 0);
+    }
+
+    #[test]
+    fn levels() {
+        assert_eq!(level_dbfs(&[1.0, -1.0]), 0.0);
+        assert_eq!(level_dbfs(&[]), f64::NEG_INFINITY);
+        assert_eq!(level_change_db(&[0.5], &[0.0]), None);
+        assert!((level_change_db(&[0.5], &[0.05]).unwrap() + 20.0).abs() < 1e-5);
+        assert_eq!(frame_levels_dbfs(&[1.0; 1000], 44_100).len(), 2);
+        assert_eq!(median([]), None);
+        assert_eq!(median([3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+}

@@ -1,0 +1,159 @@
+//! One direction of the simulated board: its clock, its periods, its latency, its lies about time.
+
+use handsfree_core::time::{Duration, Instant, PeriodTime};
+use handsfree_core::{ConfigError, SampleRate};
+
+use crate::noise::Rng;
+
+/// In what form a simulated device delivers or takes samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SampleFormat {
+    /// 16-bit integers.
+    #[default]
+    I16,
+    /// 24 bits in 32.
+    I24,
+    /// 32-bit integers.
+    I32,
+    /// 32-bit floats, full scale at 1.0.
+    F32,
+}
+
+/// How wrong a device's timestamps are around the truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Jitter {
+    /// Not at all.
+    #[default]
+    None,
+    /// Evenly within plus or minus so many microseconds.
+    Uniform {
+        /// Half the width.
+        micros: f64,
+    },
+    /// Normally distributed with this standard deviation in microseconds.
+    Normal {
+        /// Standard deviation.
+        micros: f64,
+    },
+}
+
+/// One direction of a board.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SideConfig {
+    /// The device's nominal rate; a stream request for another one is answered with this one.
+    pub rate: SampleRate,
+    /// How much faster than nominal its clock runs.
+    pub ppm: f64,
+    /// Lengths of its periods in sample frames, taken in turn for ever.
+    pub periods: Vec<u32>,
+    /// Channels of the device.
+    pub device_channels: u32,
+    /// In what form samples come and go.
+    pub format: SampleFormat,
+    /// Between interrupt and converter.
+    pub latency: Duration,
+    /// How its timestamps scatter.
+    pub jitter: Jitter,
+    /// A constant error of its timestamps.
+    pub bias: Duration,
+    /// The device's position at the start of each stream.
+    pub first_position: u64,
+}
+
+impl SideConfig {
+    /// A mono 16-bit device with one period length and an honest clock.
+    #[must_use]
+    pub fn new(rate: SampleRate, period: u32) -> Self {
+        Self {
+            rate,
+            ppm: 0.0,
+            periods: vec![period],
+            device_channels: 1,
+            format: SampleFormat::I16,
+            latency: Duration::ZERO,
+            jitter: Jitter::None,
+            bias: Duration::ZERO,
+            first_position: 0,
+        }
+    }
+
+    /// The rate its clock really has, in hertz.
+    #[must_use]
+    pub fn true_hz(&self) -> f64 {
+        f64::from(self.rate.hz()) * (1.0 + self.ppm * 1e-6)
+    }
+
+    /// The latency as a whole number of sample frames.
+    #[must_use]
+    pub fn latency_sample_frames(&self) -> i64 {
+        (self.latency.as_nanos() as f64 * f64::from(self.rate.hz()) / 1e9).round() as i64
+    }
+
+    /// # Errors
+    /// Names a list of periods without a single sample frame in it.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.longest_period() == 0 { Err(ConfigError::EmptyPeriod) } else { Ok(()) }
+    }
+
+    /// The longest of its periods.
+    #[must_use]
+    pub fn longest_period(&self) -> u32 {
+        self.periods.iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// A running stream of one direction, on the board's virtual clock.
+#[derive(Debug)]
+pub(crate) struct SideClock {
+    true_hz: f64,
+    start_ns: f64,
+    /// Sample frames delivered or taken since the start.
+    pub(crate) done: u64,
+    turn: usize,
+    rng: Rng,
+}
+
+impl SideClock {
+    pub(crate) fn new(config: &SideConfig, start: Instant, rng: Rng) -> Self {
+        Self { true_hz: config.true_hz(), start_ns: start.as_nanos() as f64, done: 0, turn: 0, rng }
+    }
+
+    /// The next period's length.
+    pub(crate) fn period(&self, config: &SideConfig) -> u32 {
+        config.periods[self.turn % config.periods.len()]
+    }
+
+    /// When sample frame `index` of the stream is due.
+    pub(crate) fn at(&self, index: u64) -> Instant {
+        Instant::from_nanos((self.start_ns + index as f64 * 1e9 / self.true_hz).round() as i64)
+    }
+
+    /// Seconds from another stream's start to this one's.
+    pub(crate) fn since(&self, other: &Self) -> f64 {
+        (self.start_ns - other.start_ns) / 1e9
+    }
+
+    pub(crate) fn true_hz(&self) -> f64 {
+        self.true_hz
+    }
+
+    pub(crate) fn advance(&mut self, sample_frames: u32) {
+        self.done += u64::from(sample_frames);
+        self.turn += 1;
+    }
+
+    /// What the device says of a period whose first sample is at the converter at `truth`.
+    pub(crate) fn stamp(&mut self, config: &SideConfig, truth: Instant, called: Instant) -> PeriodTime {
+        let error_us = match config.jitter {
+            Jitter::None => 0.0,
+            Jitter::Uniform { micros } => (self.rng.uniform() * 2.0 - 1.0) * micros,
+            Jitter::Normal { micros } => self.rng.gaussian() * micros,
+        };
+        let error = Duration::from_nanos((error_us * 1e3).round() as i64);
+        PeriodTime {
+            position: config.first_position.wrapping_add(self.done),
+            converter: truth + error + config.bias,
+            called,
+        }
+    }
+}
