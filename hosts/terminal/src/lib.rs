@@ -1,0 +1,24 @@
+//! A hands-free voice terminal: what the `handsfree` command is made of.
+//!
+//! ```
+//! use handsfree::switches::Switches;
+//! use handsfree_core::Format;
+//!
+//! // What the command line's `--no-ns --no-agc` mean to the voice processor.
+//! let switches = Switches { no_ns: true, no_agc: true, ..Switches::default() };
+//! let mono = Format::new(48_000, 1)?;
+//! let mut voice = switches.voice(mono, mono)?;
+//! assert_eq!(voice.name(), "echo cancellation, high-pass");
+//! # let _ = voice.as_dyn();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod evaluate;
+pub mod failure;
+pub mod process;
+pub mod publish;
+pub mod sim;
+pub mod stage;
+pub mod switches;

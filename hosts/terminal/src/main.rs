@@ -1,0 +1,77 @@
+//! The `handsfree` command.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use handsfree::cli::{Cli, Command, ProcessArgs, SimArgs};
+use handsfree::failure::Failure;
+use handsfree::{process, publish, sim};
+use handsfree_sim::wav;
+use indicatif::{ProgressBar, ProgressStyle};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Sim(args) => simulate(&args),
+        Command::Process(args) => clean(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("handsfree: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn simulate(args: &SimArgs) -> Result<(), Failure> {
+    let bar = progress_bar();
+    let run = sim::run(args, &mut |part| bar.set_position((part * 1_000.0) as u64))?;
+    bar.finish_and_clear();
+    let page = publish::write(&run, &args.out)?;
+    tell(&run.report.notices);
+    if args.json {
+        print!("{}", run.report.summary.to_json());
+    } else {
+        print!("{}", publish::table(&run));
+        println!("  {:<22}{}", "report", page.display());
+    }
+    Ok(())
+}
+
+fn clean(args: &ProcessArgs) -> Result<(), Failure> {
+    let processed = process::run(args)?;
+    let samples = handsfree::evaluate::to_air(&processed.clean);
+    wav::write_mono(&args.out, processed.summary.rate_hz, &samples)?;
+    tell(&processed.notices);
+    if args.json {
+        print!("{}", processed.summary.to_json());
+    } else {
+        println!(
+            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay taken out",
+            args.out.display(),
+            processed.summary.seconds,
+            processed.summary.rate_hz,
+            processed.summary.realtime_factor,
+            processed.summary.processing_delay_samples
+        );
+    }
+    Ok(())
+}
+
+fn tell(notices: &[String]) {
+    for notice in notices {
+        eprintln!("handsfree: note: {notice}");
+    }
+}
+
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(1_000);
+    if let Ok(style) = ProgressStyle::with_template("  simulating {bar:40} {percent:>3} %  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}

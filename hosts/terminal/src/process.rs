@@ -1,0 +1,133 @@
+//! `handsfree process`: two recordings through the production halves, faster than real time.
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
+use handsfree_core::playback::{OutletConfig, Track};
+use handsfree_core::time::{Duration, Instant, PeriodTime};
+use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, Stats, Terminal};
+use handsfree_sim::measure;
+use handsfree_sim::report::{FrameCounts, Summary};
+use handsfree_sim::scenario::{CAP, SLOTS, SimSession};
+use handsfree_sim::wav;
+
+use crate::cli::ProcessArgs;
+use crate::evaluate::{advanced, copy_padded, direct, processor_delay_samples, to_air, to_pcm};
+use crate::failure::Failure;
+
+/// A processed recording.
+#[derive(Debug)]
+pub struct Processed {
+    /// The cleaned microphone, delay taken out.
+    pub clean: Vec<i16>,
+    /// The figures.
+    pub summary: Summary,
+    /// What the user should know about the recordings.
+    pub notices: Vec<String>,
+}
+
+/// Processes the recordings that `args` name; writes nothing.
+///
+/// # Errors
+/// Names the file that cannot be read and the value that cannot be used.
+pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
+    let (far_clip, mic_clip) = (wav::read(&args.far)?, wav::read(&args.mic)?);
+    let rate = SampleRate::new(args.rate.unwrap_or_else(|| natural_rate(mic_clip.rate_hz)))?;
+    let (far, mic) = (to_pcm(&far_clip.to_mono_at(rate.hz())), to_pcm(&mic_clip.to_mono_at(rate.hz())));
+    let format = Format::with_rate(rate, 1)?;
+    let mut voice = args.switches.voice(format, format)?;
+    let begun = std::time::Instant::now();
+    let (raw, stats) = duplex(rate, &far, &mic, voice.as_dyn())?;
+    let seconds = mic.len() as f64 / f64::from(rate.hz());
+    let realtime_factor = seconds / begun.elapsed().as_secs_f64().max(1e-9);
+    let delay = processor_delay_samples(&args.switches, rate)?;
+    let clean = advanced(&raw, delay);
+    let mut oracle_voice = args.switches.voice(format, format)?;
+    let oracle = advanced(&direct(oracle_voice.as_dyn(), rate, &far, &mic)?, delay);
+    let mut heard = far;
+    heard.resize(mic.len(), 0);
+    let windows = |signal: &[i16]| {
+        measure::erle_windows(&to_air(&mic), &to_air(signal), &to_air(&heard), &[], rate.hz(), 10.0)
+    };
+    let summary = Summary {
+        seconds,
+        rate_hz: rate.hz(),
+        erle_db: Summary::erle_windows(&windows(&clean), &windows(&oracle)),
+        processing_delay_samples: delay as u64,
+        frames: frame_counts(&stats, rate),
+        xruns: u64::from(stats.xruns()),
+        realtime_factor,
+        ..Summary::default()
+    };
+    let notices = [far_clip.notice, mic_clip.notice].into_iter().flatten().collect();
+    Ok(Processed { clean, summary, notices })
+}
+
+/// The recording's own rate where the voice processor takes it.
+fn natural_rate(rate_hz: u32) -> u32 {
+    if handsfree_apm::RATES_HZ.contains(&rate_hz) { rate_hz } else { 48_000 }
+}
+
+fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
+    let frame = rate.sample_frames() as u64;
+    FrameCounts {
+        captured: u64::from(stats.intake.frames) * frame,
+        played: u64::from(stats.outlet.frames) * frame,
+        lost: u64::from(stats.intake.overrun_frames) * frame
+            + u64::from(stats.outlet.underrun_sample_frames)
+            + u64::from(stats.intake.gap_sample_frames),
+    }
+}
+
+/// Both recordings through intake, outlet and pipelines as on a board with one clock, a period of
+/// 10 ms and no latency. Returns as many samples as `mic` has, as they leave the terminal.
+///
+/// # Errors
+/// Names a rate that does not fit.
+pub fn duplex(
+    rate: SampleRate,
+    far: &[i16],
+    mic: &[i16],
+    voice: &mut dyn VoiceProcessor,
+) -> Result<(Vec<i16>, Stats), Failure> {
+    let mut session = Box::new(SimSession::new());
+    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
+    let length = rate.sample_frames();
+    let (map, period) = (ChannelMap::natural(1, 1)?, length as u32);
+    halves.intake.configure(IntakeConfig {
+        rate,
+        map,
+        gain: Gain::UNITY,
+        max_period_sample_frames: period,
+    })?;
+    halves.outlet.configure(OutletConfig {
+        rate,
+        map,
+        max_period_sample_frames: period,
+        worker_slack_sample_frames: 0,
+    })?;
+    let mut track = halves.tracks.open().ok();
+    let mut rest = far;
+    let mut clean = Vec::with_capacity(mic.len() + length);
+    let (mut loudspeaker, mut period) = (vec![0i16; length], vec![0i16; length]);
+    for (k, heard) in mic.chunks(length).enumerate() {
+        let position = (k * length) as u64;
+        let begin = Instant::ORIGIN + Duration::of_sample_frames(position, rate);
+        let end = begin + Duration::from_millis(10);
+        feed(&mut track, &mut rest);
+        halves.playback.poll();
+        halves.outlet.on_period(&mut loudspeaker, PeriodTime { position, converter: begin, called: begin });
+        copy_padded(heard, &mut period);
+        halves.intake.on_period(&period, PeriodTime { position, converter: begin, called: end });
+        halves.capture.poll(&|| end, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
+    }
+    clean.truncate(mic.len());
+    Ok((clean, halves.stats.read()))
+}
+
+fn feed(track: &mut Option<Track<'_, '_, NoopRawMutex, CAP, SLOTS>>, rest: &mut &[i16]) {
+    let Some(mut open) = track.take() else { return };
+    let taken = open.push(rest);
+    *rest = rest.get(taken..).unwrap_or(&[]);
+    *track = if rest.is_empty() { open.finish().err() } else { Some(open) };
+}
