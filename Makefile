@@ -38,9 +38,10 @@ firmware:
 	@echo 'firmware: the Cortex-M image comes with a later step; `tools/check-cortex-m.sh` builds the core for it' >&2
 	@exit 1
 
+# In the release profile as `test` is, so that the C++ is built once.
 check: setup
 	$(ENV) cargo fmt --all --check
-	$(ENV) cargo clippy --workspace --all-targets -- -D warnings
-	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	$(ENV) cargo clippy --release --workspace --all-targets -- -D warnings
+	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps
 	tools/check-cortex-m.sh
 	tools/check-msrv.sh

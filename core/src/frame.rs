@@ -23,11 +23,14 @@ pub struct Stamp<const SLOTS: usize = 0> {
     pub position: u64,
     /// The moment the first sample was or will be at the converter.
     pub time: Instant,
-    /// Between converter and interrupt: how long ago the period's last sample was converted
-    /// (capture), or how far ahead the first sample will be (playback).
+    /// Between converter and interrupt, the period itself excluded: how long ago the period's last
+    /// sample was converted (capture), or how far ahead its first sample will be (playback).
     pub latency: Duration,
     /// Sample frames lost directly before this frame.
     pub lost: u32,
+    /// The stream was started, restarted or interrupted before this frame, so its time may stand in
+    /// another relation to its position than before.
+    pub fresh: bool,
     /// In the reference stream, sample frames that were written as silence because nothing was
     /// there to play; such a frame holds nothing else. 0 for a frame that was played.
     pub silence: u16,
@@ -43,6 +46,7 @@ impl<const SLOTS: usize> Stamp<SLOTS> {
         time: Instant::ORIGIN,
         latency: Duration::ZERO,
         lost: 0,
+        fresh: false,
         silence: 0,
         track: 0,
         tracks: [TrackSpan { track: 0, sample_frames: 0, position: 0 }; SLOTS],

@@ -20,21 +20,23 @@
 //! use handsfree_core::capture::{Bypass, IntakeConfig};
 //! use handsfree_core::playback::OutletConfig;
 //! use handsfree_core::time::{Instant, PeriodTime};
-//! use handsfree_core::{ChannelMap, Frame, Gain, SampleRate, Session, Terminal};
+//! use handsfree_core::{ChannelMap, Duration, Frame, Gain, SampleRate, Session, Terminal};
 //!
 //! let rate = SampleRate::new(16_000)?;
-//! let mut session = Box::new(Session::<160, 2, 4, 4, 8, 16>::new());
+//! let mut session = Box::new(Session::<160, 2, 4, 4, 8, 16, 16_000>::new());
 //! let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
 //! let mut terminal = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
 //!
 //! let map = ChannelMap::natural(1, 1)?;
 //! terminal.intake.configure(IntakeConfig {
-//!     rate, map, gain: Gain::UNITY, max_period_sample_frames: 160,
+//!     rate, map, gain: Gain::UNITY, max_period_sample_frames: 160, clock_domain: 1,
 //! })?;
 //! terminal.outlet.configure(OutletConfig {
-//!     rate, map, max_period_sample_frames: 160, worker_slack_sample_frames: 0,
+//!     rate, map, max_period_sample_frames: 160, worker_slack_sample_frames: 0, clock_domain: 1,
 //! })?;
 //!
+//! // A wire has no latency at all, so nothing is known ahead of time.
+//! terminal.capture.set_reference_lead(Duration::ZERO);
 //! let mut track = terminal.tracks.open()?;
 //! assert_eq!(track.push(&[1_234; 320]), 320);
 //!

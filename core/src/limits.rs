@@ -39,9 +39,6 @@ pub const VOICE_REST_FRAMES: u16 = 100;
 /// A voice processor that takes longer than this for one frame is bypassed, in nanoseconds.
 pub const VOICE_DEADLINE_NS: i64 = 2 * FRAME_NS;
 
-/// Frames without any reference after which the loudspeaker counts as silent (100 ms).
-pub const REFERENCE_PATIENCE_FRAMES: u16 = 10;
-
 const _: () = {
     assert!(MAX_RATE_HZ.is_multiple_of(FRAMES_PER_SECOND));
     assert!(MIN_RATE_HZ.is_multiple_of(FRAMES_PER_SECOND));

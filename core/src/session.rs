@@ -29,7 +29,8 @@ pub struct Terminal {
 ///
 /// `CAP` is a frame's capacity in samples, all channels; `SLOTS` how many tracks play at once;
 /// `CAPTURE`, `PLAYBACK` and `REFERENCE` are ring depths and `QUEUE` a track's queue, in frames
-/// plus one (a ring of 4 holds 3). [`new`](Self::new) is const and all zero bytes, so a static
+/// plus one (a ring of 4 holds 3). `HISTORY` is how many samples, all channels, of what was played
+/// are kept: the longest render plus capture latency that echo is found across (3 s on a host). [`new`](Self::new) is const and all zero bytes, so a static
 /// session lies in `.bss`.
 ///
 /// ```
@@ -37,7 +38,7 @@ pub struct Terminal {
 /// use handsfree_core::capture::Bypass;
 /// use handsfree_core::{SampleRate, Session, Terminal};
 ///
-/// let mut session = Box::new(Session::<480, 4, 8, 8, 16, 32>::new());
+/// let mut session = Box::new(Session::<480, 4, 8, 8, 16, 32, 48_000>::new());
 /// let terminal = Terminal { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
 /// let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
 /// assert_eq!(halves.tracks.free(), 4);
@@ -50,6 +51,7 @@ pub struct Session<
     const PLAYBACK: usize,
     const REFERENCE: usize,
     const QUEUE: usize,
+    const HISTORY: usize,
 > {
     capture: RingMemory<CAP, 0, CAPTURE>,
     playback: RingMemory<CAP, SLOTS, PLAYBACK>,
@@ -59,6 +61,7 @@ pub struct Session<
     outlet_frame: Frame<CAP, SLOTS>,
     capture_memory: CaptureMemory<CAP>,
     playback_memory: PlaybackMemory<CAP, SLOTS>,
+    history: [i16; HISTORY],
     capture_events: EventQueue,
     playback_events: EventQueue,
     counters: Counters,
@@ -97,7 +100,8 @@ impl<
     const PLAYBACK: usize,
     const REFERENCE: usize,
     const QUEUE: usize,
-> fmt::Debug for Session<CAP, SLOTS, CAPTURE, PLAYBACK, REFERENCE, QUEUE>
+    const HISTORY: usize,
+> fmt::Debug for Session<CAP, SLOTS, CAPTURE, PLAYBACK, REFERENCE, QUEUE, HISTORY>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("bytes", &size_of::<Self>()).finish_non_exhaustive()
@@ -111,7 +115,8 @@ impl<
     const PLAYBACK: usize,
     const REFERENCE: usize,
     const QUEUE: usize,
-> Default for Session<CAP, SLOTS, CAPTURE, PLAYBACK, REFERENCE, QUEUE>
+    const HISTORY: usize,
+> Default for Session<CAP, SLOTS, CAPTURE, PLAYBACK, REFERENCE, QUEUE, HISTORY>
 {
     fn default() -> Self {
         Self::new()
@@ -125,12 +130,14 @@ impl<
     const PLAYBACK: usize,
     const REFERENCE: usize,
     const QUEUE: usize,
-> Session<CAP, SLOTS, CAPTURE, PLAYBACK, REFERENCE, QUEUE>
+    const HISTORY: usize,
+> Session<CAP, SLOTS, CAPTURE, PLAYBACK, REFERENCE, QUEUE, HISTORY>
 {
     const DEPTHS: () = {
         assert!(SLOTS > 0, "a session needs at least one track slot");
         assert!(CAPTURE > 2 && PLAYBACK > 2 && REFERENCE > 2, "a ring of N frames holds N - 1, at least 2");
         assert!(PLAYBACK <= 256, "the playback target is told in 8 bits");
+        assert!(HISTORY >= CAP, "the history must hold at least a frame");
         assert!(QUEUE > 1, "a track's queue of N frames holds N - 1, at least 1");
     };
 
@@ -147,6 +154,7 @@ impl<
             outlet_frame: Frame::EMPTY,
             capture_memory: CaptureMemory::new(),
             playback_memory: PlaybackMemory::new(),
+            history: [0; HISTORY],
             capture_events: Queue::new(),
             playback_events: Queue::new(),
             counters: Counters::new(),
@@ -190,6 +198,7 @@ impl<
             capture: capture_out,
             reference: reference_out,
             memory: &mut self.capture_memory,
+            history: &mut self.history,
             counters: &counters.capture,
             plan: &self.plan,
             events: EventSender { queue: capture_sender, dropped: &counters.capture.dropped_events },
@@ -202,7 +211,7 @@ impl<
             events: EventSender { queue: playback_sender, dropped: &counters.playback.dropped_events },
         };
         Ok(Halves {
-            intake: Intake::new(capture_in, &mut self.intake_frame, &counters.intake),
+            intake: Intake::new(capture_in, &mut self.intake_frame, &counters.intake, &self.plan),
             outlet: Outlet::new(
                 playback_out,
                 reference_in,

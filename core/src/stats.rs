@@ -112,7 +112,7 @@ counters! {
         reference_fill,
         /// 10 ms reference frames given to the voice processor, silence included.
         reference_frames,
-        /// Of those, frames of silence given because nothing was being played.
+        /// Of those, frames of silence given because nothing was being played or it was not known in time.
         reference_silence_frames,
         /// Sample frames lost from the reference and replaced by silence.
         reference_lost_sample_frames,

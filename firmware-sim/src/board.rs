@@ -424,14 +424,19 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
     }
 
     fn end_info(&self, direction: Direction, side: &SideConfig, longest: u32) -> EndInfo {
-        let same_clock = self.config.capture.ppm == self.config.playback.ppm;
         EndInfo {
             rate: side.rate,
             device_channels: side.device_channels,
             max_period_sample_frames: longest,
             latency: side.latency,
-            clock_domain: u32::from(!same_clock && direction == Direction::Playback),
+            clock_domain: self.clock_domain(direction),
         }
+    }
+
+    /// Two sides with the same error run on one crystal.
+    fn clock_domain(&self, direction: Direction) -> u32 {
+        let one_crystal = self.config.capture.ppm == self.config.playback.ppm;
+        if one_crystal || direction == Direction::Capture { 1 } else { 2 }
     }
 
     fn stop_streams(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
@@ -555,6 +560,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
                 map: asked.map.map_or_else(natural, Ok)?,
                 gain: asked.gain,
                 max_period_sample_frames: longest,
+                clock_domain: self.clock_domain(Direction::Capture),
             })?;
             info.capture = Some(self.end_info(Direction::Capture, side, longest));
         }
@@ -570,6 +576,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
                 map: asked.map.map_or_else(natural, Ok)?,
                 max_period_sample_frames: longest,
                 worker_slack_sample_frames: asked.worker_slack_sample_frames,
+                clock_domain: self.clock_domain(Direction::Playback),
             })?;
             info.playback = Some(self.end_info(Direction::Playback, side, longest));
         }

@@ -1,6 +1,6 @@
 //! Reading a sampled signal between its samples: what one converter's clock makes of another's signal.
 //!
-//! A windowed sinc (Smith, "Digital Audio Resampling", 1984), tabulated at [`PHASES`] fractions of a sample and
+//! A windowed sinc (Smith, "Digital Audio Resampling", 1984), tabulated at 1024 fractions of a sample and
 //! interpolated linearly between them. This is the simulator's own, in f32 with a long kernel, on purpose: the core's
 //! interpolator must not be measured with itself.
 

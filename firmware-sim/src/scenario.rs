@@ -9,6 +9,7 @@ use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::playback::Track;
 use handsfree_core::time::Clock;
 use handsfree_core::time::Duration;
+use handsfree_core::timing::RateEstimate;
 use handsfree_core::{ConfigError, Frame, Gain, SampleRate, Session, Stats, Terminal};
 
 use crate::acoustics::Acoustics;
@@ -18,8 +19,10 @@ use crate::board::{Board, BoardConfig, BoardError, Recording, Step};
 pub const CAP: usize = 960;
 /// Track slots of the simulated terminal.
 pub const SLOTS: usize = 4;
+/// Samples of what was played that are kept: 3 s at 48 kHz.
+pub const HISTORY: usize = 144_000;
 /// The simulated terminal's memory: 63 frames of capture and playback, 127 of reference.
-pub type SimSession = Session<CAP, SLOTS, 64, 64, 128, 16>;
+pub type SimSession = Session<CAP, SLOTS, 64, 64, 128, 16, HISTORY>;
 
 /// How often the curves of the report are sampled, in frames.
 const TRACE_EVERY_FRAMES: usize = 5;
@@ -93,6 +96,8 @@ pub struct TracePoint {
     pub true_delay_ms: f64,
     /// The same as estimated.
     pub estimated_delay_ms: f64,
+    /// Drift between the clocks as estimated so far, in ppm.
+    pub estimated_drift_ppm: Option<f64>,
     /// Frames in the capture, playback and reference ring when the worker came.
     pub fill: [u32; 3],
 }
@@ -110,6 +115,10 @@ pub struct Outcome {
     pub stats: Stats,
     /// How much later the rate conversions make the clean signal.
     pub conversion_latency: Duration,
+    /// Clock of playback minus clock of capture as estimated, in ppm.
+    pub drift_ppm: Option<f64>,
+    /// How often the reference jumped to another place, the first time included.
+    pub reference_jumps: u32,
     /// How many times faster than real time it ran.
     pub realtime_factor: f64,
 }
@@ -167,6 +176,7 @@ pub fn run<V: VoiceProcessor>(
                 at_s: now_s,
                 true_delay_ms: board.true_delay().as_millis_f64(),
                 estimated_delay_ms: halves.capture.delay().as_millis_f64(),
+                estimated_drift_ppm: drift_ppm(halves.capture.rates()),
                 fill: [stats.capture.ring_fill, stats.playback.ring_fill, stats.capture.reference_fill],
             });
         }
@@ -181,6 +191,8 @@ pub fn run<V: VoiceProcessor>(
     outcome.clean.truncate(wanted);
     outcome.stats = halves.stats.read();
     outcome.conversion_latency = halves.capture.conversion_latency();
+    outcome.drift_ppm = drift_ppm(halves.capture.rates());
+    outcome.reference_jumps = halves.capture.reference_jumps();
     outcome.recording = board.take_recording().unwrap_or_else(Recording::default);
     let heard = (scenario.seconds * f64::from(scenario.board.capture.rate.hz())).round() as usize;
     outcome.recording.far.truncate(heard);
@@ -188,6 +200,10 @@ pub fn run<V: VoiceProcessor>(
     outcome.realtime_factor = scenario.seconds / begun.elapsed().as_secs_f64().max(1e-9);
     progress(1.0);
     Ok(outcome)
+}
+
+fn drift_ppm(rates: Option<(RateEstimate, RateEstimate)>) -> Option<f64> {
+    rates.map(|(playback, capture)| playback.ppm - capture.ppm)
 }
 
 /// Both directions of the board, as it is made.

@@ -30,12 +30,11 @@ pub(crate) struct Guard<V> {
     state: VoiceState,
     faults: u8,
     healthy_frames: u32,
-    reset_on_rearm: bool,
 }
 
 impl<V: VoiceProcessor> Guard<V> {
     pub(crate) const fn new(voice: V) -> Self {
-        Self { voice, state: VoiceState::Armed, faults: 0, healthy_frames: 0, reset_on_rearm: false }
+        Self { voice, state: VoiceState::Armed, faults: 0, healthy_frames: 0 }
     }
 
     pub(crate) const fn state(&self) -> VoiceState {
@@ -43,7 +42,6 @@ impl<V: VoiceProcessor> Guard<V> {
     }
 
     pub(crate) fn rearm(&mut self) {
-        self.voice.reset();
         self.state = VoiceState::Armed;
         self.faults = 0;
     }
@@ -57,7 +55,7 @@ impl<V: VoiceProcessor> Guard<V> {
         counters.reference_frames.add(1);
         if self.state == VoiceState::Armed && self.voice.process_reverse(far).is_err() {
             counters.voice_errors.add(1);
-            self.trip(true, events);
+            self.trip(events);
         }
     }
 
@@ -89,7 +87,7 @@ impl<V: VoiceProcessor> Guard<V> {
         } else {
             counters.voice_slow_frames.add(1);
         }
-        self.trip(failed, events);
+        self.trip(events);
     }
 
     fn rests(&mut self) -> bool {
@@ -97,10 +95,7 @@ impl<V: VoiceProcessor> Guard<V> {
             VoiceState::Armed => false,
             VoiceState::GivenUp => true,
             VoiceState::Resting { frames: 0 } => {
-                // After a slow frame what it learned is still good; after an error it may not be.
-                if self.reset_on_rearm {
-                    self.voice.reset();
-                }
+                // Not reset: what it learned is mostly still good, and a reset may allocate.
                 self.state = VoiceState::Armed;
                 false
             }
@@ -120,8 +115,7 @@ impl<V: VoiceProcessor> Guard<V> {
         }
     }
 
-    fn trip(&mut self, reset_on_rearm: bool, events: &mut EventSender<'_>) {
-        self.reset_on_rearm = reset_on_rearm;
+    fn trip(&mut self, events: &mut EventSender<'_>) {
         self.healthy_frames = 0;
         if self.faults >= VOICE_REARMS {
             self.state = VoiceState::GivenUp;

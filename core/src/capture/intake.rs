@@ -4,6 +4,7 @@ use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::Frame;
 use crate::limits::MAX_CHANNELS;
+use crate::playback::SharedPlan;
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::FrameProducer;
 use crate::sample::{DeviceSample, Gain};
@@ -21,6 +22,9 @@ pub struct IntakeConfig {
     pub gain: Gain,
     /// The longest period the device will deliver, in sample frames.
     pub max_period_sample_frames: u32,
+    /// Which clock drives the device; equal numbers other than 0 in both directions say that it is
+    /// one clock, so that the echo reference is a bit-exact copy.
+    pub clock_domain: u32,
 }
 
 /// The interrupt half of capture.
@@ -32,12 +36,15 @@ pub struct Intake<'a, const CAP: usize> {
     ring: FrameProducer<'a, CAP>,
     pending: &'a mut Frame<CAP>,
     counters: &'a IntakeCounters,
+    plan: &'a SharedPlan,
     config: Option<(IntakeConfig, Format)>,
     tracker: PositionTracker,
     /// Stream position of the next sample frame to come.
     position: u64,
     /// Sample frames lost since the last frame that was pushed or begun.
     lost: u32,
+    /// Whether times start anew with the next frame.
+    fresh: bool,
 }
 
 impl<'a, const CAP: usize> Intake<'a, CAP> {
@@ -45,8 +52,19 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         ring: FrameProducer<'a, CAP>,
         pending: &'a mut Frame<CAP>,
         counters: &'a IntakeCounters,
+        plan: &'a SharedPlan,
     ) -> Self {
-        Self { ring, pending, counters, config: None, tracker: PositionTracker::new(), position: 0, lost: 0 }
+        Self {
+            ring,
+            pending,
+            counters,
+            plan,
+            config: None,
+            tracker: PositionTracker::new(),
+            position: 0,
+            lost: 0,
+            fresh: true,
+        }
     }
 
     /// Makes ready for a stream. Control side, while no stream runs; allocates nothing.
@@ -65,6 +83,8 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.pending.begin(format);
         self.config = Some((config, format));
         self.tracker = PositionTracker::new();
+        self.fresh = true;
+        self.plan.set_capture_domain(config.clock_domain);
         Ok(())
     }
 
@@ -94,7 +114,10 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         }
         match self.tracker.advance(time.position, sample_frames, config.rate) {
             Continuity::Follows => {}
-            Continuity::Fault => self.counters.position_faults.add(1),
+            Continuity::Fault => {
+                self.counters.position_faults.add(1);
+                self.fresh = true;
+            }
             Continuity::Gap(gap) => self.bridge(gap, format, time),
         }
         let end = time.converter + Duration::of_sample_frames(sample_frames as u64, config.rate);
@@ -128,6 +151,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.pending.stamp.position = self.position;
         self.pending.stamp.time = time;
         self.pending.stamp.lost = self.lost;
+        self.pending.stamp.fresh = core::mem::take(&mut self.fresh);
         self.lost = 0;
     }
 
@@ -144,6 +168,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
             Err(rejected) => {
                 self.counters.overrun_frames.add(1);
                 self.lost = lost.saturating_add(rejected.sample_frames() as u32);
+                self.fresh |= rejected.stamp.fresh;
                 0
             }
         }
@@ -163,6 +188,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
             }
         }
         self.lost = self.lost.saturating_add(left);
+        self.fresh = true;
     }
 }
 

@@ -6,32 +6,47 @@ use crate::capture::sink::FrameSink;
 use crate::dsp::FrameConverter;
 use crate::event::EventSender;
 use crate::format::{Format, SampleRate};
-use crate::frame::{Frame, PcmRef};
-use crate::limits::REFERENCE_PATIENCE_FRAMES;
+use crate::frame::Frame;
 use crate::playback::SharedPlan;
 use crate::ring::FrameConsumer;
 use crate::stats::CaptureCounters;
-use crate::time::{Clock, Duration};
-use crate::timing::{DelayEstimator, EchoReference};
+use crate::time::{Clock, Duration, Instant};
+use crate::timing::{
+    DelayEstimator, EchoReference, Observation, RateEstimate, Reading, ReferenceMemory, StreamClock,
+};
+
+/// By how much the reference runs ahead of the microphone unless told otherwise: more than
+/// timestamps err, less than a canceller notices.
+const DEFAULT_LEAD: Duration = Duration::from_millis(2);
+
+/// Longest time that a capture frame waits for a reference that is late.
+const MAX_HOLD: Duration = Duration::from_millis(100);
 
 /// Working memory of the capture worker, part of a session.
 #[derive(Debug)]
 pub(crate) struct CaptureMemory<const CAP: usize> {
+    frames: CaptureFrames<CAP>,
+    reference: ReferenceMemory<CAP>,
+}
+
+#[derive(Debug)]
+struct CaptureFrames<const CAP: usize> {
     converter: FrameConverter<CAP>,
-    frame: Frame<CAP>,
+    near: Frame<CAP>,
     backup: Frame<CAP>,
-    silence: Frame<CAP>,
-    reference: EchoReference<CAP>,
+    far: Frame<CAP>,
 }
 
 impl<const CAP: usize> CaptureMemory<CAP> {
     pub(crate) const fn new() -> Self {
         Self {
-            converter: FrameConverter::new(),
-            frame: Frame::EMPTY,
-            backup: Frame::EMPTY,
-            silence: Frame::EMPTY,
-            reference: EchoReference::new(),
+            frames: CaptureFrames {
+                converter: FrameConverter::new(),
+                near: Frame::EMPTY,
+                backup: Frame::EMPTY,
+                far: Frame::EMPTY,
+            },
+            reference: ReferenceMemory::new(),
         }
     }
 }
@@ -42,25 +57,36 @@ pub(crate) struct CaptureEnds<'a, const CAP: usize, const SLOTS: usize> {
     pub(crate) capture: FrameConsumer<'a, CAP>,
     pub(crate) reference: FrameConsumer<'a, CAP, SLOTS>,
     pub(crate) memory: &'a mut CaptureMemory<CAP>,
+    pub(crate) history: &'a mut [i16],
     pub(crate) counters: &'a CaptureCounters,
     pub(crate) plan: &'a SharedPlan,
     pub(crate) events: EventSender<'a>,
 }
 
-/// The worker half of capture: drains the capture and the reference ring, runs the voice processor
-/// and the chain, hands cleaned frames to a sink.
+/// The worker half of capture: drains the capture and the reference ring, aligns the reference, runs
+/// the voice processor and the chain, hands cleaned frames to a sink.
 ///
-/// It is the only caller of the voice processor, so no lock around that exists.
+/// It is the only caller of the voice processor, so no lock around that exists. The processor hears
+/// one reference frame before each capture frame, always.
 #[derive(Debug)]
 pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
-    ends: CaptureEnds<'a, CAP, SLOTS>,
+    capture: FrameConsumer<'a, CAP>,
+    reference_ring: FrameConsumer<'a, CAP, SLOTS>,
+    frames: &'a mut CaptureFrames<CAP>,
+    counters: &'a CaptureCounters,
+    plan: &'a SharedPlan,
+    events: EventSender<'a>,
     near: Format,
     far: Format,
     voice: Guard<V>,
     chain: P,
+    reference: EchoReference<'a, CAP>,
+    clock: StreamClock,
     delay: DelayEstimator,
-    /// Capture frames since the last reference frame.
-    quiet_frames: u16,
+    /// When the frame that waits for its reference was taken from the ring.
+    staged: Option<Instant>,
+    /// A frame waited in vain; later ones do not wait until the reference is back.
+    impatient: bool,
     /// Position and losses on the output, at the terminal's rate.
     position: u64,
     lost: u32,
@@ -77,17 +103,24 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         voice: V,
         chain: P,
     ) -> Self {
-        ends.memory.silence.clear(far, far.sample_frames());
-        ends.memory.reference.reset();
-        ends.memory.converter.reset();
+        let CaptureMemory { frames, reference } = ends.memory;
+        frames.converter.reset();
         Self {
-            ends,
+            capture: ends.capture,
+            reference_ring: ends.reference,
+            frames,
+            counters: ends.counters,
+            plan: ends.plan,
+            events: ends.events,
             near,
             far,
             voice: Guard::new(voice),
             chain,
+            reference: EchoReference::new(reference, ends.history, far, DEFAULT_LEAD),
+            clock: StreamClock::new(near.rate()),
             delay: DelayEstimator::new(),
-            quiet_frames: 0,
+            staged: None,
+            impatient: false,
             position: 0,
             lost: 0,
             device: None,
@@ -98,21 +131,25 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     ///
     /// Worker side: call it when an interrupt half completed a frame, or at least every few
     /// milliseconds, also while only one direction runs. Bounded by the rings' capacity; costs the
-    /// voice processor's time a frame. `clock` is read twice a frame to see whether the voice
-    /// processor is too slow.
+    /// voice processor's time a frame and what [`EchoReference`] costs. A frame whose reference is
+    /// not there yet waits for it, at most 100 ms; then it is taken with silence. `clock` is read
+    /// to see how long that has been, and whether the voice processor is too slow.
     pub fn poll(&mut self, clock: &impl Clock, sink: &mut impl FrameSink<CAP>) -> usize {
-        self.ends.counters.ring_fill.set(self.ends.capture.len() as u32);
-        self.ends.counters.reference_fill.set(self.ends.reference.len() as u32);
+        self.counters.ring_fill.set(self.capture.len() as u32);
+        self.counters.reference_fill.set(self.reference_ring.len() as u32);
         self.drain_reference();
         let mut delivered = 0;
-        for _ in 0..self.ends.capture.capacity() {
-            let Some(frame) = self.ends.capture.pop() else {
+        for _ in 0..=self.capture.capacity() {
+            if self.staged.is_none() && !self.stage(clock) {
                 break;
-            };
-            if self.take(&frame, clock) {
-                sink.on_frame(&self.ends.memory.frame);
-                delivered += 1;
             }
+            if !self.read_reference(clock) {
+                break;
+            }
+            self.staged = None;
+            self.process(clock);
+            sink.on_frame(&self.frames.near);
+            delivered += 1;
         }
         delivered
     }
@@ -145,6 +182,25 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.delay.delay()
     }
 
+    /// Both clocks against the host's, playback first; the drift between the devices is the
+    /// difference.
+    #[must_use]
+    pub fn rates(&self) -> Option<(RateEstimate, RateEstimate)> {
+        Some((self.reference.rate()?, self.clock.rate()?))
+    }
+
+    /// How often the reference had to jump to another place, the first time included.
+    #[must_use]
+    pub fn reference_jumps(&self) -> u32 {
+        self.reference.jumps()
+    }
+
+    /// By how much the reference runs ahead of the microphone, 2 ms unless set. It keeps the echo
+    /// causal when timestamps err; a device whose times are exact needs none. Worker side.
+    pub fn set_reference_lead(&mut self, lead: Duration) {
+        self.reference.set_lead(lead);
+    }
+
     /// How much later samples come out of the rate conversion than they went in.
     #[must_use]
     pub fn conversion_latency(&self) -> Duration {
@@ -153,62 +209,54 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     }
 
     fn drain_reference(&mut self) {
-        for _ in 0..self.ends.reference.capacity() {
-            let Some(frame) = self.ends.reference.pop() else {
-                break;
-            };
+        for _ in 0..self.reference_ring.capacity() {
+            let Some(frame) = self.reference_ring.pop() else { break };
             if frame.format().channels() != self.far.channels() {
-                self.ends.counters.foreign_frames.add(1);
+                self.counters.foreign_frames.add(1);
                 continue;
             }
-            self.delay.on_render(frame.stamp.latency);
-            self.quiet_frames = 0;
-            if frame.stamp.lost > 0 {
-                self.ends.counters.reference_lost_sample_frames.add(frame.stamp.lost);
+            if frame.stamp.fresh {
+                self.delay.reset_render();
             }
-            let (voice, counters, events) = (&mut self.voice, self.ends.counters, &mut self.ends.events);
-            self.ends.memory.reference.push(&frame, self.far.rate(), |far: PcmRef<'_>| {
-                voice.reverse(far, counters, events);
-            });
+            self.delay.on_render(frame.stamp.latency);
+            if frame.stamp.lost > 0 {
+                self.counters.reference_lost_sample_frames.add(frame.stamp.lost);
+            }
+            self.reference.push(&frame);
         }
     }
 
-    /// Brings one captured frame to the terminal's rate and through all processors.
-    fn take(&mut self, captured: &Frame<CAP>, clock: &impl Clock) -> bool {
-        let format = captured.format();
-        if format.channels() != self.near.channels() {
-            self.ends.counters.foreign_frames.add(1);
-            self.lost = self.lost.saturating_add(self.near.sample_frames() as u32);
-            return false;
-        }
-        if self.device != Some(format) {
+    /// Takes the next captured frame from the ring and brings it to the terminal's rate.
+    fn stage(&mut self, clock: &impl Clock) -> bool {
+        for _ in 0..self.capture.capacity() {
+            let Some(captured) = self.capture.pop() else { return false };
+            let format = captured.format();
+            if format.channels() != self.near.channels() {
+                self.counters.foreign_frames.add(1);
+                self.lost = self.lost.saturating_add(self.near.sample_frames() as u32);
+                continue;
+            }
             self.device = Some(format);
-            self.delay.reset_capture();
+            if captured.stamp.fresh {
+                self.delay.reset_capture();
+            }
+            self.delay.on_capture(captured.stamp.latency);
+            self.stamp_and_convert(&captured);
+            self.keep_time();
+            self.staged = Some(clock.now());
+            return true;
         }
-        self.delay.on_capture(captured.stamp.latency);
-        self.stamp_and_convert(captured);
-        self.hear_silence();
-        let delay = self.delay.delay();
-        let counters = self.ends.counters;
-        counters.delay_us.set(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX));
-        let memory = &mut *self.ends.memory;
-        let (frame, backup) = (&mut memory.frame, &mut memory.backup);
-        self.voice.capture(frame, backup, delay, clock, counters, &mut self.ends.events);
-        if self.chain.enabled() && self.chain.process(frame.pcm_mut()).is_err() {
-            counters.processor_errors.add(1);
-        }
-        counters.frames.add(1);
-        true
+        false
     }
 
     fn stamp_and_convert(&mut self, captured: &Frame<CAP>) {
         let rate = self.near.rate();
-        let memory = &mut *self.ends.memory;
-        memory.converter.convert(captured, rate, &mut memory.frame);
+        let frames = &mut *self.frames;
+        frames.converter.convert(captured, rate, &mut frames.near);
         let lost = at_rate(captured.stamp.lost, captured.format().rate(), rate);
         let lost = lost.saturating_add(core::mem::take(&mut self.lost));
         self.position += u64::from(lost);
-        let stamp = &mut memory.frame.stamp;
+        let stamp = &mut frames.near.stamp;
         *stamp = captured.stamp;
         stamp.lost = lost;
         stamp.position = self.position;
@@ -216,15 +264,61 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.position += self.near.sample_frames() as u64;
     }
 
-    /// While nothing plays the canceller hears silence, so that it keeps its filter and its idea
-    /// of time; a reference that is merely late is waited for.
-    fn hear_silence(&mut self) {
-        self.quiet_frames = self.quiet_frames.saturating_add(1);
-        if self.ends.plan.get().is_none() || self.quiet_frames > REFERENCE_PATIENCE_FRAMES {
-            let counters = self.ends.counters;
-            counters.reference_silence_frames.add(1);
-            self.voice.reverse(self.ends.memory.silence.pcm(), counters, &mut self.ends.events);
+    /// Lets the microphone's clock learn from the staged frame.
+    fn keep_time(&mut self) {
+        let stamp = self.frames.near.stamp;
+        if stamp.fresh
+            && let Some(late) = self.clock.restart(stamp.position, stamp.time)
+        {
+            self.clock.jump(late);
         }
+        if let Observation::Jumped(by) = self.clock.observe(stamp.position, stamp.time) {
+            self.clock.jump(by);
+        }
+    }
+
+    /// Reads what was played while the staged frame was heard; false when it is worth waiting for.
+    ///
+    /// While nothing plays the canceller hears silence, so that it keeps its filter and its idea of
+    /// time.
+    fn read_reference(&mut self, clock: &impl Clock) -> bool {
+        if self.plan.get().is_none() {
+            return self.hear_silence();
+        }
+        let position = self.frames.near.stamp.position;
+        let locked = self.plan.is_one_clock();
+        match self.reference.read(&self.clock, position, locked, &mut self.frames.far, self.far) {
+            Reading::Aligned | Reading::Jumped => {
+                self.impatient = false;
+                true
+            }
+            Reading::Late => {
+                let waited = self.staged.map_or(MAX_HOLD, |since| clock.now() - since);
+                self.impatient |= waited >= MAX_HOLD;
+                self.impatient && self.hear_silence()
+            }
+        }
+    }
+
+    fn hear_silence(&mut self) -> bool {
+        self.counters.reference_silence_frames.add(1);
+        self.frames.far.clear(self.far, self.far.sample_frames());
+        true
+    }
+
+    /// Runs the staged frame and its reference through all processors.
+    fn process(&mut self, clock: &impl Clock) {
+        let counters = self.counters;
+        let latency_us = self.delay.delay().as_micros();
+        counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
+        let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
+        self.voice.reverse(far.pcm(), counters, &mut self.events);
+        let lead = self.reference.lead();
+        self.voice.capture(near, backup, lead, clock, counters, &mut self.events);
+        if self.chain.enabled() && self.chain.process(near.pcm_mut()).is_err() {
+            counters.processor_errors.add(1);
+        }
+        counters.frames.add(1);
     }
 }
 

@@ -45,7 +45,7 @@ const fn half_kernel() -> [f32; LEN] {
 const PI: f64 = core::f64::consts::PI;
 
 /// sin(pi x) / (pi x) for x >= 0.
-const fn sinc(x: f64) -> f64 {
+pub(crate) const fn sinc(x: f64) -> f64 {
     if x < 1e-9 { 1.0 } else { sin_pi(x) / (PI * x) }
 }
 
@@ -65,7 +65,7 @@ const fn sin_pi(x: f64) -> f64 {
     if nearest.is_multiple_of(2) { sum } else { -sum }
 }
 
-const fn sqrt(x: f64) -> f64 {
+pub(crate) const fn sqrt(x: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }
@@ -79,7 +79,7 @@ const fn sqrt(x: f64) -> f64 {
 }
 
 /// The modified Bessel function of order 0, by its power series.
-const fn bessel_i0(x: f64) -> f64 {
+pub(crate) const fn bessel_i0(x: f64) -> f64 {
     let half_square = x * x / 4.0;
     let mut term = 1.0;
     let mut sum = 1.0;

@@ -25,6 +25,9 @@ pub struct OutletConfig {
     /// How long the worker may be late, in sample frames, before silence is heard; it sets the
     /// ring's target fill together with the period, and so the latency.
     pub worker_slack_sample_frames: u32,
+    /// Which clock drives the device; equal numbers other than 0 in both directions say that it is
+    /// one clock, so that the echo reference is a bit-exact copy.
+    pub clock_domain: u32,
 }
 
 /// The interrupt half of playback.
@@ -51,6 +54,8 @@ pub struct Outlet<'a, const CAP: usize, const SLOTS: usize> {
     /// Whether anything was played, so that silence from here on is an underrun.
     primed: bool,
     starving: bool,
+    /// Whether times start anew with the next frame.
+    fresh: bool,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
@@ -75,6 +80,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             silence: Stamp::ZERO,
             primed: false,
             starving: false,
+            fresh: true,
         }
     }
 
@@ -95,7 +101,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let target_frames = u8::try_from(frames.min(self.ring.capacity())).unwrap_or(u8::MAX);
         self.config = Some((config, format));
         self.tracker = PositionTracker::new();
-        self.plan.set(Plan { format, target_frames });
+        self.fresh = true;
+        self.plan.set(Plan { format, target_frames }, config.clock_domain);
         Ok(())
     }
 
@@ -143,7 +150,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         }
         match self.tracker.advance(time.position, sample_frames, config.rate) {
             Continuity::Follows => {}
-            Continuity::Fault => self.counters.position_faults.add(1),
+            Continuity::Fault => {
+                self.counters.position_faults.add(1);
+                self.fresh = true;
+            }
             Continuity::Gap(gap) => self.skip(gap),
         }
         let mut rest = out;
@@ -198,9 +208,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let stamp = &mut self.current.stamp;
         stamp.position = self.position;
         stamp.time = at.time();
-        stamp.latency = stamp.time - at.time.called;
+        stamp.latency = at.time.converter - at.time.called;
         stamp.lost = self.lost;
         stamp.silence = 0;
+        stamp.fresh = core::mem::take(&mut self.fresh);
         self.lost = 0;
     }
 
@@ -220,8 +231,9 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
                 let start = Place { done: at.done + done, ..at };
                 self.silence.position = self.position;
                 self.silence.time = start.time();
-                self.silence.latency = self.silence.time - at.time.called;
+                self.silence.latency = at.time.converter - at.time.called;
                 self.silence.lost = self.lost;
+                self.silence.fresh = core::mem::take(&mut self.fresh);
                 self.lost = 0;
             }
             let room = format.sample_frames() - usize::from(self.silence.silence);
@@ -266,6 +278,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
                     .lost
                     .saturating_add(rejected.stamp.lost)
                     .saturating_add(rejected.sample_frames() as u32);
+                self.fresh |= rejected.stamp.fresh;
                 0
             }
         }
@@ -279,6 +292,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.cut_current();
         self.position += u64::from(gap);
         self.lost = self.lost.saturating_add(gap);
+        self.fresh = true;
     }
 
     /// Gives up the rest of a frame that was begun; the reference hears of what was played of it.
@@ -332,3 +346,7 @@ impl Place {
         self.time.converter + Duration::of_sample_frames(self.done as u64, self.rate)
     }
 }
+
+#[cfg(test)]
+#[path = "outlet_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! Both sides: what the outlet needs from the playback worker, in one 32-bit word.
+//! Both sides: what the workers must know of the devices, in 32-bit words.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,26 +16,46 @@ pub(crate) struct Plan {
 /// One word, so that a reader never sees half a change. Relaxed: no other memory depends on it;
 /// frames of the old format that are still under way are dropped by the outlet.
 #[derive(Debug)]
-pub(crate) struct SharedPlan(AtomicU32);
+pub(crate) struct SharedPlan {
+    word: AtomicU32,
+    playback_domain: AtomicU32,
+    capture_domain: AtomicU32,
+}
 
 impl SharedPlan {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self {
+            word: AtomicU32::new(0),
+            playback_domain: AtomicU32::new(0),
+            capture_domain: AtomicU32::new(0),
+        }
     }
 
-    pub(crate) fn set(&self, plan: Plan) {
+    pub(crate) fn set(&self, plan: Plan, clock_domain: u32) {
         let word = plan.format.sample_frames() as u32
             | (plan.format.channels() as u32) << 16
             | u32::from(plan.target_frames) << 24;
-        self.0.store(word, Ordering::Relaxed);
+        self.playback_domain.store(clock_domain, Ordering::Relaxed);
+        self.word.store(word, Ordering::Relaxed);
     }
 
     pub(crate) fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.word.store(0, Ordering::Relaxed);
+    }
+
+    /// Which clock drives the microphone, 0 for one of its own.
+    pub(crate) fn set_capture_domain(&self, clock_domain: u32) {
+        self.capture_domain.store(clock_domain, Ordering::Relaxed);
+    }
+
+    /// Whether one clock drives both directions.
+    pub(crate) fn is_one_clock(&self) -> bool {
+        let domain = self.playback_domain.load(Ordering::Relaxed);
+        domain != 0 && domain == self.capture_domain.load(Ordering::Relaxed)
     }
 
     pub(crate) fn get(&self) -> Option<Plan> {
-        let word = self.0.load(Ordering::Relaxed);
+        let word = self.word.load(Ordering::Relaxed);
         let rate_hz = (word & 0xFFFF) * crate::limits::FRAMES_PER_SECOND;
         let format = Format::new(rate_hz, (word >> 16) & 0xFF).ok()?;
         Some(Plan { format, target_frames: (word >> 24) as u8 })
@@ -52,7 +72,7 @@ mod tests {
         assert_eq!(shared.get(), None);
         for (hz, channels, target_frames) in [(8_000, 1, 1), (44_100, 2, 9), (192_000, 8, 255)] {
             let plan = Plan { format: Format::new(hz, channels).unwrap(), target_frames };
-            shared.set(plan);
+            shared.set(plan, 0);
             assert_eq!(shared.get(), Some(plan));
         }
         shared.clear();

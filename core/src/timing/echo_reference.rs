@@ -1,100 +1,312 @@
-//! Worker side: what the loudspeaker played, as the voice processor is to hear it.
+//! Worker side: what the loudspeaker played at the very moment the microphone heard.
 //!
-//! First form: in the order of arrival. The place in the flow is its final one; the reading by time
-//! (design, idea 3) replaces what is inside.
+//! The reference is looked up by time, not by arrival. What was played is kept with the clock that
+//! played it; for each microphone frame the history is read at the moments of that frame, between
+//! its samples and at the ratio of the two clocks. Different clocks, deep buffers and jumps of the
+//! latency all become one constant, small, causal delay.
 
 use crate::dsp::FrameConverter;
 use crate::format::{Format, SampleRate};
-use crate::frame::{Frame, PcmRef};
+use crate::frame::Frame;
+use crate::time::{Duration, Instant};
+use crate::timing::history::History;
+use crate::timing::stream_clock::{Observation, RateEstimate, StreamClock};
 
-/// Cuts the reference stream, with its short runs and gaps, into whole frames at the terminal's
-/// rate.
+/// Further than this from where it should be, reading jumps instead of slewing.
+const JUMP_NS: f64 = 3e6;
+/// A locked offset that is off by less is left alone: the lead covers it, and a move would cost the
+/// canceller more than it gains.
+const LOCKED_SLACK_NS: f64 = 1.5e6;
+/// Frames that a locked offset must be off before it is moved.
+const LOCKED_PATIENCE_FRAMES: u16 = 50;
+/// Reading follows the clocks by at most this much faster or slower, in parts.
+const MAX_SLEW: f64 = 5e-3;
+/// Sample frames beyond the last read position that interpolation needs.
+const REACH: f64 = 34.0;
+
+/// Working memory of the reference, part of a session.
 #[derive(Debug)]
-pub struct EchoReference<const CAP: usize> {
-    /// 10 ms at the playback device's rate, being put together.
+pub(crate) struct ReferenceMemory<const CAP: usize> {
     block: Frame<CAP>,
-    converter: FrameConverter<CAP>,
     converted: Frame<CAP>,
+    converter: FrameConverter<CAP>,
 }
 
-impl<const CAP: usize> EchoReference<CAP> {
-    /// All zero bytes.
+impl<const CAP: usize> ReferenceMemory<CAP> {
     pub(crate) const fn new() -> Self {
-        Self { block: Frame::EMPTY, converter: FrameConverter::new(), converted: Frame::EMPTY }
+        Self { block: Frame::EMPTY, converted: Frame::EMPTY, converter: FrameConverter::new() }
     }
+}
 
-    /// Forgets everything heard.
-    pub(crate) fn reset(&mut self) {
-        self.block.begin(Format::UNSET);
-        self.converter.reset();
-    }
+/// What reading the reference came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The frame holds what was played at that time.
+    Aligned,
+    /// The same, but reading had to jump there: the canceller meets a new delay.
+    Jumped,
+    /// It is not all known yet; nothing was read.
+    Late,
+}
 
-    /// Takes a reference frame and hands every whole 10 ms at rate `to` to `heard`.
-    ///
-    /// What was lost before the frame is replaced by silence, up to a second of it: more than that
-    /// no canceller remembers.
-    pub(crate) fn push<const SLOTS: usize>(
-        &mut self,
-        frame: &Frame<CAP, SLOTS>,
-        to: SampleRate,
-        mut heard: impl FnMut(PcmRef<'_>),
-    ) {
-        let format = frame.format();
-        if self.block.format() != format {
-            self.block.begin(format);
-            self.converter.reset();
+/// Where reading is, on the history's index.
+#[derive(Clone, Copy, Debug)]
+enum Head {
+    /// Nowhere yet.
+    Lost,
+    /// One clock drives both converters: capture position plus a whole offset.
+    Locked { offset: i64, off_frames: u16 },
+    /// Two clocks: the next index, with a fraction in 1/2^32.
+    Free { index: i64, fraction_q32: u32 },
+}
+
+/// The history of what was played, read by the microphone's time.
+///
+/// Both sides are in sample frames at the terminal's rate, each on its own clock.
+#[derive(Debug)]
+pub struct EchoReference<'a, const CAP: usize> {
+    memory: &'a mut ReferenceMemory<CAP>,
+    history: History<'a>,
+    clock: StreamClock,
+    rate: SampleRate,
+    /// Time of the first sample of the block being put together.
+    block_time: Option<Instant>,
+    fresh: bool,
+    /// Index from which on times disagree with the clock.
+    suspect_from: i64,
+    /// Sample frames at the terminal's rate by which conversion delays what is in the history.
+    conversion: f64,
+    head: Head,
+    lead: Duration,
+    jumps: u32,
+}
+
+impl<'a, const CAP: usize> EchoReference<'a, CAP> {
+    pub(crate) fn new(
+        memory: &'a mut ReferenceMemory<CAP>,
+        history: &'a mut [i16],
+        far: Format,
+        lead: Duration,
+    ) -> Self {
+        memory.block.begin(Format::UNSET);
+        memory.converter.reset();
+        Self {
+            memory,
+            history: History::new(history, far.channels()),
+            clock: StreamClock::new(far.rate()),
+            rate: far.rate(),
+            block_time: None,
+            fresh: true,
+            suspect_from: 0,
+            conversion: 0.0,
+            head: Head::Lost,
+            lead,
+            jumps: 0,
         }
+    }
+
+    /// By how much the reference runs ahead of the microphone: the delay a canceller is told.
+    #[must_use]
+    pub const fn lead(&self) -> Duration {
+        self.lead
+    }
+
+    pub(crate) fn set_lead(&mut self, lead: Duration) {
+        self.lead = lead;
+    }
+
+    /// The loudspeaker's clock against the host's.
+    #[must_use]
+    pub fn rate(&self) -> Option<RateEstimate> {
+        self.clock.rate()
+    }
+
+    /// How often reading had to jump.
+    #[must_use]
+    pub const fn jumps(&self) -> u32 {
+        self.jumps
+    }
+
+    /// Takes a reference frame. What was lost before it becomes silence, up to a second of it; more
+    /// shows as a jump of its times.
+    pub(crate) fn push<const SLOTS: usize>(&mut self, frame: &Frame<CAP, SLOTS>) {
+        let format = frame.format();
+        if self.memory.block.format() != format {
+            self.memory.block.begin(format);
+            self.memory.converter.reset();
+            let latency = FrameConverter::<CAP>::latency(format.rate(), self.rate);
+            self.conversion = latency.as_nanos() as f64 * 1e-9 * f64::from(self.rate.hz());
+            self.fresh = true;
+        }
+        if frame.stamp.fresh && self.memory.block.sample_frames() > 0 {
+            // What was begun before belongs to another time.
+            self.memory.block.extend_silence(usize::MAX);
+            self.finish_block();
+        }
+        self.fresh |= frame.stamp.fresh;
         let mut silent = (frame.stamp.lost as usize).min(format.rate_hz() as usize);
         while silent > 0 {
-            silent -= self.block.extend_silence(silent).max(1).min(silent);
-            self.hand_over(to, &mut heard);
+            if self.memory.block.sample_frames() == 0 {
+                self.block_time = None;
+            }
+            silent -= self.memory.block.extend_silence(silent).max(1).min(silent);
+            self.finish_block();
         }
+        let channels = format.channels().max(1);
         let mut rest = frame.samples();
         while !rest.is_empty() {
-            let channels = format.channels().max(1);
-            let room = self.block.extend(rest.len() / channels);
+            if self.memory.block.sample_frames() == 0 {
+                let into = (frame.samples().len() - rest.len()) / channels;
+                self.block_time =
+                    Some(frame.stamp.time + Duration::of_sample_frames(into as u64, format.rate()));
+            }
+            let room = self.memory.block.extend(rest.len() / channels);
             let taken = room.len().max(1).min(rest.len());
             let (now, later) = rest.split_at(taken);
             room.iter_mut().zip(now).for_each(|(to, &from)| *to = from);
             rest = later;
-            self.hand_over(to, &mut heard);
+            self.finish_block();
         }
     }
 
-    fn hand_over(&mut self, to: SampleRate, heard: &mut impl FnMut(PcmRef<'_>)) {
-        if self.block.missing() > 0 {
+    /// Moves a whole block into the history and learns from its time.
+    fn finish_block(&mut self) {
+        let ReferenceMemory { block, converted, converter } = &mut *self.memory;
+        if block.missing() > 0 {
             return;
         }
-        self.converter.convert(&self.block, to, &mut self.converted);
-        heard(self.converted.pcm());
-        self.block.begin(self.block.format());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_runs_and_gaps_become_whole_frames_in_order() {
-        let format = Format::new(8_000, 1).unwrap();
-        let mut reference = EchoReference::<80>::new();
-        let mut heard = Vec::new();
-        let mut pieces = Vec::new();
-        let mut frame = Frame::<80, 2>::EMPTY;
-        let mut next = 1i16;
-        for (len, lost) in [(80, 0), (13, 0), (80, 5), (80, 200), (27, 0), (80, 0)] {
-            frame.clear(format, len);
-            frame.stamp.lost = lost;
-            pieces.extend(core::iter::repeat_n(0, lost as usize));
-            for s in frame.samples_mut() {
-                *s = next;
-                next += 1;
-            }
-            pieces.extend_from_slice(frame.samples());
-            reference.push(&frame, format.rate(), |pcm| heard.extend_from_slice(pcm.samples));
+        let begin = self.history.end();
+        converter.convert(block, self.rate, converted);
+        self.history.write(converted.samples());
+        block.begin(block.format());
+        let Some(time) = self.block_time.take() else { return };
+        if core::mem::take(&mut self.fresh) && self.clock.is_running() {
+            let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
+            let shifted = self.shift(begin, late);
+            self.clock.observe((begin + shifted) as u64, time);
+            return;
         }
-        assert_eq!(heard, pieces[..heard.len()]);
-        assert_eq!(heard.len(), pieces.len() / 80 * 80);
+        match self.clock.observe(begin as u64, time) {
+            Observation::Taken => self.suspect_from = self.history.end(),
+            Observation::Ignored => {}
+            Observation::Jumped(by) => {
+                self.shift(self.suspect_from, by);
+                self.suspect_from = self.history.end();
+            }
+        }
+    }
+
+    /// Moves what was played from index `from` on later by `by`, to whole sample frames.
+    fn shift(&mut self, from: i64, by: Duration) -> i64 {
+        let exact = by.as_nanos() as f64 * 1e-9 * f64::from(self.rate.hz());
+        let whole = libm::round(exact) as i64;
+        // The clock's positions never run backwards past its start.
+        if self.history.end() + whole < 0 {
+            return 0;
+        }
+        self.history.shift(from, whole);
+        whole
+    }
+
+    /// Reads the reference for the capture frame at `position` of `capture`, as long as `out`'s
+    /// format says. `locked` says that one clock drives both converters.
+    ///
+    /// Costs a copy when locked, else 128 multiplications a sample.
+    pub(crate) fn read(
+        &mut self,
+        capture: &StreamClock,
+        position: u64,
+        locked: bool,
+        out: &mut Frame<CAP>,
+        far: Format,
+    ) -> Reading {
+        if !self.clock.is_running() || !capture.is_running() {
+            return Reading::Late;
+        }
+        let sample_frames = far.sample_frames();
+        let begin = self.target(capture, position);
+        if locked {
+            return self.read_locked(begin, position, out, far);
+        }
+        let end = self.target(capture, position + sample_frames as u64);
+        let newest = self.history.end() as f64;
+        let (start, jumped) = match self.head {
+            Head::Free { index, fraction_q32 } => {
+                let here = index as f64 + f64::from(fraction_q32) / Q32;
+                let off = (begin - here).abs() > self.samples(JUMP_NS);
+                (if off { begin } else { here }, off)
+            }
+            _ => (begin, true),
+        };
+        let step = ((end - start) / sample_frames as f64).clamp(1.0 - MAX_SLEW, 1.0 + MAX_SLEW);
+        if start + step * sample_frames as f64 + REACH > newest {
+            return Reading::Late;
+        }
+        self.head = self.interpolate(start, step, out, far);
+        self.landed(jumped)
+    }
+
+    /// The index that was at the loudspeaker when the microphone was at `position`, plus the lead.
+    fn target(&self, capture: &StreamClock, position: u64) -> f64 {
+        let time = capture.time_of(position) + self.lead;
+        self.clock.position_at(time, 0) + self.conversion
+    }
+
+    fn read_locked(&mut self, target: f64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {
+        let wanted = libm::round(target) as i64 - position as i64;
+        let (slack, far_off) = (self.samples(LOCKED_SLACK_NS), self.samples(JUMP_NS));
+        let (offset, off_frames, jumped) = match self.head {
+            Head::Locked { offset, off_frames } => {
+                let error = (wanted - offset).abs() as f64;
+                let off_frames = if error > slack { off_frames + 1 } else { 0 };
+                if error > far_off || off_frames > LOCKED_PATIENCE_FRAMES {
+                    (wanted, 0, true)
+                } else {
+                    (offset, off_frames, false)
+                }
+            }
+            _ => (wanted, 0, true),
+        };
+        let begin = position as i64 + offset;
+        if begin + far.sample_frames() as i64 > self.history.end() {
+            return Reading::Late;
+        }
+        self.head = Head::Locked { offset, off_frames };
+        out.begin(far);
+        self.history.copy_to(begin, out.extend(far.sample_frames()));
+        self.landed(jumped)
+    }
+
+    fn interpolate(&self, start: f64, step: f64, out: &mut Frame<CAP>, far: Format) -> Head {
+        let whole = libm::floor(start);
+        let mut index = whole as i64;
+        let mut fraction_q32 = ((start - whole) * Q32) as u64;
+        let step_q32 = (step * Q32) as u64;
+        out.begin(far);
+        for frame in out.extend(far.sample_frames()).chunks_exact_mut(far.channels()) {
+            let fraction = fraction_q32 as f32 / Q32 as f32;
+            for (channel, sample) in frame.iter_mut().enumerate() {
+                *sample = self.history.between(index, fraction, channel);
+            }
+            fraction_q32 += step_q32;
+            index += (fraction_q32 >> 32) as i64;
+            fraction_q32 &= u64::from(u32::MAX);
+        }
+        Head::Free { index, fraction_q32: fraction_q32 as u32 }
+    }
+
+    fn landed(&mut self, jumped: bool) -> Reading {
+        if jumped {
+            self.jumps = self.jumps.saturating_add(1);
+            Reading::Jumped
+        } else {
+            Reading::Aligned
+        }
+    }
+
+    fn samples(&self, nanos: f64) -> f64 {
+        nanos * 1e-9 * f64::from(self.rate.hz())
     }
 }
+
+const Q32: f64 = 4_294_967_296.0;

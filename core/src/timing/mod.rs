@@ -2,6 +2,10 @@
 
 mod delay_estimator;
 mod echo_reference;
+mod history;
+mod stream_clock;
 
 pub use delay_estimator::DelayEstimator;
-pub use echo_reference::EchoReference;
+pub(crate) use echo_reference::ReferenceMemory;
+pub use echo_reference::{EchoReference, Reading};
+pub use stream_clock::{Observation, RateEstimate, StreamClock};

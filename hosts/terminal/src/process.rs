@@ -99,13 +99,17 @@ pub fn duplex(
         map,
         gain: Gain::UNITY,
         max_period_sample_frames: period,
+        clock_domain: 1,
     })?;
     halves.outlet.configure(OutletConfig {
         rate,
         map,
         max_period_sample_frames: period,
         worker_slack_sample_frames: 0,
+        clock_domain: 1,
     })?;
+    // Recordings have exact times, so the reference needs no lead.
+    halves.capture.set_reference_lead(Duration::ZERO);
     let mut track = halves.tracks.open().ok();
     let mut rest = far;
     let mut clean = Vec::with_capacity(mic.len() + length);

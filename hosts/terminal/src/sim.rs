@@ -116,7 +116,10 @@ fn figures(
             truth: Some(last.true_delay_ms),
             estimated: Some(last.estimated_delay_ms),
         },
-        drift_ppm: TrueAndEstimated { truth: Some(args.playback_ppm - args.capture_ppm), estimated: None },
+        drift_ppm: TrueAndEstimated {
+            truth: Some(args.playback_ppm - args.capture_ppm),
+            estimated: outcome.drift_ppm,
+        },
         near_end: measure::near_end(talker, &clean, rate).into(),
         processing_delay_samples: processing_delay as u64,
         frames: frame_counts(&outcome.stats, args),

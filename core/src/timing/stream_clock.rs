@@ -1,0 +1,380 @@
+//! Worker side: position against time for one stream, from jittery period times.
+
+use crate::format::SampleRate;
+use crate::time::{Duration, Instant};
+
+/// Beyond this a time is an outlier, unless the jitter itself is larger.
+const OUTLIER_NS: f64 = 4e6;
+/// And beyond so many standard deviations.
+const OUTLIER_SIGMAS: f64 = 6.0;
+/// So many outliers in a row that agree among themselves are a jump of the device's latency.
+const JUMP_AFTER: u32 = 6;
+/// A time further than this from the prediction says nothing at all.
+const ABSURD_NS: f64 = 60e9;
+/// A clock's error that is expected before anything is known, in parts.
+const PRIOR_RATE: f64 = 300e-6;
+/// Timestamps are not believed to be better than this.
+const LEAST_JITTER_NS: f64 = 5e3;
+/// Jitter expected before anything is known.
+const FIRST_JITTER_NS: f64 = 200e3;
+/// How far a crystal's rate wanders, in parts per root second.
+const RATE_WANDER: f64 = 0.005e-6;
+/// Observations over which the mean residual is watched for a change of the rate.
+const WATCH: f64 = 64.0;
+/// The mean residual's standard deviation is the jitter's over the root of 2 WATCH; so many of it
+/// are no chance.
+const WATCH_SIGMAS: f64 = 7.0;
+/// What the rate may have changed by when the watch fires, in parts.
+const RATE_CHANGE: f64 = 150e-6;
+
+/// What an observation meant to the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// It was used.
+    Taken,
+    /// It disagreed with what is known and was not used.
+    Ignored,
+    /// The device's latency jumped: this time and some before it were later than predicted by so
+    /// much. The clock goes on as before; the caller says with [`StreamClock::jump`] or by shifting
+    /// its own positions what it makes of it.
+    Jumped(Duration),
+}
+
+/// A stream's rate as estimated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateEstimate {
+    /// How much faster than nominal, in ppm of the host's clock.
+    pub ppm: f64,
+    /// Standard deviation of `ppm`.
+    pub uncertainty_ppm: f64,
+}
+
+/// Follows one stream's clock: a delay-locked loop (F. Adriaensen, "Using a DLL to filter time",
+/// LAC 2005) whose two gains are not fixed but those of a Kalman filter for time and rate, so that
+/// it starts fast, settles slowly and knows its own uncertainty.
+///
+/// Outliers are ignored, a run of agreeing ones is reported as a jump, a rate that changes (a
+/// resampling sound server) is noticed by the mean residual and followed fast again. Frozen,
+/// backward or wrapping timestamps never agree among themselves, so the last good model is held.
+/// Costs some sixty double-precision operations an observation.
+///
+/// ```
+/// use handsfree_core::SampleRate;
+/// use handsfree_core::time::{Duration, Instant};
+/// use handsfree_core::timing::StreamClock;
+///
+/// // A clock that is 100 ppm fast delivers 480 sample frames in a little less than 10 ms.
+/// let mut clock = StreamClock::new(SampleRate::new(48_000)?);
+/// for k in 0..1_000u64 {
+///     clock.observe(k * 480, Instant::from_nanos((k as f64 * 9_999_000.1) as i64));
+/// }
+/// let rate = clock.rate().unwrap();
+/// assert!((rate.ppm - 100.0).abs() < 1.0, "{rate:?}");
+/// # Ok::<(), handsfree_core::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct StreamClock {
+    nominal_ns: f64,
+    /// A place on the stream and its time, moved along with every observation.
+    position: u64,
+    time: Instant,
+    /// Parts of a nanosecond that `time` does not hold.
+    time_rest_ns: f64,
+    /// Error of the period against the nominal one, in parts: positive is slow.
+    slowness: f64,
+    /// Covariance of time error (ns) and slowness.
+    p_tt: f64,
+    p_ts: f64,
+    p_ss: f64,
+    jitter_ns2: f64,
+    mean_residual_ns: f64,
+    taken: u32,
+    outliers: u32,
+    outlier_mean_ns: f64,
+}
+
+impl StreamClock {
+    /// A clock that has seen nothing and runs at its nominal rate.
+    #[must_use]
+    pub fn new(rate: SampleRate) -> Self {
+        Self {
+            nominal_ns: 1e9 / f64::from(rate.hz().max(1)),
+            position: 0,
+            time: Instant::ORIGIN,
+            time_rest_ns: 0.0,
+            slowness: 0.0,
+            p_tt: 0.0,
+            p_ts: 0.0,
+            p_ss: PRIOR_RATE * PRIOR_RATE,
+            jitter_ns2: FIRST_JITTER_NS * FIRST_JITTER_NS,
+            mean_residual_ns: 0.0,
+            taken: 0,
+            outliers: 0,
+            outlier_mean_ns: 0.0,
+        }
+    }
+
+    /// Whether anything was observed.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.taken > 0
+    }
+
+    /// The rate, once two observations made one.
+    #[must_use]
+    pub fn rate(&self) -> Option<RateEstimate> {
+        (self.taken > 1).then(|| RateEstimate {
+            ppm: (1.0 / (1.0 + self.slowness) - 1.0) * 1e6,
+            uncertainty_ppm: sqrt(self.p_ss) * 1e6,
+        })
+    }
+
+    /// Standard deviation of the timestamps, as seen.
+    #[must_use]
+    pub fn jitter(&self) -> Duration {
+        Duration::from_nanos(sqrt(self.jitter_ns2) as i64)
+    }
+
+    /// Takes the time of the sample frame at `position`; positions must not run backwards.
+    pub fn observe(&mut self, position: u64, time: Instant) -> Observation {
+        if self.taken == 0 {
+            self.start(position, time);
+            return Observation::Taken;
+        }
+        let Some(ahead) = position.checked_sub(self.position) else { return Observation::Ignored };
+        self.advance(ahead);
+        let residual_ns = (time - self.time).as_nanos() as f64 - self.time_rest_ns;
+        if residual_ns.abs() > ABSURD_NS {
+            return Observation::Ignored;
+        }
+        let sigma_ns = sqrt(self.jitter_ns2 + self.p_tt);
+        if residual_ns.abs() > f64::max(OUTLIER_NS, OUTLIER_SIGMAS * sigma_ns) {
+            return self.outlier(residual_ns, sigma_ns);
+        }
+        self.outliers = 0;
+        self.correct(residual_ns);
+        self.watch(residual_ns);
+        Observation::Taken
+    }
+
+    /// Makes a jump of the latency the stream's new time, keeping its rate.
+    pub fn jump(&mut self, by: Duration) {
+        self.time += by;
+        self.p_tt += self.jitter_ns2;
+        self.outliers = 0;
+    }
+
+    /// Says that the stream was restarted and its next time may be anywhere near: the rate is kept,
+    /// the time is learned anew. Returns how much later than predicted `time` is.
+    pub fn restart(&mut self, position: u64, time: Instant) -> Option<Duration> {
+        if self.taken == 0 {
+            return None;
+        }
+        let ahead = position.checked_sub(self.position)?;
+        self.advance(ahead);
+        self.p_tt = self.jitter_ns2;
+        self.p_ts = 0.0;
+        self.mean_residual_ns = 0.0;
+        self.outliers = 0;
+        Some(time - self.time)
+    }
+
+    /// When the sample frame at `position` is at the converter. Positions may lie on either side of
+    /// the last one observed.
+    #[must_use]
+    pub fn time_of(&self, position: u64) -> Instant {
+        let ahead = position.wrapping_sub(self.position) as i64;
+        let span_ns = ahead as f64 * self.period_ns() + self.time_rest_ns;
+        self.time + Duration::from_nanos(round(span_ns))
+    }
+
+    /// Which position is at the converter at `time`, as sample frames before or after `origin`.
+    #[must_use]
+    pub fn position_at(&self, time: Instant, origin: u64) -> f64 {
+        let span_ns = (time - self.time).as_nanos() as f64 - self.time_rest_ns;
+        span_ns / self.period_ns() + self.position.wrapping_sub(origin) as i64 as f64
+    }
+
+    fn period_ns(&self) -> f64 {
+        self.nominal_ns * (1.0 + self.slowness)
+    }
+
+    fn start(&mut self, position: u64, time: Instant) {
+        self.position = position;
+        self.time = time;
+        self.time_rest_ns = 0.0;
+        self.p_tt = self.jitter_ns2;
+        self.taken = 1;
+    }
+
+    /// Predicts time, rate and their covariance `ahead` sample frames on.
+    fn advance(&mut self, ahead: u64) {
+        let nominal_ns = ahead as f64 * self.nominal_ns;
+        let span_ns = nominal_ns * (1.0 + self.slowness) + self.time_rest_ns;
+        let whole_ns = span_ns as i64;
+        self.time += Duration::from_nanos(whole_ns);
+        self.time_rest_ns = span_ns - whole_ns as f64;
+        self.position += ahead;
+        self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
+        self.p_ts += nominal_ns * self.p_ss;
+        self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;
+    }
+
+    fn correct(&mut self, residual_ns: f64) {
+        let spread = self.p_tt + self.jitter_ns2;
+        let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
+        self.time_rest_ns += time_gain * residual_ns;
+        self.slowness += rate_gain * residual_ns;
+        self.p_ss -= rate_gain * self.p_ts;
+        self.p_ts *= 1.0 - time_gain;
+        self.p_tt *= 1.0 - time_gain;
+        self.taken = self.taken.saturating_add(1);
+        // The residual scatters by the jitter and by what was not yet known of the time.
+        let seen = f64::max(residual_ns * residual_ns - self.p_tt, LEAST_JITTER_NS * LEAST_JITTER_NS);
+        self.jitter_ns2 += (seen - self.jitter_ns2) / f64::from(self.taken.min(128));
+    }
+
+    /// A rate that changed shows as a mean residual that is not zero.
+    fn watch(&mut self, residual_ns: f64) {
+        self.mean_residual_ns += (residual_ns - self.mean_residual_ns) / WATCH;
+        let chance_ns = sqrt(self.jitter_ns2 / (2.0 * WATCH));
+        if self.mean_residual_ns.abs() > WATCH_SIGMAS * chance_ns {
+            self.p_tt += self.jitter_ns2;
+            self.p_ss += RATE_CHANGE * RATE_CHANGE;
+            self.mean_residual_ns = 0.0;
+        }
+    }
+
+    fn outlier(&mut self, residual_ns: f64, sigma_ns: f64) -> Observation {
+        let agreement_ns = f64::max(OUTLIER_NS / 2.0, 3.0 * sigma_ns);
+        if self.outliers == 0 || (residual_ns - self.outlier_mean_ns).abs() > agreement_ns {
+            self.outliers = 1;
+            self.outlier_mean_ns = residual_ns;
+            return Observation::Ignored;
+        }
+        self.outliers += 1;
+        self.outlier_mean_ns += (residual_ns - self.outlier_mean_ns) / f64::from(self.outliers);
+        if self.outliers < JUMP_AFTER {
+            return Observation::Ignored;
+        }
+        self.outliers = 0;
+        Observation::Jumped(Duration::from_nanos(round(self.outlier_mean_ns)))
+    }
+}
+
+/// To the nearest whole number; core has no `round` without std.
+fn round(x: f64) -> i64 {
+    if x < 0.0 { (x - 0.5) as i64 } else { (x + 0.5) as i64 }
+}
+
+fn sqrt(x: f64) -> f64 {
+    libm::sqrt(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Noise(u64);
+
+    impl Noise {
+        fn uniform(&mut self) -> f64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0
+        }
+    }
+
+    fn clock() -> StreamClock {
+        StreamClock::new(SampleRate::new(48_000).unwrap())
+    }
+
+    /// True time of a position on a clock that is `ppm` fast, from an odd start.
+    fn truth(position: u64, ppm: f64) -> f64 {
+        987_654_321.0 + position as f64 * 1e9 / (48_000.0 * (1.0 + ppm * 1e-6))
+    }
+
+    #[test]
+    fn rate_and_time_are_found_through_jitter_near_2_to_the_32() {
+        for seed in 1..=30 {
+            let mut noise = Noise(seed);
+            let ppm = noise.uniform() * 1_000.0;
+            let start = u64::from(u32::MAX) - 100_000;
+            let mut clock = clock();
+            for k in 0..2_000 {
+                let position = start + k * 480;
+                let time = truth(k * 480, ppm) + noise.uniform() * 200e3;
+                clock.observe(position, Instant::from_nanos(time as i64));
+                if k == 200 {
+                    let error = clock.time_of(position).as_nanos() as f64 - truth(k * 480, ppm);
+                    assert!(error.abs() < 150e3, "seed {seed}: {error} ns after 2 s");
+                }
+            }
+            let rate = clock.rate().unwrap();
+            assert!((rate.ppm - ppm).abs() < 2.0, "seed {seed}: {rate:?}, truth {ppm}");
+            assert!(rate.uncertainty_ppm < 2.0, "seed {seed}: {rate:?}");
+            let back = clock.position_at(clock.time_of(start + 960_480), start);
+            assert!((back - 960_480.0).abs() < 0.01, "seed {seed}: {back}");
+        }
+    }
+
+    #[test]
+    fn a_jump_is_reported_once_and_single_outliers_never() {
+        let mut noise = Noise(5);
+        let mut clock = clock();
+        let mut jumps = Vec::new();
+        for k in 0..1_000u64 {
+            let late = if k >= 500 { 150e6 } else { 0.0 } + if k % 40 == 7 { 80e6 } else { 0.0 };
+            let time = truth(k * 480, 50.0) + late + noise.uniform() * 200e3;
+            if let Observation::Jumped(by) = clock.observe(k * 480, Instant::from_nanos(time as i64)) {
+                jumps.push((k, by.as_nanos()));
+                clock.jump(by);
+            }
+        }
+        assert_eq!(jumps.len(), 1, "{jumps:?}");
+        assert!((505..515).contains(&jumps[0].0), "{jumps:?}");
+        assert!((jumps[0].1 - 150_000_000).abs() < 300_000, "{jumps:?}");
+        assert!((clock.rate().unwrap().ppm - 50.0).abs() < 5.0);
+    }
+
+    #[test]
+    fn frozen_zero_backward_and_absurd_times_leave_the_model_as_it_was() {
+        for lie in 0..4 {
+            let mut clock = clock();
+            for k in 0..3_000u64 {
+                clock.observe(k * 480, Instant::from_nanos(truth(k * 480, -200.0) as i64));
+            }
+            for k in 3_000..3_500u64 {
+                let time = match lie {
+                    0 => truth(3_000 * 480, -200.0) as i64,
+                    1 => 0,
+                    2 => truth((6_000 - k) * 480, -200.0) as i64,
+                    _ => 7_000_000_000_000_000_000,
+                };
+                assert!(!matches!(clock.observe(k * 480, Instant::from_nanos(time)), Observation::Jumped(_)));
+            }
+            let error = clock.time_of(3_500 * 480).as_nanos() as f64 - truth(3_500 * 480, -200.0);
+            assert!(error.abs() < 60e3, "lie {lie}: {error} ns");
+        }
+    }
+
+    #[test]
+    fn a_changed_rate_is_followed_within_3_s() {
+        for jitter_ns in [0.0, 200e3] {
+            let mut noise = Noise(9);
+            let mut clock = clock();
+            let mut time = 0.0;
+            for k in 0..6_000u64 {
+                let ppm = if k < 3_000 { 0.0 } else { 200.0 };
+                let seen = time + noise.uniform() * jitter_ns;
+                clock.observe(k * 480, Instant::from_nanos(seen as i64));
+                if k == 3_300 {
+                    let error = clock.time_of(k * 480).as_nanos() as f64 - time;
+                    assert!(error.abs() < 200e3, "jitter {jitter_ns}: {error} ns");
+                }
+                time += 480.0 * 1e9 / (48_000.0 * (1.0 + ppm * 1e-6));
+            }
+            let rate = clock.rate().unwrap();
+            assert!((rate.ppm - 200.0).abs() < 5.0, "jitter {jitter_ns}: {rate:?}");
+        }
+    }
+}
