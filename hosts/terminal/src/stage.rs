@@ -14,9 +14,10 @@ use crate::failure::Failure;
 
 /// Where things stand varies with the seed by at most so much, in metres.
 const SCATTER_M: f64 = 0.05;
-/// A loudspeaker as loud as hands-free devices are, and a talker at an ordinary voice: 10 dB above
-/// what a point source of the clips' level gives at a metre.
-const SOURCE_GAIN: f32 = 3.162;
+/// The clips' level at a metre in free air is a whisper. A loudspeaker at a moderate volume is 6 dB
+/// louder, somebody who talks to a device 16 dB.
+const LOUDSPEAKER_GAIN: f32 = 2.0;
+const TALKER_GAIN: f32 = 6.3;
 /// The reverberation that is computed, in seconds.
 const RESPONSE_S: f64 = 0.3;
 
@@ -60,7 +61,9 @@ impl Stage {
         let response = match response_clip {
             // A response is a density: at another rate its samples are that much larger or smaller.
             Some(clip) => scaled_response(&clip, capture),
-            None => amplified(room.impulse_response(Source::Loudspeaker, capture.hz(), length)?),
+            None => {
+                amplified(room.impulse_response(Source::Loudspeaker, capture.hz(), length)?, LOUDSPEAKER_GAIN)
+            }
         };
         let near = match near_clip {
             None => Vec::new(),
@@ -69,7 +72,8 @@ impl Stage {
                 let total = samples(args.seconds, capture);
                 let mut spoken = vec![0.0; begin];
                 spoken.extend(repeated(&clip.to_mono_at(capture.hz()), total - begin));
-                let path = amplified(room.impulse_response(Source::Talker, capture.hz(), length)?);
+                let path =
+                    amplified(room.impulse_response(Source::Talker, capture.hz(), length)?, TALKER_GAIN);
                 let mut near = vec![0.0; spoken.len()];
                 Convolver::new(&path).process(&spoken, &mut near);
                 near
@@ -85,8 +89,8 @@ fn samples(seconds: f64, rate: SampleRate) -> usize {
     (seconds * f64::from(rate.hz())).round() as usize
 }
 
-fn amplified(mut response: Vec<f32>) -> Vec<f32> {
-    response.iter_mut().for_each(|tap| *tap *= SOURCE_GAIN);
+fn amplified(mut response: Vec<f32>, gain: f32) -> Vec<f32> {
+    response.iter_mut().for_each(|tap| *tap *= gain);
     response
 }
 
