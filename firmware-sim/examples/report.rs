@@ -74,8 +74,9 @@ fn main() {
         delay: (0..400).map(|n| {
             let truth = if n < 250 { 68.333 } else { 83.333 };
             let lag = if n < 250 { 20.0 * (-f64::from(n) / 8.0).exp() } else { -15.0 * (-f64::from(n - 250) / 6.0).exp() };
-            DelayPoint { at_s: f64::from(n) * 0.1, true_ms: Some(truth), estimated_ms: (n > 2).then(|| truth + lag + 0.1 * rng.gaussian()) }
+            Compared { at_s: f64::from(n) * 0.1, truth: Some(truth), estimated: (n > 2).then(|| truth + lag + 0.1 * rng.gaussian()) }
         }).collect(),
+        drift: Vec::new(),
         rings: (0..4000).map(|n| RingPoint {
             at_s: f64::from(n) * 0.01,
             capture_ms: f64::from(n % 2) * 10.0,

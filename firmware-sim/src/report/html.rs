@@ -231,7 +231,7 @@ fn run(page: &mut String, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{DelayPoint, Signals, Summary, TrueAndEstimated};
+    use crate::report::{Compared, Signals, Summary, TrueAndEstimated};
 
     #[test]
     fn a_page_of_nothing_still_says_why() {
@@ -276,7 +276,7 @@ mod tests {
                 near: sound,
             },
             delay: (0..900_000)
-                .map(|n| DelayPoint { at_s: f64::from(n) * 1e-4, true_ms: Some(10.0), estimated_ms: None })
+                .map(|n| Compared { at_s: f64::from(n) * 1e-4, truth: Some(10.0), estimated: None })
                 .collect(),
             ..Report::default()
         };

@@ -35,8 +35,10 @@ pub struct Report {
     pub erle_curve: Vec<Window>,
     /// The same for the canceller with a perfect reference; empty where it was not run.
     pub oracle_curve: Vec<Window>,
-    /// Delay over time, in the order of time; empty where it was not recorded.
-    pub delay: Vec<DelayPoint>,
+    /// Delay over time in ms, in the order of time; empty where it was not recorded.
+    pub delay: Vec<Compared>,
+    /// Drift over time in ppm, likewise.
+    pub drift: Vec<Compared>,
     /// Ring fill over time, in the order of time; empty where it was not recorded.
     pub rings: Vec<RingPoint>,
 }
@@ -142,15 +144,15 @@ pub struct Signals {
     pub near: Vec<f32>,
 }
 
-/// The delay at one moment.
+/// A quantity at one moment, as it was and as the terminal took it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct DelayPoint {
+pub struct Compared {
     /// When, in seconds.
     pub at_s: f64,
-    /// What it was, in ms.
-    pub true_ms: Option<f64>,
-    /// What the terminal took it for, in ms.
-    pub estimated_ms: Option<f64>,
+    /// What it was.
+    pub truth: Option<f64>,
+    /// What the terminal took it for.
+    pub estimated: Option<f64>,
 }
 
 /// How much sound lay in each ring at one moment, in ms.

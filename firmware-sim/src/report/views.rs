@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::plots::{self, Axis, Series, number};
 use super::text::{cell, signed};
-use super::{DelayPoint, Phase, Report, RingPoint, Summary, spectrogram};
+use super::{Compared, Phase, Report, RingPoint, Summary, spectrogram};
 use crate::measure::{Window, level_dbfs};
 
 /// Why there is no echo reduction to show.
@@ -196,24 +196,13 @@ fn windows_table(page: &mut String, summary: &Summary) {
 pub(super) fn timing(page: &mut String, report: &Report, seconds: f64) {
     page.push_str(
         "<section id=\"timing\" aria-labelledby=\"timing-title\">\n<h2 id=\"timing-title\">Timing</h2>\n\
-         <p>What the terminal believes about its own latency, and how full its rings are.</p>\n<div class=\"two\">\n",
+         <p>What the terminal believes about its latency and its clocks, and how full its rings are.</p>\n<div class=\"two\">\n",
     );
-    let delay = |value: fn(&DelayPoint) -> Option<f64>| {
-        report.delay.iter().map(|point| (point.at_s, value(point))).collect::<Vec<_>>()
-    };
-    let mut series = vec![
-        Series { name: "true", class: "oracle", points: delay(|point| point.true_ms) },
-        Series { name: "estimated", class: "clean", points: delay(|point| point.estimated_ms) },
-    ];
-    series.retain(|curve| curve.points.iter().any(|point| point.1.is_some()));
-    let axis = extremes(&series).map(|(low, high)| {
-        // Without a least span, a thousandth of a millisecond would look like a storm.
-        let margin = ((10.0 - (high - low)) / 2.0).max((high - low) * 0.08);
-        Axis::around((low - margin).max(0.0), high + margin)
-    });
     let absent = "not recorded in this run";
     let words = Words { heading: "Delay, render and capture", unit: "ms", absent };
-    plot_card(page, &words, &series, axis, &[], seconds);
+    compared_card(page, &words, &report.delay, 10.0, seconds);
+    let words = Words { heading: "Drift, playback against capture", unit: "ppm", absent };
+    compared_card(page, &words, &report.drift, 20.0, seconds);
 
     let ring = |value: fn(&RingPoint) -> f64| {
         report.rings.iter().map(|point| (point.at_s, Some(value(point)))).collect::<Vec<_>>()
@@ -226,4 +215,21 @@ pub(super) fn timing(page: &mut String, report: &Report, seconds: f64) {
     let axis = extremes(&series).map(|(_, high)| Axis::from_zero(high));
     plot_card(page, &Words { heading: "Ring fill", unit: "ms", absent }, &series, axis, &[], seconds);
     page.push_str("</div>\n</section>\n");
+}
+
+/// Truth and estimate over time; `least_span` keeps a thousandth of a unit from looking like a storm.
+fn compared_card(page: &mut String, words: &Words, points: &[Compared], least_span: f64, seconds: f64) {
+    let curve = |value: fn(&Compared) -> Option<f64>| {
+        points.iter().map(|point| (point.at_s, value(point))).collect::<Vec<_>>()
+    };
+    let mut series = vec![
+        Series { name: "true", class: "oracle", points: curve(|point| point.truth) },
+        Series { name: "estimated", class: "clean", points: curve(|point| point.estimated) },
+    ];
+    series.retain(|curve| curve.points.iter().any(|point| point.1.is_some()));
+    let axis = extremes(&series).map(|(low, high)| {
+        let margin = ((least_span - (high - low)) / 2.0).max((high - low) * 0.08);
+        Axis::around(low - margin, high + margin)
+    });
+    plot_card(page, words, &series, axis, &[], seconds);
 }

@@ -38,6 +38,7 @@ Examples:
   handsfree sim --near none --no-ns --no-agc      how much echo is taken out, nothing else
   handsfree sim --playback-ppm 200 --latency-step 150@30
                                                   a loudspeaker with its own clock, and a jump of its delay
+  handsfree sim --scenario bluetooth.toml         switches from a file: render-latency-ms = 250.0 and so on
   handsfree sim --json --seed 7 > report.json     for programs
 
 Exit codes: 0 done, 1 something outside failed (a file, the disk), 2 the command line asks for what cannot be.";
@@ -91,7 +92,11 @@ impl FromStr for StepArg {
 
 /// `handsfree sim`.
 #[derive(Args, Clone, Debug)]
+#[command(args_override_self = true)]
 pub struct SimArgs {
+    /// Take switches from a TOML file, named as here without the dashes; the command line goes first
+    #[arg(long, value_name = "TOML", help_heading = "Run")]
+    pub scenario: Option<PathBuf>,
     /// What the loudspeaker plays; repeats when it is too short [default: a shipped voice]
     #[arg(long, value_name = "WAV", help_heading = "Sound")]
     pub far: Option<PathBuf>,
@@ -190,6 +195,9 @@ pub struct ProcessArgs {
     /// Rate of the terminal, in hertz [default: the microphone recording's if the processor takes it, else 48000]
     #[arg(long, value_name = "HZ")]
     pub rate: Option<u32>,
+    /// The microphone's clock ran so much faster than the loudspeaker's, in ppm [default: one clock]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub mic_ppm: Option<f64>,
     /// Print the figures as one JSON object on stdout and nothing else
     #[arg(long)]
     pub json: bool,

@@ -19,6 +19,7 @@ pub mod evaluate;
 pub mod failure;
 pub mod process;
 pub mod publish;
+pub mod scenario_file;
 pub mod sim;
 pub mod stage;
 pub mod switches;

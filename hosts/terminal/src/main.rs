@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use handsfree::cli::{Cli, Command, ProcessArgs, SimArgs};
 use handsfree::failure::Failure;
-use handsfree::{process, publish, sim};
+use handsfree::{process, publish, scenario_file, sim};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -25,6 +25,8 @@ fn main() -> ExitCode {
 }
 
 fn simulate(args: &SimArgs) -> Result<(), Failure> {
+    let words: Vec<_> = std::env::args_os().collect();
+    let args = &scenario_file::merged(args, &words)?;
     let bar = progress_bar();
     let run = sim::run(args, &mut |part| bar.set_position((part * 1_000.0) as u64))?;
     bar.finish_and_clear();

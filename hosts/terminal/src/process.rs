@@ -36,7 +36,7 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     let format = Format::with_rate(rate, 1)?;
     let mut voice = args.switches.voice(format, format)?;
     let begun = std::time::Instant::now();
-    let (raw, stats) = duplex(rate, &far, &mic, voice.as_dyn())?;
+    let (raw, stats) = duplex(rate, &far, &mic, args.mic_ppm, voice.as_dyn())?;
     let seconds = mic.len() as f64 / f64::from(rate.hz());
     let realtime_factor = seconds / begun.elapsed().as_secs_f64().max(1e-9);
     let delay = processor_delay_samples(&args.switches, rate)?;
@@ -78,8 +78,9 @@ fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
     }
 }
 
-/// Both recordings through intake, outlet and pipelines as on a board with one clock, a period of
-/// 10 ms and no latency. Returns as many samples as `mic` has, as they leave the terminal.
+/// Both recordings through intake, outlet and pipelines as on a board with a period of 10 ms and no
+/// latency. With `mic_ppm` the microphone had a clock of its own, that much faster; with none it
+/// shared the loudspeaker's. Returns as many samples as `mic` has, as they leave the terminal.
 ///
 /// # Errors
 /// Names a rate that does not fit.
@@ -87,6 +88,7 @@ pub fn duplex(
     rate: SampleRate,
     far: &[i16],
     mic: &[i16],
+    mic_ppm: Option<f64>,
     voice: &mut dyn VoiceProcessor,
 ) -> Result<(Vec<i16>, Stats), Failure> {
     let mut session = Box::new(SimSession::new());
@@ -106,27 +108,46 @@ pub fn duplex(
         map,
         max_period_sample_frames: period,
         worker_slack_sample_frames: 0,
-        clock_domain: 1,
+        clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
     })?;
-    // Recordings have exact times, so the reference needs no lead.
-    halves.capture.set_reference_lead(Duration::ZERO);
+    if mic_ppm.is_none() {
+        // One clock has exact times, so the reference needs no lead.
+        halves.capture.set_reference_lead(Duration::ZERO);
+    }
     let mut track = halves.tracks.open().ok();
     let mut rest = far;
     let mut clean = Vec::with_capacity(mic.len() + length);
-    let (mut loudspeaker, mut period) = (vec![0i16; length], vec![0i16; length]);
-    for (k, heard) in mic.chunks(length).enumerate() {
-        let position = (k * length) as u64;
-        let begin = Instant::ORIGIN + Duration::of_sample_frames(position, rate);
-        let end = begin + Duration::from_millis(10);
-        feed(&mut track, &mut rest);
-        halves.playback.poll();
-        halves.outlet.on_period(&mut loudspeaker, PeriodTime { position, converter: begin, called: begin });
-        copy_padded(heard, &mut period);
-        halves.intake.on_period(&period, PeriodTime { position, converter: begin, called: end });
-        halves.capture.poll(&|| end, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
+    let mut period = vec![0i16; length];
+    let mut periods = mic.chunks(length);
+    let mic_hz = f64::from(rate.hz()) * (1.0 + mic_ppm.unwrap_or(0.0) * 1e-6);
+    let (mut played, mut heard) = (0u64, 0u64);
+    while clean.len() < mic.len() {
+        let playback_at = at(played, f64::from(rate.hz()));
+        let capture_at = at(heard + length as u64, mic_hz);
+        let now = playback_at.min(capture_at);
+        if playback_at <= capture_at {
+            feed(&mut track, &mut rest);
+            halves.playback.poll();
+            let time = PeriodTime { position: played, converter: now, called: now };
+            halves.outlet.on_period(&mut period, time);
+            played += length as u64;
+        }
+        if capture_at <= playback_at {
+            // Frames that wait for their reference come out while silence follows the recording.
+            copy_padded(periods.next().unwrap_or(&[]), &mut period);
+            let time = PeriodTime { position: heard, converter: at(heard, mic_hz), called: now };
+            halves.intake.on_period(&period, time);
+            heard += length as u64;
+        }
+        halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
     }
     clean.truncate(mic.len());
     Ok((clean, halves.stats.read()))
+}
+
+/// When a clock of `hz` is at `position`.
+fn at(position: u64, hz: f64) -> Instant {
+    Instant::from_nanos((position as f64 * 1e9 / hz).round() as i64)
 }
 
 fn feed(track: &mut Option<Track<'_, '_, NoopRawMutex, CAP, SLOTS>>, rest: &mut &[i16]) {

@@ -6,9 +6,9 @@ use handsfree_sim::board::BoardConfig;
 use handsfree_sim::interpolate::resample_to;
 use handsfree_sim::measure;
 use handsfree_sim::report::{
-    DelayPoint, FrameCounts, NearEndFigures, Report, RingPoint, Signals, Summary, TrueAndEstimated,
+    Compared, FrameCounts, NearEndFigures, Report, RingPoint, Signals, Summary, TrueAndEstimated,
 };
-use handsfree_sim::scenario::{self, LatencyStep, Outcome, Scenario};
+use handsfree_sim::scenario::{self, LatencyStep, Outcome, Scenario, TracePoint};
 use handsfree_sim::side::{Jitter, SideConfig};
 
 use crate::cli::{NearArg, SimArgs};
@@ -136,15 +136,8 @@ fn figures(
         erle_curve: measure::erle_per_second(&mic, &clean, &far, talker, rate),
         oracle_curve: measure::erle_per_second(&mic, &oracle, &far, talker, rate),
         signals: Signals { rate_hz: rate, near: talker.to_vec(), mic, clean, far },
-        delay: outcome
-            .trace
-            .iter()
-            .map(|point| DelayPoint {
-                at_s: point.at_s,
-                true_ms: Some(point.true_delay_ms),
-                estimated_ms: Some(point.estimated_delay_ms),
-            })
-            .collect(),
+        delay: compared(outcome, |point| (point.true_delay_ms, Some(point.estimated_delay_ms))),
+        drift: compared(outcome, |point| (args.playback_ppm - args.capture_ppm, point.estimated_drift_ppm)),
         rings: outcome
             .trace
             .iter()
@@ -156,6 +149,14 @@ fn figures(
             })
             .collect(),
     }
+}
+
+fn compared(outcome: &Outcome, value: impl Fn(&TracePoint) -> (f64, Option<f64>)) -> Vec<Compared> {
+    let compared = |point: &TracePoint| {
+        let (truth, estimated) = value(point);
+        Compared { at_s: point.at_s, truth: Some(truth), estimated }
+    };
+    outcome.trace.iter().map(compared).collect()
 }
 
 fn frame_counts(stats: &Stats, args: &SimArgs) -> FrameCounts {
