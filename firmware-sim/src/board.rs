@@ -101,6 +101,14 @@ pub struct Recording {
     pub mic: Vec<f32>,
 }
 
+/// What the microphone heard of the loudspeaker's tape in one period.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    position: (i64, f64),
+    step: f64,
+    length: usize,
+}
+
 struct CaptureStream<'a, const CAP: usize> {
     intake: Intake<'a, CAP>,
     clock: SideClock,
@@ -134,6 +142,8 @@ pub struct Board<'a, const CAP: usize, const SLOTS: usize> {
     worker_stalled_until: Instant,
     events: VecDeque<Event>,
     recording: Option<Recording>,
+    reads: Vec<Read>,
+    separate_clocks: bool,
     /// Sample frames that the microphone's converter has made since the board was made.
     heard: u64,
     buffers: Buffers,
@@ -171,6 +181,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
             worker_stalled_until: Instant::ORIGIN,
             events: VecDeque::new(),
             recording: None,
+            reads: Vec::new(),
+            separate_clocks: false,
             heard: 0,
             buffers: Buffers::default(),
             guard: |_| {},
@@ -218,6 +230,29 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
     /// re-buffered. What a longer latency leaves open is silence, what a shorter one overlaps is lost.
     pub fn step_render_latency(&mut self, by: Duration) {
         self.config.playback.latency = (self.config.playback.latency + by).max(Duration::ZERO);
+    }
+
+    /// Says that the two directions have a crystal each, even though both are equally fast at the
+    /// start.
+    pub fn separate_clocks(&mut self) {
+        self.separate_clocks = true;
+    }
+
+    /// Changes how much faster than nominal a direction's clock runs, from its next period on: a
+    /// crystal that warms up, or a sound server that resamples.
+    pub fn change_ppm(&mut self, direction: Direction, ppm: f64) {
+        let (side, clock) = match direction {
+            Direction::Capture => {
+                (&mut self.config.capture, self.capture.as_mut().map(|stream| &mut stream.clock))
+            }
+            Direction::Playback => {
+                (&mut self.config.playback, self.playback.as_mut().map(|stream| &mut stream.clock))
+            }
+        };
+        side.ppm = ppm;
+        if let Some(clock) = clock {
+            clock.change_rate(side.true_hz());
+        }
     }
 
     /// Replaces a direction's device while no stream of it runs, as after plugging in another one.
@@ -390,8 +425,11 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         loudspeaker.clear();
         loudspeaker.resize(mic.len(), 0.0);
         if let Some(playing) = &mut self.playback {
-            let (position, step) = reading_position(clock, &playing.clock, from);
-            let exact = step == 1.0 && position.1 == 0.0;
+            let (position, step) = playing.clock.reading(clock, from);
+            if self.recording.is_some() {
+                self.reads.push(Read { position, step, length: mic.len() });
+            }
+            let exact = step == 1.0 && !self.separate_clocks;
             // Between two clocks the interpolator needs samples that are not played yet; the sound
             // then takes that much longer through the air.
             let reach = if exact { 0 } else { self.interpolator.reach() as i64 };
@@ -412,15 +450,12 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
 
     /// Reads what was played on the microphone's clock, once all of it is known.
     fn finish_far(&mut self) {
-        let (Some(recording), Some(playing), Some(capture)) =
-            (&mut self.recording, &self.playback, &self.capture)
-        else {
-            return;
-        };
-        let first = capture.clock.done.saturating_sub(recording.mic.len() as u64);
-        let (position, step) = reading_position(&capture.clock, &playing.clock, first);
-        recording.far.resize(recording.mic.len(), 0.0);
-        playing.tape.read_run(&self.interpolator, position, step, &mut recording.far);
+        let (Some(recording), Some(playing)) = (&mut self.recording, &self.playback) else { return };
+        for read in self.reads.drain(..) {
+            let from = recording.far.len();
+            recording.far.resize(from + read.length, 0.0);
+            playing.tape.read_run(&self.interpolator, read.position, read.step, &mut recording.far[from..]);
+        }
     }
 
     fn end_info(&self, direction: Direction, side: &SideConfig, longest: u32) -> EndInfo {
@@ -435,7 +470,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
 
     /// Two sides with the same error run on one crystal.
     fn clock_domain(&self, direction: Direction) -> u32 {
-        let one_crystal = self.config.capture.ppm == self.config.playback.ppm;
+        let one_crystal = !self.separate_clocks && self.config.capture.ppm == self.config.playback.ppm;
         if one_crystal || direction == Direction::Capture { 1 } else { 2 }
     }
 
@@ -452,19 +487,6 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         }
         ends
     }
-}
-
-/// Where on the loudspeaker's clock the microphone's sample frame `index` is, and how far one
-/// sample frame goes. On one clock both are whole numbers.
-fn reading_position(capture: &SideClock, playback: &SideClock, index: u64) -> ((i64, f64), f64) {
-    let step = playback.true_hz() / capture.true_hz();
-    let offset = capture.since(playback) * playback.true_hz();
-    if step == 1.0 {
-        return ((index as i64 + offset.round() as i64, 0.0), 1.0);
-    }
-    let position = index as f64 * step + offset;
-    let whole = position.floor();
-    ((whole as i64, position - whole), step)
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board<'a, CAP, SLOTS> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Instant as WallInstant;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, StreamRequest};
+use handsfree_core::audio_io::{AudioIo, Direction, EndRequest, Ends, StreamRequest};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::playback::Track;
 use handsfree_core::time::Clock;
@@ -70,6 +70,15 @@ pub struct LatencyStep {
     pub by: Duration,
 }
 
+/// A change of the loudspeaker's clock in mid-run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DriftStep {
+    /// When, in seconds from the start.
+    pub at_s: f64,
+    /// By how much, in ppm.
+    pub by_ppm: f64,
+}
+
 /// What is to be simulated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -83,6 +92,8 @@ pub struct Scenario {
     pub far: Vec<i16>,
     /// Changes of the render latency, in order.
     pub latency_steps: Vec<LatencyStep>,
+    /// Changes of the loudspeaker's clock, in order.
+    pub drift_steps: Vec<DriftStep>,
     /// Whether to keep what was played and heard.
     pub record: bool,
 }
@@ -96,7 +107,9 @@ pub struct TracePoint {
     pub true_delay_ms: f64,
     /// The same as estimated.
     pub estimated_delay_ms: f64,
-    /// Drift between the clocks as estimated so far, in ppm.
+    /// Clock of playback minus clock of capture, in ppm.
+    pub true_drift_ppm: f64,
+    /// The same as estimated so far.
     pub estimated_drift_ppm: Option<f64>,
     /// Frames in the capture, playback and reference ring when the worker came.
     pub fill: [u32; 3],
@@ -138,6 +151,9 @@ pub fn run<V: VoiceProcessor>(
     let terminal = Terminal { rate: scenario.rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
     let mut board = Board::new(scenario.board.clone(), air)?;
+    if !scenario.drift_steps.is_empty() {
+        board.separate_clocks();
+    }
     if scenario.record {
         board.record();
     }
@@ -153,6 +169,8 @@ pub fn run<V: VoiceProcessor>(
     let give_up_s = scenario.seconds + 10.0;
     let mut outcome = Outcome { clean: Vec::with_capacity(wanted + CAP), ..Outcome::default() };
     let mut steps = scenario.latency_steps.iter().peekable();
+    let mut drift_steps = scenario.drift_steps.iter().peekable();
+    let mut playback_ppm = scenario.board.playback.ppm;
     let mut frames = 0;
     while outcome.clean.len() < wanted {
         if board.step() != Step::Worker {
@@ -161,6 +179,10 @@ pub fn run<V: VoiceProcessor>(
         let now_s = board.now().as_nanos() as f64 / 1e9;
         while let Some(step) = steps.next_if(|step| step.at_s <= now_s) {
             board.step_render_latency(step.by);
+        }
+        while let Some(step) = drift_steps.next_if(|step| step.at_s <= now_s) {
+            playback_ppm += step.by_ppm;
+            board.change_ppm(Direction::Playback, playback_ppm);
         }
         feeder.feed();
         halves.playback.poll();
@@ -176,6 +198,7 @@ pub fn run<V: VoiceProcessor>(
                 at_s: now_s,
                 true_delay_ms: board.true_delay().as_millis_f64(),
                 estimated_delay_ms: halves.capture.delay().as_millis_f64(),
+                true_drift_ppm: playback_ppm - scenario.board.capture.ppm,
                 estimated_drift_ppm: drift_ppm(halves.capture.rates()),
                 fill: [stats.capture.ring_fill, stats.playback.ring_fill, stats.capture.reference_fill],
             });

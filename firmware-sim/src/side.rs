@@ -102,11 +102,26 @@ impl SideConfig {
     }
 }
 
+/// A stretch of a clock at one rate.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    index: u64,
+    start_ns: f64,
+    true_hz: f64,
+}
+
+impl Stretch {
+    fn at_ns(&self, index: f64) -> f64 {
+        self.start_ns + (index - self.index as f64) * 1e9 / self.true_hz
+    }
+}
+
 /// A running stream of one direction, on the board's virtual clock.
 #[derive(Debug)]
 pub(crate) struct SideClock {
-    true_hz: f64,
-    start_ns: f64,
+    now: Stretch,
+    /// The rate before it changed last: what is still under way belongs to it.
+    before: Stretch,
     /// Sample frames delivered or taken since the start.
     pub(crate) done: u64,
     turn: usize,
@@ -115,7 +130,14 @@ pub(crate) struct SideClock {
 
 impl SideClock {
     pub(crate) fn new(config: &SideConfig, start: Instant, rng: Rng) -> Self {
-        Self { true_hz: config.true_hz(), start_ns: start.as_nanos() as f64, done: 0, turn: 0, rng }
+        let now = Stretch { index: 0, start_ns: start.as_nanos() as f64, true_hz: config.true_hz() };
+        Self { now, before: now, done: 0, turn: 0, rng }
+    }
+
+    /// The clock goes on at another rate from the next period on.
+    pub(crate) fn change_rate(&mut self, true_hz: f64) {
+        self.before = self.now;
+        self.now = Stretch { index: self.done, start_ns: self.now.at_ns(self.done as f64), true_hz };
     }
 
     /// The next period's length.
@@ -125,16 +147,36 @@ impl SideClock {
 
     /// When sample frame `index` of the stream is due.
     pub(crate) fn at(&self, index: u64) -> Instant {
-        Instant::from_nanos((self.start_ns + index as f64 * 1e9 / self.true_hz).round() as i64)
+        Instant::from_nanos(self.at_ns(index).round() as i64)
     }
 
-    /// Seconds from another stream's start to this one's.
-    pub(crate) fn since(&self, other: &Self) -> f64 {
-        (self.start_ns - other.start_ns) / 1e9
+    /// Where on this clock another one's sample frame `index` is, and how far one of its sample
+    /// frames goes here. On one clock both are whole numbers.
+    pub(crate) fn reading(&self, other: &Self, index: u64) -> ((i64, f64), f64) {
+        let time_ns = other.at_ns(index);
+        let here = self.stretch_at(time_ns);
+        let there = other.stretch_of(index);
+        let step = here.true_hz / there.true_hz;
+        if step == 1.0 {
+            let offset = (there.start_ns - here.start_ns) * here.true_hz / 1e9;
+            let whole = index as i64 - there.index as i64 + here.index as i64 + offset.round() as i64;
+            return ((whole, 0.0), 1.0);
+        }
+        let position = (time_ns - here.start_ns) * here.true_hz / 1e9;
+        let whole = position.floor();
+        ((here.index as i64 + whole as i64, position - whole), step)
     }
 
-    pub(crate) fn true_hz(&self) -> f64 {
-        self.true_hz
+    fn at_ns(&self, index: u64) -> f64 {
+        self.stretch_of(index).at_ns(index as f64)
+    }
+
+    fn stretch_of(&self, index: u64) -> &Stretch {
+        if index < self.now.index { &self.before } else { &self.now }
+    }
+
+    fn stretch_at(&self, time_ns: f64) -> &Stretch {
+        if time_ns < self.now.start_ns { &self.before } else { &self.now }
     }
 
     pub(crate) fn advance(&mut self, sample_frames: u32) {

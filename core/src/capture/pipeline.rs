@@ -22,6 +22,9 @@ const DEFAULT_LEAD: Duration = Duration::from_millis(2);
 /// Longest time that a capture frame waits for a reference that is late.
 const MAX_HOLD: Duration = Duration::from_millis(100);
 
+/// Clocks that seem further apart than this, beyond all doubt, are not one.
+const CLOCKS_DIFFER_PPM: f64 = 5.0;
+
 /// Working memory of the capture worker, part of a session.
 #[derive(Debug)]
 pub(crate) struct CaptureMemory<const CAP: usize> {
@@ -286,7 +289,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             return self.hear_silence();
         }
         let position = self.frames.near.stamp.position;
-        let locked = self.plan.is_one_clock();
+        let locked = self.plan.is_one_clock() && !self.clocks_differ();
         match self.reference.read(&self.clock, position, locked, &mut self.frames.far, self.far) {
             Reading::Aligned | Reading::Jumped => {
                 self.impatient = false;
@@ -298,6 +301,14 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
                 self.impatient && self.hear_silence()
             }
         }
+    }
+
+    /// Whether the clocks contradict what the devices say of them: then they are not one.
+    fn clocks_differ(&self) -> bool {
+        self.rates().is_some_and(|(playback, capture)| {
+            let doubt_ppm = playback.uncertainty_ppm + capture.uncertainty_ppm;
+            (playback.ppm - capture.ppm).abs() > CLOCKS_DIFFER_PPM + 6.0 * doubt_ppm
+        })
     }
 
     fn hear_silence(&mut self) -> bool {

@@ -70,11 +70,11 @@ impl FromStr for NearArg {
     }
 }
 
-/// What one `--latency-step` says.
+/// What one `--latency-step` or `--drift-step` says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepArg {
-    /// By how much the render latency changes.
-    pub by_ms: f64,
+    /// By how much, in ms or ppm.
+    pub by: f64,
     /// When.
     pub at_s: f64,
 }
@@ -83,10 +83,10 @@ impl FromStr for StepArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let expected = || format!("'{text}': expected MS@S, such as 150@30 or -40@20");
-        let (by_ms, at_s) = text.split_once('@').ok_or_else(expected)?;
+        let expected = || format!("'{text}': expected AMOUNT@SECONDS, such as 150@30 or -40@20");
+        let (by, at_s) = text.split_once('@').ok_or_else(expected)?;
         let number = |part: &str| part.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(expected);
-        Ok(Self { by_ms: number(by_ms)?, at_s: number(at_s)? })
+        Ok(Self { by: number(by)?, at_s: number(at_s)? })
     }
 }
 
@@ -163,6 +163,9 @@ pub struct SimArgs {
     /// Change the render latency by MS (may be negative) after S seconds; may be given several times
     #[arg(long, value_name = "MS@S", allow_hyphen_values = true, help_heading = "Devices")]
     pub latency_step: Vec<StepArg>,
+    /// Change the loudspeaker's clock by PPM (may be negative) after S seconds; may be given several times
+    #[arg(long, value_name = "PPM@S", allow_hyphen_values = true, help_heading = "Devices")]
+    pub drift_step: Vec<StepArg>,
     /// The devices' timestamps scatter evenly by plus or minus so much
     #[arg(long, value_name = "X", default_value_t = 50.0, help_heading = "Devices")]
     pub timestamp_jitter_us: f64,

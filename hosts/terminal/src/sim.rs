@@ -8,10 +8,10 @@ use handsfree_sim::measure;
 use handsfree_sim::report::{
     Compared, FrameCounts, NearEndFigures, Report, RingPoint, Signals, Summary, TrueAndEstimated,
 };
-use handsfree_sim::scenario::{self, LatencyStep, Outcome, Scenario, TracePoint};
+use handsfree_sim::scenario::{self, DriftStep, LatencyStep, Outcome, Scenario, TracePoint};
 use handsfree_sim::side::{Jitter, SideConfig};
 
-use crate::cli::{NearArg, SimArgs};
+use crate::cli::{NearArg, SimArgs, StepArg};
 use crate::evaluate::{advanced, direct, processor_delay_samples, to_air, to_pcm};
 use crate::failure::Failure;
 use crate::stage::Stage;
@@ -47,6 +47,7 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<Run, Failure
         board: scenario_board,
         far: stage.far,
         latency_steps: latency_steps(args),
+        drift_steps: drift_steps(args),
         record: true,
     };
     let outcome = scenario::run(&scenario, Box::new(stage.air), voice.as_dyn(), progress)?;
@@ -116,10 +117,7 @@ fn figures(
             truth: Some(last.true_delay_ms),
             estimated: Some(last.estimated_delay_ms),
         },
-        drift_ppm: TrueAndEstimated {
-            truth: Some(args.playback_ppm - args.capture_ppm),
-            estimated: outcome.drift_ppm,
-        },
+        drift_ppm: TrueAndEstimated { truth: Some(last.true_drift_ppm), estimated: outcome.drift_ppm },
         near_end: measure::near_end(talker, &clean, rate).into(),
         processing_delay_samples: processing_delay as u64,
         frames: frame_counts(&outcome.stats, args),
@@ -137,7 +135,7 @@ fn figures(
         oracle_curve: measure::erle_per_second(&mic, &oracle, &far, talker, rate),
         signals: Signals { rate_hz: rate, near: talker.to_vec(), mic, clean, far },
         delay: compared(outcome, |point| (point.true_delay_ms, Some(point.estimated_delay_ms))),
-        drift: compared(outcome, |point| (args.playback_ppm - args.capture_ppm, point.estimated_drift_ppm)),
+        drift: compared(outcome, |point| (point.true_drift_ppm, point.estimated_drift_ppm)),
         rings: outcome
             .trace
             .iter()
@@ -173,11 +171,15 @@ fn frame_counts(stats: &Stats, args: &SimArgs) -> FrameCounts {
 }
 
 fn latency_steps(args: &SimArgs) -> Vec<LatencyStep> {
-    let mut steps: Vec<LatencyStep> = args
-        .latency_step
-        .iter()
-        .map(|step| LatencyStep { at_s: step.at_s, by: millis(step.by_ms) })
-        .collect();
+    let mut steps: Vec<LatencyStep> =
+        args.latency_step.iter().map(|step| LatencyStep { at_s: step.at_s, by: millis(step.by) }).collect();
+    steps.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    steps
+}
+
+fn drift_steps(args: &SimArgs) -> Vec<DriftStep> {
+    let step = |step: &StepArg| DriftStep { at_s: step.at_s, by_ppm: step.by };
+    let mut steps: Vec<DriftStep> = args.drift_step.iter().map(step).collect();
     steps.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     steps
 }
@@ -200,8 +202,12 @@ fn board(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
     within("--timestamp-jitter-us", args.timestamp_jitter_us, 0.0..=1e6)?;
     within("--timestamp-bias-ms", args.timestamp_bias_ms, -10_000.0..=10_000.0)?;
     for step in &args.latency_step {
-        within("--latency-step by", step.by_ms, -10_000.0..=10_000.0)?;
+        within("--latency-step by", step.by, -10_000.0..=10_000.0)?;
         within("--latency-step at", step.at_s, 0.0..=args.seconds)?;
+    }
+    for step in &args.drift_step {
+        within("--drift-step by", step.by, -20_000.0..=20_000.0)?;
+        within("--drift-step at", step.at_s, 0.0..=args.seconds)?;
     }
     let side = |rate_hz: Option<u32>, period: Option<u32>, ppm: f64, latency_ms: f64, names: [&str; 2]| {
         let rate = rate_hz.map_or(Ok(rate), SampleRate::new)?;
@@ -257,7 +263,9 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
     let period = |period: Option<u32>, rate: u32| period.unwrap_or(rate / 100);
     let (capture, playback) = (hz(args.capture_rate), hz(args.playback_rate));
     let steps: Vec<String> =
-        args.latency_step.iter().map(|step| format!("{:+} ms at {} s", step.by_ms, step.at_s)).collect();
+        args.latency_step.iter().map(|step| format!("{:+} ms at {} s", step.by, step.at_s)).collect();
+    let drift_steps: Vec<String> =
+        args.drift_step.iter().map(|step| format!("{:+} ppm at {} s", step.by, step.at_s)).collect();
     let mut rows = vec![
         ("Far end", file(&args.far, "shipped voice")),
         ("Near end", near),
@@ -294,6 +302,9 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
     if !steps.is_empty() {
         rows.push(("Latency steps", steps.join(", ")));
     }
+    if !drift_steps.is_empty() {
+        rows.push(("Drift steps", drift_steps.join(", ")));
+    }
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -327,7 +338,10 @@ fn command(args: &SimArgs) -> String {
     say("render-latency-ms", Some(args.render_latency_ms.to_string()));
     say("capture-latency-ms", Some(args.capture_latency_ms.to_string()));
     for step in &args.latency_step {
-        say("latency-step", Some(format!("{}@{}", step.by_ms, step.at_s)));
+        say("latency-step", Some(format!("{}@{}", step.by, step.at_s)));
+    }
+    for step in &args.drift_step {
+        say("drift-step", Some(format!("{}@{}", step.by, step.at_s)));
     }
     say("timestamp-jitter-us", Some(args.timestamp_jitter_us.to_string()));
     say("timestamp-bias-ms", Some(args.timestamp_bias_ms.to_string()));
