@@ -345,15 +345,15 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         let Some(mut stream) = self.capture.take() else {
             return;
         };
-        let config = self.config.capture.clone();
-        let length = stream.clock.period(&config);
+        let length = stream.clock.period(&self.config.capture);
         let from = stream.clock.done;
         let mut mic = std::mem::take(&mut self.buffers.mic);
         mic.clear();
         mic.resize(length as usize, 0.0);
         self.hear_stream(&stream.clock, from, &mut mic);
         let truth = stream.clock.at(from);
-        let time = stream.clock.stamp(&config, truth, self.clock.now());
+        let config = &self.config.capture;
+        let time = stream.clock.stamp(config, truth, self.clock.now());
         let channels = config.device_channels as usize;
         let intake = &mut stream.intake;
         let guard = self.guard;
@@ -381,11 +381,11 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         let Some(mut stream) = self.playback.take() else {
             return;
         };
-        let config = self.config.playback.clone();
-        let length = stream.clock.period(&config);
+        let config = &self.config.playback;
+        let length = stream.clock.period(config);
         let from = stream.clock.done;
         let place = from + config.latency_sample_frames().max(0) as u64;
-        let time = stream.clock.stamp(&config, stream.clock.at(place), self.clock.now());
+        let time = stream.clock.stamp(config, stream.clock.at(place), self.clock.now());
         stream.tape.cut_to(place);
         let gap = place - stream.tape.end();
         stream.tape.extend(gap as usize);

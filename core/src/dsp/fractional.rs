@@ -20,7 +20,7 @@ static ROWS: [[f32; TAPS]; PHASES + 1] = rows();
 
 /// The signal at `fraction` (0 to 1) of a sample behind `window[CENTRE]`.
 #[inline]
-pub(crate) fn interpolate(window: &[i16; TAPS], fraction: f32) -> i16 {
+pub(crate) fn interpolate(window: &[f32; TAPS], fraction: f32) -> i16 {
     let scaled = fraction * PHASES as f32;
     let phase = (scaled as usize).min(PHASES - 1);
     let blend = scaled - phase as f32;
@@ -30,9 +30,8 @@ pub(crate) fn interpolate(window: &[i16; TAPS], fraction: f32) -> i16 {
     let rows = low.as_chunks::<8>().0.iter().zip(high.as_chunks::<8>().0);
     for (samples, (low, high)) in window.as_chunks::<8>().0.iter().zip(rows) {
         for lane in 0..8 {
-            let sample = f32::from(samples[lane]);
-            at_low[lane] += sample * low[lane];
-            at_high[lane] += sample * high[lane];
+            at_low[lane] += samples[lane] * low[lane];
+            at_high[lane] += samples[lane] * high[lane];
         }
     }
     let (low, high) = (at_low.iter().sum::<f32>(), at_high.iter().sum::<f32>());
@@ -82,7 +81,7 @@ mod tests {
             for n in 0..2_000 {
                 let x = n as f64 * 1.000_37 + 100.0;
                 let base = x as usize;
-                let window = core::array::from_fn(|k| wave((base + k - CENTRE) as f64).round() as i16);
+                let window = core::array::from_fn(|k| wave((base + k - CENTRE) as f64).round() as f32);
                 let read = f64::from(interpolate(&window, (x - base as f64) as f32));
                 signal += wave(x).powi(2);
                 noise += (wave(x) - read).powi(2);
@@ -94,8 +93,8 @@ mod tests {
 
     #[test]
     fn whole_positions_are_copies() {
-        let window = core::array::from_fn(|k| (k as i16 - 30) * 900);
-        assert_eq!(interpolate(&window, 0.0), window[CENTRE]);
-        assert_eq!(interpolate(&window, 1.0), window[CENTRE + 1]);
+        let window = core::array::from_fn(|k| (k as f32 - 30.0) * 900.0);
+        assert_eq!(interpolate(&window, 0.0), window[CENTRE] as i16);
+        assert_eq!(interpolate(&window, 1.0), window[CENTRE + 1] as i16);
     }
 }

@@ -6,6 +6,7 @@
 //! latency all become one constant, small, causal delay.
 
 use crate::dsp::FrameConverter;
+use crate::dsp::fractional::{self, CENTRE, TAPS};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::time::{Duration, Instant};
@@ -23,6 +24,13 @@ const LOCKED_PATIENCE_FRAMES: u16 = 50;
 const MAX_SLEW: f64 = 5e-3;
 /// Sample frames beyond the last read position that interpolation needs.
 const REACH: f64 = 34.0;
+
+/// Samples interpolated at a time, from one stretch of the history that is converted once.
+const CHUNK: usize = 64;
+/// Samples more that a chunk may reach by slewing.
+const SLACK: usize = 4;
+
+const _: () = assert!(CHUNK as f64 * MAX_SLEW < (SLACK - 1) as f64);
 
 /// Working memory of the reference, part of a session.
 #[derive(Debug)]
@@ -282,13 +290,22 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let mut index = whole as i64;
         let mut fraction_q32 = ((start - whole) * Q32) as u64;
         let step_q32 = (step * Q32) as u64;
+        let channels = far.channels();
         out.begin(far);
-        for frame in out.extend(far.sample_frames()).chunks_exact_mut(far.channels()) {
-            let fraction = fraction_q32 as f32 / Q32 as f32;
-            for (channel, sample) in frame.iter_mut().enumerate() {
-                *sample = self.history.between(index, fraction, channel);
+        let mut window = [0.0; CHUNK + SLACK + TAPS];
+        for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
+            for channel in 0..channels {
+                self.history.load(index - CENTRE as i64, channel, &mut window);
+                let mut at = fraction_q32;
+                for sample in chunk.iter_mut().skip(channel).step_by(channels) {
+                    let from = (at >> 32) as usize;
+                    let fraction = (at & u64::from(u32::MAX)) as f32 / Q32 as f32;
+                    let taps = window.get(from..).and_then(|rest| rest.first_chunk::<TAPS>());
+                    *sample = taps.map_or(0, |taps| fractional::interpolate(taps, fraction));
+                    at += step_q32;
+                }
             }
-            fraction_q32 += step_q32;
+            fraction_q32 += step_q32 * (chunk.len() / channels) as u64;
             index += (fraction_q32 >> 32) as i64;
             fraction_q32 &= u64::from(u32::MAX);
         }

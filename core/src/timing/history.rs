@@ -1,7 +1,5 @@
 //! Worker side: what was played lately, by index on the loudspeaker's own clock.
 
-use crate::dsp::fractional::{self, CENTRE, TAPS};
-
 /// The last stretch of a signal in a ring of fixed memory; what is not known is silence.
 #[derive(Debug)]
 pub(crate) struct History<'a> {
@@ -71,21 +69,21 @@ impl<'a> History<'a> {
         }
     }
 
-    /// One sample of `channel` at `index` and `fraction` of a sample more.
-    #[inline]
-    pub(crate) fn between(&self, index: i64, fraction: f32, channel: usize) -> i16 {
-        let first = index - CENTRE as i64;
-        if self.channels == 1 && first >= self.oldest() && first + TAPS as i64 <= self.end {
-            let start = first.rem_euclid(self.capacity.max(1)) as usize;
-            if let Some(window) = self.samples.get(start..).and_then(|rest| rest.first_chunk::<TAPS>()) {
-                return fractional::interpolate(window, fraction);
+    /// Copies one channel from index `from` on, for arithmetic.
+    pub(crate) fn load(&self, from: i64, channel: usize, out: &mut [f32]) {
+        let start = self.start_of(from) + channel;
+        let inside = from >= self.oldest() && from + out.len() as i64 <= self.end;
+        let straight = self.samples.get(start..).unwrap_or(&[]);
+        if inside && straight.len() > (out.len().max(1) - 1) * self.channels {
+            for (to, &sample) in out.iter_mut().zip(straight.iter().step_by(self.channels)) {
+                *to = f32::from(sample);
             }
+            return;
         }
-        let window = core::array::from_fn(|tap| {
-            let samples = self.known(first + tap as i64).unwrap_or(&[]);
-            samples.get(channel).copied().unwrap_or(0)
-        });
-        fractional::interpolate(&window, fraction)
+        for (offset, to) in out.iter_mut().enumerate() {
+            let samples = self.known(from + offset as i64).unwrap_or(&[]);
+            *to = samples.get(channel).copied().map_or(0.0, f32::from);
+        }
     }
 
     fn oldest(&self) -> i64 {
@@ -152,11 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn channels_stay_apart() {
+    fn channels_stay_apart_across_the_ring_s_end() {
         let mut memory = [0; 400];
         let mut history = History::new(&mut memory, 2);
-        history.write(&core::array::from_fn::<i16, 300, _>(|i| if i % 2 == 0 { 1_000 } else { -500 }));
-        assert_eq!(history.between(70, 0.3, 0), 1_000);
-        assert_eq!(history.between(70, 0.3, 1), -500);
+        history.write(&core::array::from_fn::<i16, 600, _>(|i| if i % 2 == 0 { 1_000 } else { -500 }));
+        for from in [105, 150, 199, 280] {
+            let mut out = [0.0; 20];
+            history.load(from, 0, &mut out);
+            assert_eq!(out, [1_000.0; 20]);
+            history.load(from, 1, &mut out);
+            assert_eq!(out, [-500.0; 20]);
+        }
+        let mut out = [7.0; 4];
+        history.load(298, 1, &mut out);
+        assert_eq!(out, [-500.0, -500.0, 0.0, 0.0]);
     }
 }

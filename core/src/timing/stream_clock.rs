@@ -18,7 +18,7 @@ const LEAST_JITTER_NS: f64 = 5e3;
 /// Jitter expected before anything is known.
 const FIRST_JITTER_NS: f64 = 200e3;
 /// How far a crystal's rate wanders, in parts per root second.
-const RATE_WANDER: f64 = 0.005e-6;
+const RATE_WANDER: f64 = 0.05e-6;
 /// Observations over which the mean residual is watched for a change of the rate.
 const WATCH: f64 = 64.0;
 /// The mean residual's standard deviation is the jitter's over the root of 2 WATCH; so many of it

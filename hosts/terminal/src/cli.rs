@@ -169,6 +169,9 @@ pub struct SimArgs {
     /// The devices' timestamps scatter evenly by plus or minus so much
     #[arg(long, value_name = "X", default_value_t = 50.0, help_heading = "Devices")]
     pub timestamp_jitter_us: f64,
+    /// They scatter normally instead, with that standard deviation
+    #[arg(long, help_heading = "Devices")]
+    pub timestamp_jitter_normal: bool,
     /// The loudspeaker's timestamps are wrong by so much
     #[arg(
         long,

@@ -214,7 +214,11 @@ fn board(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
         let mut side = SideConfig::new(rate, period.unwrap_or(rate.sample_frames() as u32));
         side.ppm = within(names[0], ppm, -20_000.0..=20_000.0)?;
         side.latency = millis(within(names[1], latency_ms, 0.0..=10_000.0)?);
-        side.jitter = Jitter::Uniform { micros: args.timestamp_jitter_us };
+        let micros = args.timestamp_jitter_us;
+        side.jitter = match args.timestamp_jitter_normal {
+            true => Jitter::Normal { micros },
+            false => Jitter::Uniform { micros },
+        };
         Ok::<SideConfig, Failure>(side)
     };
     let capture = side(
@@ -347,6 +351,7 @@ fn command(args: &SimArgs) -> String {
     say("timestamp-bias-ms", Some(args.timestamp_bias_ms.to_string()));
     say("noise-dbfs", Some(args.noise_dbfs.to_string()));
     let switches = [
+        (args.timestamp_jitter_normal, "--timestamp-jitter-normal"),
         (args.switches.no_aec, "--no-aec"),
         (args.switches.no_ns, "--no-ns"),
         (args.switches.no_agc, "--no-agc"),
