@@ -51,6 +51,13 @@ pub enum ConfigError {
         /// The longest period the rings hold, in sample frames.
         longest_sample_frames: u32,
     },
+    /// A device latency that the reference history does not reach across.
+    LatencyTooLong {
+        /// The device's latency in milliseconds.
+        latency_ms: i64,
+        /// The longest that the history allows, in milliseconds.
+        longest_ms: i64,
+    },
     /// A gain that is not a finite number from 0 to 64.
     Gain {
         /// The gain asked for, linear.
@@ -84,6 +91,10 @@ impl fmt::Display for ConfigError {
             Self::PeriodTooLong { period_sample_frames, longest_sample_frames } => write!(
                 f,
                 "a period of {period_sample_frames} sample frames: expected at most {longest_sample_frames}, which the rings hold"
+            ),
+            Self::LatencyTooLong { latency_ms, longest_ms } => write!(
+                f,
+                "a device latency of {latency_ms} ms: expected at most {longest_ms} ms, which the reference history reaches across"
             ),
             Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
         }

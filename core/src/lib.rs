@@ -32,7 +32,8 @@
 //!     rate, map, gain: Gain::UNITY, max_period_sample_frames: 160, clock_domain: 1,
 //! })?;
 //! terminal.outlet.configure(OutletConfig {
-//!     rate, map, max_period_sample_frames: 160, worker_slack_sample_frames: 0, clock_domain: 1,
+//!     rate, map, max_period_sample_frames: 160, worker_slack_sample_frames: 0,
+//!     latency: Duration::ZERO, clock_domain: 1,
 //! })?;
 //!
 //! // A wire has no latency at all, so nothing is known ahead of time.

@@ -1,5 +1,7 @@
 //! Either side: the numbers everything else is sized by, and how they relate.
 
+use crate::time::Duration;
+
 /// Frames a second. A frame is 10 ms at every rate; this is the one place that says so.
 pub const FRAMES_PER_SECOND: u32 = 100;
 
@@ -35,6 +37,9 @@ pub const VOICE_REARMS: u8 = 3;
 
 /// Frames that pass unprocessed before a failed voice processor is tried again (1 s).
 pub const VOICE_REST_FRAMES: u16 = 100;
+
+/// Longest time that a capture frame waits for a reference that is late.
+pub const MAX_HOLD: Duration = Duration::from_millis(100);
 
 /// A voice processor that takes longer than this for one frame is bypassed, in nanoseconds.
 pub const VOICE_DEADLINE_NS: i64 = 2 * FRAME_NS;

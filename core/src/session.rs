@@ -13,6 +13,7 @@ use crate::frame::Frame;
 use crate::playback::{self, Mixer, Outlet, PlaybackEnds, PlaybackMemory, SharedPlan, SlotMemory, TrackPool};
 use crate::ring::{self, RingMemory};
 use crate::stats::{Counters, StatsReader};
+use crate::time::Duration;
 
 /// The terminal's own format: what tracks take, processors see and the sink gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +219,7 @@ impl<
                 &mut self.outlet_frame,
                 &counters.outlet,
                 &self.plan,
+                Duration::of_sample_frames((HISTORY / far.channels()) as u64, terminal.rate),
             ),
             capture: capture::Pipeline::new(capture_ends, near, far, voice, chain),
             playback: playback::Pipeline::new(playback_ends, Mixer::new(slots, sum, far)),

@@ -7,6 +7,7 @@ use crate::dsp::FrameConverter;
 use crate::event::EventSender;
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
+use crate::limits::MAX_HOLD;
 use crate::playback::SharedPlan;
 use crate::ring::FrameConsumer;
 use crate::stats::CaptureCounters;
@@ -18,9 +19,6 @@ use crate::timing::{
 /// By how much the reference runs ahead of the microphone unless told otherwise: more than
 /// timestamps err, less than a canceller notices.
 const DEFAULT_LEAD: Duration = Duration::from_millis(2);
-
-/// Longest time that a capture frame waits for a reference that is late.
-const MAX_HOLD: Duration = Duration::from_millis(100);
 
 /// Clocks that seem further apart than this, beyond all doubt, are not one.
 const CLOCKS_DIFFER_PPM: f64 = 5.0;

@@ -5,7 +5,7 @@ use crate::capture::check_period;
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::{Frame, Stamp};
-use crate::limits::{MAX_DEVICE_CHANNELS, MAX_FOREIGN_PER_PERIOD};
+use crate::limits::{MAX_DEVICE_CHANNELS, MAX_FOREIGN_PER_PERIOD, MAX_HOLD};
 use crate::playback::plan::{Plan, SharedPlan};
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::{FrameConsumer, FrameProducer};
@@ -25,6 +25,9 @@ pub struct OutletConfig {
     /// How long the worker may be late, in sample frames, before silence is heard; it sets the
     /// ring's target fill together with the period, and so the latency.
     pub worker_slack_sample_frames: u32,
+    /// The device's latency as far as it is known before it runs; the reference history must reach
+    /// across it.
+    pub latency: Duration,
     /// Which clock drives the device; equal numbers other than 0 in both directions say that it is
     /// one clock, so that the echo reference is a bit-exact copy.
     pub clock_domain: u32,
@@ -41,6 +44,7 @@ pub struct Outlet<'a, const CAP: usize, const SLOTS: usize> {
     current: &'a mut Frame<CAP, SLOTS>,
     counters: &'a OutletCounters,
     plan: &'a SharedPlan,
+    history: Duration,
     config: Option<(OutletConfig, Format)>,
     tracker: PositionTracker,
     /// Stream position of the next sample frame to write.
@@ -65,6 +69,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         current: &'a mut Frame<CAP, SLOTS>,
         counters: &'a OutletCounters,
         plan: &'a SharedPlan,
+        history: Duration,
     ) -> Self {
         Self {
             ring,
@@ -72,6 +77,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             current,
             counters,
             plan,
+            history,
             config: None,
             tracker: PositionTracker::new(),
             position: 0,
@@ -88,13 +94,15 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     /// stream runs; allocates nothing. Frames of an earlier format are dropped when they come.
     ///
     /// # Errors
-    /// Names a format that does not fit a frame, a period of no length, and one that is longer than
-    /// the playback or reference ring. The outlet is then as it was.
+    /// Names a format that does not fit a frame, a period of no length, one that is longer than the
+    /// playback or reference ring, and a latency that the reference history does not reach across.
+    /// The outlet is then as it was.
     pub fn configure(&mut self, config: OutletConfig) -> Result<(), ConfigError> {
         let channels = u32::try_from(config.map.from_channels()).unwrap_or(u32::MAX);
         let format = Format::with_rate(config.rate, channels)?.fitting(CAP)?;
         let ring_frames = self.ring.capacity().min(self.reference.capacity());
         check_period(config.max_period_sample_frames, format, ring_frames)?;
+        check_latency(config.latency, self.history)?;
         self.stop();
         let wanted = config.max_period_sample_frames.saturating_add(config.worker_slack_sample_frames);
         let frames = wanted.div_ceil(format.sample_frames() as u32).max(1) as usize;
@@ -331,6 +339,18 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             }
         }
     }
+}
+
+/// The history must hold what is under way, and what a late capture frame may still ask for.
+fn check_latency(latency: Duration, history: Duration) -> Result<(), ConfigError> {
+    let longest = (history - MAX_HOLD).max(Duration::ZERO);
+    if latency > longest {
+        return Err(ConfigError::LatencyTooLong {
+            latency_ms: latency.as_micros() / 1_000,
+            longest_ms: longest.as_micros() / 1_000,
+        });
+    }
+    Ok(())
 }
 
 /// A place within a period.

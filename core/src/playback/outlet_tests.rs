@@ -64,7 +64,14 @@ fn with_bench(rate_hz: u32, channels: usize, test: impl FnOnce(&mut Bench<'_>)) 
     let (frames, playback_out) = playback.split();
     let (reference_in, reference_out) = reference.split();
     let mut bench = Bench {
-        outlet: Outlet::new(playback_out, reference_in, &mut current, &counters, &plan),
+        outlet: Outlet::new(
+            playback_out,
+            reference_in,
+            &mut current,
+            &counters,
+            &plan,
+            Duration::from_millis(3_000),
+        ),
         frames,
         reference: reference_out,
         counters: &counters,
@@ -89,6 +96,7 @@ impl Bench<'_> {
             map,
             max_period_sample_frames: 4_800.min(self.rate.hz() / 2),
             worker_slack_sample_frames: 0,
+            latency: Duration::ZERO,
             clock_domain: 1,
         };
         self.outlet.configure(config).unwrap();

@@ -108,6 +108,7 @@ pub fn duplex(
         map,
         max_period_sample_frames: period,
         worker_slack_sample_frames: 0,
+        latency: Duration::ZERO,
         clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
     })?;
     if mic_ppm.is_none() {

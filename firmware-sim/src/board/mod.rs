@@ -1,17 +1,16 @@
 //! A simulated board: two DMA interrupts and a worker on a virtual clock, with air between
 //! loudspeaker and microphone. Single-threaded, deterministic from its seed, never sleeping.
 
+mod host;
+
 use std::collections::VecDeque;
 use std::fmt;
 
-use handsfree_core::audio_io::{
-    AudioIo, Capabilities, DeviceInfo, Direction, EndInfo, Ends, ErrorKind, Event, HostError, Refused,
-    StreamInfo, StreamRequest, Which,
-};
-use handsfree_core::capture::{Intake, IntakeConfig};
-use handsfree_core::playback::{Outlet, OutletConfig};
+use handsfree_core::ConfigError;
+use handsfree_core::audio_io::{Direction, Ends, Event, Which};
+use handsfree_core::capture::Intake;
+use handsfree_core::playback::Outlet;
 use handsfree_core::time::{Clock, Duration, Instant};
-use handsfree_core::{ChannelMap, ConfigError};
 
 use crate::acoustics::Acoustics;
 use crate::device::{DeviceBuffers, collect, deliver};
@@ -19,29 +18,7 @@ use crate::interpolate::{Interpolator, Tape};
 use crate::noise::Rng;
 use crate::side::{SampleFormat, SideClock, SideConfig};
 
-/// Why a simulated stream did not start.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BoardError(ErrorKind);
-
-impl fmt::Display for BoardError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for BoardError {}
-
-impl HostError for BoardError {
-    fn kind(&self) -> ErrorKind {
-        self.0
-    }
-}
-
-impl From<ConfigError> for BoardError {
-    fn from(error: ConfigError) -> Self {
-        Self(ErrorKind::Config(error))
-    }
-}
+pub use host::BoardError;
 
 /// What a board is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -458,22 +435,6 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         }
     }
 
-    fn end_info(&self, direction: Direction, side: &SideConfig, longest: u32) -> EndInfo {
-        EndInfo {
-            rate: side.rate,
-            device_channels: side.device_channels,
-            max_period_sample_frames: longest,
-            latency: side.latency,
-            clock_domain: self.clock_domain(direction),
-        }
-    }
-
-    /// Two sides with the same error run on one crystal.
-    fn clock_domain(&self, direction: Direction) -> u32 {
-        let one_crystal = !self.separate_clocks && self.config.capture.ppm == self.config.playback.ppm;
-        if one_crystal || direction == Direction::Capture { 1 } else { 2 }
-    }
-
     fn stop_streams(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
         let mut ends = Ends::default();
         if which.includes(Direction::Capture) {
@@ -486,122 +447,5 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
             });
         }
         ends
-    }
-}
-
-impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board<'a, CAP, SLOTS> {
-    type Error = BoardError;
-
-    fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), BoardError> {
-        for (direction, id, name, side) in [
-            (Direction::Capture, "sim:microphone", "Simulated microphone", &self.config.capture),
-            (Direction::Playback, "sim:loudspeaker", "Simulated loudspeaker", &self.config.playback),
-        ] {
-            let longest = side.longest_period();
-            visit(&DeviceInfo {
-                id,
-                name,
-                direction,
-                is_default: true,
-                capabilities: Capabilities {
-                    max_channels: side.device_channels,
-                    rates: &[side.rate],
-                    period_sample_frames: (longest, longest),
-                },
-            });
-        }
-        Ok(())
-    }
-
-    fn start(
-        &mut self,
-        request: &StreamRequest<'_>,
-        mut ends: Ends<'a, CAP, SLOTS>,
-    ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, BoardError>> {
-        match self.configure(request, &mut ends) {
-            Ok(info) => {
-                let start = self.now();
-                if let Some(intake) = ends.intake {
-                    let rng = Rng::for_stream(self.config.seed, "capture timestamps");
-                    let clock = SideClock::new(&self.config.capture, start, rng);
-                    self.capture = Some(CaptureStream { intake, clock });
-                }
-                if let Some(outlet) = ends.outlet {
-                    let rng = Rng::for_stream(self.config.seed, "playback timestamps");
-                    let clock = SideClock::new(&self.config.playback, start, rng);
-                    self.playback = Some(PlaybackStream { outlet, clock, tape: Tape::default() });
-                }
-                Ok(info)
-            }
-            Err(error) => Err(Refused { ends, error }),
-        }
-    }
-
-    fn stop(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
-        let mut ends = self.stop_streams(which);
-        if which.includes(Direction::Capture) {
-            ends.intake = ends.intake.or(self.lost.intake.take());
-        }
-        if which.includes(Direction::Playback) {
-            ends.outlet = ends.outlet.or(self.lost.outlet.take());
-        }
-        ends
-    }
-
-    fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
-    }
-}
-
-impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
-    /// Configures the ends for this board's devices, whatever rate was asked for.
-    fn configure(
-        &self,
-        request: &StreamRequest<'_>,
-        ends: &mut Ends<'a, CAP, SLOTS>,
-    ) -> Result<StreamInfo, BoardError> {
-        let misuse = BoardError(ErrorKind::Misuse);
-        let mut info = StreamInfo::default();
-        let unknown = |device: Option<&str>, id: &str| device.is_some_and(|name| name != id);
-        if request.capture.is_some() != ends.intake.is_some()
-            || request.playback.is_some() != ends.outlet.is_some()
-            || (ends.intake.is_some() && self.capture.is_some())
-            || (ends.outlet.is_some() && self.playback.is_some())
-        {
-            return Err(misuse);
-        }
-        if let (Some(asked), Some(intake)) = (&request.capture, &mut ends.intake) {
-            if unknown(asked.device, "sim:microphone") {
-                return Err(BoardError(ErrorKind::NotFound));
-            }
-            let side = &self.config.capture;
-            let natural = || ChannelMap::natural(side.device_channels, 1);
-            let longest = side.longest_period();
-            intake.configure(IntakeConfig {
-                rate: side.rate,
-                map: asked.map.map_or_else(natural, Ok)?,
-                gain: asked.gain,
-                max_period_sample_frames: longest,
-                clock_domain: self.clock_domain(Direction::Capture),
-            })?;
-            info.capture = Some(self.end_info(Direction::Capture, side, longest));
-        }
-        if let (Some(asked), Some(outlet)) = (&request.playback, &mut ends.outlet) {
-            if unknown(asked.device, "sim:loudspeaker") {
-                return Err(BoardError(ErrorKind::NotFound));
-            }
-            let side = &self.config.playback;
-            let natural = || ChannelMap::natural(1, side.device_channels);
-            let longest = side.longest_period();
-            outlet.configure(OutletConfig {
-                rate: side.rate,
-                map: asked.map.map_or_else(natural, Ok)?,
-                max_period_sample_frames: longest,
-                worker_slack_sample_frames: asked.worker_slack_sample_frames,
-                clock_domain: self.clock_domain(Direction::Playback),
-            })?;
-            info.playback = Some(self.end_info(Direction::Playback, side, longest));
-        }
-        Ok(info)
     }
 }
