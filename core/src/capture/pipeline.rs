@@ -183,6 +183,12 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.delay.delay()
     }
 
+    /// The same with its source, its confidence and its history.
+    #[must_use]
+    pub fn delay_estimator(&self) -> &DelayEstimator {
+        &self.delay
+    }
+
     /// Both clocks against the host's, playback first; the drift between the devices is the
     /// difference.
     #[must_use]

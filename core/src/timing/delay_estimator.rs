@@ -12,36 +12,89 @@ const SETTLED: u16 = 64;
 /// What a device cannot mean: see faults of drivers that report 7e18 sample frames.
 const ABSURD: Duration = Duration::from_millis(10_000);
 
+/// So many frames in a row that say nothing usable, and the estimate is held rather than measured.
+const HELD_AFTER: u16 = 20;
+/// Frames between two entries of the history.
+const HISTORY_STEP_FRAMES: u16 = 10;
+/// Entries of the history: the last 6.4 s.
+const HISTORY_LEN: usize = 64;
+
+/// Where an estimate comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DelaySource {
+    /// The devices' own times.
+    #[default]
+    Timestamps,
+    /// The same, corrected by where the echo was really heard.
+    Acoustic,
+    /// The last good times; those that come now are not believed.
+    Held,
+}
+
+/// Render plus capture latency as estimated.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DelayEstimate {
+    /// The delay, at least 0.
+    pub delay: Duration,
+    /// Where it comes from.
+    pub source: DelaySource,
+    /// From 0, nothing known, to 1.
+    pub confidence: f32,
+}
+
 /// Render latency plus capture latency, filtered against jitter and outliers.
 ///
 /// Render latency is the time from the playback interrupt to the converter, capture latency from
 /// the converter to the capture interrupt, each excluding the period itself; both arrive in the
 /// frames' stamps. Each starts with a running mean and settles to a slow exponential mean; single
-/// outliers are ignored, a run of agreeing ones is a jump and is taken over at once.
+/// outliers are ignored, a run of agreeing ones is a jump and is taken over at once. What the echo
+/// itself says of the delay corrects what the times say.
+///
+/// This is for people, logs and reports: the canceller needs no delay, for its reference is aligned
+/// by [`EchoReference`](super::EchoReference).
 ///
 /// ```
-/// use handsfree_core::timing::DelayEstimator;
+/// use handsfree_core::timing::{DelayEstimator, DelaySource};
 /// use handsfree_core::time::Duration;
 ///
 /// let mut estimator = DelayEstimator::new();
-/// for _ in 0..10 {
+/// for _ in 0..40 {
 ///     estimator.on_render(Duration::from_millis(40));
 ///     estimator.on_capture(Duration::from_millis(10));
 /// }
 /// estimator.on_render(Duration::from_millis(4_000));
-/// assert_eq!(estimator.delay(), Duration::from_millis(50));
+/// let estimate = estimator.estimate();
+/// assert_eq!(estimate.delay, Duration::from_millis(50));
+/// assert_eq!((estimate.source, estimate.confidence), (DelaySource::Timestamps, 1.0));
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct DelayEstimator {
     render: LatencyFilter,
     capture: LatencyFilter,
+    echo: Option<(Duration, f32)>,
+    history_us: [i32; HISTORY_LEN],
+    entries: usize,
+    until_entry: u16,
+}
+
+impl Default for DelayEstimator {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl DelayEstimator {
     /// An estimator that has seen nothing and says 0.
     #[must_use]
     pub const fn new() -> Self {
-        Self { render: LatencyFilter::new(), capture: LatencyFilter::new() }
+        Self {
+            render: LatencyFilter::new(),
+            capture: LatencyFilter::new(),
+            echo: None,
+            history_us: [0; HISTORY_LEN],
+            entries: 0,
+            until_entry: 0,
+        }
     }
 
     /// Takes the latency of a reference frame.
@@ -52,15 +105,30 @@ impl DelayEstimator {
     /// Takes the latency of a capture frame.
     pub fn on_capture(&mut self, latency: Duration) {
         self.capture.take(latency);
+        self.until_entry = self.until_entry.saturating_sub(1);
+        if self.until_entry == 0 {
+            self.until_entry = HISTORY_STEP_FRAMES;
+            let micros = i32::try_from(self.delay().as_micros()).unwrap_or(i32::MAX);
+            if let Some(entry) = self.history_us.get_mut(self.entries % HISTORY_LEN) {
+                *entry = micros;
+            }
+            self.entries = self.entries.wrapping_add(1);
+        }
     }
 
-    /// Estimated render latency.
+    /// Takes what the echo says: it is heard by so much later than the times make one expect, with
+    /// a confidence from 0 to 1.
+    pub fn on_echo(&mut self, later: Duration, confidence: f32) {
+        self.echo = Some((later, confidence.clamp(0.0, 1.0)));
+    }
+
+    /// Estimated render latency, by the times alone.
     #[must_use]
     pub fn render_latency(&self) -> Duration {
         self.render.estimate()
     }
 
-    /// Estimated capture latency.
+    /// Estimated capture latency, by the times alone.
     #[must_use]
     pub fn capture_latency(&self) -> Duration {
         self.capture.estimate()
@@ -69,17 +137,42 @@ impl DelayEstimator {
     /// Render plus capture latency, at least 0.
     #[must_use]
     pub fn delay(&self) -> Duration {
-        (self.render_latency() + self.capture_latency()).max(Duration::ZERO)
+        let correction = self.echo.map_or(Duration::ZERO, |(later, _)| later);
+        (self.render_latency() + self.capture_latency() + correction).max(Duration::ZERO)
     }
 
-    /// Forgets the playback side, whose device was replaced.
+    /// The delay, where it comes from and how sure it is.
+    #[must_use]
+    pub fn estimate(&self) -> DelayEstimate {
+        let by_times = self.render.confidence().min(self.capture.confidence());
+        let held = self.render.is_held() || self.capture.is_held();
+        let (source, confidence) = match self.echo {
+            Some((_, by_ear)) => (DelaySource::Acoustic, by_ear),
+            None if held => (DelaySource::Held, by_times),
+            None => (DelaySource::Timestamps, by_times),
+        };
+        DelayEstimate { delay: self.delay(), source, confidence }
+    }
+
+    /// The delay every 100 ms of capture, oldest first, the last 6.4 s at most: for display.
+    pub fn history(&self) -> impl Iterator<Item = Duration> {
+        let first = self.entries.saturating_sub(HISTORY_LEN);
+        (first..self.entries).map(|entry| {
+            let micros = self.history_us.get(entry % HISTORY_LEN).copied().unwrap_or(0);
+            Duration::from_micros(i64::from(micros))
+        })
+    }
+
+    /// Forgets the playback side, whose device was replaced or restarted.
     pub fn reset_render(&mut self) {
         self.render = LatencyFilter::new();
+        self.echo = None;
     }
 
-    /// Forgets the capture side, whose device was replaced.
+    /// Forgets the capture side, whose device was replaced or restarted.
     pub fn reset_capture(&mut self) {
         self.capture = LatencyFilter::new();
+        self.echo = None;
     }
 }
 
@@ -91,18 +184,31 @@ struct LatencyFilter {
     /// The mean of the present run of outliers, and its length.
     candidate_ns: i64,
     outliers: u16,
+    /// Latencies in a row that were not used.
+    unused: u16,
 }
 
 impl LatencyFilter {
     const fn new() -> Self {
-        Self { estimate_q8: 0, taken: 0, candidate_ns: 0, outliers: 0 }
+        Self { estimate_q8: 0, taken: 0, candidate_ns: 0, outliers: 0, unused: 0 }
     }
 
     fn estimate(&self) -> Duration {
         Duration::from_nanos(self.estimate_q8 / 256)
     }
 
+    fn is_held(&self) -> bool {
+        self.unused >= HELD_AFTER
+    }
+
+    /// Grows with what was used, falls with what was not.
+    fn confidence(&self) -> f32 {
+        let known = f32::from(self.taken.min(HELD_AFTER)) / f32::from(HELD_AFTER);
+        known * (1.0 - f32::from(self.unused.saturating_sub(1).min(HELD_AFTER)) / f32::from(HELD_AFTER))
+    }
+
     fn take(&mut self, latency: Duration) {
+        self.unused = self.unused.saturating_add(1);
         if latency.abs() > ABSURD {
             return;
         }
@@ -111,6 +217,7 @@ impl LatencyFilter {
             return;
         }
         self.outliers = 0;
+        self.unused = 0;
         self.taken = (self.taken + 1).min(SETTLED);
         let error_q8 = latency.as_nanos() * 256 - self.estimate_q8;
         self.estimate_q8 += error_q8 / i64::from(self.taken);
@@ -129,6 +236,7 @@ impl LatencyFilter {
             self.estimate_q8 = self.candidate_ns * 256;
             self.taken = JUMP_AFTER;
             self.outliers = 0;
+            self.unused = 0;
         }
     }
 }
@@ -179,5 +287,43 @@ mod tests {
         let mut early = DelayEstimator::new();
         early.on_capture(Duration::from_millis(-5));
         assert_eq!(early.delay(), Duration::ZERO);
+    }
+    #[test]
+    fn times_that_are_not_believed_are_held_with_falling_confidence() {
+        let mut estimator = DelayEstimator::new();
+        for _ in 0..100 {
+            estimator.on_render(Duration::from_millis(30));
+            estimator.on_capture(Duration::from_millis(5));
+        }
+        assert_eq!(estimator.estimate().confidence, 1.0);
+        for frame in 0..200 {
+            // A frozen timestamp: the latency runs away and never agrees with itself.
+            estimator.on_render(Duration::from_millis(60 + 10 * frame));
+            estimator.on_capture(Duration::from_millis(5));
+        }
+        let estimate = estimator.estimate();
+        assert_eq!((estimate.delay, estimate.source), (Duration::from_millis(35), DelaySource::Held));
+        assert!(estimate.confidence < 0.1, "{estimate:?}");
+    }
+
+    #[test]
+    fn what_the_echo_says_corrects_the_times_and_the_history_shows_it() {
+        let mut estimator = DelayEstimator::new();
+        for frame in 0..1_000 {
+            estimator.on_render(Duration::from_millis(30));
+            if frame == 500 {
+                estimator.on_echo(Duration::from_millis(-20), 0.8);
+            }
+            estimator.on_capture(Duration::from_millis(5));
+        }
+        let expected = DelayEstimate {
+            delay: Duration::from_millis(15),
+            source: DelaySource::Acoustic,
+            confidence: 0.8,
+        };
+        assert_eq!(estimator.estimate(), expected);
+        let history: Vec<_> = estimator.history().collect();
+        assert_eq!(history.len(), 64);
+        assert_eq!((history[0], history[63]), (Duration::from_millis(35), Duration::from_millis(15)));
     }
 }

@@ -5,7 +5,7 @@ mod echo_reference;
 mod history;
 mod stream_clock;
 
-pub use delay_estimator::DelayEstimator;
+pub use delay_estimator::{DelayEstimate, DelayEstimator, DelaySource};
 pub(crate) use echo_reference::ReferenceMemory;
 pub use echo_reference::{EchoReference, Reading};
 pub use stream_clock::{Observation, RateEstimate, StreamClock};
