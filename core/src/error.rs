@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::dsp::MIN_RESAMPLER_RATE_HZ;
 use crate::limits::{MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
 
 /// A configuration that cannot work, naming the value found and what was expected.
@@ -63,6 +64,18 @@ pub enum ConfigError {
         /// The gain asked for, linear.
         gain: f32,
     },
+    /// A sample rate that a resampler does not convert, in hertz.
+    ResamplerRate {
+        /// The rate asked for.
+        rate_hz: u32,
+    },
+    /// A resampler with less memory than its quality and channels need.
+    ResamplerMemory {
+        /// `f32` words needed.
+        needed: usize,
+        /// `f32` words the resampler has.
+        capacity: usize,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -96,6 +109,16 @@ impl fmt::Display for ConfigError {
                 f,
                 "a device latency of {latency_ms} ms: expected at most {longest_ms} ms, which the reference history reaches across"
             ),
+            Self::ResamplerRate { rate_hz } => write!(
+                f,
+                "sample rate {rate_hz} Hz: expected {MIN_RESAMPLER_RATE_HZ} to {MAX_RATE_HZ} Hz for a resampler"
+            ),
+            Self::ResamplerMemory { needed, capacity } => {
+                write!(
+                    f,
+                    "a resampler needs {needed} words of memory: expected at most its capacity of {capacity}"
+                )
+            }
             Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
         }
     }

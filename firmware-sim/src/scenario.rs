@@ -9,7 +9,7 @@ use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::playback::Track;
 use handsfree_core::time::Clock;
 use handsfree_core::time::Duration;
-use handsfree_core::timing::RateEstimate;
+use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{ConfigError, Frame, Gain, SampleRate, Session, Stats, Terminal};
 
 use crate::acoustics::Acoustics;
@@ -94,6 +94,8 @@ pub struct Scenario {
     pub latency_steps: Vec<LatencyStep>,
     /// Changes of the loudspeaker's clock, in order.
     pub drift_steps: Vec<DriftStep>,
+    /// Whether to listen for the echo and correct what the devices' times say.
+    pub follow_echo: bool,
     /// Whether to keep what was played and heard.
     pub record: bool,
 }
@@ -148,8 +150,12 @@ pub fn run<V: VoiceProcessor>(
 ) -> Result<Outcome, SimError> {
     let begun = WallInstant::now();
     let mut session = Box::new(SimSession::new());
+    let mut ear = Box::new(AcousticMemory::new());
     let terminal = Terminal { rate: scenario.rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
+    if scenario.follow_echo {
+        halves.capture.follow_echo(&mut ear);
+    }
     let mut board = Board::new(scenario.board.clone(), air)?;
     if !scenario.drift_steps.is_empty() {
         board.separate_clocks();
@@ -199,7 +205,7 @@ pub fn run<V: VoiceProcessor>(
                 true_delay_ms: board.true_delay().as_millis_f64(),
                 estimated_delay_ms: halves.capture.delay().as_millis_f64(),
                 true_drift_ppm: playback_ppm - scenario.board.capture.ppm,
-                estimated_drift_ppm: drift_ppm(halves.capture.rates()),
+                estimated_drift_ppm: halves.capture.drift_ppm(),
                 fill: [stats.capture.ring_fill, stats.playback.ring_fill, stats.capture.reference_fill],
             });
         }
@@ -214,7 +220,7 @@ pub fn run<V: VoiceProcessor>(
     outcome.clean.truncate(wanted);
     outcome.stats = halves.stats.read();
     outcome.conversion_latency = halves.capture.conversion_latency();
-    outcome.drift_ppm = drift_ppm(halves.capture.rates());
+    outcome.drift_ppm = halves.capture.drift_ppm();
     outcome.reference_jumps = halves.capture.reference_jumps();
     outcome.recording = board.take_recording().unwrap_or_else(Recording::default);
     let heard = (scenario.seconds * f64::from(scenario.board.capture.rate.hz())).round() as usize;
@@ -223,10 +229,6 @@ pub fn run<V: VoiceProcessor>(
     outcome.realtime_factor = scenario.seconds / begun.elapsed().as_secs_f64().max(1e-9);
     progress(1.0);
     Ok(outcome)
-}
-
-fn drift_ppm(rates: Option<(RateEstimate, RateEstimate)>) -> Option<f64> {
-    rates.map(|(playback, capture)| playback.ppm - capture.ppm)
 }
 
 /// Both directions of the board, as it is made.

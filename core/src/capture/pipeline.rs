@@ -13,12 +13,16 @@ use crate::ring::FrameConsumer;
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
-    DelayEstimator, EchoReference, Observation, RateEstimate, Reading, ReferenceMemory, StreamClock,
+    AcousticDelay, AcousticMemory, Correction, DelayEstimator, EchoFollower, EchoReference, Observation,
+    RateEstimate, Reading, ReferenceMemory, StreamClock,
 };
 
 /// By how much the reference runs ahead of the microphone unless told otherwise: more than
 /// timestamps err, less than a canceller notices.
-const DEFAULT_LEAD: Duration = Duration::from_millis(2);
+const DEFAULT_LEAD: Duration = Duration::from_millis(3);
+
+/// Frames in a row without a reference after which its times are not believed any more (1 s).
+const DISBELIEVE_AFTER_FRAMES: u16 = 100;
 
 /// Clocks that seem further apart than this, beyond all doubt, are not one.
 const CLOCKS_DIFFER_PPM: f64 = 5.0;
@@ -82,12 +86,15 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     voice: Guard<V>,
     chain: P,
     reference: EchoReference<'a, CAP>,
+    follower: Option<EchoFollower<'a>>,
     clock: StreamClock,
     delay: DelayEstimator,
     /// When the frame that waits for its reference was taken from the ring.
     staged: Option<Instant>,
     /// A frame waited in vain; later ones do not wait until the reference is back.
     impatient: bool,
+    /// Frames in a row whose reference was late beyond patience.
+    late_frames: u16,
     /// Position and losses on the output, at the terminal's rate.
     position: u64,
     lost: u32,
@@ -118,10 +125,12 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             voice: Guard::new(voice),
             chain,
             reference: EchoReference::new(reference, ends.history, far, DEFAULT_LEAD),
+            follower: None,
             clock: StreamClock::new(near.rate()),
             delay: DelayEstimator::new(),
             staged: None,
             impatient: false,
+            late_frames: 0,
             position: 0,
             lost: 0,
             device: None,
@@ -202,10 +211,25 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.reference.jumps()
     }
 
-    /// By how much the reference runs ahead of the microphone, 2 ms unless set. It keeps the echo
+    /// By how much the reference runs ahead of the microphone, 3 ms unless set. It keeps the echo
     /// causal when timestamps err; a device whose times are exact needs none. Worker side.
     pub fn set_reference_lead(&mut self, lead: Duration) {
         self.reference.set_lead(lead);
+    }
+
+    /// Listens for the echo from now on and corrects the reference where the devices' times are
+    /// wrong: lags from -100 to +1000 ms against what they say, and drift that they do not show.
+    /// Costs what [`AcousticDelay::observe`] costs a frame. Worker side.
+    pub fn follow_echo(&mut self, memory: &'a mut AcousticMemory) {
+        self.follower = Some(EchoFollower::new(AcousticDelay::new(memory, self.far, self.near)));
+    }
+
+    /// Clock of the loudspeaker minus clock of the microphone in ppm, as the times say and the echo
+    /// corrects.
+    #[must_use]
+    pub fn drift_ppm(&self) -> Option<f64> {
+        let (playback, capture) = self.rates()?;
+        Some(playback.ppm - capture.ppm + self.reference.hidden_drift_ppm())
     }
 
     /// How much later samples come out of the rate conversion than they went in.
@@ -297,13 +321,31 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         match self.reference.read(&self.clock, position, locked, &mut self.frames.far, self.far) {
             Reading::Aligned | Reading::Jumped => {
                 self.impatient = false;
+                self.late_frames = 0;
                 true
             }
             Reading::Late => {
                 let waited = self.staged.map_or(MAX_HOLD, |since| clock.now() - since);
                 self.impatient |= waited >= MAX_HOLD;
+                self.disbelieve_lateness(position);
                 self.impatient && self.hear_silence()
             }
+        }
+    }
+
+    /// A reference that is late for a second while the loudspeaker's frames keep coming is not late:
+    /// its times are wrong. Then it is read as new as there is, and the ear finds where it belongs.
+    fn disbelieve_lateness(&mut self, position: u64) {
+        let Some(follower) = &mut self.follower else { return };
+        self.late_frames = if self.impatient { self.late_frames.saturating_add(1) } else { 0 };
+        if self.late_frames < DISBELIEVE_AFTER_FRAMES {
+            return;
+        }
+        self.late_frames = 0;
+        let shift = self.reference.shortfall(&self.clock, position);
+        if shift > Duration::ZERO && shift < self.delay.render_latency().abs() + MAX_HOLD {
+            let correction = Correction { shift: shift + MAX_HOLD, slower_ppm: 0.0 };
+            follower.done(self.reference.correct(correction));
         }
     }
 
@@ -327,8 +369,16 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let latency_us = self.delay.delay().as_micros();
         counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
         let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
-        self.voice.reverse(far.pcm(), counters, &mut self.events);
         let lead = self.reference.lead();
+        if let Some(follower) = &mut self.follower {
+            if let Some(correction) = follower.hear(far.pcm(), near.pcm(), lead) {
+                follower.done(self.reference.correct(correction));
+            }
+            if self.reference.later() != Duration::ZERO {
+                self.delay.on_echo(self.reference.later(), follower.confidence());
+            }
+        }
+        self.voice.reverse(far.pcm(), counters, &mut self.events);
         self.voice.capture(near, backup, lead, clock, counters, &mut self.events);
         if self.chain.enabled() && self.chain.process(near.pcm_mut()).is_err() {
             counters.processor_errors.add(1);

@@ -4,6 +4,10 @@ pub(crate) mod fractional;
 mod frame_converter;
 mod kernel;
 mod ramp;
+mod resampler;
 
 pub use frame_converter::FrameConverter;
 pub(crate) use ramp::Ramp;
+pub use resampler::{
+    MAX_STEER_PPM, MIN_RESAMPLER_RATE_HZ, Progress, Quality, Resampler, ResamplerConfig, ResamplerSample,
+};

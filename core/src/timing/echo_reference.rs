@@ -10,6 +10,7 @@ use crate::dsp::fractional::{self, CENTRE, TAPS};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::time::{Duration, Instant};
+use crate::timing::echo_follower::Correction;
 use crate::timing::history::History;
 use crate::timing::stream_clock::{Observation, RateEstimate, StreamClock};
 
@@ -87,6 +88,10 @@ pub struct EchoReference<'a, const CAP: usize> {
     head: Head,
     lead: Duration,
     jumps: u32,
+    /// Sample frames by which the ear corrects the times: read so much older sound.
+    later: f64,
+    /// By how much `later` grows with each sample frame, in parts.
+    slower: f64,
 }
 
 impl<'a, const CAP: usize> EchoReference<'a, CAP> {
@@ -110,6 +115,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             head: Head::Lost,
             lead,
             jumps: 0,
+            later: 0.0,
+            slower: 0.0,
         }
     }
 
@@ -121,6 +128,31 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
 
     pub(crate) fn set_lead(&mut self, lead: Duration) {
         self.lead = lead;
+    }
+
+    /// Corrects the times by what the echo says; returns what was really done. One clock moves by
+    /// whole sample frames, and is no longer taken for one once it is steered.
+    pub(crate) fn correct(&mut self, correction: Correction) -> Correction {
+        let asked = self.samples(correction.shift.as_nanos() as f64);
+        let shift = if self.slower == 0.0 { libm::round(asked) } else { asked };
+        self.later += shift;
+        self.slower += correction.slower_ppm * 1e-6;
+        if shift != 0.0 {
+            self.head = Head::Lost;
+        }
+        let nanos = shift * 1e9 / f64::from(self.rate.hz());
+        Correction { shift: Duration::from_nanos(nanos as i64), ..correction }
+    }
+
+    /// By how much the ear corrects the times: the echo comes so much later than they say.
+    pub(crate) fn later(&self) -> Duration {
+        Duration::from_nanos((self.later * 1e9 / f64::from(self.rate.hz())) as i64)
+    }
+
+    /// How much faster the loudspeaker's clock runs against the microphone's than the times say,
+    /// in ppm.
+    pub(crate) fn hidden_drift_ppm(&self) -> f64 {
+        -self.slower * 1e6
     }
 
     /// The loudspeaker's clock against the host's.
@@ -233,31 +265,40 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         let sample_frames = far.sample_frames();
         let begin = self.target(capture, position);
-        if locked {
+        if locked && self.slower == 0.0 {
             return self.read_locked(begin, position, out, far);
         }
-        let end = self.target(capture, position + sample_frames as u64);
+        let grown = self.slower * sample_frames as f64;
+        let end = self.target(capture, position + sample_frames as u64) - grown;
         let newest = self.history.end() as f64;
-        let (start, jumped) = match self.head {
-            Head::Free { index, fraction_q32 } => {
-                let here = index as f64 + f64::from(fraction_q32) / Q32;
-                let off = (begin - here).abs() > self.samples(JUMP_NS);
-                (if off { begin } else { here }, off)
-            }
-            _ => (begin, true),
+        let here = match self.head {
+            Head::Free { index, fraction_q32 } => Some(index as f64 + f64::from(fraction_q32) / Q32),
+            Head::Locked { offset, .. } => Some((position as i64 + offset) as f64),
+            Head::Lost => None,
         };
+        let start = here.filter(|here| (begin - here).abs() <= self.samples(JUMP_NS));
+        let jumped = start.is_none();
+        let start = start.unwrap_or(begin);
         let step = ((end - start) / sample_frames as f64).clamp(1.0 - MAX_SLEW, 1.0 + MAX_SLEW);
         if start + step * sample_frames as f64 + REACH > newest {
             return Reading::Late;
         }
         self.head = self.interpolate(start, step, out, far);
+        self.later += grown;
         self.landed(jumped)
+    }
+
+    /// How much of the reference for the capture frame at `position` is not known yet.
+    pub(crate) fn shortfall(&self, capture: &StreamClock, position: u64) -> Duration {
+        let end = self.target(capture, position + self.rate.sample_frames() as u64) + REACH;
+        let missing = (end - self.history.end() as f64).max(0.0);
+        Duration::from_nanos((missing * 1e9 / f64::from(self.rate.hz())) as i64)
     }
 
     /// The index that was at the loudspeaker when the microphone was at `position`, plus the lead.
     fn target(&self, capture: &StreamClock, position: u64) -> f64 {
         let time = capture.time_of(position) + self.lead;
-        self.clock.position_at(time, 0) + self.conversion
+        self.clock.position_at(time, 0) + self.conversion - self.later
     }
 
     fn read_locked(&mut self, target: f64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {

@@ -1,11 +1,16 @@
 //! Worker side: how the two directions belong together in time.
 
+mod acoustic;
+mod acoustic_delay;
 mod delay_estimator;
+mod echo_follower;
 mod echo_reference;
 mod history;
 mod stream_clock;
 
+pub use acoustic_delay::{AcousticDelay, AcousticMemory, EchoLag};
 pub use delay_estimator::{DelayEstimate, DelayEstimator, DelaySource};
+pub(crate) use echo_follower::{Correction, EchoFollower};
 pub(crate) use echo_reference::ReferenceMemory;
 pub use echo_reference::{EchoReference, Reading};
 pub use stream_clock::{Observation, RateEstimate, StreamClock};

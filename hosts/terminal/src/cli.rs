@@ -172,7 +172,7 @@ pub struct SimArgs {
     /// They scatter normally instead, with that standard deviation
     #[arg(long, help_heading = "Devices")]
     pub timestamp_jitter_normal: bool,
-    /// The loudspeaker's timestamps are wrong by so much
+    /// The loudspeaker's timestamps are wrong: sound leaves it so much later than they say (negative: earlier)
     #[arg(
         long,
         value_name = "X",
@@ -181,6 +181,9 @@ pub struct SimArgs {
         help_heading = "Devices"
     )]
     pub timestamp_bias_ms: f64,
+    /// Believe the devices' timestamps; do not listen for where the echo really is
+    #[arg(long, help_heading = "Devices")]
+    pub no_echo_search: bool,
     /// Voice processing.
     #[command(flatten)]
     pub switches: Switches,
@@ -201,7 +204,7 @@ pub struct ProcessArgs {
     /// Rate of the terminal, in hertz [default: the microphone recording's if the processor takes it, else 48000]
     #[arg(long, value_name = "HZ")]
     pub rate: Option<u32>,
-    /// The microphone's clock ran so much faster than the loudspeaker's, in ppm [default: one clock]
+    /// The microphone's clock ran so much faster than the loudspeaker's, in ppm [default: found by listening]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub mic_ppm: Option<f64>,
     /// Print the figures as one JSON object on stdout and nothing else

@@ -4,9 +4,10 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
 use handsfree_core::playback::{OutletConfig, Track};
 use handsfree_core::time::{Duration, Instant, PeriodTime};
+use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, Stats, Terminal};
 use handsfree_sim::measure;
-use handsfree_sim::report::{FrameCounts, Summary};
+use handsfree_sim::report::{FrameCounts, Summary, TrueAndEstimated};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession};
 use handsfree_sim::wav;
 
@@ -36,7 +37,7 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     let format = Format::with_rate(rate, 1)?;
     let mut voice = args.switches.voice(format, format)?;
     let begun = std::time::Instant::now();
-    let (raw, stats) = duplex(rate, &far, &mic, args.mic_ppm, voice.as_dyn())?;
+    let Duplex { clean: raw, stats, drift_ppm } = duplex(rate, &far, &mic, args.mic_ppm, voice.as_dyn())?;
     let seconds = mic.len() as f64 / f64::from(rate.hz());
     let realtime_factor = seconds / begun.elapsed().as_secs_f64().max(1e-9);
     let delay = processor_delay_samples(&args.switches, rate)?;
@@ -52,6 +53,7 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
         seconds,
         rate_hz: rate.hz(),
         erle_db: Summary::erle_windows(&windows(&clean), &windows(&oracle)),
+        drift_ppm: TrueAndEstimated { truth: args.mic_ppm.map(|ppm| -ppm), estimated: drift_ppm },
         processing_delay_samples: delay as u64,
         frames: frame_counts(&stats, rate),
         xruns: u64::from(stats.xruns()),
@@ -78,9 +80,20 @@ fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
     }
 }
 
+/// What came of two recordings.
+#[derive(Debug)]
+pub struct Duplex {
+    /// As many samples as the microphone's recording has, as they leave the terminal.
+    pub clean: Vec<i16>,
+    /// The counters.
+    pub stats: Stats,
+    /// The loudspeaker's clock minus the microphone's.
+    pub drift_ppm: Option<f64>,
+}
+
 /// Both recordings through intake, outlet and pipelines as on a board with a period of 10 ms and no
-/// latency. With `mic_ppm` the microphone had a clock of its own, that much faster; with none it
-/// shared the loudspeaker's. Returns as many samples as `mic` has, as they leave the terminal.
+/// latency. With `mic_ppm` the microphone had a clock of its own, that much faster; with none that
+/// is found out by listening.
 ///
 /// # Errors
 /// Names a rate that does not fit.
@@ -90,9 +103,10 @@ pub fn duplex(
     mic: &[i16],
     mic_ppm: Option<f64>,
     voice: &mut dyn VoiceProcessor,
-) -> Result<(Vec<i16>, Stats), Failure> {
+) -> Result<Duplex, Failure> {
     let mut session = Box::new(SimSession::new());
     let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let mut ear = Box::new(AcousticMemory::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
     let length = rate.sample_frames();
     let (map, period) = (ChannelMap::natural(1, 1)?, length as u32);
@@ -112,8 +126,10 @@ pub fn duplex(
         clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
     })?;
     if mic_ppm.is_none() {
-        // One clock has exact times, so the reference needs no lead.
+        // One clock has exact times, so the reference needs no lead. Whether it really was one, and
+        // where the echo is, only the echo can tell.
         halves.capture.set_reference_lead(Duration::ZERO);
+        halves.capture.follow_echo(&mut ear);
     }
     let mut track = halves.tracks.open().ok();
     let mut rest = far;
@@ -143,7 +159,7 @@ pub fn duplex(
         halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
     }
     clean.truncate(mic.len());
-    Ok((clean, halves.stats.read()))
+    Ok(Duplex { clean, stats: halves.stats.read(), drift_ppm: halves.capture.drift_ppm() })
 }
 
 /// When a clock of `hz` is at `position`.

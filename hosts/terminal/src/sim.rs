@@ -48,6 +48,7 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<Run, Failure
         far: stage.far,
         latency_steps: latency_steps(args),
         drift_steps: drift_steps(args),
+        follow_echo: !args.no_echo_search,
         record: true,
     };
     let outcome = scenario::run(&scenario, Box::new(stage.air), voice.as_dyn(), progress)?;
@@ -235,7 +236,8 @@ fn board(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
         args.render_latency_ms,
         ["--playback-ppm", "--render-latency-ms"],
     )?;
-    playback.bias = millis(args.timestamp_bias_ms);
+    // What leaves the loudspeaker later than it says is stamped earlier than it is.
+    playback.bias = millis(-args.timestamp_bias_ms);
     Ok(BoardConfig {
         capture,
         playback,
@@ -351,6 +353,7 @@ fn command(args: &SimArgs) -> String {
     say("timestamp-bias-ms", Some(args.timestamp_bias_ms.to_string()));
     say("noise-dbfs", Some(args.noise_dbfs.to_string()));
     let switches = [
+        (args.no_echo_search, "--no-echo-search"),
         (args.timestamp_jitter_normal, "--timestamp-jitter-normal"),
         (args.switches.no_aec, "--no-aec"),
         (args.switches.no_ns, "--no-ns"),

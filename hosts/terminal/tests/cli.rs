@@ -213,7 +213,9 @@ fn recordings_are_mono_16_bits_equally_long_and_aligned() {
         let air = measure::best_offset(&far[..first], &mic[..first], most) as f64 / f64::from(rate_hz) * 1e3;
         assert!((0.8..=2.2).contains(&air), "{name}: {air} ms from loudspeaker to microphone");
         let clean_after = measure::si_sdr_db(&mic, &clean).unwrap();
-        assert!(clean_after > 35.0, "{name}: {clean_after:.1} dB");
+        // Conversion leaves out what is above its pass band and may end between two samples.
+        let floor_db = if name == "rates" { 10.0 } else { 35.0 };
+        assert!(clean_after > floor_db, "{name}: {clean_after:.1} dB");
     }
 }
 
@@ -290,7 +292,7 @@ fn what_cannot_be_is_refused_by_value_with_code_2() {
         (&["--seconds", "0"], "--seconds 0: expected 1 to 3600"),
         (&["--seconds", "nan"], "--seconds NaN: expected 1 to 3600"),
         (&["--noise-dbfs", "3"], "--noise-dbfs 3: expected -200 to 0"),
-        (&["--latency-step", "150"], "'150': expected MS@S"),
+        (&["--latency-step", "150"], "'150': expected AMOUNT@SECONDS"),
         (&["--latency-step", "150@99999"], "--latency-step at 99999: expected 0 to 60"),
         (&["--capture-ppm", "1e9"], "--capture-ppm 1000000000: expected"),
         (&["--render-latency-ms", "-1"], "-1"),

@@ -1,0 +1,188 @@
+//! Application side: the five qualities of a [`Resampler`](crate::dsp::Resampler), each with its own table.
+
+use super::phase::Phase;
+use super::products::blend;
+use super::tables::Shape;
+
+/// How faithful a [`Resampler`](crate::dsp::Resampler) is, and what that costs.
+///
+/// A resampler knows its quality only by reference, so an image links the tables it names and no
+/// other. The bounds are 50, 70, 90, 110 and 125 dB; measured, the worst of nine pairs of rates from
+/// 4 to 192 kHz (a test checks this table and prints its parts):
+///
+/// | quality | taps | pass band | SNR | rejection | latency 48 to 16 kHz | 16 to 48 kHz | table | memory 48 to 16 kHz | 44.1 to 48 kHz | the same, fast |
+/// |---|---|---|---|---|---|---|---|---|---|---|
+/// | quick | 16 | 0.56 | 51 dB | 53 dB | 23 | 8 | 960 | 256 | 192 | 10432 |
+/// | low | 48 | 0.81 | 74 dB | 73 dB | 71 | 24 | 2880 | 768 | 576 | 31296 |
+/// | medium | 96 | 0.875 | 95 dB | 94 dB | 143 | 48 | 10368 | 1536 | 1152 | 62592 |
+/// | high | 160 | 0.905 | 115 dB | 114 dB | 239 | 80 | 32640 | 2560 | 1920 | 104320 |
+/// | very_high | 256 | 0.93 | 129 dB | 132 dB | 383 | 128 | 76800 | 4096 | 3072 | 166912 |
+///
+/// The pass band is a share of the lower Nyquist frequency; the transition fills the rest, and the stop
+/// band begins at that frequency. The SNR is the worst part of a sweep through the pass band, ripple,
+/// images and arithmetic included, for `f32` samples; 16 bits end at 98 dB. Rejection is what remains
+/// of a sweep beyond. Latency is in samples of the input, measured by an impulse; table and memory are
+/// in bytes, memory for one channel.
+///
+/// ```
+/// use handsfree_core::dsp::Quality;
+///
+/// assert_eq!(Quality::MEDIUM.name(), "medium");
+/// assert_eq!(Quality::MEDIUM.taps(), 96);
+/// assert!(Quality::QUICK.table_bytes() < 1_024);
+/// ```
+#[derive(Debug)]
+pub struct Quality {
+    name: &'static str,
+    shape: Shape,
+    pass_band: f32,
+    snr_db: f32,
+    rows: &'static [f32],
+}
+
+macro_rules! quality {
+    ($name:ident, $text:literal, taps $taps:literal, phases $phases:literal, rejection_db $rejection:literal,
+     pass_band $pass:literal, snr_db $snr:literal) => {
+        static $name: Quality = {
+            const SHAPE: Shape =
+                Shape { taps: $taps, phases: $phases, rejection_db: $rejection, cutoff: (1.0 + $pass) / 2.0 };
+            static ROWS: [f32; SHAPE.len()] = SHAPE.rows();
+            Quality { name: $text, shape: SHAPE, pass_band: $pass, snr_db: $snr, rows: &ROWS }
+        };
+    };
+}
+
+// Phases divide by 12, so that 8, 16, 24, 32, 48 and 96 kHz meet on rows; with the cubic between
+// rows they are as many as the bound needs.
+quality!(QUICK, "quick", taps 16, phases 12, rejection_db 56.0, pass_band 0.56, snr_db 50.0);
+quality!(LOW, "low", taps 48, phases 12, rejection_db 74.0, pass_band 0.81, snr_db 70.0);
+quality!(MEDIUM, "medium", taps 96, phases 24, rejection_db 94.0, pass_band 0.875, snr_db 90.0);
+quality!(HIGH, "high", taps 160, phases 48, rejection_db 114.0, pass_band 0.905, snr_db 110.0);
+quality!(VERY_HIGH, "very_high", taps 256, phases 72, rejection_db 131.0, pass_band 0.93, snr_db 125.0);
+
+impl Quality {
+    /// At least 50 dB: alarms, buttons, a first listen.
+    pub const QUICK: &'static Self = &QUICK;
+    /// At least 70 dB: narrowband speech on small processors.
+    pub const LOW: &'static Self = &LOW;
+    /// At least 90 dB, below the noise of 16 bits: speech and music alike.
+    pub const MEDIUM: &'static Self = &MEDIUM;
+    /// At least 110 dB: measurement, and signals that are resampled again.
+    pub const HIGH: &'static Self = &HIGH;
+    /// At least 125 dB, close to what 32-bit floats can carry.
+    pub const VERY_HIGH: &'static Self = &VERY_HIGH;
+    /// All five, for hosts that choose by name; it links all five tables (about 130 KB).
+    ///
+    /// ```
+    /// use handsfree_core::dsp::Quality;
+    ///
+    /// let high = Quality::ALL.into_iter().find(|quality| quality.name() == "high");
+    /// assert_eq!(high.map(Quality::taps), Some(160));
+    /// ```
+    pub const ALL: [&'static Self; 5] = [Self::QUICK, Self::LOW, Self::MEDIUM, Self::HIGH, Self::VERY_HIGH];
+
+    /// The name as the seeds have it: `quick`, `low`, `medium`, `high` or `very_high`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Multiplications per sample at the higher rate; half of them is the latency in samples at the
+    /// lower rate.
+    #[must_use]
+    pub const fn taps(&self) -> usize {
+        self.shape.taps
+    }
+
+    /// End of the pass band as a share of the lower Nyquist frequency; the stop band begins at 1.
+    #[must_use]
+    pub const fn pass_band(&self) -> f32 {
+        self.pass_band
+    }
+
+    /// The least signal-to-noise ratio within the pass band, and the least rejection of what lies
+    /// beyond the lower Nyquist frequency, in dB, for `f32` samples.
+    #[must_use]
+    pub const fn snr_db(&self) -> f32 {
+        self.snr_db
+    }
+
+    /// Bytes of read-only memory the table takes.
+    #[must_use]
+    pub const fn table_bytes(&self) -> usize {
+        self.shape.len() * size_of::<f32>()
+    }
+
+    /// `f32` words that a [`Resampler`](crate::dsp::Resampler) needs at least.
+    ///
+    /// ```
+    /// use handsfree_core::dsp::{Quality, Resampler};
+    ///
+    /// let resampler = Resampler::<{ Quality::LOW.memory(48_000, 16_000, 1) }>::new();
+    /// assert!(size_of_val(&resampler) < 1_024);
+    /// ```
+    #[must_use]
+    pub const fn memory(&self, from_hz: u32, to_hz: u32, channels: usize) -> usize {
+        self.state_words(from_hz > to_hz, channels)
+    }
+
+    /// `f32` words with which a [`Resampler`](crate::dsp::Resampler) computes the rows of this ratio
+    /// once, instead of interpolating between rows for every sample.
+    ///
+    /// It is about three times as fast for ratios such as 44.1 to 48 kHz and gives the same samples bit
+    /// by bit. More than [`memory`](Self::memory) only where the table lacks the rows.
+    ///
+    /// ```
+    /// use handsfree_core::dsp::Quality;
+    ///
+    /// let quality = Quality::MEDIUM;
+    /// assert_eq!(quality.fast_memory(16_000, 48_000, 1), quality.memory(16_000, 48_000, 1));
+    /// let rows = quality.fast_memory(44_100, 48_000, 1) - quality.memory(44_100, 48_000, 1);
+    /// assert_eq!(rows, 160 * quality.taps());
+    /// ```
+    #[must_use]
+    pub const fn fast_memory(&self, from_hz: u32, to_hz: u32, channels: usize) -> usize {
+        let fractions = Phase::fractions(from_hz, to_hz) as usize;
+        let rows = if self.phases().is_multiple_of(fractions) { 0 } else { fractions * self.taps() };
+        self.memory(from_hz, to_hz, channels) + rows
+    }
+
+    /// Words for signals and one row in the making.
+    pub(crate) const fn state_words(&self, down: bool, channels: usize) -> usize {
+        let rows_per_channel = if down { 3 } else { 2 };
+        (rows_per_channel * channels + 1) * self.shape.taps
+    }
+
+    /// The position lies between this sample of the window and the next.
+    pub(crate) const fn centre(&self) -> usize {
+        self.shape.taps / 2 - 1
+    }
+
+    pub(crate) const fn phases(&self) -> usize {
+        self.shape.phases
+    }
+
+    /// The row for `phase` phases behind a sample, 0 to [`phases`](Self::phases).
+    #[inline]
+    pub(crate) fn row(&self, phase: usize) -> &'static [f32] {
+        let start = (phase + 1) * self.shape.taps;
+        &self.rows[start..start + self.shape.taps]
+    }
+
+    /// The row for a fraction of a sample in 1/2^32, by the cubic through four rows (Lagrange).
+    #[inline]
+    pub(crate) fn interpolate(&self, fraction_q32: u32, row: &mut [f32]) {
+        let taps = self.shape.taps;
+        let scaled = u64::from(fraction_q32) * self.shape.phases as u64;
+        let phase = (scaled >> 32) as usize;
+        let x = (scaled as u32) as f32 * (1.0 / 4_294_967_296.0);
+        let (before, after, beyond) = (x + 1.0, 1.0 - x, 2.0 - x);
+        let weights = [
+            -x * after * beyond * (1.0 / 6.0),
+            before * after * beyond * 0.5,
+            before * x * beyond * 0.5,
+            -before * x * after * (1.0 / 6.0),
+        ];
+        blend(row, &self.rows[phase * taps..(phase + 4) * taps], weights);
+    }
+}

@@ -1,0 +1,114 @@
+//! Worker side: the rows a resampler multiplies by, computed at compile time.
+//!
+//! A Kaiser-windowed sinc, sampled at the fractions `-1/phases, 0, 1/phases ... 1 + 1/phases` of a
+//! sample: one row of `taps` weights for each. Rows lie behind one another, so that a product with a
+//! row runs through memory; the rows beyond 0 and 1 are there for the cubic between rows. After
+//! J. O. Smith, "Digital Audio Resampling Home Page", with Kaiser's formulas for window and width.
+
+use crate::dsp::kernel::sinc;
+
+/// The longest row.
+const MOST_TAPS: usize = 256;
+
+/// What shapes a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) taps: usize,
+    pub(crate) phases: usize,
+    /// Rejection the window is made for.
+    pub(crate) rejection_db: f64,
+    /// Where the response is halved, as a share of the lower Nyquist frequency.
+    pub(crate) cutoff: f64,
+}
+
+impl Shape {
+    /// Entries in the table of this shape.
+    pub(crate) const fn len(self) -> usize {
+        self.taps * (self.phases + 3)
+    }
+
+    /// The table; `LEN` is [`len`](Self::len).
+    pub(crate) const fn rows<const LEN: usize>(self) -> [f32; LEN] {
+        assert!(LEN == self.len());
+        let mut table = [0.0; LEN];
+        // The kernel is even: a row read backwards is the row of the opposite fraction.
+        let mut row = 0;
+        while 2 * row <= self.phases + 2 {
+            let fraction = (row as f64 - 1.0) / self.phases as f64;
+            let mut weights = [0.0; MOST_TAPS];
+            let mut sum = 0.0;
+            let mut tap = 0;
+            while tap < self.taps {
+                weights[tap] = self.weight(tap, fraction);
+                sum += weights[tap];
+                tap += 1;
+            }
+            let mirrored = (self.phases + 2 - row) * self.taps;
+            tap = 0;
+            while tap < self.taps {
+                // A row that does not sum to 1 would turn the phase into an amplitude.
+                let weight = (weights[tap] / sum) as f32;
+                table[row * self.taps + tap] = weight;
+                table[mirrored + self.taps - 1 - tap] = weight;
+                tap += 1;
+            }
+            row += 1;
+        }
+        table
+    }
+
+    /// The kernel but for a constant factor.
+    const fn weight(self, tap: usize, fraction: f64) -> f64 {
+        let half = (self.taps / 2) as f64;
+        let signed = tap as f64 - (half - 1.0) - fraction;
+        let distance = if signed < 0.0 { -signed } else { signed };
+        let edge = distance / half;
+        if edge >= 1.0 {
+            return 0.0;
+        }
+        let beta = 0.1102 * (self.rejection_db - 8.7);
+        sinc(self.cutoff * distance) * bessel_i0_of_quarter_square(beta * beta / 4.0 * (1.0 - edge * edge))
+    }
+}
+
+/// The modified Bessel function of order 0 at `2 sqrt(x)`, which spares the window its square root.
+const fn bessel_i0_of_quarter_square(x: f64) -> f64 {
+    let mut term = 1.0;
+    let mut sum = 1.0;
+    let mut k = 1.0;
+    while term > sum * 1e-17 {
+        term *= x / (k * k);
+        sum += term;
+        k += 1.0;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dsp::kernel::bessel_i0;
+
+    #[test]
+    fn the_bessel_function_is_the_kernels() {
+        for i in 0..300 {
+            let x = f64::from(i) / 20.0;
+            let ratio = bessel_i0_of_quarter_square(x * x / 4.0) / bessel_i0(x);
+            assert!((ratio - 1.0).abs() < 1e-13, "{x}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn mirrored_rows_are_the_rows_of_the_opposite_fraction() {
+        const SHAPE: Shape = Shape { taps: 16, phases: 12, rejection_db: 60.0, cutoff: 0.8 };
+        let table: [f32; SHAPE.len()] = SHAPE.rows();
+        for row in 0..SHAPE.phases + 3 {
+            let fraction = (row as f64 - 1.0) / SHAPE.phases as f64;
+            let sum: f64 = (0..SHAPE.taps).map(|tap| SHAPE.weight(tap, fraction)).sum();
+            for tap in 0..SHAPE.taps {
+                let exact = SHAPE.weight(tap, fraction) / sum;
+                assert!((f64::from(table[row * SHAPE.taps + tap]) - exact).abs() < 1e-7);
+            }
+        }
+    }
+}
