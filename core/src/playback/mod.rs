@@ -1,5 +1,6 @@
 //! The playback path: tracks, mixer, worker half, interrupt half.
 
+mod matched_track;
 mod mixer;
 mod outlet;
 mod pipeline;
@@ -7,6 +8,7 @@ mod plan;
 mod slot;
 mod track;
 
+pub use matched_track::{MatchedTrack, SourceConfig};
 pub use mixer::{Limiter, Mixer};
 pub use outlet::{Outlet, OutletConfig};
 pub use pipeline::Pipeline;

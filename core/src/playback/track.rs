@@ -159,6 +159,29 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize> Track<'_, '_, M, CAP, SL
         self.port.as_ref().map_or(0, |port| port.frames.len())
     }
 
+    /// Sample frames that were pushed and that the mixer has not taken yet.
+    #[must_use]
+    pub fn queued_sample_frames(&self) -> usize {
+        self.port.as_ref().map_or(0, |port| {
+            port.frames.len() * self.pool.format.sample_frames() + port.pending.sample_frames()
+        })
+    }
+
+    /// Samples, all channels, that [`push`](Self::push) would take now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.port.as_ref().map_or(0, |port| {
+            let free = port.frames.capacity() - port.frames.len();
+            (free * self.pool.format.sample_frames() + port.pending.missing()) * self.pool.format.channels()
+        })
+    }
+
+    /// The format that the track takes.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.pool.format
+    }
+
     /// Moves to `gain` within `ramp`, from the next mixed frame on, without a click.
     ///
     /// # Errors
