@@ -1,0 +1,336 @@
+//! Nothing allocates once a stream runs: neither Rust nor C++, neither in the interrupt halves nor in the workers'
+//! polls. malloc itself is counted, so nothing gets past.
+//!
+//! Frees are counted apart: 4 s after it started, AEC3's comfort noise lets go of the two blocks of its start-up
+//! estimate, once (see hosts/apm/tests/allocation.rs).
+#![allow(missing_docs)]
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression};
+use handsfree_core::audio_io::{AudioIo, Direction, Ends, StreamRequest, Which};
+use handsfree_core::capture::Bypass;
+use handsfree_core::playback::Limiter;
+use handsfree_core::{Duration, Format, Frame, Gain, SampleRate, Stats, Terminal};
+use handsfree_sim::board::{Board, Step};
+use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
+use handsfree_sim::side::{Jitter, SampleFormat, SideConfig};
+use handsfree_tests::{Echo, far_speech, plain_board, to_pcm, with_room};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Calls {
+    allocations: u64,
+    frees: u64,
+}
+
+thread_local! {
+    // Constant and without a destructor, so that reading them allocates nothing. The harness allocates on its own
+    // threads as it likes.
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static FREES: Cell<u64> = const { Cell::new(0) };
+    static WATCHED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count(calls: &'static std::thread::LocalKey<Cell<u64>>) {
+    if WATCHING.get() {
+        calls.set(calls.get() + 1);
+    }
+}
+
+/// What the board calls around each interrupt half, and this test around each poll.
+fn watch(on: bool) {
+    if on {
+        WATCHED.set(WATCHED.get() + 1);
+    }
+    WATCHING.set(on);
+}
+
+fn watched<T>(work: impl FnOnce() -> T) -> T {
+    watch(true);
+    let value = work();
+    watch(false);
+    value
+}
+
+fn taken() -> Calls {
+    Calls { allocations: ALLOCATIONS.replace(0), frees: FREES.replace(0) }
+}
+
+unsafe extern "C" {
+    fn __libc_malloc(size: usize) -> *mut c_void;
+    fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
+    fn __libc_realloc(block: *mut c_void, size: usize) -> *mut c_void;
+    fn __libc_free(block: *mut c_void);
+    fn __libc_memalign(alignment: usize, size: usize) -> *mut c_void;
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut c_void {
+    count(&ALLOCATIONS);
+    // SAFETY: glibc's own malloc under its other name, with the caller's arguments.
+    unsafe { __libc_malloc(size) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn calloc(items: usize, size: usize) -> *mut c_void {
+    count(&ALLOCATIONS);
+    // SAFETY: as in `malloc`.
+    unsafe { __libc_calloc(items, size) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+    count(&ALLOCATIONS);
+    // SAFETY: as in `malloc`; all blocks here come from glibc.
+    unsafe { __libc_realloc(block, size) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free(block: *mut c_void) {
+    if !block.is_null() {
+        count(&FREES);
+    }
+    // SAFETY: as in `realloc`.
+    unsafe { __libc_free(block) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+    count(&ALLOCATIONS);
+    // SAFETY: as in `malloc`.
+    unsafe { __libc_memalign(alignment, size) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
+    aligned_alloc(alignment, size)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn posix_memalign(block: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+    const ENOMEM: c_int = 12;
+    let made = aligned_alloc(alignment, size);
+    if made.is_null() {
+        return ENOMEM;
+    }
+    // SAFETY: the caller gives a place for the pointer, as posix_memalign's contract says.
+    unsafe { *block = made };
+    0
+}
+
+const EVERYTHING: ApmConfig = ApmConfig {
+    echo_cancellation: EchoCancellation::Full,
+    noise_suppression: NoiseSuppression::High,
+    high_pass: true,
+    gain_control: GainControl::Adaptive,
+};
+
+fn rate(hz: u32) -> SampleRate {
+    SampleRate::new(hz).unwrap()
+}
+
+fn side(hz: u32, periods: &[u32], channels: u32, format: SampleFormat) -> SideConfig {
+    let mut side = SideConfig::new(rate(hz), 1);
+    side.periods = periods.to_vec();
+    side.device_channels = channels;
+    side.format = format;
+    side.jitter = Jitter::Normal { micros: 100.0 };
+    side.latency = Duration::from_millis(20);
+    side
+}
+
+/// What happens in the course of the call, by second.
+enum Incident {
+    Latency(i64),
+    Stall(i64),
+    LoseCapture(u32),
+    Unplug(Direction),
+    Replug(Direction, SideConfig),
+    Limiter(Limiter),
+}
+
+fn incidents() -> Vec<(f64, Incident)> {
+    use Direction::{Capture, Playback};
+    use Incident::{Latency, Limiter as Limit, LoseCapture, Replug, Stall, Unplug};
+    use SampleFormat::{F32, I16, I24, I32};
+    vec![
+        (30.0, Latency(150)),
+        (60.0, Latency(-40)),
+        (90.0, Latency(-60)),
+        (100.0, Stall(200)),
+        (110.0, LoseCapture(777)),
+        (120.0, Limit(Limiter::Soft)),
+        (150.0, Unplug(Playback)),
+        (153.0, Replug(Playback, side(44_100, &[441, 0, 1_024], 2, F32))),
+        (200.0, Unplug(Capture)),
+        (202.0, Replug(Capture, side(16_000, &[97, 160, 1], 2, I32))),
+        (250.0, Unplug(Capture)),
+        (250.1, Unplug(Playback)),
+        (251.0, Replug(Playback, side(48_000, &[480], 1, I24))),
+        (252.0, Replug(Capture, side(48_000, &[24], 4, F32))),
+        (300.0, Stall(900)),
+        (350.0, Limit(Limiter::Off)),
+        (360.0, Unplug(Capture)),
+        (361.0, Replug(Capture, side(96_000, &[960, 2_048], 1, I16))),
+        (400.0, Latency(600)),
+        (450.0, Latency(-600)),
+    ]
+}
+
+/// One test, because what it runs on is one thread's counters.
+#[test]
+fn ten_minutes_of_a_call_allocate_nothing() {
+    with_room(|| {
+        the_guard_works();
+        let (calls, stats, watched) = call(600.0);
+        println!("{calls:?} in {watched} watched stretches; {stats:?}");
+        assert_eq!(calls.allocations, 0);
+        assert!(calls.frees <= 2, "{calls:?}");
+        assert!(watched > 150_000, "interrupts and polls were watched: {watched}");
+        assert!(stats.capture.frames > 58_000, "{stats:?}");
+        assert!(stats.intake.gaps > 0 && stats.outlet.underruns > 0, "{stats:?}");
+        assert_eq!(stats.capture.voice_errors + stats.capture.voice_slow_frames, 0, "{stats:?}");
+    });
+}
+
+fn the_guard_works() {
+    taken();
+    watched(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(taken(), Calls { allocations: 1, frees: 1 }, "the guard sees Rust");
+    let format = Format::new(48_000, 1).unwrap();
+    let apm = watched(|| ApmProcessor::new(format, format, EVERYTHING).unwrap());
+    let made = taken();
+    assert!(made.allocations > 1_000, "the guard sees C++: {made:?}");
+    drop(apm);
+    assert_eq!(taken(), Calls::default(), "what is not watched is not counted");
+
+    // On the board, where the same guard stands around the interrupt halves: an allocation between them is not seen,
+    // one in a poll is.
+    let config = plain_board(rate(48_000), 1);
+    let mut session = Box::new(SimSession::new());
+    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
+    let mut board = Board::new(config.clone(), Box::new(Echo::new(1, 1.0, Vec::new()))).unwrap();
+    board.set_guard(watch);
+    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&request(&config), ends).unwrap();
+    let clock = board.clock();
+    let mut heard = 0;
+    while heard < 100 {
+        std::hint::black_box(vec![0u8; 100]);
+        if board.step() == Step::Worker {
+            watched(|| {
+                halves.capture.poll(&clock, &mut |frame: &Frame<CAP>| {
+                    heard += 1;
+                    std::hint::black_box(frame.samples().to_vec());
+                })
+            });
+        }
+    }
+    let seen = taken();
+    assert_eq!((seen.allocations, seen.frees), (heard, heard), "a sink that allocates is caught each time");
+}
+
+fn call(seconds: f64) -> (Calls, Stats, u64) {
+    let mut config = plain_board(rate(48_000), 9);
+    config.capture = side(48_000, &[480, 441, 512], 2, SampleFormat::I24);
+    config.playback = side(48_000, &[1_024, 7], 1, SampleFormat::F32);
+    config.playback.ppm = 150.0;
+    let format = Format::new(48_000, 1).unwrap();
+    let voice = ApmProcessor::new(format, format, EVERYTHING).unwrap();
+    let mut session = Box::new(SimSession::new());
+    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ()).unwrap();
+    let talker = far_speech(rate(48_000), 30.0);
+    let mut board = Board::new(config.clone(), Box::new(Echo::new(700, 0.3, talker))).unwrap();
+    board.set_guard(watch);
+    let both = request(&config);
+    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&both, ends).unwrap();
+
+    let voice_clip = to_pcm(&far_speech(rate(48_000), 20.0));
+    let (mut spoken, mut chimes) = (0usize, 0u32);
+    let mut first = halves.tracks.open().unwrap();
+    let mut second = None;
+    let clock = board.clock();
+    let mut incidents = incidents().into_iter().peekable();
+    let mut heard = 0u64;
+    taken();
+    WATCHED.set(0);
+    loop {
+        let now_s = board.now().as_nanos() as f64 / 1e9;
+        if now_s >= seconds {
+            break;
+        }
+        while let Some((_, incident)) = incidents.next_if(|(at_s, _)| *at_s <= now_s) {
+            happen(&mut board, &mut halves.playback, &both, incident);
+        }
+        match board.step() {
+            Step::Worker => {}
+            // Both unplugged: the workers go on, and so does time.
+            Step::Idle => clock.advance(Duration::from_millis(10)),
+            _ => continue,
+        }
+        // The application: one voice all the time, and chimes that come and go.
+        watched(|| {
+            loop {
+                let rest = &voice_clip[spoken % voice_clip.len()..];
+                let taken = first.push(rest);
+                spoken += taken;
+                if taken < rest.len() {
+                    break;
+                }
+            }
+            if (now_s / 0.7) as u32 > chimes {
+                chimes += 1;
+                second = match second.take() {
+                    None => halves.tracks.open().ok(),
+                    // Half of them are played out, half are taken away.
+                    Some(track) if chimes % 4 < 2 => handsfree_core::playback::Track::finish(track).err(),
+                    Some(_) => None,
+                };
+            }
+            if let Some(track) = &mut second {
+                track.push(&voice_clip[..960]);
+                let _ = track.set_gain(Gain::UNITY, Duration::from_millis(5));
+            }
+            while halves.events.poll().is_some() {}
+        });
+        watched(|| halves.playback.poll());
+        watched(|| {
+            halves.capture.poll(&clock, &mut |frame: &Frame<CAP>| heard += u64::from(frame.stamp.lost) + 1);
+            std::hint::black_box(halves.capture.voice_stats());
+        });
+        while board.poll_event().is_some() {}
+    }
+    assert!(incidents.next().is_none() && heard > 0 && chimes > 800);
+    let calls = taken();
+    (calls, halves.stats.read(), WATCHED.get())
+}
+
+fn happen(
+    board: &mut Board<'_, CAP, SLOTS>,
+    playback: &mut handsfree_core::playback::Pipeline<'_, CAP, SLOTS>,
+    both: &StreamRequest<'static>,
+    incident: Incident,
+) {
+    match incident {
+        Incident::Latency(ms) => board.step_render_latency(Duration::from_millis(ms)),
+        Incident::Stall(ms) => board.stall_worker(Duration::from_millis(ms)),
+        Incident::LoseCapture(sample_frames) => board.lose_capture(sample_frames),
+        Incident::Limiter(limiter) => playback.set_limiter(limiter),
+        Incident::Unplug(direction) => board.unplug(direction),
+        Incident::Replug(direction, side) => {
+            let (which, request) = match direction {
+                Direction::Capture => (Which::Capture, StreamRequest { playback: None, ..*both }),
+                Direction::Playback => (Which::Playback, StreamRequest { capture: None, ..*both }),
+            };
+            board.replace_device(direction, side).unwrap();
+            let ends = board.stop(which);
+            board.start(&request, ends).unwrap();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! RealtimeSanitizer sees nothing that it forbids in the interrupt halves: no allocation, no blocking call, no system
+//! call that waits. Its library comes with rustup's toolchains; build.rs finds it.
+//!
+//! It does not see a mutex that nobody else holds; the core has no std to take one from.
+#![allow(missing_docs)]
+
+#[cfg(rtsan_missing)]
+compile_error!(
+    "this toolchain has no RealtimeSanitizer: expected lib/rustlib/<target>/lib/librustc-*_rt.rtsan.a in its sysroot. \
+     rustup's toolchains for x86_64 and aarch64 Linux have it: https://rustup.rs"
+);
+
+use std::process::Command;
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree_core::capture::Bypass;
+use handsfree_core::{DeviceSample, Frame, I24, SampleRate, Session, Terminal};
+use handsfree_sim::noise::Rng;
+use handsfree_tests::{
+    KnownMap, LONGEST_PERIOD, RATES_HZ, any_period, captured_at, for_seeds, intake_config, one_in,
+    outlet_config, pick, played_at,
+};
+
+#[cfg(not(rtsan_missing))]
+#[link(name = "handsfree_rtsan", kind = "static")]
+unsafe extern "C" {
+    safe fn __rtsan_ensure_initialized();
+    safe fn __rtsan_realtime_enter();
+    safe fn __rtsan_realtime_exit();
+}
+
+/// Runs `work` as a thread that must not miss its deadline; what it may not do ends the process with a report.
+fn nonblocking<T>(work: impl FnOnce() -> T) -> T {
+    __rtsan_ensure_initialized();
+    __rtsan_realtime_enter();
+    let value = work();
+    __rtsan_realtime_exit();
+    value
+}
+
+fn interrupts<S: DeviceSample>(rng: &mut Rng) {
+    const CAP: usize = 7_680;
+    let rate = SampleRate::new(pick(rng, &RATES_HZ)).unwrap();
+    let map = KnownMap::any(rng).map;
+    let mut session = Box::new(Session::<CAP, 2, 128, 128, 128, 16, 100_000>::new());
+    let terminal =
+        Terminal { rate, near_channels: map.to_channels() as u32, far_channels: map.from_channels() as u32 };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
+    halves.intake.configure(intake_config(rate, map, LONGEST_PERIOD)).unwrap();
+    halves.outlet.configure(outlet_config(rate, map, LONGEST_PERIOD)).unwrap();
+    let mut track = halves.tracks.open().unwrap();
+    let far = vec![1_000i16; rate.sample_frames() * map.from_channels()];
+    let (mut heard, mut position) = (0, 0u64);
+    for turn in 0..60 {
+        let length = any_period(rng);
+        let mut out = vec![S::from_pcm(9); length * map.to_channels() + rng.range(0, 2) as usize];
+        let period = vec![S::from_pcm(-9); length * map.from_channels()];
+        // A gap, and positions that are nonsense.
+        position += if one_in(rng, 5) { rng.range(0, 900) } else { 0 };
+        position = if one_in(rng, 20) { rng.next_u64() / 2 } else { position };
+        let (captured, played) = (captured_at(position, length, rate, 0), played_at(position, rate, 0));
+        nonblocking(|| {
+            halves.outlet.on_period(&mut out, played);
+            halves.intake.on_period(&period, captured);
+            halves.outlet.discarded(3);
+        });
+        position += length as u64;
+        // The workers and the application's side of a track are as clean, with a voice processor that is.
+        let worker_comes = turn % 7 != 3;
+        nonblocking(|| {
+            track.push(&far);
+            if worker_comes {
+                halves.playback.poll();
+                halves.capture.poll(&|| captured.called, &mut |_: &Frame<CAP>| heard += 1);
+            }
+            let _ = halves.stats.read();
+            let _ = halves.events.poll();
+        });
+    }
+    assert!(heard > 0);
+}
+
+#[test]
+fn interrupt_halves_are_real_time_safe_in_every_format() {
+    for_seeds(25, |rng| {
+        interrupts::<i16>(rng);
+        interrupts::<i32>(rng);
+        interrupts::<I24>(rng);
+        interrupts::<f32>(rng);
+    });
+}
+
+/// Names the negative control that a child process of this test shall be.
+const CONTROL: &str = "HANDSFREE_RTSAN_CONTROL";
+
+/// In a child process, ends it; else does nothing.
+#[test]
+fn control() {
+    match std::env::var(CONTROL).as_deref() {
+        Ok("allocates") => nonblocking(|| drop(std::hint::black_box(Box::new(1)))),
+        Ok("opens") => nonblocking(|| drop(std::fs::File::open("/dev/null"))),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_sanitizer_catches_what_must_not_be() {
+    for (name, culprit) in [("allocates", "malloc"), ("opens", "open")] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "control", "--nocapture", "--test-threads=1"])
+            .env(CONTROL, name)
+            .output()
+            .unwrap();
+        let report = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "what {name} was not caught: {report}");
+        assert!(report.contains("RealtimeSanitizer") && report.contains(culprit), "{name}: {report}");
+    }
+}

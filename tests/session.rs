@@ -1,0 +1,155 @@
+//! A session is memory and nothing else: zero bytes in .bss, split as often as one likes, its halves dropped in any
+//! order.
+#![allow(missing_docs)]
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree_core::capture::Bypass;
+use handsfree_core::{ChannelMap, Duration, Frame, Instant, SampleRate, Session, Stats, Terminal};
+use handsfree_sim::noise::Rng;
+use handsfree_tests::{Recorder, captured_at, for_seeds, intake_config, outlet_config, played_at};
+
+/// As a voice terminal on a board would have it: 48 kHz stereo, half a second of everything.
+type Memory = Session<960, 4, 16, 16, 64, 32, 48_000>;
+
+// Never used but for its address: where the linker put it is what is asked.
+static mut STATIC_SESSION: Memory = Memory::new();
+/// The negative control: what is not zero lies in .data.
+static mut NOT_ZERO: [u64; 4] = [1; 4];
+
+/// The section of this program that holds an address, found in its own file.
+fn section_of(address: usize) -> String {
+    let file = std::fs::read("/proc/self/exe").unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let path = std::fs::read_link("/proc/self/exe").unwrap();
+    let first = maps.lines().find(|line| line.ends_with(path.to_str().unwrap())).unwrap();
+    let base = usize::from_str_radix(first.split('-').next().unwrap(), 16).unwrap();
+    let number = |at: usize, size: usize| {
+        (0..size).fold(0u64, |sum, byte| sum | u64::from(file[at + byte]) << (8 * byte)) as usize
+    };
+    assert_eq!(&file[..5], b"\x7fELF\x02", "a 64-bit ELF file");
+    // A position-independent program's addresses count from where it was loaded.
+    let offset = if number(16, 2) == 3 { base } else { 0 };
+    let (table, entry, count, names) = (number(40, 8), number(58, 2), number(60, 2), number(62, 2));
+    let names_at = number(table + names * entry + 24, 8);
+    for section in (0..count).map(|index| table + index * entry) {
+        let (from, size) = (number(section + 16, 8), number(section + 32, 8));
+        if from > 0 && (from + offset..from + offset + size).contains(&address) {
+            let name = &file[names_at + number(section, 4)..];
+            let end = name.iter().position(|&byte| byte == 0).unwrap();
+            return String::from_utf8_lossy(&name[..end]).into_owned();
+        }
+    }
+    panic!("{address:#x} is in no section");
+}
+
+#[test]
+fn a_static_session_lies_in_bss() {
+    assert_eq!(section_of((&raw const NOT_ZERO).addr()), ".data", "the look-up works");
+    let begin = (&raw const STATIC_SESSION).addr();
+    assert_eq!(section_of(begin), ".bss");
+    assert_eq!(section_of(begin + size_of::<Memory>() - 1), ".bss");
+    assert!(size_of::<Memory>() > 300_000, "a session has its rings inside: {} bytes", size_of::<Memory>());
+}
+
+/// Plays some frames over a wire and leaves every ring half full.
+fn use_it(session: &mut Memory, rng: &mut Rng, seed_level: i16) {
+    let rate = SampleRate::new([16_000, 44_100, 48_000][rng.range(0, 3) as usize]).unwrap();
+    let channels = rng.range(1, 3) as u32;
+    let terminal = Terminal { rate, near_channels: channels, far_channels: channels };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Recorder::default(), ()).unwrap();
+    assert_eq!(halves.stats.read(), Stats::default(), "a session that is split again starts at 0");
+    assert_eq!(halves.tracks.free(), 4);
+    assert_eq!(halves.events.poll(), None);
+    assert_eq!(halves.playback.poll(), 0);
+
+    let map = ChannelMap::natural(channels, channels).unwrap();
+    let frame = rate.sample_frames();
+    halves.intake.configure(intake_config(rate, map, frame as u32)).unwrap();
+    halves.outlet.configure(outlet_config(rate, map, frame as u32)).unwrap();
+    // Both directions on one tick: there is no later reference to run ahead with.
+    halves.capture.set_reference_lead(Duration::ZERO);
+    let mut heard = Vec::new();
+    let mut out = vec![0i16; frame * channels as usize];
+    let first = {
+        let mut track = halves.tracks.open().unwrap();
+        for turn in 0..8u64 {
+            track.push(&vec![seed_level; out.len()]);
+            halves.playback.poll();
+            halves.outlet.on_period(&mut out, played_at(turn * frame as u64, rate, 0));
+            assert_eq!(out, vec![seed_level; out.len()], "nothing of an earlier use is heard");
+            halves.intake.on_period(&out, captured_at(turn * frame as u64, frame, rate, 0));
+            if turn < 4 {
+                let now = captured_at(turn * frame as u64, frame, rate, 0).called;
+                halves.capture.poll(&|| now, &mut |frame: &Frame<960>| {
+                    assert_eq!(
+                        (frame.stamp.lost, frame.stamp.position),
+                        (0, heard.len() as u64 / u64::from(channels))
+                    );
+                    heard.extend_from_slice(frame.samples());
+                });
+            }
+        }
+        track.push(&[seed_level; 12]);
+        track.id()
+    };
+    assert_eq!(first, 1, "identities start anew");
+    assert_eq!(heard, vec![seed_level; heard.len()]);
+    assert_eq!(heard.len(), 4 * out.len());
+    assert_eq!(halves.capture.voice_mut().resets, 0);
+
+    // In any order: what one half does when it goes must not need another.
+    let mut order: Vec<u8> = (0..6).collect();
+    for i in (1..order.len()).rev() {
+        order.swap(i, rng.range(0, i as u64 + 1) as usize);
+    }
+    let (mut intake, mut outlet) = (Some(halves.intake), Some(halves.outlet));
+    let (mut capture, mut playback) = (Some(halves.capture), Some(halves.playback));
+    let (mut tracks, mut events) = (Some(halves.tracks), Some(halves.events));
+    for part in order {
+        match part {
+            0 => drop(intake.take()),
+            1 => drop(outlet.take()),
+            2 => drop(capture.take()),
+            3 => drop(playback.take()),
+            4 => drop(tracks.take()),
+            _ => drop(events.take()),
+        }
+        // Those that are left go on.
+        if let Some(intake) = &mut intake {
+            intake.on_period(&out, captured_at(8 * frame as u64, frame, rate, 0));
+        }
+        if let Some(outlet) = &mut outlet {
+            outlet.on_period(&mut out, played_at(8 * frame as u64, rate, 0));
+        }
+        if let Some(playback) = &mut playback {
+            playback.poll();
+        }
+        if let Some(capture) = &mut capture {
+            capture.poll(&|| Instant::ORIGIN, &mut |_: &Frame<960>| {});
+        }
+        if let Some(tracks) = &tracks {
+            // Nobody frees slots once the playback worker is gone, and that is an error, not a panic.
+            drop(tracks.open());
+        }
+    }
+}
+
+#[test]
+fn a_session_is_used_again_after_its_halves_went_in_any_order() {
+    for_seeds(10, |rng| {
+        let mut session = Box::new(Memory::new());
+        for level in 1..=40 {
+            use_it(&mut session, rng, level * 700);
+        }
+    });
+}
+
+#[test]
+fn a_refused_split_leaves_the_session_usable() {
+    let mut session = Box::new(Session::<480, 1, 3, 3, 3, 2, 480>::new());
+    let rate = SampleRate::new(48_000).unwrap();
+    let terminal = Terminal { rate, near_channels: 2, far_channels: 1 };
+    assert!(session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).is_err());
+    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    assert!(session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).is_ok());
+}
