@@ -36,8 +36,6 @@
 //!     latency: Duration::ZERO, clock_domain: 1,
 //! })?;
 //!
-//! // A wire has no latency at all, so nothing is known ahead of time.
-//! terminal.capture.set_reference_lead(Duration::ZERO);
 //! let mut track = terminal.tracks.open()?;
 //! assert_eq!(track.push(&[1_234; 320]), 320);
 //!

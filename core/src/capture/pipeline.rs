@@ -24,6 +24,9 @@ const DEFAULT_LEAD: Duration = Duration::from_millis(3);
 /// Frames in a row without a reference after which its times are not believed any more (1 s).
 const DISBELIEVE_AFTER_FRAMES: u16 = 100;
 
+/// A reference that is missing no more than this is about to come.
+const SOON: Duration = Duration::from_millis(50);
+
 /// Clocks that seem further apart than this, beyond all doubt, are not one.
 const CLOCKS_DIFFER_PPM: f64 = 5.0;
 
@@ -211,8 +214,9 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.reference.jumps()
     }
 
-    /// By how much the reference runs ahead of the microphone, 3 ms unless set. It keeps the echo
-    /// causal when timestamps err; a device whose times are exact needs none. Worker side.
+    /// By how much the reference runs ahead of the microphone when the two have a clock each, 3 ms
+    /// unless set: it keeps the echo causal when timestamps err. To be set before frames flow. Worker
+    /// side.
     pub fn set_reference_lead(&mut self, lead: Duration) {
         self.reference.set_lead(lead);
     }
@@ -327,8 +331,14 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             Reading::Late => {
                 let waited = self.staged.map_or(MAX_HOLD, |since| clock.now() - since);
                 self.impatient |= waited >= MAX_HOLD;
+                // Even without patience the newest frame waits for what is about to come, or a
+                // reference that was away would never be found again.
+                let soon = self.reference.shortfall(&self.clock, position) < SOON;
+                if waited < MAX_HOLD && (!self.impatient || soon && self.capture.is_empty()) {
+                    return false;
+                }
                 self.disbelieve_lateness(position);
-                self.impatient && self.hear_silence()
+                self.hear_silence()
             }
         }
     }
@@ -337,7 +347,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// its times are wrong. Then it is read as new as there is, and the ear finds where it belongs.
     fn disbelieve_lateness(&mut self, position: u64) {
         let Some(follower) = &mut self.follower else { return };
-        self.late_frames = if self.impatient { self.late_frames.saturating_add(1) } else { 0 };
+        self.late_frames = self.late_frames.saturating_add(1);
         if self.late_frames < DISBELIEVE_AFTER_FRAMES {
             return;
         }

@@ -190,8 +190,8 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize> Track<'_, '_, M, CAP, SL
         let Some(port) = self.port.as_mut() else {
             return Err(TrackError::Full);
         };
-        let ms = u64::try_from(ramp.as_nanos() / 1_000_000).unwrap_or(0);
-        let ramp_sample_frames = ms.saturating_mul(u64::from(self.pool.format.rate_hz())) / 1_000;
+        let us = u64::try_from(ramp.as_micros()).unwrap_or(0);
+        let ramp_sample_frames = us.saturating_mul(u64::from(self.pool.format.rate_hz())) / 1_000_000;
         let ramp_sample_frames = u32::try_from(ramp_sample_frames).unwrap_or(u32::MAX);
         port.commands.enqueue(Command { gain, ramp_sample_frames }).map_err(|_| TrackError::Full)
     }

@@ -12,8 +12,9 @@ use crate::timing::acoustic_delay::AcousticDelay;
 const TRUSTED: f32 = 0.6;
 /// An echo this much earlier than the lead is in danger of coming before its reference.
 const EARLY: Duration = Duration::from_micros(1_500);
-/// An echo this much later than the lead wastes the canceller's filter.
-const LATE: Duration = Duration::from_millis(15);
+/// An echo this much later than the lead is beyond what cancellers search well by themselves; below
+/// it a move would cost them more than it gains.
+const LATE: Duration = Duration::from_millis(100);
 /// Frames between two corrections of the rate (1 s).
 const STEER_EVERY_FRAMES: u16 = 100;
 /// Least certainty for steering.

@@ -87,6 +87,8 @@ pub struct EchoReference<'a, const CAP: usize> {
     conversion: f64,
     head: Head,
     lead: Duration,
+    /// Chosen at the first reading and kept, for a change would be a jump.
+    lead_in_use: Option<Duration>,
     jumps: u32,
     /// Sample frames by which the ear corrects the times: read so much older sound.
     later: f64,
@@ -114,16 +116,18 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             conversion: 0.0,
             head: Head::Lost,
             lead,
+            lead_in_use: None,
             jumps: 0,
             later: 0.0,
             slower: 0.0,
         }
     }
 
-    /// By how much the reference runs ahead of the microphone: the delay a canceller is told.
+    /// By how much the reference runs ahead of the microphone: the delay a canceller is told. One
+    /// clock needs no lead; for two it is what was set.
     #[must_use]
-    pub const fn lead(&self) -> Duration {
-        self.lead
+    pub fn lead(&self) -> Duration {
+        self.lead_in_use.unwrap_or(self.lead)
     }
 
     pub(crate) fn set_lead(&mut self, lead: Duration) {
@@ -183,7 +187,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             self.memory.block.extend_silence(usize::MAX);
             self.finish_block();
         }
-        self.fresh |= frame.stamp.fresh;
+        // What is lost beyond a second is left to the times, which then stand anew.
+        self.fresh |= frame.stamp.fresh || frame.stamp.lost > format.rate_hz();
         let mut silent = (frame.stamp.lost as usize).min(format.rate_hz() as usize);
         while silent > 0 {
             if self.memory.block.sample_frames() == 0 {
@@ -263,6 +268,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if !self.clock.is_running() || !capture.is_running() {
             return Reading::Late;
         }
+        let lead = if locked { Duration::ZERO } else { self.lead };
+        self.lead_in_use.get_or_insert(lead);
         let sample_frames = far.sample_frames();
         let begin = self.target(capture, position);
         if locked && self.slower == 0.0 {
@@ -297,7 +304,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
 
     /// The index that was at the loudspeaker when the microphone was at `position`, plus the lead.
     fn target(&self, capture: &StreamClock, position: u64) -> f64 {
-        let time = capture.time_of(position) + self.lead;
+        let time = capture.time_of(position) + self.lead();
         self.clock.position_at(time, 0) + self.conversion - self.later
     }
 

@@ -126,9 +126,7 @@ pub fn duplex(
         clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
     })?;
     if mic_ppm.is_none() {
-        // One clock has exact times, so the reference needs no lead. Whether it really was one, and
-        // where the echo is, only the echo can tell.
-        halves.capture.set_reference_lead(Duration::ZERO);
+        // Whether it really was one clock only the echo can tell.
         halves.capture.follow_echo(&mut ear);
     }
     let mut track = halves.tracks.open().ok();
