@@ -381,7 +381,12 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
         let lead = self.reference.lead();
         if let Some(follower) = &mut self.follower {
-            if let Some(correction) = follower.hear(far.pcm(), near.pcm(), lead) {
+            let doubt_ppm = self
+                .reference
+                .rate()
+                .zip(self.clock.rate())
+                .map_or(0.0, |(playback, capture)| playback.uncertainty_ppm + capture.uncertainty_ppm);
+            if let Some(correction) = follower.hear(far.pcm(), near.pcm(), lead, doubt_ppm) {
                 follower.done(self.reference.correct(correction));
             }
             if self.reference.later() != Duration::ZERO {

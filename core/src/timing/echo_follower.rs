@@ -15,14 +15,21 @@ const EARLY: Duration = Duration::from_micros(1_500);
 /// An echo this much later than the lead is beyond what cancellers search well by themselves; below
 /// it a move would cost them more than it gains.
 const LATE: Duration = Duration::from_millis(100);
-/// Frames between two corrections of the rate (1 s).
-const STEER_EVERY_FRAMES: u16 = 100;
+/// Where an echo is moved to that must be moved: late enough for what the ear errs by.
+const AIM: Duration = Duration::from_millis(3);
+/// Frames between two looks at the drift (1 s).
+const LOOK_EVERY_FRAMES: u16 = 100;
+/// Looks in a row that must see the same drift before it is steered against: clocks that are just
+/// learning a new rate show a drift that passes.
+const STEER_AFTER_LOOKS: u8 = 3;
+/// Looks agree within this much of each other, or this many ppm.
+const LOOKS_AGREE: f64 = 0.3;
 /// Least certainty for steering.
 const STEER_UNCERTAINTY_PPM: f64 = 20.0;
 /// Drift that is certain by so many standard deviations is steered against.
 const STEER_SIGMAS: f64 = 4.0;
-/// Drift below this is left to the canceller.
-const STEER_LEAST_PPM: f64 = 1.0;
+/// Drift below this is left to the canceller, and to the clocks' own doubt.
+const STEER_LEAST_PPM: f64 = 2.0;
 
 /// What is to be changed about the reading of the reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,13 +44,15 @@ pub(crate) struct Correction {
 #[derive(Debug)]
 pub(crate) struct EchoFollower<'a> {
     ear: AcousticDelay<'a>,
-    until_steering: u16,
+    until_look: u16,
+    seen_ppm: f64,
+    looks: u8,
     confidence: f32,
 }
 
 impl<'a> EchoFollower<'a> {
     pub(crate) const fn new(ear: AcousticDelay<'a>) -> Self {
-        Self { ear, until_steering: STEER_EVERY_FRAMES, confidence: 0.0 }
+        Self { ear, until_look: LOOK_EVERY_FRAMES, seen_ppm: 0.0, looks: 0, confidence: 0.0 }
     }
 
     /// How sure the ear is, from 0 to 1.
@@ -51,8 +60,15 @@ impl<'a> EchoFollower<'a> {
         self.confidence
     }
 
-    /// Hears a frame of both directions; `lead` is how far the reference is to be ahead.
-    pub(crate) fn hear(&mut self, far: PcmRef<'_>, near: PcmRef<'_>, lead: Duration) -> Option<Correction> {
+    /// Hears a frame of both directions; `lead` is how far the reference is to be ahead, `doubt_ppm`
+    /// how well the clocks know their own rates.
+    pub(crate) fn hear(
+        &mut self,
+        far: PcmRef<'_>,
+        near: PcmRef<'_>,
+        lead: Duration,
+        doubt_ppm: f64,
+    ) -> Option<Correction> {
         self.ear.observe(far, near);
         let echo = self.ear.echo()?;
         self.confidence = echo.confidence;
@@ -62,12 +78,12 @@ impl<'a> EchoFollower<'a> {
         let off = echo.lag - lead;
         let mut correction = Correction::default();
         if off < -EARLY.min(lead) || off > LATE {
-            correction.shift = off;
+            correction.shift = echo.lag - lead.max(AIM);
         }
-        self.until_steering = self.until_steering.saturating_sub(1);
-        if self.until_steering == 0 {
-            self.until_steering = STEER_EVERY_FRAMES;
-            correction.slower_ppm = self.drift_to_steer().unwrap_or(0.0);
+        self.until_look = self.until_look.saturating_sub(1);
+        if self.until_look == 0 {
+            self.until_look = LOOK_EVERY_FRAMES;
+            correction.slower_ppm = self.look(doubt_ppm).unwrap_or(0.0);
         }
         (correction != Correction::default()).then_some(correction)
     }
@@ -82,9 +98,23 @@ impl<'a> EchoFollower<'a> {
         }
     }
 
-    fn drift_to_steer(&self) -> Option<f64> {
+    /// The drift to steer against, once it was seen often enough.
+    fn look(&mut self, doubt_ppm: f64) -> Option<f64> {
         let drift = self.ear.drift()?;
-        let least_ppm = (STEER_SIGMAS * drift.uncertainty_ppm).max(STEER_LEAST_PPM);
-        (drift.uncertainty_ppm < STEER_UNCERTAINTY_PPM && drift.ppm.abs() > least_ppm).then_some(drift.ppm)
+        let least_ppm = (STEER_SIGMAS * (drift.uncertainty_ppm + doubt_ppm)).max(STEER_LEAST_PPM);
+        let seen = drift.uncertainty_ppm < STEER_UNCERTAINTY_PPM && drift.ppm.abs() > least_ppm;
+        let apart_ppm = (drift.ppm - self.seen_ppm).abs();
+        let agrees = apart_ppm < (LOOKS_AGREE * drift.ppm.abs()).max(STEER_LEAST_PPM);
+        self.looks = match (seen, agrees) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => self.looks + 1,
+        };
+        self.seen_ppm = drift.ppm;
+        if self.looks < STEER_AFTER_LOOKS {
+            return None;
+        }
+        self.looks = 0;
+        Some(drift.ppm)
     }
 }

@@ -18,14 +18,17 @@ const LEAST_JITTER_NS: f64 = 5e3;
 /// Jitter expected before anything is known.
 const FIRST_JITTER_NS: f64 = 200e3;
 /// How far a crystal's rate wanders, in parts per root second.
-const RATE_WANDER: f64 = 0.05e-6;
+const RATE_WANDER: f64 = 0.005e-6;
 /// Observations over which the mean residual is watched for a change of the rate.
 const WATCH: f64 = 64.0;
 /// The mean residual's standard deviation is the jitter's over the root of 2 WATCH; so many of it
 /// are no chance.
 const WATCH_SIGMAS: f64 = 7.0;
-/// What the rate may have changed by when the watch fires, in parts.
-const RATE_CHANGE: f64 = 150e-6;
+/// What the rate may have wandered by when the watch fires, in parts.
+const RATE_DRIFT: f64 = 10e-6;
+/// What it may have jumped by when the watch fires once more within [`WATCH_AGAIN`] observations.
+const RATE_JUMP: f64 = 150e-6;
+const WATCH_AGAIN: u32 = 300;
 
 /// What an observation meant to the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,8 @@ pub struct StreamClock {
     p_ss: f64,
     jitter_ns2: f64,
     mean_residual_ns: f64,
+    /// Observations since the watch fired last.
+    since_watch: u32,
     taken: u32,
     outliers: u32,
     outlier_mean_ns: f64,
@@ -108,6 +113,7 @@ impl StreamClock {
             p_ss: PRIOR_RATE * PRIOR_RATE,
             jitter_ns2: FIRST_JITTER_NS * FIRST_JITTER_NS,
             mean_residual_ns: 0.0,
+            since_watch: WATCH_AGAIN,
             taken: 0,
             outliers: 0,
             outlier_mean_ns: 0.0,
@@ -240,9 +246,12 @@ impl StreamClock {
         let chance_ns = sqrt(self.jitter_ns2 / (2.0 * WATCH));
         if self.mean_residual_ns.abs() > WATCH_SIGMAS * chance_ns {
             self.p_tt += self.jitter_ns2;
-            self.p_ss += RATE_CHANGE * RATE_CHANGE;
+            let change = if self.since_watch < WATCH_AGAIN { RATE_JUMP } else { RATE_DRIFT };
+            self.p_ss += change * change;
             self.mean_residual_ns = 0.0;
+            self.since_watch = 0;
         }
+        self.since_watch = self.since_watch.saturating_add(1);
     }
 
     fn outlier(&mut self, residual_ns: f64, sigma_ns: f64) -> Observation {

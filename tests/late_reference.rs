@@ -1,0 +1,105 @@
+//! A reference that arrives 20 or 60 ms after its echo, as a loopback of the loudspeaker does. When its
+//! times say so the microphone is held back by just enough; when they lie the echo tells.
+#![allow(missing_docs)]
+
+use clap::Parser;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree::cli::{Cli, Command};
+use handsfree::evaluate::{advanced, direct, processor_delay_samples, to_air, to_pcm};
+use handsfree::sim;
+use handsfree::switches::Switches;
+use handsfree_core::time::{Duration, Instant, PeriodTime};
+use handsfree_core::timing::AcousticMemory;
+use handsfree_core::{ChannelMap, Format, Frame, SampleRate, Terminal};
+use handsfree_sim::measure::{erle_windows, median};
+use handsfree_sim::scenario::{CAP, SimSession};
+use handsfree_tests::{intake_config, outlet_config, with_room};
+
+const SWITCHES: Switches = Switches { no_aec: false, no_ns: true, no_agc: true, no_hpf: false };
+
+/// What a loudspeaker played and a microphone heard, at one rate on one clock.
+fn recordings(rate_hz: u32) -> (Vec<i16>, Vec<i16>) {
+    let line = format!(
+        "handsfree sim --near none --no-aec --no-ns --no-agc --no-hpf --noise-dbfs -100 --seconds 60 --rate {rate_hz}"
+    );
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    let Command::Sim(args) = cli.command else { panic!("not a simulation") };
+    let signals = sim::run(&args, &mut |_| {}).unwrap().report.signals;
+    (to_pcm(&signals.far), to_pcm(&signals.mic))
+}
+
+/// The recordings through a terminal whose playback interrupt comes `late` after its samples were
+/// at the converter; `honest` times say so, others claim that they are only just there.
+fn clean(rate: SampleRate, far: &[i16], mic: &[i16], late: Duration, honest: bool) -> (Vec<i16>, u32) {
+    let format = Format::with_rate(rate, 1).unwrap();
+    let mut voice = SWITCHES.voice(format, format).unwrap();
+    let mut session = Box::new(SimSession::new());
+    let mut ear = Box::new(AcousticMemory::new());
+    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice.as_dyn(), ()).unwrap();
+    halves.capture.follow_echo(&mut ear);
+    let map = ChannelMap::natural(1, 1).unwrap();
+    let length = rate.sample_frames();
+    halves.intake.configure(intake_config(rate, map, length as u32)).unwrap();
+    halves.outlet.configure(outlet_config(rate, map, length as u32)).unwrap();
+    let mut track = halves.tracks.open().unwrap();
+    let (mut period, mut clean, mut far_at) = (vec![0i16; length], Vec::new(), 0);
+    let (mut played, mut heard) = (0u64, 0u64);
+    while clean.len() < mic.len() {
+        let at = |position: u64| Instant::ORIGIN + Duration::of_sample_frames(position, rate);
+        let playback_at = at(played) + late;
+        let capture_at = at(heard + length as u64);
+        let now = playback_at.min(capture_at);
+        if playback_at <= capture_at {
+            far_at += track.push(&far[far_at..]);
+            halves.playback.poll();
+            let converter = if honest { at(played) } else { now };
+            halves.outlet.on_period(&mut period, PeriodTime { position: played, converter, called: now });
+            played += length as u64;
+        }
+        if capture_at <= playback_at {
+            let from = (heard as usize).min(mic.len());
+            handsfree::evaluate::copy_padded(&mic[from..], &mut period);
+            let time = PeriodTime { position: heard, converter: at(heard), called: now };
+            halves.intake.on_period(&period, time);
+            heard += length as u64;
+        }
+        halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
+    }
+    clean.truncate(mic.len());
+    (clean, halves.capture.reference_jumps())
+}
+
+#[test]
+fn a_late_reference_costs_nothing_when_its_times_say_so_and_little_when_they_lie() {
+    with_room(|| {
+        for rate_hz in [48_000, 16_000] {
+            let rate = SampleRate::new(rate_hz).unwrap();
+            let format = Format::with_rate(rate, 1).unwrap();
+            let (far, mic) = recordings(rate_hz);
+            let delay = processor_delay_samples(&SWITCHES, rate).unwrap();
+            let mut voice = SWITCHES.voice(format, format).unwrap();
+            let oracle = direct(voice.as_dyn(), rate, &far, &mic).unwrap();
+            let settled_db = |clean: &[i16]| {
+                let clean = to_air(&advanced(clean, delay));
+                let windows = erle_windows(&to_air(&mic), &clean, &to_air(&far), &[], rate_hz, 10.0);
+                let settled: Vec<f64> =
+                    windows.iter().filter(|w| w.from_s >= 20.0).filter_map(|w| w.db).collect();
+                (median(settled.iter().copied()).unwrap(), settled.into_iter().fold(f64::MAX, f64::min))
+            };
+            let (oracle_db, _) = settled_db(&oracle);
+            for late_ms in [20, 60] {
+                let late = Duration::from_millis(late_ms);
+                let (honest, jumps) = clean(rate, &far, &mic, late, true);
+                assert_eq!(honest, oracle, "{rate_hz} Hz, {late_ms} ms late and honest");
+                assert_eq!(jumps, 1);
+                let (lied, jumps) = clean(rate, &far, &mic, late, false);
+                let (middle_db, worst_db) = settled_db(&lied);
+                println!(
+                    "{rate_hz} Hz, {late_ms} ms late: {middle_db:.1} dB, worst {worst_db:.1}, oracle {oracle_db:.1}, {jumps} jumps"
+                );
+                assert!(oracle_db - middle_db <= 2.0 && oracle_db - worst_db <= 4.0);
+            }
+        }
+    });
+}
