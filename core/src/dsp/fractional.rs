@@ -5,7 +5,7 @@
 //! anti-aliasing, for the step is 1 but for parts per million; frequencies up to 0.9 of the Nyquist
 //! frequency keep amplitude and phase within -75 dB.
 
-use crate::dsp::kernel::{bessel_i0, sinc, sqrt};
+use crate::dsp::special::{bessel_i0_of_quarter_square, sinc};
 
 /// Samples around a position that shape it.
 pub(crate) const TAPS: usize = 64;
@@ -52,7 +52,8 @@ const fn rows() -> [[f32; TAPS]; PHASES + 1] {
             let signed = tap as f64 - CENTRE as f64 - fraction;
             let distance = if signed < 0.0 { -signed } else { signed };
             let edge = distance / (TAPS / 2) as f64;
-            let window = bessel_i0(BETA * sqrt(1.0 - edge * edge)) / bessel_i0(BETA);
+            // But for a constant factor, which the sum takes out.
+            let window = bessel_i0_of_quarter_square(BETA * BETA / 4.0 * (1.0 - edge * edge));
             exact[tap] = if edge < 1.0 { sinc(distance) * window } else { 0.0 };
             sum += exact[tap];
             tap += 1;

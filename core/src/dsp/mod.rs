@@ -5,6 +5,7 @@ mod frame_converter;
 mod kernel;
 mod ramp;
 mod resampler;
+pub(crate) mod special;
 
 pub use frame_converter::FrameConverter;
 pub(crate) use ramp::Ramp;

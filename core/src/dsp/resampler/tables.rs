@@ -5,7 +5,7 @@
 //! row runs through memory; the rows beyond 0 and 1 are there for the cubic between rows. After
 //! J. O. Smith, "Digital Audio Resampling Home Page", with Kaiser's formulas for window and width.
 
-use crate::dsp::kernel::sinc;
+use crate::dsp::special::{bessel_i0_of_quarter_square, sinc};
 
 /// The longest row.
 const MOST_TAPS: usize = 256;
@@ -71,32 +71,9 @@ impl Shape {
     }
 }
 
-/// The modified Bessel function of order 0 at `2 sqrt(x)`, which spares the window its square root.
-const fn bessel_i0_of_quarter_square(x: f64) -> f64 {
-    let mut term = 1.0;
-    let mut sum = 1.0;
-    let mut k = 1.0;
-    while term > sum * 1e-17 {
-        term *= x / (k * k);
-        sum += term;
-        k += 1.0;
-    }
-    sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsp::kernel::bessel_i0;
-
-    #[test]
-    fn the_bessel_function_is_the_kernels() {
-        for i in 0..300 {
-            let x = f64::from(i) / 20.0;
-            let ratio = bessel_i0_of_quarter_square(x * x / 4.0) / bessel_i0(x);
-            assert!((ratio - 1.0).abs() < 1e-13, "{x}: {ratio}");
-        }
-    }
 
     #[test]
     fn mirrored_rows_are_the_rows_of_the_opposite_fraction() {

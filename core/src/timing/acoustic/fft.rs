@@ -1,5 +1,7 @@
 //! Worker side: complex numbers and a radix-2 fast Fourier transform without allocation.
 
+use crate::dsp::special::sin_pi;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Complex {
     pub(super) re: f32,
@@ -145,19 +147,6 @@ const fn twiddles() -> [Complex; LEN - 1] {
         half *= 2;
     }
     table
-}
-
-/// sin(pi x) for x from 0 to 1.5, by the Taylor series about the nearest half turn.
-pub(super) const fn sin_pi(x: f64) -> f64 {
-    let (r, sign) = if x > 0.5 { (x - 1.0, -1.0) } else { (x, 1.0) };
-    let r = r * core::f64::consts::PI;
-    let (mut term, mut sum, mut n) = (r, r, 1.0);
-    while n < 24.0 {
-        term = -term * r * r / ((n + 1.0) * (n + 2.0));
-        sum += term;
-        n += 2.0;
-    }
-    sign * sum
 }
 
 #[cfg(test)]

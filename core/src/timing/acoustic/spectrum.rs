@@ -6,9 +6,10 @@
 //! by its own magnitude and its usual one together, so that what is far below usual, which is noise
 //! rather than signal, stays small.
 
-use super::fft::{Complex, Rotor, inverse_root, sin_pi, transform};
+use super::fft::{Complex, Rotor, inverse_root, transform};
 use super::past::{Past, PastMemory};
 use super::{BINS, FIRST_BIN, NEAR_DELAY, WINDOW};
+use crate::dsp::special::sin_pi;
 
 /// Hops over which a bin's usual power is taken, about 1 s.
 const USUAL_HOPS: u32 = 32;
