@@ -6,9 +6,14 @@
 
 use clap::Parser;
 use handsfree::cli::{Cli, Command};
+use handsfree::evaluate::{advanced, direct, processor_delay_samples, to_air, to_pcm};
+use handsfree::process::duplex;
 use handsfree::sim;
-use handsfree_sim::measure::median;
-use handsfree_sim::report::{Report, Summary};
+use handsfree::switches::Switches;
+use handsfree_core::{Format, SampleRate};
+use handsfree_sim::measure::{erle_windows, median};
+use handsfree_sim::report::{Compared, Report, Summary};
+use handsfree_sim::wav::Clip;
 
 /// Every case has a far end alone for so long.
 const SECONDS: f64 = 70.0;
@@ -168,4 +173,56 @@ fn recovery_after_jumps_of_latency_and_rate() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn delay_within_1_ms_after_2_s_and_drift_within_2_ppm_after_20_s() {
+    for seed in 1..=5 {
+        for (ppm, latency_ms) in [(137.0, 80), (-640.0, 600)] {
+            let words = format!(
+                "--playback-ppm {ppm} --render-latency-ms {latency_ms} --timestamp-jitter-us 200 --rate 16000 --seed {seed}"
+            );
+            let report = simulate(&words);
+            let worst = |points: &[Compared], from_s: f64| {
+                let settled = points.iter().filter(|point| point.at_s >= from_s);
+                let errors = settled.map(|point| (point.truth.unwrap() - point.estimated.unwrap()).abs());
+                errors.fold(0.0, f64::max)
+            };
+            let (delay_ms, drift_ppm) = (worst(&report.delay, 2.0), worst(&report.drift, 20.0));
+            println!("{words}: delay within {delay_ms:.3} ms, drift within {drift_ppm:.2} ppm");
+            assert!(delay_ms < 1.0, "{words}: {delay_ms} ms");
+            assert!(drift_ppm < 2.0, "{words}: {drift_ppm} ppm");
+        }
+    }
+}
+
+/// Two recordings from devices with a clock each, which nobody tells: the echo shows the drift.
+#[test]
+fn recordings_whose_clocks_differ_and_nobody_says_so() {
+    let rate = SampleRate::new(48_000).unwrap();
+    let format = Format::with_rate(rate, 1).unwrap();
+    let switches = Switches { no_aec: false, no_ns: true, no_agc: true, no_hpf: false };
+    let delay = processor_delay_samples(&switches, rate).unwrap();
+    for ppm in [0.0, 300.0, -1_000.0] {
+        let words = format!("--capture-ppm {ppm} --render-latency-ms 0 --capture-latency-ms 0");
+        let signals = simulate(&words).signals;
+        // The loudspeaker's recording is on its own clock.
+        let clip = Clip::far().to_mono_at(rate.hz());
+        let far: Vec<i16> = to_pcm(&clip.iter().copied().cycle().take(signals.mic.len()).collect::<Vec<_>>());
+        let mic = to_pcm(&signals.mic);
+        let mut voice = switches.voice(format, format).unwrap();
+        let duplex = duplex(rate, &far, &mic, None, voice.as_dyn()).unwrap();
+        let mut oracle_voice = switches.voice(format, format).unwrap();
+        let oracle = direct(oracle_voice.as_dyn(), rate, &to_pcm(&signals.far), &mic).unwrap();
+        let settled_db = |clean: &[i16]| {
+            let clean = to_air(&advanced(clean, delay));
+            let windows = erle_windows(&signals.mic, &clean, &signals.far, &[], rate.hz(), 10.0);
+            median(windows.iter().filter(|w| w.from_s >= SETTLED_S).filter_map(|w| w.db)).unwrap()
+        };
+        let (reached_db, oracle_db) = (settled_db(&duplex.clean), settled_db(&oracle));
+        let drift_ppm = duplex.drift_ppm.unwrap();
+        println!("{ppm:6} ppm: {reached_db:.1} dB, oracle {oracle_db:.1} dB, drift found {drift_ppm:.1} ppm");
+        assert!(oracle_db - reached_db <= MEDIAN_WITHIN_DB, "{ppm} ppm: {reached_db} of {oracle_db} dB");
+        assert!((drift_ppm + ppm).abs() < 5.0, "{ppm} ppm: found {drift_ppm}");
+    }
 }

@@ -534,3 +534,27 @@ fn the_reference_is_back_after_any_absence_of_the_worker() {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
+
+/// Fault 8: after a reopen with another rate the canceller starts anew; with the same rate it keeps what it learned.
+#[test]
+fn a_device_of_another_rate_resets_the_canceller_and_the_same_one_does_not() {
+    with_room(|| {
+        let rate = SampleRate::new(48_000).unwrap();
+        let mut session = Box::new(SimSession::new());
+        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Recorder::default(), ()).unwrap();
+        let map = ChannelMap::natural(1, 1).unwrap();
+        let mut reopened = |device_hz: u32| {
+            let device = SampleRate::new(device_hz).unwrap();
+            let frame = device.sample_frames();
+            halves.intake.configure(intake_config(device, map, frame as u32)).unwrap();
+            for k in 0..5 {
+                let time = captured_at(k * frame as u64, frame, device, 0);
+                halves.intake.on_period(&vec![1i16; frame], time);
+                halves.capture.poll(&|| time.called, &mut |_: &Frame<CAP>| {});
+            }
+            halves.capture.voice_mut().resets
+        };
+        assert_eq!([reopened(48_000), reopened(48_000), reopened(16_000), reopened(16_000)], [0, 0, 1, 1]);
+    });
+}

@@ -102,6 +102,7 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     position: u64,
     lost: u32,
     device: Option<Format>,
+    loudspeaker: Option<Format>,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProcessor>
@@ -137,6 +138,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             position: 0,
             lost: 0,
             device: None,
+            loudspeaker: None,
         }
     }
 
@@ -144,7 +146,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     ///
     /// Worker side: call it when an interrupt half completed a frame, or at least every few
     /// milliseconds, also while only one direction runs. Bounded by the rings' capacity; costs the
-    /// voice processor's time a frame and what [`EchoReference`] costs. A frame whose reference is
+    /// voice processor's time a frame and what [`EchoReference`] costs. A device of another format
+    /// than before resets the processors, which may allocate. A frame whose reference is
     /// not there yet waits for it, at most 100 ms; then it is taken with silence. `clock` is read
     /// to see how long that has been, and whether the voice processor is too slow.
     pub fn poll(&mut self, clock: &impl Clock, sink: &mut impl FrameSink<CAP>) -> usize {
@@ -250,6 +253,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
                 self.counters.foreign_frames.add(1);
                 continue;
             }
+            let before = self.loudspeaker.replace(frame.format());
+            self.meet_device(before, frame.format());
             if frame.stamp.fresh {
                 self.delay.reset_render();
             }
@@ -271,7 +276,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
                 self.lost = self.lost.saturating_add(self.near.sample_frames() as u32);
                 continue;
             }
-            self.device = Some(format);
+            let before = self.device.replace(format);
+            self.meet_device(before, format);
             if captured.stamp.fresh {
                 self.delay.reset_capture();
             }
@@ -282,6 +288,14 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             return true;
         }
         false
+    }
+
+    /// A device of another format is another device: what was learned of the old one's echo is stale.
+    fn meet_device(&mut self, before: Option<Format>, now: Format) {
+        if before.is_some_and(|before| before != now) {
+            self.voice.voice.reset();
+            self.chain.reset();
+        }
     }
 
     fn stamp_and_convert(&mut self, captured: &Frame<CAP>) {
