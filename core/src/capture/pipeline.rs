@@ -1,10 +1,11 @@
 //! Worker side: both rings in, cleaned frames out.
 
+use crate::audio_io::Direction;
 use crate::capture::guard::{Guard, VoiceState};
 use crate::capture::processor::{FrameProcessor, VoiceProcessor, VoiceStats};
 use crate::capture::sink::FrameSink;
 use crate::dsp::FrameConverter;
-use crate::event::EventSender;
+use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::limits::MAX_HOLD;
@@ -147,7 +148,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// Worker side: call it when an interrupt half completed a frame, or at least every few
     /// milliseconds, also while only one direction runs. Bounded by the rings' capacity; costs the
     /// voice processor's time a frame and what [`EchoReference`] costs. A device of another format
-    /// than before resets the processors, which may allocate. A frame whose reference is
+    /// than before resets the chain and is told as [`SessionEvent::DeviceChanged`]. A frame whose reference is
     /// not there yet waits for it, at most 100 ms; then it is taken with silence. `clock` is read
     /// to see how long that has been, and whether the voice processor is too slow.
     pub fn poll(&mut self, clock: &impl Clock, sink: &mut impl FrameSink<CAP>) -> usize {
@@ -254,7 +255,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
                 continue;
             }
             let before = self.loudspeaker.replace(frame.format());
-            self.meet_device(before, frame.format());
+            self.meet_device(before, frame.format(), Direction::Playback);
             if frame.stamp.fresh {
                 self.delay.reset_render();
             }
@@ -277,7 +278,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
                 continue;
             }
             let before = self.device.replace(format);
-            self.meet_device(before, format);
+            self.meet_device(before, format, Direction::Capture);
             if captured.stamp.fresh {
                 self.delay.reset_capture();
             }
@@ -291,10 +292,11 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     }
 
     /// A device of another format is another device: what was learned of the old one's echo is stale.
-    fn meet_device(&mut self, before: Option<Format>, now: Format) {
+    /// The canceller is not reset here, for that may allocate; the application is told.
+    fn meet_device(&mut self, before: Option<Format>, now: Format, direction: Direction) {
         if before.is_some_and(|before| before != now) {
-            self.voice.voice.reset();
             self.chain.reset();
+            self.events.send(SessionEvent::DeviceChanged { direction });
         }
     }
 
