@@ -5,6 +5,7 @@
 //! anti-aliasing, for the step is 1 but for parts per million; frequencies up to 0.9 of the Nyquist
 //! frequency keep amplitude and phase within -75 dB.
 
+use crate::dsp::products::dot;
 use crate::dsp::special::{bessel_i0_of_quarter_square, sinc};
 
 /// Samples around a position that shape it.
@@ -25,16 +26,7 @@ pub(crate) fn interpolate(window: &[f32; TAPS], fraction: f32) -> i16 {
     let phase = (scaled as usize).min(PHASES - 1);
     let blend = scaled - phase as f32;
     let Some([low, high]) = ROWS.get(phase..phase + 2) else { return 0 };
-    // Eight sums, so that the loop becomes vector instructions without reordering floats.
-    let (mut at_low, mut at_high) = ([0.0f32; 8], [0.0f32; 8]);
-    let rows = low.as_chunks::<8>().0.iter().zip(high.as_chunks::<8>().0);
-    for (samples, (low, high)) in window.as_chunks::<8>().0.iter().zip(rows) {
-        for lane in 0..8 {
-            at_low[lane] += samples[lane] * low[lane];
-            at_high[lane] += samples[lane] * high[lane];
-        }
-    }
-    let (low, high) = (at_low.iter().sum::<f32>(), at_high.iter().sum::<f32>());
+    let (low, high) = (dot(window, low), dot(window, high));
     let value = low + (high - low) * blend;
     let rounded = if value < 0.0 { value - 0.5 } else { value + 0.5 };
     (rounded as i32).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16

@@ -3,6 +3,7 @@
 pub(crate) mod fractional;
 mod frame_converter;
 mod kernel;
+pub(crate) mod products;
 mod ramp;
 mod resampler;
 pub(crate) mod special;

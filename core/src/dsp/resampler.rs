@@ -2,7 +2,6 @@
 
 mod down;
 mod phase;
-mod products;
 mod quality;
 mod sample;
 mod tables;

@@ -4,8 +4,8 @@
 //! is as wide as the lower rate asks, whatever the ratio. What falls between two outputs is collected
 //! first: each sum then takes `taps` roundings at any ratio.
 
-use super::products::{accumulate, add, add_sum};
 use super::{Progress, Quality, Resampler, ResamplerSample};
+use crate::dsp::products::{accumulate, add, add_sum};
 
 /// Inputs that are spread at once; at higher ratios they are collected one by one.
 const MOST_TOGETHER: usize = 4;

@@ -1,8 +1,8 @@
 //! Application side: the five qualities of a [`Resampler`](crate::dsp::Resampler), each with its own table.
 
 use super::phase::Phase;
-use super::products::blend;
 use super::tables::Shape;
+use crate::dsp::products::blend;
 
 /// How faithful a [`Resampler`](crate::dsp::Resampler) is, and what that costs.
 ///

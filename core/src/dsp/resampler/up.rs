@@ -1,7 +1,7 @@
 //! Worker or application side: each output sample gathered from the inputs around it.
 
-use super::products::dot;
 use super::{Progress, Quality, Resampler, ResamplerSample};
+use crate::dsp::products::dot;
 
 impl<const MEMORY: usize> Resampler<MEMORY> {
     pub(super) fn push_up<S: ResamplerSample>(
