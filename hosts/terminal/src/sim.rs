@@ -108,17 +108,20 @@ fn figures(
     let oracle = to_air(oracle);
     let talker: &[f32] = if args.near == Some(NearArg::None) { &[] } else { &near };
     let windows = |signal: &[f32]| measure::erle_windows(&mic, signal, &far, talker, rate, WINDOW_S);
-    let last = outcome.trace.last().copied().unwrap_or_default();
+    let last = outcome.trace.last();
     let summary = Summary {
         seed: args.seed,
         seconds: args.seconds,
         rate_hz: rate,
         erle_db: Summary::erle_windows(&windows(&clean), &windows(&oracle)),
         delay_ms: TrueAndEstimated {
-            truth: Some(last.true_delay_ms),
-            estimated: Some(last.estimated_delay_ms),
+            truth: last.map(|point| point.true_delay_ms),
+            estimated: last.map(|point| point.estimated_delay_ms),
         },
-        drift_ppm: TrueAndEstimated { truth: Some(last.true_drift_ppm), estimated: outcome.drift_ppm },
+        drift_ppm: TrueAndEstimated {
+            truth: last.map(|point| point.true_drift_ppm),
+            estimated: outcome.drift_ppm,
+        },
         near_end: measure::near_end(talker, &clean, rate).into(),
         processing_delay_samples: processing_delay as u64,
         frames: frame_counts(&outcome.stats, args),
