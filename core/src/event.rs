@@ -29,6 +29,25 @@ pub enum SessionEvent {
         /// How many sample frames of it were mixed.
         position: u64,
     },
+    /// A track was paused: its last sample for now went into the mix.
+    TrackPaused {
+        /// Which track.
+        track: u32,
+        /// How many sample frames of it were mixed.
+        position: u64,
+    },
+    /// A paused track plays again.
+    TrackResumed {
+        /// Which track.
+        track: u32,
+    },
+    /// A track was interrupted or cleared: what was queued is gone.
+    TrackInterrupted {
+        /// Which track.
+        track: u32,
+        /// One past the last sample frame that was mixed; what follows was never played.
+        position: u64,
+    },
     /// A direction's device now has another format. What the voice processor learned of the old one
     /// is of no use; a host resets it where it may allocate.
     DeviceChanged {

@@ -10,7 +10,9 @@ pub(crate) use intake::check_period;
 pub use intake::{Intake, IntakeConfig};
 pub use pipeline::Pipeline;
 pub(crate) use pipeline::{CaptureEnds, CaptureMemory};
-pub use processor::{Bypass, Chain, FrameProcessor, ProcessError, VoiceProcessor, VoiceStats};
+pub use processor::{
+    Bypass, Chain, Credentials, FrameProcessor, ProcessError, StreamIdentity, VoiceProcessor, VoiceStats,
+};
 pub use sink::{FrameSink, RingSink};
 
 pub use guard::VoiceState;

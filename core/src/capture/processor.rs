@@ -145,8 +145,52 @@ pub trait FrameProcessor {
         true
     }
 
+    /// Switches it on or off; a step that cannot be switched stays on.
+    fn set_enabled(&mut self, _enabled: bool) {}
+
     /// Forgets what it learned, after a gap or a change of device.
     fn reset(&mut self) {}
+
+    /// Is told whose audio it is. May allocate and block: never called by an audio thread.
+    fn on_stream(&mut self, _stream: &StreamIdentity<'_>) {}
+
+    /// Is told of new credentials. May allocate and block: never called by an audio thread.
+    fn on_credentials(&mut self, _credentials: &Credentials<'_>) {}
+
+    /// Lets go of what it holds; afterwards frames pass it untouched.
+    fn close(&mut self) {}
+}
+
+/// Whose audio a processor gets, in the words of a conference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamIdentity<'a> {
+    /// Address of the server.
+    pub url: &'a str,
+    /// Identity of the room.
+    pub room_id: &'a str,
+    /// Name of the room.
+    pub room_name: &'a str,
+    /// Who speaks, as the application names them.
+    pub participant_identity: &'a str,
+    /// Who speaks, as the server numbers them.
+    pub participant_id: &'a str,
+    /// Identity of the track.
+    pub track_id: &'a str,
+}
+
+/// What a processor needs to prove to a server that it may run.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Credentials<'a> {
+    /// Address of the server.
+    pub url: &'a str,
+    /// The secret; never shown by `Debug`.
+    pub token: &'a str,
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// No step at all.

@@ -6,6 +6,7 @@ mod outlet;
 mod pipeline;
 mod plan;
 mod slot;
+mod tap;
 mod track;
 
 pub use matched_track::{MatchedTrack, SourceConfig};
@@ -15,4 +16,5 @@ pub use pipeline::Pipeline;
 pub(crate) use pipeline::{PlaybackEnds, PlaybackMemory};
 pub(crate) use plan::SharedPlan;
 pub(crate) use slot::SlotMemory;
+pub use tap::TrackTap;
 pub use track::{Track, TrackError, TrackPool};
