@@ -109,6 +109,11 @@ impl<const CAP: usize, const SLOTS: usize> FrameConsumer<'_, CAP, SLOTS> {
         self.queue.dequeue()
     }
 
+    /// Drops the oldest frame, without a copy of it.
+    pub(crate) fn discard(&mut self) {
+        let _ = self.queue.dequeue();
+    }
+
     /// The oldest frame, left where it is.
     #[must_use]
     pub fn peek(&self) -> Option<&Frame<CAP, SLOTS>> {
