@@ -56,6 +56,17 @@ impl<const CAP: usize, const SLOTS: usize> fmt::Debug for Mixer<'_, CAP, SLOTS> 
     }
 }
 
+/// What a mixer has to mix.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Supply {
+    /// Tracks that are open or not yet played to their ends.
+    pub(crate) tracks: usize,
+    /// One of them has a frame.
+    pub(crate) has_data: bool,
+    /// One of them should have a frame and has none.
+    pub(crate) is_late: bool,
+}
+
 /// What mixing one frame works on.
 struct Mixing<'m, T, const CAP: usize> {
     sum: &'m mut [i32],
@@ -85,6 +96,49 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
 
     pub(crate) const fn set_limiter(&mut self, limiter: Limiter) {
         self.limiter = limiter;
+    }
+
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Takes tracks away that have ended and holds nothing of; a frame need not be mixed for that.
+    pub(crate) fn reap(&mut self, events: &mut dyn FnMut(SessionEvent)) {
+        for slot in &mut self.slots {
+            if let Some((track, _)) = slot.shared.closing().filter(|_| slot.frames.is_empty()) {
+                end_track(slot, track, events);
+            }
+        }
+    }
+
+    /// What there is to mix.
+    pub(crate) fn supply(&self) -> Supply {
+        let mut supply = Supply::default();
+        for slot in self.slots.iter().filter(|slot| slot.shared.active() != 0) {
+            let has_frame = !slot.frames.is_empty();
+            let paused = slot.shared.paused().is_some();
+            supply.tracks += 1;
+            supply.has_data |= has_frame && !paused;
+            supply.is_late |= !has_frame && !paused && !slot.starving;
+        }
+        supply
+    }
+
+    /// Says of every track that what was mixed of it was heard.
+    pub(crate) fn publish_heard(&self) {
+        for slot in self.slots.iter().filter(|slot| slot.track != 0) {
+            slot.shared.playout.publish_heard(slot.track, slot.position);
+        }
+    }
+
+    /// Drops everything.
+    pub(crate) fn close(&mut self, events: &mut dyn FnMut(SessionEvent)) {
+        for slot in &mut self.slots {
+            match slot.shared.active() {
+                0 => {}
+                track => end_track(slot, track, events),
+            }
+        }
     }
 
     /// While nothing plays: frees the slots of tracks that were taken away, and lets interruptions

@@ -7,6 +7,7 @@ mod pipeline;
 mod plan;
 mod playout;
 mod slot;
+mod stream_mixer;
 mod tap;
 mod track;
 
@@ -19,5 +20,6 @@ pub(crate) use pipeline::{PlaybackEnds, PlaybackMemory};
 pub(crate) use plan::SharedPlan;
 pub(crate) use playout::{PlayoutMemory, PlayoutTracker};
 pub(crate) use slot::SlotMemory;
+pub use stream_mixer::{Mixed, StreamMixer, StreamMixerMemory};
 pub use tap::TrackTap;
 pub use track::{Matching, MixingTrack, SourceConfig, Track, TrackError, TrackEvent, TrackPool};

@@ -34,6 +34,12 @@ impl PlayoutWords {
         Self { words: Published::new() }
     }
 
+    /// Says that `track` was heard up to `position`, where nobody keeps a clock.
+    pub(crate) fn publish_heard(&self, track: u32, position: u64) {
+        let track = TrackPlayout { track, heard: position, silent_at: f64::MIN, ..TrackPlayout::default() };
+        self.words.publish(&Playout { anchor: Anchor::default(), track }.to_words());
+    }
+
     /// What is known of `track`, as far as the slot is its.
     pub(crate) fn read(&self, track: u32) -> Option<Playout> {
         let playout = Playout::from_words(&self.words.read());

@@ -50,6 +50,8 @@ impl Mixed {
 /// Each has one writer.
 #[derive(Debug)]
 pub(crate) struct SlotShared {
+    /// Written by the port's owner: the last track that was opened.
+    opened: AtomicU32,
     /// Written by the port's owner: twice the track's identity, plus 1 when it is removed.
     closed: AtomicU32,
     /// Written by the port's owner: 0, or 1 plus the fade in sample frames when paused.
@@ -72,6 +74,7 @@ impl SlotShared {
 
     const fn new() -> Self {
         Self {
+            opened: AtomicU32::new(0),
             closed: AtomicU32::new(0),
             paused: AtomicU32::new(0),
             fade: AtomicU32::new(0),
@@ -80,6 +83,18 @@ impl SlotShared {
             mixed: Published::new(),
             playout: PlayoutWords::new(),
         }
+    }
+
+    /// Application side.
+    pub(crate) fn open(&self, track: u32) {
+        self.paused.store(0, Ordering::Relaxed);
+        self.opened.store(track, Ordering::Release);
+    }
+
+    /// Mixer side: the track that is open or not yet played to its end, 0 for none.
+    pub(crate) fn active(&self) -> u32 {
+        let opened = self.opened.load(Ordering::Acquire);
+        if opened == self.done.load(Ordering::Relaxed) { 0 } else { opened }
     }
 
     /// Application side. The release store is the partner of the load in [`Self::closing`]: a

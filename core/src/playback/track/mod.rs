@@ -43,6 +43,8 @@ pub enum TrackError {
     /// The track was interrupted under manual control and takes nothing until
     /// [`enable_input`](Track::enable_input).
     InputClosed,
+    /// The mixer was closed, or its input ended before a track was opened.
+    Closed,
     /// The source cannot be converted.
     Config(ConfigError),
 }
@@ -55,6 +57,7 @@ impl fmt::Display for TrackError {
             Self::InputClosed => {
                 f.write_str("the track was interrupted and takes nothing until its input is enabled")
             }
+            Self::Closed => f.write_str("the mixer's input has ended"),
             Self::Config(error) => error.fmt(f),
         }
     }
@@ -170,14 +173,12 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     /// Costs a copy, and the conversion where there is one.
     ///
     /// # Errors
-    /// [`TrackError::InputClosed`] after an interruption under manual control; the samples are
-    /// counted in [`refused_sample_frames`](Self::refused_sample_frames).
+    /// [`TrackError::InputClosed`] after an interruption under manual control,
+    /// [`TrackError::Closed`] when the mixer was closed; the samples are counted in
+    /// [`refused_sample_frames`](Self::refused_sample_frames).
     pub fn push(&mut self, samples: &[i16]) -> Result<usize, TrackError> {
         let channels = self.channels();
-        if !self.accepting {
-            self.refused += (samples.len() / channels) as u64;
-            return Err(TrackError::InputClosed);
-        }
+        self.check_input(samples.len() / channels)?;
         let taken = if self.source.is_direct() {
             let taken = self.queue(samples);
             self.source.taken += (taken / channels) as u64;
@@ -195,10 +196,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     /// As [`push`](Self::push).
     pub fn push_bytes(&mut self, bytes: &[u8]) -> Result<usize, TrackError> {
         let (width, channels) = (2 * self.channels(), self.channels());
-        if !self.accepting {
-            self.refused += (bytes.len() / width) as u64;
-            return Err(TrackError::InputClosed);
-        }
+        self.check_input(bytes.len() / width)?;
         let mut rest = bytes;
         let mut samples = [0i16; CHUNK];
         while !rest.is_empty() {
@@ -442,6 +440,18 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     fn command(&mut self, command: Command) -> Result<(), TrackError> {
         let port = self.port.as_mut().ok_or(TrackError::Full)?;
         port.commands.enqueue(command).map_err(|_| TrackError::Full)
+    }
+
+    fn check_input(&mut self, sample_frames: usize) -> Result<(), TrackError> {
+        let refusal = if self.pool.is_closed() {
+            TrackError::Closed
+        } else if !self.accepting {
+            TrackError::InputClosed
+        } else {
+            return Ok(());
+        };
+        self.refused += sample_frames as u64;
+        Err(refusal)
     }
 
     fn push_converted(&mut self, samples: &[i16]) -> usize {

@@ -61,7 +61,8 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
     ///
     /// # Errors
     /// [`TrackError::NoSlot`] when all slots are in use: by a handle, or by a track that the
-    /// playback worker has not yet played or faded to its end.
+    /// playback worker has not yet played or faded to its end. [`TrackError::Closed`] after
+    /// [`end_input`](Self::end_input).
     pub fn open(&self) -> Result<Track<'_, 'a, M, CAP, SLOTS>, TrackError> {
         self.open_with(Source::same(self.format))
     }
@@ -104,6 +105,9 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
         &self,
         source: Source<MEMORY>,
     ) -> Result<Track<'_, 'a, M, CAP, SLOTS, MEMORY>, TrackError> {
+        if self.plan.is_input_ended() {
+            return Err(TrackError::Closed);
+        }
         self.pool.lock(|pool| {
             let pool = &mut *pool.borrow_mut();
             let free = pool.ports.iter().position(is_free).ok_or(TrackError::NoSlot { slots: SLOTS })?;
@@ -111,7 +115,7 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
             pool.last_track = if pool.last_track == SlotShared::LAST_TRACK { 1 } else { pool.last_track + 1 };
             port.track = pool.last_track;
             port.pending.begin(self.format);
-            port.shared.set_paused(None);
+            port.shared.open(port.track);
             Ok(Track::new(self, port, source))
         })
     }
@@ -120,6 +124,11 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
     #[must_use]
     pub fn free(&self) -> usize {
         self.pool.lock(|pool| pool.borrow().ports.iter().filter(|port| is_free(port)).count())
+    }
+
+    /// Says that no more tracks will be opened; those that are open go on to their ends.
+    pub fn end_input(&self) {
+        self.plan.end_input();
     }
 
     /// Lets the tasks that wait for a track look again: to be called whenever the workers have
@@ -138,6 +147,11 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
                 place.register(waker);
             }
         });
+    }
+
+    /// Whether tracks take nothing more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.plan.is_closed()
     }
 
     /// Whether a playback stream runs.
