@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use handsfree_audio_filter::{FilterControl, FilterError, FilterState, PATIENCE, SampleType, SessionConfig};
+use handsfree_core::PcmMut;
 use handsfree_core::capture::{Credentials, FrameProcessor, StreamIdentity};
 use support::{PATIENT, Probe, format, load, probe, process};
 
@@ -73,14 +74,19 @@ fn a_filter_without_the_function_says_so() {
     assert_eq!(filter.update_token(&Credentials { url: "u", token: "t" }), Ok(false));
 }
 
-/// Workers without a pause between frames, and controls that tell, restart and ask all the time.
+/// Two workers that are in a frame nearly all the time, two controls that tell and restart, and one thread that makes
+/// processors and drops them.
 #[test]
 fn nothing_is_told_in_the_middle_of_a_frame() {
     const TELLINGS: usize = 60;
     let file = probe("busy", &["TOKEN", "V2"]);
     let filter = load(&file);
     let format = format(48_000, 2);
-    let configs = [SampleType::Int16, SampleType::Float].map(|samples| SessionConfig { samples, ..PATIENT });
+    let configs = [SampleType::Int16, SampleType::Float].map(|samples| SessionConfig {
+        samples,
+        options: "fault=slow sleep_ms=1",
+        ..PATIENT
+    });
     let processors = configs.map(|config| filter.session(format, &config).unwrap());
     let controls: Vec<FilterControl> = processors.iter().map(|processor| processor.control()).collect();
     let stop = AtomicBool::new(false);
@@ -96,18 +102,19 @@ fn nothing_is_told_in_the_middle_of_a_frame() {
                 frames
             })
         });
-        let tellers: Vec<_> = controls
-            .iter()
-            .map(|control| {
-                scope.spawn(move || {
-                    for _ in 0..TELLINGS {
-                        control.update_stream_info(&StreamIdentity::default()).unwrap();
-                        control.update_token(&Credentials::default()).unwrap();
-                        control.restart().unwrap();
-                    }
-                })
+        let tellers = controls.iter().map(|control| {
+            scope.spawn(move || {
+                for _ in 0..TELLINGS {
+                    control.update_stream_info(&StreamIdentity::default()).unwrap();
+                    control.update_token(&Credentials::default()).unwrap();
+                    control.restart().unwrap();
+                }
             })
-            .collect();
+        });
+        let tellers: Vec<_> = tellers.collect();
+        for _ in 0..TELLINGS {
+            drop(filter.session(format, &PATIENT).unwrap());
+        }
         tellers.into_iter().for_each(|teller| teller.join().unwrap());
         stop.store(true, Ordering::Relaxed);
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
@@ -116,13 +123,43 @@ fn nothing_is_told_in_the_middle_of_a_frame() {
     probe.assert_well_treated();
     let told = 2 * TELLINGS as i64;
     assert_eq!((probe.number("tokens"), probe.number("infos")), (told, 2 * told));
-    assert_eq!((probe.live(), probe.number("destroys")), (0, 4 + 2 * told), "each session destroyed once");
+    let destroys = 4 + 2 * told + told;
+    assert_eq!((probe.live(), probe.number("destroys")), (0, destroys), "each session destroyed once");
     for (control, frames) in controls.iter().zip(frames) {
         let stats = control.stats();
         assert_eq!(stats.filtered_frames + stats.passed_frames, frames, "every frame is accounted for");
         assert_eq!(stats.passed_frames, stats.update_frames);
         println!("{frames} frames, {} passed during {} calls", stats.passed_frames, 3 * TELLINGS);
     }
+}
+
+/// A worker that never rests lets a control in after the frame that it is in.
+#[test]
+fn a_worker_without_a_pause_does_not_keep_controls_out() {
+    let file = probe("eager", &[]);
+    let config = SessionConfig { options: "fault=slow sleep_ms=1", ..PATIENT };
+    let mut processor = load(&file).session(format(48_000, 1), &config).unwrap();
+    let control = processor.control();
+    let stop = AtomicBool::new(false);
+    let mut waited_frames: Vec<u64> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut samples = vec![0; 480];
+            while !stop.load(Ordering::Relaxed) {
+                processor.process(PcmMut { format: format(48_000, 1), samples: &mut samples }).unwrap();
+            }
+        });
+        let waits = (0..100).map(|_| {
+            let before = control.stats().filtered_frames;
+            control.update_stream_info(&StreamIdentity::default()).unwrap();
+            control.stats().filtered_frames - before
+        });
+        let waits = waits.collect();
+        stop.store(true, Ordering::Relaxed);
+        waits
+    });
+    waited_frames.sort_unstable();
+    // The median, for the machine may be busy with something else now and then.
+    assert!(waited_frames[50] <= 2, "frames until a control was let in: {waited_frames:?}");
 }
 
 /// The filter sleeps in a frame for longer than a control waits, which then says so and has changed nothing.

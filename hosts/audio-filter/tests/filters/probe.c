@@ -112,11 +112,20 @@ static double number(const char *options, const char *key, double otherwise)
     return value[0] == '\0' ? otherwise : strtod(value, NULL);
 }
 
-/* Calls that are not about a frame must not overlap. */
+static void wait_us(long us)
+{
+    struct timespec time = {us / 1000000, us % 1000000 * 1000};
+
+    while (nanosleep(&time, &time) != 0)
+        ;
+}
+
+/* Calls that are not about a frame must not overlap. They take a while, so that it shows if they do. */
 static void begin_telling(void)
 {
     if (atomic_exchange(&telling, 1))
         atomic_fetch_add(&overlaps, 1);
+    wait_us(50);
 }
 
 static void end_telling(void)
@@ -171,14 +180,6 @@ static int faulty(struct session *session, const char *fault)
         && session->frame < session->from + session->count;
 }
 
-static void wait_ms(long ms)
-{
-    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-
-    while (nanosleep(&time, &time) != 0)
-        ;
-}
-
 #define DEFINE_PROCESS(NAME, SAMPLE, HUGE_SAMPLE, NAN_SAMPLE, INF_SAMPLE)                                        \
     static void NAME##_any(struct session *session, size_t n_in, const SAMPLE *in, size_t n_out, SAMPLE *out)     \
     {                                                                                                             \
@@ -209,7 +210,7 @@ static void wait_ms(long ms)
         if (faulty(session, "huge"))                                                                              \
             out[0] = HUGE_SAMPLE;                                                                                 \
         if (faulty(session, "slow"))                                                                              \
-            wait_ms(session->sleep_ms);                                                                           \
+            wait_us(1000 * session->sleep_ms);                                                                    \
         session->frame++;                                                                                         \
     }                                                                                                             \
                                                                                                                   \
