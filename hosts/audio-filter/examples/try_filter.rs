@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use handsfree_audio_filter::{AudioFilter, FilterState, SampleType, SessionConfig};
 use handsfree_core::capture::{Credentials, FrameProcessor};
@@ -42,20 +43,24 @@ fn run() -> Result<(), Box<dyn Error>> {
             let control = step.control();
             let mut noise = 1u32;
             let mut frame = vec![0i16; format.samples()];
+            let mut spent = Duration::ZERO;
             for _ in 0..FRAMES {
                 for sample in &mut frame {
                     noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     *sample = (noise >> 16) as i16 / 4;
                 }
+                let begun = Instant::now();
                 // What fails is counted.
                 let _ = step.process(PcmMut { format, samples: &mut frame });
+                spent += begun.elapsed();
             }
             let stats = control.stats();
             println!(
                 "{samples:?} by version {version} at {rate_hz} Hz: {} of {FRAMES} frames filtered, {} samples cut, \
-                 slowest frame {:?}, {:?}",
+                 {:?} a frame, the slowest {:?}, {:?}",
                 stats.filtered_frames,
                 stats.cut_samples,
+                spent / FRAMES,
                 stats.slowest,
                 control.state()
             );

@@ -62,6 +62,22 @@ fn a_filter_that_always_fails_is_tried_four_times_and_never_heard() {
     }
 }
 
+/// What the last frame left behind is not taken for this one's.
+#[test]
+fn a_filter_that_stops_writing_is_found_out() {
+    for samples in [SampleType::Int16, SampleType::Float] {
+        for options in ["fault=short from=2", "fault=nothing from=2"] {
+            let (_probe, mut processor) = failing("stops", samples, options, 1);
+            for index in 0..3 {
+                let (output, outcome) = process(&mut processor, &[1_000; 160]);
+                let code = Fault::TooShort.code();
+                let expected = if index == 2 { Err(ProcessError::Backend { code }) } else { Ok(()) };
+                assert_eq!((outcome, output[159]), (expected, 1_000), "{samples:?} {options} {index}");
+            }
+        }
+    }
+}
+
 /// Twice as much goes into memory that is there for it, and that is the end of the filter.
 #[test]
 fn a_filter_that_writes_too_much_is_given_up_at_once() {

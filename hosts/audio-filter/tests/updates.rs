@@ -84,7 +84,7 @@ fn nothing_is_told_in_the_middle_of_a_frame() {
     let format = format(48_000, 2);
     let configs = [SampleType::Int16, SampleType::Float].map(|samples| SessionConfig {
         samples,
-        options: "fault=slow sleep_ms=1",
+        options: "fault=busy sleep_ms=1",
         ..PATIENT
     });
     let processors = configs.map(|config| filter.session(format, &config).unwrap());
@@ -115,8 +115,9 @@ fn nothing_is_told_in_the_middle_of_a_frame() {
         for _ in 0..TELLINGS {
             drop(filter.session(format, &PATIENT).unwrap());
         }
-        tellers.into_iter().for_each(|teller| teller.join().unwrap());
+        let told: Vec<_> = tellers.into_iter().map(|teller| teller.join()).collect();
         stop.store(true, Ordering::Relaxed);
+        told.into_iter().for_each(|told| told.unwrap());
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
     let probe = Probe::of(&file);
@@ -137,7 +138,7 @@ fn nothing_is_told_in_the_middle_of_a_frame() {
 #[test]
 fn a_worker_without_a_pause_does_not_keep_controls_out() {
     let file = probe("eager", &[]);
-    let config = SessionConfig { options: "fault=slow sleep_ms=1", ..PATIENT };
+    let config = SessionConfig { options: "fault=busy sleep_ms=1", ..PATIENT };
     let mut processor = load(&file).session(format(48_000, 1), &config).unwrap();
     let control = processor.control();
     let stop = AtomicBool::new(false);
@@ -149,16 +150,22 @@ fn a_worker_without_a_pause_does_not_keep_controls_out() {
             }
         });
         let waits = (0..100).map(|_| {
+            let last = control.stats().filtered_frames;
+            // Then the worker is at it, and in a frame.
+            while control.stats().filtered_frames < last + 2 {
+                std::thread::yield_now();
+            }
             let before = control.stats().filtered_frames;
-            control.update_stream_info(&StreamIdentity::default()).unwrap();
-            control.stats().filtered_frames - before
+            control.update_stream_info(&StreamIdentity::default())?;
+            Ok(control.stats().filtered_frames - before)
         });
-        let waits = waits.collect();
+        let waits: Result<_, FilterError> = waits.collect();
         stop.store(true, Ordering::Relaxed);
-        waits
+        waits.unwrap()
     });
     waited_frames.sort_unstable();
     // The median, for the machine may be busy with something else now and then.
+    println!("let in after {waited_frames:?}");
     assert!(waited_frames[50] <= 2, "frames until a control was let in: {waited_frames:?}");
 }
 

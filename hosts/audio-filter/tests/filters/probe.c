@@ -120,6 +120,17 @@ static void wait_us(long us)
         ;
 }
 
+/* Works without ever letting go of the processor. */
+static void spin_us(long us)
+{
+    struct timespec begun, now;
+
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - begun.tv_sec) * 1000000 + (now.tv_nsec - begun.tv_nsec) / 1000 < us);
+}
+
 /* Calls that are not about a frame must not overlap. They take a while, so that it shows if they do. */
 static void begin_telling(void)
 {
@@ -211,6 +222,8 @@ static int faulty(struct session *session, const char *fault)
             out[0] = HUGE_SAMPLE;                                                                                 \
         if (faulty(session, "slow"))                                                                              \
             wait_us(1000 * session->sleep_ms);                                                                    \
+        if (faulty(session, "busy"))                                                                              \
+            spin_us(1000 * session->sleep_ms);                                                                    \
         session->frame++;                                                                                         \
     }                                                                                                             \
                                                                                                                   \

@@ -3,6 +3,7 @@
 //! Each build is a file of its own, so that the loader gives each test a filter with counters of its own.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -31,6 +32,21 @@ pub(crate) const PATIENT: SessionConfig<'static> = SessionConfig {
 
 pub(crate) const NO_CREDENTIALS: Credentials<'static> = Credentials { url: "", token: "" };
 
+/// Removes what a test built, at the end of its thread. Libraries that are loaded stay so.
+struct Litter(RefCell<Vec<PathBuf>>);
+
+impl Drop for Litter {
+    fn drop(&mut self) {
+        for directory in self.0.get_mut() {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+thread_local! {
+    static LITTER: Litter = const { Litter(RefCell::new(Vec::new())) };
+}
+
 /// A place for one test's files, new for each call.
 pub(crate) fn directory(test: &str) -> PathBuf {
     static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -38,6 +54,7 @@ pub(crate) fn directory(test: &str) -> PathBuf {
     let unique = format!("{test}-{}-{call}", std::process::id());
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
     std::fs::create_dir_all(&directory).expect("a directory for a test's files");
+    LITTER.with(|litter| litter.0.borrow_mut().push(directory.clone()));
     directory
 }
 
