@@ -76,6 +76,25 @@ pub enum ConfigError {
         /// `f32` words the resampler has.
         capacity: usize,
     },
+    /// A video rate that is not a number from 0.1 to 1000 frames a second.
+    VideoRate {
+        /// The rate asked for.
+        fps: f64,
+    },
+    /// A video queue that does not fit its memory.
+    VideoQueue {
+        /// The length asked for, in milliseconds.
+        queue_ms: u32,
+        /// Frames in that time.
+        frames: usize,
+        /// Frames the queue type holds.
+        capacity: usize,
+    },
+    /// A tolerance for late video outside 1 to 60,000 ms.
+    VideoTolerance {
+        /// The tolerance asked for, in milliseconds.
+        tolerance_ms: u32,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -118,6 +137,16 @@ impl fmt::Display for ConfigError {
                     f,
                     "a resampler needs {needed} words of memory: expected at most its capacity of {capacity}"
                 )
+            }
+            Self::VideoRate { fps } => {
+                write!(f, "{fps} video frames a second: expected 0.1 to 1000")
+            }
+            Self::VideoQueue { queue_ms, frames, capacity } => write!(
+                f,
+                "a video queue of {queue_ms} ms, {frames} frames: expected at most its capacity of {capacity} frames"
+            ),
+            Self::VideoTolerance { tolerance_ms } => {
+                write!(f, "a tolerance of {tolerance_ms} ms for late video: expected 1 to 60000 ms")
             }
             Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
         }

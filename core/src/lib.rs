@@ -10,6 +10,7 @@
 //! | [`capture`] | interrupt, worker | [`Intake`](capture::Intake) from the microphone, ring, processors, sink |
 //! | [`timing`] | worker | what was played when it was heard |
 //! | [`dsp`] | worker | rate conversion |
+//! | [`av_sync`] | application | video frames paced by the audio that is heard |
 //! | [`audio_io`] | control | what a host implements |
 //! | [`time`], [`limits`] | all | values and bounds |
 //!
@@ -59,6 +60,7 @@
 #![deny(missing_docs)]
 
 pub mod audio_io;
+pub mod av_sync;
 pub mod capture;
 pub mod dsp;
 mod error;
