@@ -95,6 +95,23 @@ pub enum ConfigError {
         /// The tolerance asked for, in milliseconds.
         tolerance_ms: u32,
     },
+    /// A tone that its sample rate does not carry.
+    ToneFrequency {
+        /// The frequency asked for, in hertz.
+        frequency_hz: f64,
+        /// The sample rate.
+        rate_hz: u32,
+    },
+    /// A tone of no length.
+    ToneDuration {
+        /// The duration asked for, in microseconds.
+        duration_us: i64,
+    },
+    /// A tone's amplitude that is not a number from 0 to 1.
+    ToneAmplitude {
+        /// The amplitude asked for, where 1 is full scale.
+        amplitude: f32,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -147,6 +164,19 @@ impl fmt::Display for ConfigError {
             ),
             Self::VideoTolerance { tolerance_ms } => {
                 write!(f, "a tolerance of {tolerance_ms} ms for late video: expected 1 to 60000 ms")
+            }
+            Self::ToneFrequency { frequency_hz, rate_hz } => {
+                let half_hz = f64::from(rate_hz) / 2.0;
+                write!(
+                    f,
+                    "a tone of {frequency_hz} Hz: expected above 0 and below {half_hz} Hz, half the rate"
+                )
+            }
+            Self::ToneDuration { duration_us } => {
+                write!(f, "a tone of {duration_us} us: expected at least one sample frame")
+            }
+            Self::ToneAmplitude { amplitude } => {
+                write!(f, "a tone of amplitude {amplitude}: expected 0 to 1, which is full scale")
             }
             Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
         }

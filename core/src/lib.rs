@@ -9,7 +9,7 @@
 //! | [`playback`] | application, worker, interrupt | tracks, mixer, ring, [`Outlet`](playback::Outlet) to the loudspeaker |
 //! | [`capture`] | interrupt, worker | [`Intake`](capture::Intake) from the microphone, ring, processors, sink |
 //! | [`timing`] | worker | what was played when it was heard |
-//! | [`dsp`] | worker | rate conversion |
+//! | [`dsp`] | worker | rate conversion, a test tone |
 //! | [`av_sync`] | application | video frames paced by the audio that is heard |
 //! | [`audio_io`] | control | what a host implements |
 //! | [`time`], [`limits`] | all | values and bounds |
@@ -62,6 +62,7 @@
 pub mod audio_io;
 pub mod av_sync;
 pub mod capture;
+mod combine;
 pub mod dsp;
 mod error;
 mod event;
@@ -77,6 +78,7 @@ mod stats;
 pub mod time;
 pub mod timing;
 
+pub use combine::{CombineError, combine_frames};
 pub use error::ConfigError;
 pub use event::{Events, SessionEvent};
 pub use format::{ChannelMap, Format, SampleRate};
