@@ -81,6 +81,42 @@ pub enum ConfigError {
         /// `f32` words the resampler has.
         capacity: usize,
     },
+    /// A video rate that is not a number from 0.1 to 1000 frames a second.
+    VideoRate {
+        /// The rate asked for.
+        fps: f64,
+    },
+    /// A video queue that does not fit its memory.
+    VideoQueue {
+        /// The length asked for, in milliseconds.
+        queue_ms: u32,
+        /// Frames in that time.
+        frames: usize,
+        /// Frames the queue type holds.
+        capacity: usize,
+    },
+    /// A tolerance for late video outside 1 to 60,000 ms.
+    VideoTolerance {
+        /// The tolerance asked for, in milliseconds.
+        tolerance_ms: u32,
+    },
+    /// A tone that its sample rate does not carry.
+    ToneFrequency {
+        /// The frequency asked for, in hertz.
+        frequency_hz: f64,
+        /// The sample rate.
+        rate_hz: u32,
+    },
+    /// A tone of no length.
+    ToneDuration {
+        /// The duration asked for, in microseconds.
+        duration_us: i64,
+    },
+    /// A tone's amplitude that is not a number from 0 to 1.
+    ToneAmplitude {
+        /// The amplitude asked for, where 1 is full scale.
+        amplitude: f32,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -129,6 +165,29 @@ impl fmt::Display for ConfigError {
                     f,
                     "a resampler needs {needed} words of memory: expected at most its capacity of {capacity}"
                 )
+            }
+            Self::VideoRate { fps } => {
+                write!(f, "{fps} video frames a second: expected 0.1 to 1000")
+            }
+            Self::VideoQueue { queue_ms, frames, capacity } => write!(
+                f,
+                "a video queue of {queue_ms} ms, {frames} frames: expected at most its capacity of {capacity} frames"
+            ),
+            Self::VideoTolerance { tolerance_ms } => {
+                write!(f, "a tolerance of {tolerance_ms} ms for late video: expected 1 to 60000 ms")
+            }
+            Self::ToneFrequency { frequency_hz, rate_hz } => {
+                let half_hz = f64::from(rate_hz) / 2.0;
+                write!(
+                    f,
+                    "a tone of {frequency_hz} Hz: expected above 0 and below {half_hz} Hz, half the rate"
+                )
+            }
+            Self::ToneDuration { duration_us } => {
+                write!(f, "a tone of {duration_us} us: expected at least one sample frame")
+            }
+            Self::ToneAmplitude { amplitude } => {
+                write!(f, "a tone of amplitude {amplitude}: expected 0 to 1, which is full scale")
             }
             Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
         }

@@ -186,7 +186,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
 pub struct PcmRef<'a> {
     /// Rate and channels.
     pub format: Format,
-    /// Interleaved samples, 10 ms.
+    /// Interleaved samples: 10 ms for a processor, any length from [`combine_frames`](crate::combine_frames).
     pub samples: &'a [i16],
 }
 

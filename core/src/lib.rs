@@ -9,7 +9,8 @@
 //! | [`playback`] | application, worker, interrupt | tracks, mixer, ring, [`Outlet`](playback::Outlet) to the loudspeaker |
 //! | [`capture`] | interrupt, worker | [`Intake`](capture::Intake) from the microphone, ring, processors, sink |
 //! | [`timing`] | worker | what was played when it was heard |
-//! | [`dsp`] | worker | rate conversion |
+//! | [`dsp`] | worker | rate conversion, a test tone |
+//! | [`av_sync`] | application | video frames paced by the audio that is heard |
 //! | [`audio_io`] | control | what a host implements |
 //! | [`time`], [`limits`] | all | values and bounds |
 //!
@@ -59,7 +60,9 @@
 #![deny(missing_docs)]
 
 pub mod audio_io;
+pub mod av_sync;
 pub mod capture;
+mod combine;
 pub mod dsp;
 mod error;
 mod event;
@@ -76,6 +79,7 @@ mod stats;
 pub mod time;
 pub mod timing;
 
+pub use combine::{CombineError, combine_frames};
 pub use error::ConfigError;
 pub use event::{Events, SessionEvent};
 pub use format::{ChannelMap, Format, SampleRate};

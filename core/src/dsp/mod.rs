@@ -6,6 +6,7 @@ mod kernel;
 pub(crate) mod products;
 mod ramp;
 mod resampler;
+mod sine;
 pub(crate) mod special;
 
 pub use frame_converter::FrameConverter;
@@ -13,3 +14,4 @@ pub(crate) use ramp::Ramp;
 pub use resampler::{
     MAX_STEER_PPM, MIN_RESAMPLER_RATE_HZ, Progress, Quality, Resampler, ResamplerConfig, ResamplerSample,
 };
+pub use sine::{Sine, SineConfig};

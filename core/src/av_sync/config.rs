@@ -1,0 +1,114 @@
+//! Application side: what a synchronizer is told when it is made, and what it says when it is asked.
+
+use core::fmt;
+
+use crate::error::ConfigError;
+use crate::time::Duration;
+
+/// What happens to a frame that is still queued when a later one is due as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenLate {
+    /// It is discarded: what is shown belongs to what is heard. For eyes.
+    #[default]
+    Skip,
+    /// It is delivered all the same, at once, as long as it is late by no more than the tolerance. For encoders that
+    /// want every frame.
+    Deliver,
+}
+
+/// How video is paced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AvSyncConfig {
+    /// Frames a second, 0.1 to 1000: the pace of frames without a timestamp and the measure of the queue.
+    pub video_fps: f64,
+    /// Video that may be queued, in milliseconds; rounded up to whole frames, at least one.
+    pub video_queue_ms: u32,
+    /// Video that is behind by more than this starts its pacing anew, 1 to 60,000 ms.
+    pub tolerance_ms: u32,
+    /// What happens to frames that come too late.
+    pub when_late: WhenLate,
+}
+
+impl AvSyncConfig {
+    /// A queue of 100 ms, a tolerance of 300 ms, late frames skipped.
+    #[must_use]
+    pub const fn new(video_fps: f64) -> Self {
+        Self { video_fps, video_queue_ms: 100, tolerance_ms: 300, when_late: WhenLate::Skip }
+    }
+
+    pub(super) fn period(&self) -> Result<Duration, ConfigError> {
+        if !(0.1..=1_000.0).contains(&self.video_fps) {
+            return Err(ConfigError::VideoRate { fps: self.video_fps });
+        }
+        Ok(Duration::from_nanos(libm::round(1e9 / self.video_fps) as i64))
+    }
+
+    pub(super) fn tolerance(&self) -> Result<Duration, ConfigError> {
+        if !(1..=60_000).contains(&self.tolerance_ms) {
+            return Err(ConfigError::VideoTolerance { tolerance_ms: self.tolerance_ms });
+        }
+        Ok(Duration::from_millis(i64::from(self.tolerance_ms)))
+    }
+
+    pub(super) fn queue_frames(&self, capacity: usize) -> Result<usize, ConfigError> {
+        let frames = libm::ceil(self.video_fps * f64::from(self.video_queue_ms) / 1_000.0).max(1.0) as usize;
+        if frames > capacity {
+            let queue_ms = self.video_queue_ms;
+            return Err(ConfigError::VideoQueue { queue_ms, frames, capacity });
+        }
+        Ok(frames)
+    }
+}
+
+/// A frame that was not taken, given back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PushError<V> {
+    /// The queue is full; try again when a frame was delivered.
+    Full(V),
+    /// The synchronizer was closed.
+    Closed(V),
+}
+
+impl<V> PushError<V> {
+    /// The frame.
+    pub fn into_frame(self) -> V {
+        match self {
+            Self::Full(frame) | Self::Closed(frame) => frame,
+        }
+    }
+}
+
+impl<V> fmt::Debug for PushError<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full",
+            Self::Closed(_) => "Closed",
+        })
+    }
+}
+
+impl<V> fmt::Display for PushError<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the video queue is full",
+            Self::Closed(_) => "the synchronizer is closed",
+        })
+    }
+}
+
+impl<V> core::error::Error for PushError<V> {}
+
+/// What became of the frames since the last reset. `pushed` is the sum of the next two and what is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AvSyncStats {
+    /// Frames taken.
+    pub pushed: u64,
+    /// Frames delivered.
+    pub delivered: u64,
+    /// Frames discarded: skipped, cleared, or left when closed.
+    pub discarded: u64,
+    /// Times that video was behind by more than the tolerance and its pacing began anew.
+    pub restarts: u64,
+    /// Times that the audio was somewhere else than its clock said.
+    pub audio_jumps: u64,
+}

@@ -1,0 +1,251 @@
+//! Time to mix 10 ms at 48 kHz mono against LiveKit's AudioMixer on the same samples in the same run.
+//!
+//! Ours: a push into each track, the playback worker, the loudspeaker's interrupt, and the capture worker that takes what
+//! was played. Theirs: reading ready-made frames from asynchronous streams, mixing, taking the mixed frame. Both feed
+//! their queues and empty them; starting up is in neither. Both are the thread's processor time, so that a busy machine
+//! disturbs them alike. What both mixed is compared sample by sample.
+//!
+//! LiveKit comes from PyPI into a virtual environment under the target folder at the first run. `-- ours` leaves it out.
+#![allow(missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree_core::capture::Bypass;
+use handsfree_core::{ChannelMap, Frame, SampleRate, Session, Terminal};
+use handsfree_sim::noise::Rng;
+use handsfree_tests::{captured_at, outlet_config, played_at, with_room};
+use rustix::time::{ClockId, clock_gettime};
+
+const RATE_HZ: u32 = 48_000;
+const FRAME: usize = 480;
+/// Frames of each source; a run goes round and round through them.
+const STRETCH: usize = 100;
+/// The best of so many runs counts: what else the machine does only ever makes it slower.
+const OUR_RUNS: usize = 25;
+const OUR_FRAMES: usize = 2_000;
+const THEIR_RUNS: usize = 7;
+const THEIR_FRAMES: usize = 500;
+const SOURCES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+const MOST: usize = 64;
+
+const LIVEKIT: &str = "livekit==1.2.0";
+/// How many times faster than LiveKit, with 8 sources and with 64.
+const PROMISED_RATIO: f64 = 20.0;
+/// Eight times the sources cost at most so many times as much.
+const PROMISED_GROWTH: f64 = 8.0 * 1.1;
+
+/// Noise from one seed, quiet enough that a few dozen sources only clip at times.
+fn samples() -> Vec<i16> {
+    let mut rng = Rng::for_stream(1, "mixer bench");
+    (0..MOST * STRETCH * FRAME).map(|_| (rng.next_u64() as i16) >> 2).collect()
+}
+
+fn processor_time_ns() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
+/// Best nanoseconds per frame, and what the first round was mixed to.
+fn ours<const SLOTS: usize>(samples: &[i16], frames: usize) -> (f64, Vec<i16>) {
+    let rate = SampleRate::new(RATE_HZ).expect("a valid rate");
+    let sources: Vec<&[i16]> = samples.chunks(STRETCH * FRAME).take(SLOTS).collect();
+    let (mut best_ns, mut mixed) = (f64::INFINITY, Vec::new());
+    for _ in 0..OUR_RUNS {
+        let mut session = Box::new(Session::<FRAME, SLOTS, 8, 8, 16, 8, 48_000>::new());
+        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).expect("a valid terminal");
+        let map = ChannelMap::natural(1, 1).expect("one channel");
+        halves.outlet.configure(outlet_config(rate, map, FRAME as u32)).expect("a valid device");
+        let mut tracks: Vec<_> = (0..SLOTS).map(|_| halves.tracks.open().expect("a slot each")).collect();
+        let mut out = [0i16; FRAME];
+        mixed.clear();
+        let begun_ns = processor_time_ns();
+        for k in 0..frames {
+            let at = k % STRETCH * FRAME;
+            for (track, source) in tracks.iter_mut().zip(&sources) {
+                assert_eq!(track.push(&source[at..at + FRAME]), FRAME);
+            }
+            halves.playback.poll();
+            let position = (k * FRAME) as u64;
+            halves.outlet.on_period(&mut out, played_at(position, rate, 0));
+            halves.capture.poll(&|| captured_at(position, 0, rate, 0).called, &mut |_: &Frame<FRAME>| {});
+            if k < STRETCH {
+                mixed.extend_from_slice(&out);
+            }
+        }
+        best_ns = best_ns.min((processor_time_ns() - begun_ns) / frames as f64);
+    }
+    (best_ns, mixed)
+}
+
+/// Best nanoseconds per frame for each of [`SOURCES`], and what the most of them mixed to.
+fn all_of_ours(samples: &[i16], frames: usize) -> (Vec<f64>, Vec<i16>) {
+    let (last, mixed) = ours::<MOST>(samples, frames);
+    let first = [
+        ours::<1>(samples, frames).0,
+        ours::<2>(samples, frames).0,
+        ours::<4>(samples, frames).0,
+        ours::<8>(samples, frames).0,
+        ours::<16>(samples, frames).0,
+        ours::<32>(samples, frames).0,
+    ];
+    (first.into_iter().chain([last]).collect(), mixed)
+}
+
+/// What a program printed, or why it did not run or failed.
+fn output_of(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Err(format!("{name} failed ({}):\n{}", output.status, String::from_utf8_lossy(&text).trim_end()))
+}
+
+/// The interpreter of a virtual environment that has LiveKit, made where there is none.
+fn python(folder: &Path) -> Result<PathBuf, String> {
+    let python = folder.join("bin/python3");
+    let has_livekit =
+        format!("import importlib.metadata as m; assert 'livekit==' + m.version('livekit') == '{LIVEKIT}'");
+    let probe = || output_of(Command::new(&python).args(["-c", &has_livekit]));
+    if probe().is_ok() {
+        return Ok(python);
+    }
+    eprintln!("mixer: installing {LIVEKIT} from PyPI into {}", folder.display());
+    output_of(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder)).map_err(|error| {
+        format!(
+            "no virtual environment for LiveKit's mixer. {error}\n\
+             Install Python: apt-get install python3 python3-venv"
+        )
+    })?;
+    output_of(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        LIVEKIT,
+    ]))
+    .map_err(|error| {
+        format!(
+            "pip could not install {LIVEKIT}. {error}\n\
+                 PyPI has to be reachable for this comparison. By hand: {} -m pip install {LIVEKIT}",
+            python.display()
+        )
+    })?;
+    probe()?;
+    Ok(python)
+}
+
+struct Theirs {
+    /// LiveKit's and Python's versions.
+    versions: String,
+    /// Best nanoseconds per frame for each of [`SOURCES`].
+    times_ns: Vec<f64>,
+    /// What the most sources mixed to.
+    mixed: Vec<i16>,
+}
+
+fn theirs(samples: &[i16]) -> Result<Theirs, String> {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let python = python(&scratch.join("livekit"))?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/livekit_mixer.py");
+    let (given, mixed) = (scratch.join("mixer-samples.raw"), scratch.join("mixer-mixed.raw"));
+    let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_ne_bytes()).collect();
+    fs::write(&given, bytes).map_err(|error| format!("{}: {error}", given.display()))?;
+    let numbers = SOURCES.map(|n| n.to_string());
+    let printed = output_of(
+        Command::new(python)
+            .arg(script)
+            .args([&given, &mixed])
+            .args([THEIR_FRAMES.to_string(), THEIR_RUNS.to_string()])
+            .args(&numbers),
+    )?;
+    let mut versions = String::new();
+    let mut times_ns = Vec::new();
+    for line in printed.lines() {
+        match line.split_once(' ') {
+            Some(("version", rest)) => versions = rest.replace(' ', ", Python "),
+            Some((_, time)) => times_ns.push(time.parse().map_err(|_| format!("not a time: {line}"))?),
+            None => return Err(format!("not a time: {line}")),
+        }
+    }
+    let bytes = fs::read(&mixed).map_err(|error| format!("{}: {error}", mixed.display()))?;
+    let mixed = bytes.chunks_exact(2).map(|pair| i16::from_ne_bytes([pair[0], pair[1]])).collect();
+    if times_ns.len() != SOURCES.len() {
+        return Err(format!("{} times, expected {}:\n{printed}", times_ns.len(), SOURCES.len()));
+    }
+    Ok(Theirs { versions, times_ns, mixed })
+}
+
+fn table(ours_ns: &[f64], theirs: Option<&Theirs>) {
+    println!(
+        "{:<10}{:>12}{:>18}{:>14}{:>10}",
+        "sources", "ours, us", "ours, ns/source", "LiveKit, us", "ratio"
+    );
+    for (k, sources) in SOURCES.into_iter().enumerate() {
+        let ours = ours_ns[k];
+        print!("{sources:<10}{:>12.2}{:>18.0}", ours / 1e3, ours / sources as f64);
+        match theirs {
+            Some(theirs) => println!("{:>14.1}{:>10.0}", theirs.times_ns[k] / 1e3, theirs.times_ns[k] / ours),
+            None => println!("{:>14}{:>10}", "-", "-"),
+        }
+    }
+}
+
+/// Prints a promise that was broken.
+fn keep(kept: bool, promise: &str) -> bool {
+    if !kept {
+        println!("broken: {promise}");
+    }
+    kept
+}
+
+fn time_of(times_ns: &[f64], sources: usize) -> f64 {
+    SOURCES.iter().zip(times_ns).find(|(n, _)| **n == sources).map_or(f64::NAN, |(_, time)| *time)
+}
+
+fn bench(with_theirs: bool) -> Result<bool, String> {
+    let samples = samples();
+    let (ours_ns, mixed) = all_of_ours(&samples, OUR_FRAMES);
+    let growth = time_of(&ours_ns, 64) / time_of(&ours_ns, 8);
+    let theirs = if with_theirs { theirs(&samples) } else { Err(String::new()) };
+    println!("10 ms at {RATE_HZ} Hz mono, best of {OUR_RUNS} runs of ours and {THEIR_RUNS} of theirs");
+    table(&ours_ns, theirs.as_ref().ok());
+    println!("from 8 sources to 64 the cost grows {growth:.1} times");
+    let linear = keep(growth <= PROMISED_GROWTH, "cost linear in sources");
+    if !with_theirs {
+        return Ok(linear);
+    }
+    let theirs = theirs?;
+    println!("LiveKit {}, blocks of 10 ms", theirs.versions);
+    let same = keep(theirs.mixed == mixed, "both mix to the same samples");
+    let faster = [8, 64].into_iter().all(|n| {
+        let ratio = time_of(&theirs.times_ns, n) / time_of(&ours_ns, n);
+        keep(ratio >= PROMISED_RATIO, &format!("{PROMISED_RATIO} times LiveKit's speed with {n} sources"))
+    });
+    Ok(linear && same && faster)
+}
+
+fn main() -> ExitCode {
+    let has = |word: &str| std::env::args().any(|arg| arg == word);
+    with_room(|| {
+        // `cargo test --benches` only wants to know that it runs.
+        if has("--test") {
+            all_of_ours(&samples(), STRETCH);
+            return ExitCode::SUCCESS;
+        }
+        match bench(!has("ours")) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("mixer: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
