@@ -1,6 +1,7 @@
 //! Both sides: the ring between an interrupt and its worker, one writer, one reader, wait-free.
 
 use core::fmt;
+use core::sync::atomic::{Ordering, fence};
 
 use heapless::spsc::{Consumer, Producer, Queue};
 
@@ -112,6 +113,12 @@ impl<const CAP: usize, const SLOTS: usize> FrameConsumer<'_, CAP, SLOTS> {
     /// The oldest frame, left where it is.
     #[must_use]
     pub fn peek(&self) -> Option<&Frame<CAP, SLOTS>> {
+        if !self.queue.ready() {
+            return None;
+        }
+        // heapless looks with relaxed loads: the fence is the partner of the release with which the
+        // frame was pushed.
+        fence(Ordering::Acquire);
         self.queue.peek()
     }
 
