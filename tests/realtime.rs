@@ -13,8 +13,10 @@ compile_error!(
 use std::process::Command;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::capture::Bypass;
-use handsfree_core::{DeviceSample, Frame, I24, SampleRate, Session, Terminal};
+use handsfree_core::capture::{Bypass, FrameSink};
+use handsfree_core::playback::TrackTap;
+use handsfree_core::tee::{TapFilter, Tee, TeeSink};
+use handsfree_core::{DeviceSample, Format, Frame, I24, SampleRate, Session, SessionEvent, Terminal};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{
     KnownMap, LONGEST_PERIOD, RATES_HZ, any_period, captured_at, for_seeds, intake_config, one_in,
@@ -88,6 +90,38 @@ fn interrupt_halves_are_real_time_safe_in_every_format() {
         interrupts::<I24>(rng);
         interrupts::<f32>(rng);
     });
+}
+
+#[test]
+fn a_tee_is_real_time_safe_while_sinks_come_go_and_stall() {
+    let mut sinks = [const { TeeSink::<160, 4>::new() }; 3];
+    let mut tee = Tee::<160, 2>::new();
+    let (mut control, mut feed) = tee.split();
+    let [(mut coming, mut heard), (a, stalled), (b, dropped)] = sinks.each_mut().map(TeeSink::split);
+    let frame = Frame::silence(Format::new(16_000, 1).unwrap()).unwrap();
+    control.add(a, TapFilter::All).unwrap();
+    control.add(b, TapFilter::All).unwrap();
+    nonblocking(|| feed.poll());
+    drop(dropped);
+    nonblocking(|| feed.poll());
+    assert!(control.reclaim().is_some());
+    let mut popped = 0;
+    for round in 0..50 {
+        coming = nonblocking(|| {
+            let id = control.add(coming, TapFilter::Track(1)).unwrap();
+            for _ in 0..3 {
+                FrameSink::on_frame(&mut feed, &frame);
+                TrackTap::on_frame(&mut feed, 1, &frame);
+                feed.on_event(SessionEvent::TrackPaused { track: 1, position: round });
+                popped += usize::from(heard.pop().is_some());
+            }
+            control.set_direct(feed.replaces(1));
+            control.remove(id).unwrap();
+            feed.poll();
+            control.reclaim().unwrap().1
+        });
+    }
+    assert_eq!((popped, stalled.dropped_frames()), (150, 297));
 }
 
 /// Names the negative control that a child process of this test shall be.

@@ -4,6 +4,7 @@
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
+use handsfree_core::tee::{Tee, TeeSink};
 use handsfree_core::{ChannelMap, Duration, Frame, Instant, SampleRate, Session, Stats, Terminal};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{Recorder, captured_at, for_seeds, intake_config, outlet_config, played_at};
@@ -13,6 +14,8 @@ type Memory = Session<960, 4, 16, 16, 64, 32, 48_000>;
 
 // Never used but for its address: where the linker put it is what is asked.
 static mut STATIC_SESSION: Memory = Memory::new();
+static mut STATIC_SINK: TeeSink<960, 16> = TeeSink::new();
+static mut STATIC_TEE: Tee<'static, 960, 4> = Tee::new();
 /// The negative control: what is not zero lies in .data.
 static mut NOT_ZERO: [u64; 4] = [1; 4];
 
@@ -48,6 +51,8 @@ fn a_static_session_lies_in_bss() {
     let begin = (&raw const STATIC_SESSION).addr();
     assert_eq!(section_of(begin), ".bss");
     assert_eq!(section_of(begin + size_of::<Memory>() - 1), ".bss");
+    assert_eq!(section_of((&raw const STATIC_SINK).addr()), ".bss");
+    assert_eq!(section_of((&raw const STATIC_TEE).addr()), ".bss");
     assert!(size_of::<Memory>() > 300_000, "a session has its rings inside: {} bytes", size_of::<Memory>());
 }
 

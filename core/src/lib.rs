@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`playback`] | application, worker, interrupt | tracks, mixer, ring, [`Outlet`](playback::Outlet) to the loudspeaker |
 //! | [`capture`] | interrupt, worker | [`Intake`](capture::Intake) from the microphone, ring, processors, sink |
+//! | [`tee`] | worker, application | the same audio to several sinks that come and go |
 //! | [`timing`] | worker | what was played when it was heard |
 //! | [`dsp`] | worker | rate conversion, a test tone |
 //! | [`av_sync`] | application | video frames paced by the audio that is heard |
@@ -76,6 +77,7 @@ mod ring;
 mod sample;
 mod session;
 mod stats;
+pub mod tee;
 pub mod time;
 pub mod timing;
 
