@@ -8,12 +8,13 @@ use std::thread;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::{Bypass, FrameSink};
-use handsfree_core::playback::TrackTap;
+use handsfree_core::playback::{Ducking, MixingTrack, TrackTap};
 use handsfree_core::tee::{
     CAPTURED, SinkId, TapFilter, Tapped, Tee, TeeError, TeeReader, TeeSink, TeeWriter,
 };
 use handsfree_core::{ChannelMap, Format, Frame, SampleRate, Session, SessionEvent, Terminal};
 use handsfree_sim::noise::Rng;
+use handsfree_tests::desk::{self, with_desk};
 use handsfree_tests::{captured_at, for_seeds, intake_config, one_in, pick, sample_at};
 
 const CAP: usize = 160;
@@ -539,5 +540,62 @@ fn sinks_come_and_go_on_another_thread_while_a_worker_runs() {
         over.store(true, Ordering::Relaxed);
         println!("{done} stays, {heard} frames, {events} events, up to {dropped} frames dropped");
         assert!(events > 0 && heard >= 20 * STAYS as u64);
+    });
+}
+
+/// A voice over a background through the real mixer: a sink gets both, paced, as they were mixed, and hears of the
+/// interruption; with direct audio off the loudspeaker is silent while a sink is there, and nothing else changes.
+#[test]
+fn a_mixing_track_is_teed_as_it_is_mixed() {
+    const FRAME: usize = 160;
+    with_desk::<4>(16_000, 1, |desk, pool| {
+        let ducking = Ducking { attack: handsfree_core::Duration::ZERO, ..Ducking::default() };
+        let mut both = MixingTrack::new(pool.open().unwrap(), pool.open().unwrap(), ducking).unwrap();
+        let (voice, background) = (both.voice.id(), both.background.id());
+        let mut memory = TeeSink::<{ desk::CAP }, 16>::new();
+        let (writer, mut reader) = memory.split();
+        let mut tee = Tee::<{ desk::CAP }, 2>::new();
+        let (mut control, mut feed) = tee.split();
+        both.voice.push(&[6_000; 6 * FRAME]).unwrap();
+        both.background.push(&[1_000; 6 * FRAME]).unwrap();
+        assert_eq!(desk.frame_tapped(&mut feed), [6_250; FRAME], "without a sink the loudspeaker plays");
+
+        control.set_direct(false);
+        let id = control.add(writer, TapFilter::All).map_err(|refused| refused.error).unwrap();
+        feed.poll();
+        assert_eq!(desk.frame_tapped(&mut feed), [0; FRAME], "the sink plays instead");
+        let mut heard = Vec::new();
+        while let Some(item) = reader.pop() {
+            let Tapped::Audio { track, frame } = item else { panic!("{item:?}") };
+            heard.push((track, frame.stamp.position, frame.samples()[FRAME - 1]));
+        }
+        heard.sort_unstable();
+        let mut expected = [(voice, 160, 6_000), (background, 160, 250)];
+        expected.sort_unstable();
+        assert_eq!(heard, expected, "one frame each for each frame that is played");
+        assert_eq!(both.voice.played_position(desk.now()), 2 * FRAME as u64, "the state is kept");
+        assert!(both.voice.is_speaking(desk.now()));
+
+        both.interrupt();
+        assert_eq!(desk.frame_tapped(&mut feed), [0; FRAME]);
+        let told: Vec<_> = std::iter::from_fn(|| reader.pop())
+            .filter_map(|item| match item {
+                Tapped::Event(SessionEvent::TrackInterrupted { track, position }) => Some((track, position)),
+                Tapped::Audio { frame, .. } => {
+                    assert_eq!(frame.samples()[FRAME - 1], 0, "it fades for the sink as well");
+                    None
+                }
+                Tapped::Event(_) => None,
+            })
+            .collect();
+        assert_eq!(told.len(), 2);
+        assert!(told.contains(&(voice, 400)), "{told:?}");
+        assert_eq!(both.voice.interrupted_at(desk.now()), Some(400));
+
+        both.voice.push(&[7_000; 2 * FRAME]).unwrap();
+        assert_eq!(desk.frame_tapped(&mut feed), [0; FRAME]);
+        control.remove(id).unwrap();
+        feed.poll();
+        assert_eq!(desk.frame_tapped(&mut feed), [7_000; FRAME], "the sink is gone");
     });
 }

@@ -2,7 +2,7 @@
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::{self, Bypass};
-use handsfree_core::playback::{self, Outlet, Track, TrackPool};
+use handsfree_core::playback::{self, Outlet, Track, TrackPool, TrackTap};
 use handsfree_core::{
     ChannelMap, Duration, Events, Frame, Instant, PlaybackStats, SampleRate, Session, SessionEvent,
     StatsReader, Terminal,
@@ -40,7 +40,12 @@ pub struct Desk<'a, const SLOTS: usize> {
 impl<const SLOTS: usize> Desk<'_, SLOTS> {
     /// Mixes 10 ms and plays them.
     pub fn frame(&mut self) -> Vec<i16> {
-        assert_eq!(self.playback.poll(), 1, "the target is one frame");
+        self.frame_tapped(&mut ())
+    }
+
+    /// The same with somebody who hears single tracks.
+    pub fn frame_tapped(&mut self, tap: &mut impl TrackTap<CAP>) -> Vec<i16> {
+        assert_eq!(self.playback.poll_tapped(tap), 1, "the target is one frame");
         let mut out = vec![i16::MIN; self.rate.sample_frames() * self.channels];
         let position = self.frames * self.rate.sample_frames() as u64;
         self.outlet.on_period(&mut out, played_at(position, self.rate, 0));

@@ -68,7 +68,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
         self.poll_tapped(&mut ())
     }
 
-    /// The same with a tap that hears single tracks, such as a tee's.
+    /// The same with a tap that hears single tracks, such as a [`Tee`](crate::tee::Tee)'s.
     pub fn poll_tapped(&mut self, tap: &mut impl TrackTap<CAP>) -> usize {
         let events = &mut self.ends.events;
         let mut send = |event| events.send(event);

@@ -6,7 +6,7 @@ use crate::frame::Frame;
 /// Gets what single tracks put into the mix, in the playback worker. It must neither allocate nor
 /// block on a board's real-time thread.
 ///
-/// `()` hears nothing and costs nothing.
+/// [`TeeFeed`](crate::tee::TeeFeed) hands it on to other threads; `()` hears nothing and costs nothing.
 pub trait TrackTap<const CAP: usize> {
     /// Whether [`on_frame`](Self::on_frame) wants this track.
     fn wants(&self, track: u32) -> bool;
