@@ -4,6 +4,7 @@
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{AudioIo, Direction, Ends, Which};
+use handsfree_core::av_sync::{AvSyncConfig, AvSynchronizer};
 use handsfree_core::capture::Bypass;
 use handsfree_core::playback::{Track, TrackEvent};
 use handsfree_core::{Duration, Frame, Halves, Instant, SampleRate, Terminal};
@@ -307,4 +308,45 @@ fn another_device_rate_does_not_shift_it() {
             assert!(compared > 500 && worst <= within, "{device_hz} Hz: off by {worst}");
         });
     }
+}
+
+/// Video follows the sample at the converter, not the host's clock nor the time of pushing.
+#[test]
+fn video_follows_what_is_heard() {
+    let rate = SampleRate::new(16_000).unwrap();
+    on_board(board_with(rate, 300, 800.0, Jitter::None, 9), rate, |stage, voice| {
+        let mut video = AvSynchronizer::<u64, 16>::new(AvSyncConfig::new(25.0)).unwrap();
+        let media = |position: u64| Duration::of_sample_frames(position, rate);
+        let (mut pushed, mut shown, mut worst_ms) = (0u64, 0u64, 0.0f64);
+        while stage.board.now() < Instant::ORIGIN + Duration::from_millis(30_000) {
+            let now_ms = stage.board.now().as_nanos() / 1_000_000;
+            // Ten seconds in, the voice is silent for a while, and so video stands.
+            if (10_000..12_000).contains(&now_ms) {
+                voice.pause()
+            } else {
+                voice.resume()
+            }
+            stage.step(voice, true);
+            while video.push(pushed, Some(Duration::from_millis(40 * pushed as i64))).is_ok() {
+                pushed += 1;
+            }
+            let now = stage.board.now();
+            video.audio_at(media(voice.played_position(now)), now);
+            let mut skipped = 0;
+            while let Some(frame) = video.poll(now, |_| skipped += 1) {
+                let late_ms = (media(voice.played_position(now)) - Duration::from_millis(40 * frame as i64))
+                    .as_millis_f64();
+                shown += 1;
+                // It starts with the audio, and needs the pause's second report to know of it.
+                if now_ms > 2_000 && !(10_000..13_500).contains(&now_ms) {
+                    worst_ms = worst_ms.max(late_ms.abs());
+                }
+            }
+        }
+        println!("{shown} frames shown of {pushed}, off by at most {worst_ms:.1} ms");
+        // Polled once in 10 ms.
+        assert!(worst_ms < 13.0, "{worst_ms} ms");
+        let heard_s = voice.played_position(stage.board.now()) as f64 / 16_000.0;
+        assert!((shown as f64 - heard_s * 25.0).abs() < 5.0, "{shown} frames in {heard_s} s");
+    });
 }
