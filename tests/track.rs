@@ -239,6 +239,27 @@ fn a_track_speaks_until_its_grace_is_over() {
     });
 }
 
+/// An interrupted voice has no grace: whoever barged in is listened to at once.
+#[test]
+fn an_interrupted_track_speaks_no_longer_than_it_is_heard() {
+    at_desk(|desk, pool| {
+        let mut track = pool.open().unwrap();
+        track.push(&[1_000; 6 * FRAME]).unwrap();
+        desk.frame();
+        assert_eq!(track.interrupted_at(desk.now()), None, "nobody interrupted it");
+        track.interrupt();
+        assert!(track.is_speaking(desk.now()));
+        desk.frame();
+        let end = desk.now() - Duration::from_millis(5);
+        assert!(track.is_speaking(end - Duration::from_millis(1)), "while it fades");
+        assert!(!track.is_speaking(desk.now()));
+        track.push(&[1_000; FRAME]).unwrap();
+        desk.frame();
+        desk.frame();
+        assert!(track.is_speaking(desk.now()), "the next utterance has its grace");
+    });
+}
+
 /// The tail shorter than a frame is played and does not leak into the next utterance.
 #[test]
 fn the_tail_is_played_with_its_own_utterance() {

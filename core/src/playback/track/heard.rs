@@ -39,17 +39,21 @@ pub(crate) struct Utterance {
     begin: u64,
     begun: bool,
     complete: Option<u64>,
+    /// An interruption was asked for and its outcome not yet told.
     cut: bool,
+    /// Where in the queue the last interruption was.
+    cut_at: Option<u64>,
     grace: Duration,
 }
 
 impl Utterance {
     pub(crate) const fn new() -> Self {
-        Self { begin: 0, begun: false, complete: None, cut: false, grace: DEFAULT_GRACE }
+        Self { begin: 0, begun: false, complete: None, cut: false, cut_at: None, grace: DEFAULT_GRACE }
     }
 
     pub(crate) fn cut(&mut self, queued: u64) {
-        *self = Self { begin: queued, begun: false, complete: None, cut: true, ..*self };
+        *self =
+            Self { begin: queued, begun: false, complete: None, cut: true, cut_at: Some(queued), ..*self };
     }
 
     /// Its begin is put off by silence before it.
@@ -80,13 +84,15 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     }
 
     /// Where the last interruption stopped the source: one past the last sample frame that was
-    /// heard. `None` until all that was on its way has left the loudspeaker.
+    /// heard. `None` until all that was on its way has left the loudspeaker, and while there was no
+    /// interruption.
     ///
     /// Where playback is stopped or its device is lost, it is what was heard until then; what waits
     /// in the playback ring is heard, faded, when playback goes on.
     #[must_use]
     pub fn interrupted_at(&self, now: Instant) -> Option<u64> {
         let port = self.port.as_ref()?;
+        self.utterance.cut_at?;
         let mixed = port.shared.mixed();
         if mixed.epoch != port.epoch {
             return None;
@@ -120,7 +126,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
 
     /// Whether the track speaks: something is queued or on its way to the loudspeaker, or it was
     /// heard less than the [grace period](Self::set_grace) ago. A paused track speaks no more when
-    /// its last sample is so long past.
+    /// its last sample is so long past, an interrupted one as soon as its last sample was heard.
     #[must_use]
     pub fn is_speaking(&self, now: Instant) -> bool {
         let Some(port) = self.port.as_ref() else { return false };
@@ -133,7 +139,8 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         if !playout.is_over(mixed, now) && !self.is_stopped(&playout, now) {
             return true;
         }
-        playout.ends().is_some_and(|ends| now - ends < self.utterance.grace)
+        let was_interrupted = self.utterance.cut_at.is_some_and(|cut_at| playout.heard(now) <= cut_at);
+        !was_interrupted && playout.ends().is_some_and(|ends| now - ends < self.utterance.grace)
     }
 
     /// Sets for how long after its last sample a track still [speaks](Self::is_speaking), 500 ms
