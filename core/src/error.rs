@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::dsp::MIN_RESAMPLER_RATE_HZ;
-use crate::limits::{MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
+use crate::limits::{MAX_CHAIN_STEPS, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
 
 /// A configuration that cannot work, naming the value found and what was expected.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +64,11 @@ pub enum ConfigError {
         /// The gain asked for, linear.
         gain: f32,
     },
+    /// A chain of more frame processors than one can have.
+    ChainTooLong {
+        /// The steps given.
+        steps: usize,
+    },
     /// A sample rate that a resampler does not convert, in hertz.
     ResamplerRate {
         /// The rate asked for.
@@ -118,6 +123,9 @@ impl fmt::Display for ConfigError {
                     f,
                     "a resampler needs {needed} words of memory: expected at most its capacity of {capacity}"
                 )
+            }
+            Self::ChainTooLong { steps } => {
+                write!(f, "a chain of {steps} frame processors: expected at most {MAX_CHAIN_STEPS}")
             }
             Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
         }
