@@ -2,6 +2,8 @@
 //! voice processor that remembers what it heard.
 #![forbid(unsafe_code)]
 
+pub mod capture_rig;
+
 use std::ops::RangeInclusive;
 use std::thread;
 
