@@ -208,7 +208,7 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
         watched(|| {
             loop {
                 let rest = &voice_clip[spoken % voice_clip.len()..];
-                let taken = first.push(rest);
+                let taken = first.push(rest).unwrap();
                 spoken += taken;
                 if taken < rest.len() {
                     break;
@@ -227,7 +227,7 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
                 };
             }
             if let Some(track) = &mut second {
-                track.push(&voice_clip[..960]);
+                track.push(&voice_clip[..960]).unwrap();
                 let _ = track.set_gain(Gain::UNITY, Duration::from_millis(5));
             }
             while halves.events.poll().is_some() {}

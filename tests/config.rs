@@ -84,7 +84,7 @@ fn an_end_that_refused_a_configuration_goes_on_with_the_one_before() {
     );
 
     let mut track = halves.tracks.open().unwrap();
-    track.push(&[77; 480]);
+    track.push(&[77; 480]).unwrap();
     halves.playback.poll();
     let mut out = [0i16; 480];
     halves.outlet.on_period(&mut out, played_at(0, rate(48_000), 0));
@@ -182,7 +182,7 @@ fn a_refused_start_gives_both_ends_back_unharmed() {
         board.start(&request(&good), refused.ends).unwrap();
         let mut track = halves.tracks.open().unwrap();
         let source: Vec<i16> = (1..=4_800).collect();
-        track.push(&source);
+        track.push(&source).unwrap();
         halves.playback.poll();
         let mut heard = Vec::new();
         let clock = board.clock();

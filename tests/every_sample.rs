@@ -257,7 +257,7 @@ fn samples_beyond_the_last_whole_sample_frame_are_counted_and_ignored() {
         halves.intake.configure(intake_config(rate, map, LONGEST_PERIOD)).unwrap();
         halves.outlet.configure(outlet_config(rate, map, LONGEST_PERIOD)).unwrap();
         let mut track = halves.tracks.open().unwrap();
-        track.push(&vec![7; 40 * rate.sample_frames() * channels]);
+        track.push(&vec![7; 40 * rate.sample_frames() * channels]).unwrap();
         let mut heard = Vec::new();
         // Both directions on one tick: there is no later reference to run ahead with.
         halves.capture.set_reference_lead(Duration::ZERO);
@@ -324,7 +324,7 @@ fn playback<S: TestSample>(rng: &mut Rng, starve_one_in: u64) {
     for turn in 0..4_000 {
         if let Some(mut open) = track.take() {
             let upto = (pushed + rng.range(0, 3 * frame as u64) as usize * channels).min(source.len());
-            pushed += open.push(&source[pushed..upto]);
+            pushed += open.push(&source[pushed..upto]).unwrap();
             track = if pushed == source.len() { open.finish().err() } else { Some(open) };
         }
         if starve_one_in == 0 || !one_in(rng, starve_one_in) {
@@ -413,7 +413,7 @@ fn nothing_made_for_the_old_device_is_heard_on_the_new_one() {
             let mut seen = false;
             let mut position = 0;
             for _ in 0..40 {
-                track.push(&[level; 480 * 4]);
+                track.push(&[level; 480 * 4]).unwrap();
                 halves.playback.poll();
                 let length = rng.range(1, u64::from(max_period_sample_frames) + 1) as usize;
                 let mut out = vec![f32::NAN; length * channels as usize];

@@ -51,7 +51,7 @@ fn clean(rate: SampleRate, far: &[i16], mic: &[i16], late: Duration, honest: boo
         let capture_at = at(heard + length as u64);
         let now = playback_at.min(capture_at);
         if playback_at <= capture_at {
-            far_at += track.push(&far[far_at..]);
+            far_at += track.push(&far[far_at..]).unwrap();
             halves.playback.poll();
             let converter = if honest { at(played) } else { now };
             halves.outlet.on_period(&mut period, PeriodTime { position: played, converter, called: now });

@@ -4,7 +4,7 @@
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
 use handsfree_core::dsp::Quality;
-use handsfree_core::playback::{MatchedTrack, SourceConfig};
+use handsfree_core::playback::{Matching, SourceConfig, TrackError};
 use handsfree_core::{ChannelMap, ConfigError, SampleRate, SessionEvent, Terminal};
 use handsfree_sim::scenario::SimSession;
 use handsfree_tests::{outlet_config, played_at, with_room};
@@ -20,9 +20,9 @@ fn play(source_hz: u32, ppm: f64) -> (f64, f64, usize) {
     let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     halves.outlet.configure(outlet_config(rate, ChannelMap::natural(1, 1).unwrap(), 480)).unwrap();
-    let config = SourceConfig { rate_hz: source_hz, quality: Quality::LOW, target_ms: 60 };
-    let track = halves.tracks.open().unwrap();
-    let mut track = MatchedTrack::<_, 960, 4, 4_096>::new(track, config).unwrap();
+    let matching = Some(Matching { target_ms: 60 });
+    let config = SourceConfig { rate_hz: source_hz, channels: 1, quality: Quality::LOW, matching };
+    let mut track = halves.tracks.open_source::<4_096>(config).unwrap();
     let packet = source_hz as usize / 50;
     let true_hz = f64::from(source_hz) * (1.0 + ppm * 1e-6);
     let (mut sent, mut starved, mut worst_ms) = (0usize, 0, 0.0f64);
@@ -34,7 +34,7 @@ fn play(source_hz: u32, ppm: f64) -> (f64, f64, usize) {
                 ((n as f64 * 440.0 / f64::from(source_hz) * core::f64::consts::TAU).sin() * 8_000.0) as i16
             };
             let samples: Vec<i16> = (sent..sent + packet).map(sine).collect();
-            assert_eq!(track.push(&samples), packet, "the queue overflows after {now_s} s at {ppm} ppm");
+            assert_eq!(track.push(&samples), Ok(packet), "the queue overflows after {now_s} s at {ppm} ppm");
             sent += packet;
         }
         halves.playback.poll();
@@ -43,7 +43,7 @@ fn play(source_hz: u32, ppm: f64) -> (f64, f64, usize) {
             starved += usize::from(matches!(event, SessionEvent::TrackStarved { .. }));
         }
         if tick > 12_000 {
-            let fill_ms = track.track_mut().queued_sample_frames() as f64 / 48.0;
+            let fill_ms = track.queued_sample_frames() as f64 / 48.0;
             worst_ms = worst_ms.max((fill_ms - 60.0).abs());
         }
         if tick > 100 {
@@ -51,7 +51,7 @@ fn play(source_hz: u32, ppm: f64) -> (f64, f64, usize) {
             assert!(step < 500, "a click of {step} after {now_s} s at {ppm} ppm");
         }
     }
-    let drift_ppm = track.drift_ppm();
+    let drift_ppm = track.drift_ppm().unwrap();
     (worst_ms, drift_ppm, starved)
 }
 
@@ -80,9 +80,15 @@ fn a_source_that_cannot_be_converted_is_refused_by_value() {
         let mut session = Box::new(SimSession::new());
         let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
-        let config = SourceConfig { rate_hz: 3_000, quality: Quality::LOW, target_ms: 60 };
-        let track = halves.tracks.open().unwrap();
-        let refused = MatchedTrack::<_, 960, 4, 4_096>::new(track, config).err();
-        assert_eq!(refused, Some(ConfigError::ResamplerRate { rate_hz: 3_000 }));
+        let config = SourceConfig { rate_hz: 3_000, channels: 1, quality: Quality::LOW, matching: None };
+        let refused = |config| halves.tracks.open_source::<4_096>(config).err();
+        let rate = ConfigError::ResamplerRate { rate_hz: 3_000 };
+        assert_eq!(refused(config), Some(TrackError::Config(rate)));
+        let channels = ConfigError::Channels { channels: 9 };
+        assert_eq!(
+            refused(SourceConfig { rate_hz: 8_000, channels: 9, ..config }),
+            Some(TrackError::Config(channels))
+        );
+        assert_eq!(halves.tracks.free(), 4, "a refused track takes no slot");
     });
 }

@@ -68,7 +68,7 @@ fn interrupts<S: DeviceSample>(rng: &mut Rng) {
         // The workers and the application's side of a track are as clean, with a voice processor that is.
         let worker_comes = turn % 7 != 3;
         nonblocking(|| {
-            track.push(&far);
+            track.push(&far).unwrap();
             if worker_comes {
                 halves.playback.poll();
                 halves.capture.poll(&|| captured.called, &mut |_: &Frame<CAP>| heard += 1);

@@ -73,7 +73,7 @@ fn use_it(session: &mut Memory, rng: &mut Rng, seed_level: i16) {
     let first = {
         let mut track = halves.tracks.open().unwrap();
         for turn in 0..8u64 {
-            track.push(&vec![seed_level; out.len()]);
+            track.push(&vec![seed_level; out.len()]).unwrap();
             halves.playback.poll();
             halves.outlet.on_period(&mut out, played_at(turn * frame as u64, rate, 0));
             assert_eq!(out, vec![seed_level; out.len()], "nothing of an earlier use is heard");
@@ -89,7 +89,7 @@ fn use_it(session: &mut Memory, rng: &mut Rng, seed_level: i16) {
                 });
             }
         }
-        track.push(&[seed_level; 12]);
+        track.push(&[seed_level; 12]).unwrap();
         track.id()
     };
     assert_eq!(first, 1, "identities start anew");

@@ -3,7 +3,9 @@
 use core::fmt;
 
 use crate::dsp::MIN_RESAMPLER_RATE_HZ;
-use crate::limits::{MAX_CHAIN_STEPS, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
+use crate::limits::{
+    MAX_CHAIN_STEPS, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_FADE, MAX_RATE_HZ, MIN_FADE, MIN_RATE_HZ,
+};
 
 /// A configuration that cannot work, naming the value found and what was expected.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +71,11 @@ pub enum ConfigError {
         /// The steps given.
         steps: usize,
     },
+    /// A fade that is not 3 to 10 ms.
+    Fade {
+        /// The fade asked for, in microseconds.
+        us: i64,
+    },
     /// A sample rate that a resampler does not convert, in hertz.
     ResamplerRate {
         /// The rate asked for.
@@ -113,6 +120,12 @@ impl fmt::Display for ConfigError {
             Self::LatencyTooLong { latency_ms, longest_ms } => write!(
                 f,
                 "a device latency of {latency_ms} ms: expected at most {longest_ms} ms, which the reference history reaches across"
+            ),
+            Self::Fade { us } => write!(
+                f,
+                "a fade of {us} us: expected {} to {} us",
+                MIN_FADE.as_micros(),
+                MAX_FADE.as_micros()
             ),
             Self::ResamplerRate { rate_hz } => write!(
                 f,

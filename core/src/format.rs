@@ -142,6 +142,15 @@ impl ChannelMap {
         })
     }
 
+    /// Every channel of a format to itself.
+    pub(crate) fn identity(format: Format) -> Self {
+        let mut from = [Self::SILENCE; MAX_DEVICE_CHANNELS as usize];
+        for (channel, from) in from.iter_mut().enumerate().take(format.channels()) {
+            *from = channel as u8;
+        }
+        Self { from, to_channels: format.channels() as u8, from_channels: format.channels() as u8 }
+    }
+
     /// What one would expect without being told: equal counts go straight through, one channel
     /// goes to all, many channels go to one as their mean, else as many as both sides have.
     ///

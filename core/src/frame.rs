@@ -3,14 +3,16 @@
 use crate::format::Format;
 use crate::time::{Duration, Instant};
 
-/// Which stretch of a track's source a played frame holds.
+/// Which stretch of a track a played frame holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrackSpan {
     /// Identity of the track, 0 for none.
     pub track: u32,
-    /// Sample frames of the source in this frame, from the frame's first sample on.
+    /// Sample frames of silence in the frame before the track is heard.
+    pub offset: u16,
+    /// Sample frames of the track in this frame; 0 says that it has come so far and is silent.
     pub sample_frames: u16,
-    /// Position in the track's source of the first of them.
+    /// Position in the track of the first of them.
     pub position: u64,
 }
 
@@ -34,8 +36,13 @@ pub struct Stamp<const SLOTS: usize = 0> {
     /// In the reference stream, sample frames that were written as silence because nothing was
     /// there to play; such a frame holds nothing else. 0 for a frame that was played.
     pub silence: u16,
+    /// In the reference stream, how many of the sample frames before this one were written and
+    /// never played.
+    pub unplayed: u32,
     /// On a track's way to the mixer, whose frame it is.
     pub(crate) track: u32,
+    /// And how often the track had been interrupted when it was pushed.
+    pub(crate) epoch: u32,
     /// What the mixer put into the frame.
     pub tracks: [TrackSpan; SLOTS],
 }
@@ -48,8 +55,10 @@ impl<const SLOTS: usize> Stamp<SLOTS> {
         lost: 0,
         fresh: false,
         silence: 0,
+        unplayed: 0,
         track: 0,
-        tracks: [TrackSpan { track: 0, sample_frames: 0, position: 0 }; SLOTS],
+        epoch: 0,
+        tracks: [TrackSpan { track: 0, offset: 0, sample_frames: 0, position: 0 }; SLOTS],
     };
 }
 
@@ -160,7 +169,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
         if sample_frames < self.sample_frames() {
             self.sample_frames = sample_frames as u16;
             for span in &mut self.stamp.tracks {
-                span.sample_frames = span.sample_frames.min(self.sample_frames);
+                span.sample_frames = span.sample_frames.min(self.sample_frames.saturating_sub(span.offset));
             }
         }
     }

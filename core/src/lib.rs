@@ -37,7 +37,7 @@
 //! })?;
 //!
 //! let mut track = terminal.tracks.open()?;
-//! assert_eq!(track.push(&[1_234; 320]), 320);
+//! assert_eq!(track.push(&[1_234; 320])?, 320);
 //!
 //! let mut heard = Vec::new();
 //! for tick in 0..2u64 {
@@ -68,6 +68,7 @@ mod frame;
 pub mod limits;
 pub mod playback;
 mod position;
+mod published;
 mod ring;
 mod sample;
 mod session;

@@ -32,6 +32,16 @@ pub const EVENT_DEPTH: usize = 32;
 /// Control commands that wait in one track's queue.
 pub const COMMAND_DEPTH: usize = 8;
 
+/// Stretches of a track that are told apart within the device's latency: pauses, starvations and
+/// interruptions break them.
+pub const PLAYOUT_STRETCHES: usize = 8;
+
+/// Shortest fade of a pause or an interruption.
+pub const MIN_FADE: Duration = Duration::from_millis(3);
+
+/// Longest fade of a pause or an interruption: a frame.
+pub const MAX_FADE: Duration = Duration::from_millis(10);
+
 /// How often a processor that failed is tried again before it stays bypassed.
 pub const PROCESSOR_REARMS: u8 = 3;
 

@@ -1,6 +1,7 @@
 //! Both sides: the ring between an interrupt and its worker, one writer, one reader, wait-free.
 
 use core::fmt;
+use core::sync::atomic::{Ordering, fence};
 
 use heapless::spsc::{Consumer, Producer, Queue};
 
@@ -109,9 +110,20 @@ impl<const CAP: usize, const SLOTS: usize> FrameConsumer<'_, CAP, SLOTS> {
         self.queue.dequeue()
     }
 
+    /// Drops the oldest frame, without a copy of it.
+    pub(crate) fn discard(&mut self) {
+        let _ = self.queue.dequeue();
+    }
+
     /// The oldest frame, left where it is.
     #[must_use]
     pub fn peek(&self) -> Option<&Frame<CAP, SLOTS>> {
+        if !self.queue.ready() {
+            return None;
+        }
+        // heapless looks with relaxed loads: the fence is the partner of the release with which the
+        // frame was pushed.
+        fence(Ordering::Acquire);
         self.queue.peek()
     }
 

@@ -41,6 +41,12 @@ impl Gain {
         ((sample as i64 * self.q16 as i64 + 0x8000) >> 16) as i32
     }
 
+    /// Both gains in a row, rounded to nearest; the product must not pass [`Self::MAX`].
+    #[inline]
+    pub(crate) const fn times(self, other: Self) -> Self {
+        Self { q16: ((self.q16 as u64 * other.q16 as u64 + 0x8000) >> 16) as u32 }
+    }
+
     /// The gain as a factor.
     #[must_use]
     pub fn factor(self) -> f32 {

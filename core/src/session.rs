@@ -10,7 +10,10 @@ use crate::error::ConfigError;
 use crate::event::{EventQueue, EventSender, Events};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
-use crate::playback::{self, Mixer, Outlet, PlaybackEnds, PlaybackMemory, SharedPlan, SlotMemory, TrackPool};
+use crate::playback::{
+    self, Mixer, Outlet, PlaybackEnds, PlaybackMemory, PlayoutMemory, PlayoutTracker, SharedPlan, SlotMemory,
+    TrackPool,
+};
 use crate::ring::{self, RingMemory};
 use crate::stats::{Counters, StatsReader};
 use crate::time::Duration;
@@ -62,6 +65,7 @@ pub struct Session<
     outlet_frame: Frame<CAP, SLOTS>,
     capture_memory: CaptureMemory<CAP>,
     playback_memory: PlaybackMemory<CAP, SLOTS>,
+    playout: [PlayoutMemory; SLOTS],
     history: [i16; HISTORY],
     capture_events: EventQueue,
     playback_events: EventQueue,
@@ -155,6 +159,7 @@ impl<
             outlet_frame: Frame::EMPTY,
             capture_memory: CaptureMemory::new(),
             playback_memory: PlaybackMemory::new(),
+            playout: [const { PlayoutMemory::new() }; SLOTS],
             history: [0; HISTORY],
             capture_events: Queue::new(),
             playback_events: Queue::new(),
@@ -188,13 +193,19 @@ impl<
         let (capture_sender, capture_receiver) = fresh(&mut self.capture_events);
         let (playback_sender, playback_receiver) = fresh(&mut self.playback_events);
         let mut ports = heapless::Vec::new();
+        let mut shared = [None; SLOTS];
+        let mut places = shared.iter_mut().enumerate();
         let slots = self.slots.each_mut().map(|memory| {
-            let (port, slot) = memory.split();
+            let (index, place) = places.next().unzip();
+            let (port, slot, words) = memory.split(index.unwrap_or(0));
+            if let Some(place) = place {
+                *place = Some(words);
+            }
             // As many ports as slots fit by type.
             let _ = ports.push(port);
             slot
         });
-        let PlaybackMemory { sum, frames } = &mut self.playback_memory;
+        let PlaybackMemory { mixer, frames } = &mut self.playback_memory;
         let capture_ends = CaptureEnds {
             capture: capture_out,
             reference: reference_out,
@@ -202,6 +213,7 @@ impl<
             history: &mut self.history,
             counters: &counters.capture,
             plan: &self.plan,
+            playout: PlayoutTracker::new(&mut self.playout, shared, terminal.rate),
             events: EventSender { queue: capture_sender, dropped: &counters.capture.dropped_events },
         };
         let playback_ends = PlaybackEnds {
@@ -222,8 +234,8 @@ impl<
                 Duration::of_sample_frames((HISTORY / far.channels()) as u64, terminal.rate),
             ),
             capture: capture::Pipeline::new(capture_ends, near, far, voice, chain),
-            playback: playback::Pipeline::new(playback_ends, Mixer::new(slots, sum, far)),
-            tracks: TrackPool::new(ports, far),
+            playback: playback::Pipeline::new(playback_ends, Mixer::new(slots, mixer, far)),
+            tracks: TrackPool::new(ports, &self.plan, far),
             events: Events { capture: capture_receiver, playback: playback_receiver },
             stats: StatsReader { counters },
         })

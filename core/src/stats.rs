@@ -142,6 +142,8 @@ counters! {
         foreign_frames,
         /// Frames in which an open track had nothing to play.
         starved_frames,
+        /// Frames that came too late and were dropped, as their track asks.
+        late_frames,
         /// Samples of the mix that did not fit 16 bits and were clipped.
         clipped_samples,
         /// Samples that the soft limiter bent.

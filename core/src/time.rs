@@ -65,6 +65,15 @@ impl Duration {
         Self(i64::try_from(whole_ns).unwrap_or(i64::MAX))
     }
 
+    /// How many whole sample frames it has room for at `rate`; none for a negative span, and no more
+    /// than 32 bits hold.
+    #[must_use]
+    pub(crate) fn in_sample_frames(self, rate: SampleRate) -> u32 {
+        let us = u64::try_from(self.as_micros()).unwrap_or(0);
+        let sample_frames = us.saturating_mul(u64::from(rate.hz())) / 1_000_000;
+        u32::try_from(sample_frames).unwrap_or(u32::MAX)
+    }
+
     /// Whole nanoseconds.
     #[must_use]
     pub const fn as_nanos(self) -> i64 {

@@ -153,6 +153,12 @@ impl Tape {
         self.start + self.samples.len() as u64
     }
 
+    /// The sample at a position, if it is on the tape.
+    pub fn at(&self, position: u64) -> Option<f32> {
+        let index = position.checked_sub(self.start)?;
+        self.samples.get(usize::try_from(index).ok()?).copied()
+    }
+
     /// Adds samples at the end.
     pub fn push(&mut self, samples: &[f32]) {
         self.samples.extend_from_slice(samples);

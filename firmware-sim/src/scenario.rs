@@ -262,7 +262,7 @@ struct Feeder<'f, 'p, 'a> {
 impl Feeder<'_, '_, '_> {
     fn feed(&mut self) {
         let Some(track) = &mut self.track else { return };
-        self.done += track.push(&self.far[self.done..]);
+        self.done += track.push(&self.far[self.done..]).expect("an open input");
         if self.done == self.far.len() {
             self.track = self.track.take().and_then(|track| track.finish().err());
         }

@@ -150,6 +150,14 @@ impl SideClock {
         Instant::from_nanos(self.at_ns(index).round() as i64)
     }
 
+    /// The sample frame that is at the converter at a moment, by the clock's own truth; it may be
+    /// before the stream's start.
+    pub(crate) fn index_at(&self, moment: Instant) -> f64 {
+        let time_ns = moment.as_nanos() as f64;
+        let here = self.stretch_at(time_ns);
+        (time_ns - here.start_ns) * here.true_hz / 1e9 + here.index as f64
+    }
+
     /// Where on this clock another one's sample frame `index` is, and how far one of its sample
     /// frames goes here. On one clock both are whole numbers.
     pub(crate) fn reading(&self, other: &Self, index: u64) -> ((i64, f64), f64) {

@@ -66,7 +66,7 @@ fn outlet<S: DeviceSample>(criterion: &mut Criterion, name: &str, channels: u32)
     criterion.bench_function(&format!("outlet, {name}"), |bencher| {
         bencher.iter_batched(
             || {
-                track.push(&[1_234; FRAME]);
+                track.push(&[1_234; FRAME]).unwrap();
                 halves.playback.poll();
                 halves
                     .capture
@@ -107,7 +107,7 @@ fn mixer<const SLOTS: usize>(criterion: &mut Criterion, name: &str, gain: Gain) 
         bencher.iter_batched(
             || {
                 for track in &mut tracks {
-                    track.push(&[123; FRAME]);
+                    track.push(&[123; FRAME]).unwrap();
                 }
                 halves.outlet.on_period(&mut out, played_at(position, rate(), 0));
                 halves.capture.poll(&|| captured_at(position, 0, rate(), 0).called, &mut |_: &Frame<480>| {});
@@ -145,7 +145,7 @@ fn pipeline<V: VoiceProcessor>(criterion: &mut Criterion, name: &str, device_hz:
     criterion.bench_function(&format!("capture pipeline, {name}"), |bencher| {
         bencher.iter_batched(
             || {
-                fed += track.push(&far[fed % (far.len() - FRAME)..][..FRAME]);
+                fed += track.push(&far[fed % (far.len() - FRAME)..][..FRAME]).unwrap();
                 halves.playback.poll();
                 halves.outlet.on_period(&mut out, played_at(position, device, 0));
                 out.iter_mut().for_each(|s| *s /= 4);

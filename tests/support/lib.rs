@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture_rig;
+pub mod desk;
 
 use std::ops::RangeInclusive;
 use std::thread;

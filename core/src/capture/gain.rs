@@ -68,7 +68,6 @@ impl GainSetting {
 #[derive(Debug)]
 pub struct GainStep<'a> {
     setting: &'a GainSetting,
-    target: Gain,
     ramp: Ramp,
 }
 
@@ -76,8 +75,7 @@ impl<'a> GainStep<'a> {
     /// A step that begins at the gain that is set, without a ramp.
     #[must_use]
     pub fn new(setting: &'a GainSetting) -> Self {
-        let target = setting.get();
-        Self { setting, target, ramp: Ramp::at(target) }
+        Self { setting, ramp: Ramp::at(setting.get()) }
     }
 }
 
@@ -97,8 +95,7 @@ impl FrameProcessor for GainStep<'_> {
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
         let channels = frame.format.channels().max(1);
         let wanted = self.setting.get();
-        if wanted != self.target {
-            self.target = wanted;
+        if wanted != self.ramp.target() {
             self.ramp.move_to(wanted, (frame.samples.len() / channels) as u32);
         }
         if self.ramp.is_unity() {
@@ -119,8 +116,7 @@ impl FrameProcessor for GainStep<'_> {
 
     /// The next frame is not like the last: it begins at the gain that is set.
     fn reset(&mut self) {
-        self.target = self.setting.get();
-        self.ramp = Ramp::at(self.target);
+        self.ramp = Ramp::at(self.setting.get());
     }
 }
 

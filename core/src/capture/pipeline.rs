@@ -9,7 +9,7 @@ use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::limits::{MAX_CHAIN_STEPS, MAX_HOLD};
-use crate::playback::SharedPlan;
+use crate::playback::{PlayoutTracker, SharedPlan};
 use crate::ring::FrameConsumer;
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
@@ -69,6 +69,7 @@ pub(crate) struct CaptureEnds<'a, const CAP: usize, const SLOTS: usize> {
     pub(crate) history: &'a mut [i16],
     pub(crate) counters: &'a CaptureCounters,
     pub(crate) plan: &'a SharedPlan,
+    pub(crate) playout: PlayoutTracker<'a, SLOTS>,
     pub(crate) events: EventSender<'a>,
 }
 
@@ -84,6 +85,7 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     frames: &'a mut CaptureFrames<CAP>,
     counters: &'a CaptureCounters,
     plan: &'a SharedPlan,
+    playout: PlayoutTracker<'a, SLOTS>,
     events: EventSender<'a>,
     near: Format,
     far: Format,
@@ -124,6 +126,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             frames,
             counters: ends.counters,
             plan: ends.plan,
+            playout: ends.playout,
             events: ends.events,
             near,
             far,
@@ -250,6 +253,13 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     fn drain_reference(&mut self) {
         for _ in 0..self.reference_ring.capacity() {
             let Some(frame) = self.reference_ring.pop() else { break };
+            if frame.sample_frames() == 0 {
+                // It only tells what was never played, of a device that was heard before.
+                if self.loudspeaker == Some(frame.format()) {
+                    self.playout.hear(&frame);
+                }
+                continue;
+            }
             if frame.format().channels() != self.far.channels() {
                 self.counters.foreign_frames.add(1);
                 continue;
@@ -263,6 +273,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             if frame.stamp.lost > 0 {
                 self.counters.reference_lost_sample_frames.add(frame.stamp.lost);
             }
+            self.playout.hear(&frame);
             self.reference.push(&frame);
         }
     }

@@ -29,6 +29,11 @@ impl Ramp {
         }
     }
 
+    /// Where it goes.
+    pub(crate) const fn target(&self) -> Gain {
+        self.target
+    }
+
     /// Whether samples go through untouched.
     pub(crate) fn is_unity(&self) -> bool {
         self.left == 0 && self.target == Gain::UNITY

@@ -2,12 +2,16 @@
 
 use core::fmt;
 
-use crate::event::{EventSender, SessionEvent};
+use crate::dsp::Ramp;
+use crate::event::SessionEvent;
 use crate::format::Format;
 use crate::frame::{Frame, Stamp, TrackSpan};
-use crate::playback::slot::{Closing, MixSlot};
+use crate::limits::FRAME_NS;
+use crate::playback::slot::{Closing, Gains, MixSlot};
+use crate::playback::tap::TrackTap;
 use crate::sample::Gain;
 use crate::stats::PlaybackCounters;
+use crate::time::Duration;
 
 /// What happens to a sum beyond 16 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,11 +26,27 @@ pub enum Limiter {
 /// Mixes a fixed number of slots, each a queue that a [`Track`](crate::playback::Track) fills.
 ///
 /// The sum is exact in 32 bits: 64 slots at the largest gain stay below 2^28.
-pub struct Mixer<'a, const CAP: usize, const SLOTS: usize> {
+pub(crate) struct Mixer<'a, const CAP: usize, const SLOTS: usize> {
     slots: [MixSlot<'a, CAP>; SLOTS],
-    sum: &'a mut [i32; CAP],
+    memory: &'a mut MixerMemory<CAP>,
     format: Format,
     limiter: Limiter,
+    /// Since a voice was in the mix.
+    since_voice: Duration,
+}
+
+/// Working memory of a mixer.
+#[derive(Debug)]
+pub(crate) struct MixerMemory<const CAP: usize> {
+    sum: [i32; CAP],
+    /// A single track's frame, for a tap.
+    single: Frame<CAP>,
+}
+
+impl<const CAP: usize> MixerMemory<CAP> {
+    pub(crate) const fn new() -> Self {
+        Self { sum: [0; CAP], single: Frame::EMPTY }
+    }
 }
 
 impl<const CAP: usize, const SLOTS: usize> fmt::Debug for Mixer<'_, CAP, SLOTS> {
@@ -36,49 +56,158 @@ impl<const CAP: usize, const SLOTS: usize> fmt::Debug for Mixer<'_, CAP, SLOTS> 
     }
 }
 
+/// What a mixer has to mix.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Supply {
+    /// Tracks that are open or not yet played to their ends.
+    pub(crate) tracks: usize,
+    /// One of them has a frame.
+    pub(crate) has_data: bool,
+    /// One of them should have a frame and has none.
+    pub(crate) is_late: bool,
+}
+
+/// What mixing one frame works on.
+struct Mixing<'m, T, const CAP: usize> {
+    sum: &'m mut [i32],
+    single: &'m mut Frame<CAP>,
+    format: Format,
+    tap: &'m mut T,
+    counters: &'m PlaybackCounters,
+    events: &'m mut dyn FnMut(SessionEvent),
+}
+
+impl<T: TrackTap<CAP>, const CAP: usize> Mixing<'_, T, CAP> {
+    fn tell(&mut self, event: SessionEvent) {
+        (self.events)(event);
+        self.tap.on_event(event);
+    }
+}
+
 impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         slots: [MixSlot<'a, CAP>; SLOTS],
-        sum: &'a mut [i32; CAP],
+        memory: &'a mut MixerMemory<CAP>,
         format: Format,
     ) -> Self {
-        Self { slots, sum, format, limiter: Limiter::Off }
+        let since_voice = Duration::from_nanos(i64::MAX);
+        Self { slots, memory, format, limiter: Limiter::Off, since_voice }
     }
 
-    /// Chooses what happens to sums beyond 16 bits, from the next frame on.
-    pub const fn set_limiter(&mut self, limiter: Limiter) {
+    pub(crate) const fn set_limiter(&mut self, limiter: Limiter) {
         self.limiter = limiter;
     }
 
-    /// Frees the slots of tracks that were taken away while nothing plays.
-    pub(crate) fn reap(&mut self, events: &mut EventSender<'_>) {
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Takes tracks away that have ended and holds nothing of; a frame need not be mixed for that.
+    pub(crate) fn reap(&mut self, events: &mut dyn FnMut(SessionEvent)) {
         for slot in &mut self.slots {
-            if let Some((track, Closing::Removed)) = slot.flags.closing() {
+            if let Some((track, _)) = slot.shared.closing().filter(|_| slot.frames.is_empty()) {
                 end_track(slot, track, events);
             }
         }
     }
 
-    /// Mixes the next 10 ms. Costs an addition a sample and playing track, a 64-bit product more
-    /// where a gain is not 1.
+    /// What there is to mix.
+    pub(crate) fn supply(&self) -> Supply {
+        let mut supply = Supply::default();
+        for slot in self.slots.iter().filter(|slot| slot.shared.active() != 0) {
+            let has_frame = !slot.frames.is_empty();
+            let paused = slot.shared.paused().is_some();
+            supply.tracks += 1;
+            supply.has_data |= has_frame && !paused;
+            supply.is_late |= !has_frame && !paused && !slot.starving;
+        }
+        supply
+    }
+
+    /// Says of every track that what was mixed of it was heard.
+    pub(crate) fn publish_heard(&self) {
+        for slot in self.slots.iter().filter(|slot| slot.track != 0) {
+            slot.shared.playout.publish_heard(slot.track, slot.position);
+        }
+    }
+
+    /// Drops everything.
+    pub(crate) fn close(&mut self, events: &mut dyn FnMut(SessionEvent)) {
+        for slot in &mut self.slots {
+            match slot.shared.active() {
+                0 => {}
+                track => end_track(slot, track, events),
+            }
+        }
+    }
+
+    /// While nothing plays: frees the slots of tracks that were taken away, and lets interruptions
+    /// and pauses happen.
+    pub(crate) fn idle(&mut self, tap: &mut impl TrackTap<CAP>, events: &mut dyn FnMut(SessionEvent)) {
+        for slot in &mut self.slots {
+            slot.sounding = false;
+            let mut tell = |event| {
+                events(event);
+                tap.on_event(event);
+            };
+            if let Some((track, Closing::Removed)) = slot.shared.closing() {
+                end_track(slot, track, &mut tell);
+                continue;
+            }
+            let paused = slot.shared.paused();
+            let epoch = slot.shared.epoch();
+            if epoch != slot.epoch {
+                cut_off(slot, epoch, paused.is_some(), &mut tell);
+            }
+            slot.tell();
+        }
+    }
+
+    /// Mixes the next 10 ms. Costs an addition a sample and playing track, and where a gain is not 1
+    /// three 64-bit products a sample frame and one a sample more.
     pub(crate) fn mix(
         &mut self,
         out: &mut Frame<CAP, SLOTS>,
+        tap: &mut impl TrackTap<CAP>,
         counters: &PlaybackCounters,
-        events: &mut EventSender<'_>,
+        events: &mut dyn FnMut(SessionEvent),
     ) {
-        let samples = self.format.samples();
-        let Some(sum) = self.sum.get_mut(..samples) else {
+        let MixerMemory { sum, single } = &mut *self.memory;
+        let Some(sum) = sum.get_mut(..self.format.samples()) else {
             return;
         };
         sum.fill(0);
         out.begin(self.format);
         out.stamp = Stamp::ZERO;
-        for (slot, span) in self.slots.iter_mut().zip(&mut out.stamp.tracks) {
-            *span = add_slot(slot, sum, self.format, counters, events);
+        let mut mixing = Mixing { sum, single, format: self.format, tap, counters, events };
+        // Voices first: the background must know in the same frame.
+        let mut voice = false;
+        for is_background in [false, true] {
+            for (slot, span) in self.slots.iter_mut().zip(&mut out.stamp.tracks) {
+                if slot.ducking.is_some() != is_background {
+                    continue;
+                }
+                if !is_background {
+                    // Here it may turn into a background; then it has its turn as one.
+                    slot.obey();
+                    if slot.ducking.is_some() {
+                        continue;
+                    }
+                } else {
+                    slot.obey();
+                    duck(slot, self.since_voice, self.format);
+                }
+                *span = add_slot(slot, &mut mixing);
+                slot.tell();
+                voice |= !is_background && span.sample_frames > 0;
+            }
+            if !is_background {
+                self.since_voice =
+                    if voice { Duration::ZERO } else { self.since_voice + Duration::from_nanos(FRAME_NS) };
+            }
         }
         let target = out.extend(self.format.sample_frames());
-        let touched = settle(sum, target, self.limiter);
+        let touched = settle(mixing.sum, target, self.limiter);
         match self.limiter {
             Limiter::Off if touched > 0 => counters.clipped_samples.add(touched),
             Limiter::Soft if touched > 0 => counters.limited_samples.add(touched),
@@ -87,75 +216,170 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
     }
 }
 
-/// Adds a slot's next frame to the sum and says what it added.
-fn add_slot<const CAP: usize>(
-    slot: &mut MixSlot<'_, CAP>,
-    sum: &mut [i32],
-    format: Format,
-    counters: &PlaybackCounters,
-    events: &mut EventSender<'_>,
-) -> TrackSpan {
-    // Read before the queue: whoever closed the track had queued all of it by then.
-    let closing = slot.flags.closing();
-    if let Some((track, Closing::Removed)) = closing {
-        return fade_away(slot, track, sum, format, events);
-    }
-    let Some(frame) = next_frame(slot, format, counters) else {
-        match closing {
-            Some((track, _)) => end_track(slot, track, events),
-            None => starve(slot, counters, events),
-        }
-        return TrackSpan::default();
+/// Lets a background give way to voices or come back.
+fn duck<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, since_voice: Duration, format: Format) {
+    let Some(ducking) = slot.ducking else { return };
+    let (gain, within) = if since_voice <= ducking.hold {
+        (ducking.depth, ducking.attack)
+    } else {
+        (Gain::UNITY, ducking.release)
     };
-    if slot.track == 0 {
-        slot.track = frame.stamp.track;
-        events.send(SessionEvent::TrackStarted { track: slot.track });
+    if slot.gains.duck.target() != gain {
+        slot.gains.duck.move_to(gain, within.in_sample_frames(format.rate()));
     }
-    slot.obey();
-    slot.starving = false;
-    add_frame(slot, &frame, sum, format)
 }
 
-/// The next frame of the mixer's format; others are dropped, at most as many as the queue holds.
-fn next_frame<const CAP: usize>(
+/// Adds a slot's next frame to the sum and says what it added.
+fn add_slot<T: TrackTap<CAP>, const CAP: usize>(
+    slot: &mut MixSlot<'_, CAP>,
+    mixing: &mut Mixing<'_, T, CAP>,
+) -> TrackSpan {
+    // Read before the queue: whoever closed the track had queued all of it by then. And pauses
+    // before interruptions, see `SlotShared::interrupt`.
+    let closing = slot.shared.closing();
+    let paused = slot.shared.paused();
+    let epoch = slot.shared.epoch();
+    if let Some((track, Closing::Removed)) = closing {
+        let span = fade_out(slot, u32::MAX, mixing);
+        end_track(slot, track, &mut |event| mixing.tell(event));
+        return span;
+    }
+    if epoch != slot.epoch {
+        let faded = fade_out(slot, slot.shared.fade(), mixing);
+        cut_off(slot, epoch, paused.is_some(), &mut |event| mixing.tell(event));
+        if faded.sample_frames > 0 {
+            return faded;
+        }
+    }
+    match paused {
+        // A track that has not begun waits, without a fade when it comes.
+        Some(_) if slot.track == 0 => return TrackSpan::default(),
+        Some(fade) if !slot.paused => return pause(slot, fade, mixing),
+        Some(_) => return silent(slot),
+        None if slot.paused => resume(slot, mixing),
+        None => {}
+    }
+    let Some(span) = play(slot, usize::MAX, mixing) else {
+        match closing {
+            Some((track, _)) => {
+                end_track(slot, track, &mut |event| mixing.tell(event));
+                return TrackSpan::default();
+            }
+            None => starve(slot, mixing),
+        }
+        return silent(slot);
+    };
+    slot.starving = false;
+    span
+}
+
+/// Where a track is that is not heard.
+fn silent<const CAP: usize>(slot: &MixSlot<'_, CAP>) -> TrackSpan {
+    TrackSpan { track: slot.track, offset: 0, sample_frames: 0, position: slot.position }
+}
+
+/// Whether the queue's first frame may be played; frames of another format are dropped, and as many
+/// late ones as are owed.
+fn is_ready<const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     format: Format,
     counters: &PlaybackCounters,
-) -> Option<Frame<CAP>> {
+) -> bool {
     for _ in 0..slot.frames.capacity() {
-        let frame = slot.frames.pop()?;
-        if frame.format() == format {
-            return Some(frame);
+        let Some(frame) = slot.frames.peek() else { return false };
+        if frame.format() != format {
+            counters.foreign_frames.add(1);
+        } else if frame.stamp.epoch != slot.epoch {
+            // Pushed after an interruption that the next mix carries out.
+            return false;
+        } else if slot.owed_frames > 0 {
+            slot.owed_frames -= 1;
+            counters.late_frames.add(1);
+        } else {
+            return true;
         }
-        counters.foreign_frames.add(1);
+        slot.drop_front();
     }
-    None
+    false
 }
 
-fn add_frame<const CAP: usize>(
+/// Adds up to `limit` sample frames of the queue's first frame. What a pause left of a frame comes
+/// at the end of its 10 ms, so that the next frame follows it.
+fn play<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
-    frame: &Frame<CAP>,
-    sum: &mut [i32],
-    format: Format,
-) -> TrackSpan {
-    if slot.gain.is_unity() {
-        for (sum, &sample) in sum.iter_mut().zip(frame.samples()) {
+    limit: usize,
+    mixing: &mut Mixing<'_, T, CAP>,
+) -> Option<TrackSpan> {
+    slot.sounding = false;
+    if !is_ready(slot, mixing.format, mixing.counters) {
+        return None;
+    }
+    let MixSlot { frames, gains, taken, track, .. } = slot;
+    let frame = frames.peek()?;
+    let started = *track == 0;
+    *track = frame.stamp.track;
+    let (full, channels) = (mixing.format.sample_frames(), mixing.format.channels());
+    let rest = frame.sample_frames().saturating_sub(*taken);
+    let offset = if *taken > 0 { full - rest } else { 0 };
+    let sample_frames = rest.min(limit);
+    let span = TrackSpan {
+        track: *track,
+        offset: offset as u16,
+        sample_frames: sample_frames as u16,
+        position: frame.stamp.position + *taken as u64,
+    };
+    let samples = frame.samples().get(*taken * channels..).unwrap_or(&[]);
+    let samples = samples.get(..sample_frames * channels).unwrap_or(&[]);
+    let place = offset * channels..(offset + sample_frames) * channels;
+    let heard = !mixing.tap.replaces(span.track);
+    let sum = mixing.sum.get_mut(place.clone()).filter(|_| heard).unwrap_or(&mut []);
+    let wanted = mixing.tap.wants(span.track);
+    let mut copy = None;
+    if wanted {
+        mixing.single.clear(mixing.format, full);
+        mixing.single.stamp.position = span.position;
+        copy = mixing.single.samples_mut().get_mut(place);
+    }
+    add(samples, gains, channels, sum, copy.unwrap_or(&mut []));
+    slot.position = span.position + sample_frames as u64;
+    slot.sounding = offset + sample_frames == full;
+    if sample_frames == rest {
+        slot.drop_front();
+    } else {
+        slot.taken += sample_frames;
+    }
+    if started {
+        mixing.tell(SessionEvent::TrackStarted { track: span.track });
+    }
+    if wanted {
+        mixing.tap.on_frame(span.track, mixing.single);
+    }
+    Some(span)
+}
+
+/// Samples times gains, added to `sum` and copied to `copy`; either may be empty.
+fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], copy: &mut [i16]) {
+    if gains.is_unity() {
+        for (sum, &sample) in sum.iter_mut().zip(samples) {
             *sum += i32::from(sample);
         }
-    } else {
-        let channels = format.channels();
-        for (sums, samples) in sum.chunks_exact_mut(channels).zip(frame.samples().chunks_exact(channels)) {
-            let gain = slot.gain.next();
-            for (sum, &sample) in sums.iter_mut().zip(samples) {
-                *sum += scaled(sample, gain);
+        for (copy, &sample) in copy.iter_mut().zip(samples) {
+            *copy = sample;
+        }
+        return;
+    }
+    let (mut sums, mut copies) = (sum.iter_mut(), copy.iter_mut());
+    for samples in samples.chunks_exact(channels) {
+        let gain = gains.next();
+        for &sample in samples {
+            let scaled = scaled(sample, gain);
+            if let Some(sum) = sums.next() {
+                *sum += scaled;
+            }
+            if let Some(copy) = copies.next() {
+                *copy = scaled.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
             }
         }
-    }
-    slot.position = frame.stamp.position + frame.sample_frames() as u64;
-    TrackSpan {
-        track: slot.track,
-        sample_frames: frame.sample_frames() as u16,
-        position: frame.stamp.position,
     }
 }
 
@@ -165,45 +389,81 @@ fn scaled(sample: i16, gain: Gain) -> i32 {
     ((i64::from(sample) * i64::from(gain.q16()) + 0x8000) >> 16) as i32
 }
 
-/// Plays one more frame of a removed track, fading to silence, and drops the rest of it.
-fn fade_away<const CAP: usize>(
+/// Lets a track that sounds fade away within the next frame.
+fn fade_out<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
-    track: u32,
-    sum: &mut [i32],
-    format: Format,
-    events: &mut EventSender<'_>,
+    fade_sample_frames: u32,
+    mixing: &mut Mixing<'_, T, CAP>,
 ) -> TrackSpan {
-    let mut span = TrackSpan::default();
-    if slot.track != 0
-        && let Some(frame) = slot.frames.pop()
-        && frame.format() == format
-    {
-        slot.gain.move_to(Gain::SILENT, frame.sample_frames() as u32);
-        span = add_frame(slot, &frame, sum, format);
+    if !slot.sounding || !is_ready(slot, mixing.format, mixing.counters) {
+        slot.sounding = false;
+        return silent(slot);
     }
-    end_track(slot, track, events);
+    let rest = slot.frames.peek().map_or(0, |frame| frame.sample_frames() - slot.taken);
+    let fade = rest.min(fade_sample_frames as usize);
+    slot.gains.fade.move_to(Gain::SILENT, fade as u32);
+    let span = play(slot, fade, mixing).unwrap_or(silent(slot));
+    slot.sounding = false;
     span
 }
 
-fn starve<const CAP: usize>(
+fn pause<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
-    counters: &PlaybackCounters,
-    events: &mut EventSender<'_>,
+    fade_sample_frames: u32,
+    mixing: &mut Mixing<'_, T, CAP>,
+) -> TrackSpan {
+    slot.fade_sample_frames = fade_sample_frames;
+    let span = fade_out(slot, fade_sample_frames, mixing);
+    slot.gains.fade = Ramp::at(Gain::SILENT);
+    slot.paused = true;
+    mixing.tell(SessionEvent::TrackPaused { track: slot.track, position: slot.position });
+    span
+}
+
+fn resume<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixing: &mut Mixing<'_, T, CAP>) {
+    slot.paused = false;
+    slot.gains.fade.move_to(Gain::UNITY, slot.fade_sample_frames);
+    mixing.tell(SessionEvent::TrackResumed { track: slot.track });
+}
+
+/// Drops what was pushed before interruption `epoch`.
+fn cut_off<const CAP: usize>(
+    slot: &mut MixSlot<'_, CAP>,
+    epoch: u32,
+    paused: bool,
+    tell: &mut dyn FnMut(SessionEvent),
 ) {
+    slot.drop_older_than(epoch);
+    slot.epoch = epoch;
+    slot.cut = slot.position;
+    slot.paused = paused && slot.track != 0;
+    // What comes next is not a continuation, so it needs no fade.
+    slot.gains.fade = Ramp::at(Gain::UNITY);
+    slot.starving = false;
+    slot.owed_frames = 0;
+    if slot.track != 0 {
+        tell(SessionEvent::TrackInterrupted { track: slot.track, position: slot.position });
+    }
+}
+
+fn starve<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixing: &mut Mixing<'_, T, CAP>) {
     if slot.track == 0 {
         return;
     }
-    counters.starved_frames.add(1);
+    mixing.counters.starved_frames.add(1);
+    if slot.skip_late {
+        slot.owed_frames = slot.owed_frames.saturating_add(1);
+    }
     if !slot.starving {
         slot.starving = true;
-        events.send(SessionEvent::TrackStarved { track: slot.track });
+        mixing.tell(SessionEvent::TrackStarved { track: slot.track });
     }
 }
 
 /// Frees the slot; a track of which nothing was played ends without an event.
-fn end_track<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, track: u32, events: &mut EventSender<'_>) {
+fn end_track<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, track: u32, tell: &mut dyn FnMut(SessionEvent)) {
     if slot.track != 0 {
-        events.send(SessionEvent::TrackEnded { track, position: slot.position });
+        tell(SessionEvent::TrackEnded { track, position: slot.position });
     }
     slot.vacate(track);
 }

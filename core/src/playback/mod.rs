@@ -1,20 +1,25 @@
 //! The playback path: tracks, mixer, worker half, interrupt half.
 
-mod matched_track;
+mod ducking;
 mod mixer;
 mod outlet;
 mod pipeline;
 mod plan;
+mod playout;
 mod slot;
+mod stream_mixer;
 mod tap;
 mod track;
 
-pub use matched_track::{MatchedTrack, SourceConfig};
-pub use mixer::{Limiter, Mixer};
+pub use ducking::Ducking;
+pub use mixer::Limiter;
+pub(crate) use mixer::Mixer;
 pub use outlet::{Outlet, OutletConfig};
 pub use pipeline::Pipeline;
 pub(crate) use pipeline::{PlaybackEnds, PlaybackMemory};
 pub(crate) use plan::SharedPlan;
+pub(crate) use playout::{PlayoutMemory, PlayoutTracker};
 pub(crate) use slot::SlotMemory;
+pub use stream_mixer::{Mixed, StreamMixer, StreamMixerMemory};
 pub use tap::TrackTap;
-pub use track::{Track, TrackError, TrackPool};
+pub use track::{Matching, MixingTrack, SourceConfig, Track, TrackError, TrackEvent, TrackPool};

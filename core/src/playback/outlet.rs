@@ -53,6 +53,8 @@ pub struct Outlet<'a, const CAP: usize, const SLOTS: usize> {
     written: usize,
     /// Sample frames missing from the reference before its next frame.
     lost: u32,
+    /// Written, never played, and not yet told to the reference.
+    unplayed: u32,
     /// Silence written and not yet told to the reference.
     silence: Stamp<SLOTS>,
     /// Whether anything was played, so that silence from here on is an underrun.
@@ -83,6 +85,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             position: 0,
             written: 0,
             lost: 0,
+            unplayed: 0,
             silence: Stamp::ZERO,
             primed: false,
             starving: false,
@@ -132,9 +135,19 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     }
 
     /// Tells that the last `sample_frames` written were never played, such as what a device still
-    /// held when it was stopped or lost. Control side, or the interrupt itself.
+    /// held when it was stopped or lost; no track counts them as heard. Control side, or the
+    /// interrupt itself, before the outlet is configured anew.
     pub fn discarded(&mut self, sample_frames: u32) {
         self.counters.discarded_sample_frames.add(sample_frames);
+        self.unplayed = self.unplayed.saturating_add(sample_frames);
+        let mut frame = Frame::EMPTY;
+        // A frame of no length: it only tells.
+        frame.begin(self.current.format());
+        frame.stamp.position = self.position;
+        frame.stamp.unplayed = self.unplayed;
+        if self.reference.push(frame).is_ok() {
+            self.unplayed = 0;
+        }
     }
 
     /// Fills one period, interleaved, of any length; returns how many reference frames it
@@ -277,9 +290,13 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.tell_reference(self.current.clone())
     }
 
-    fn tell_reference(&mut self, frame: Frame<CAP, SLOTS>) -> u32 {
+    fn tell_reference(&mut self, mut frame: Frame<CAP, SLOTS>) -> u32 {
+        frame.stamp.unplayed = self.unplayed;
         match self.reference.push(frame) {
-            Ok(()) => 1,
+            Ok(()) => {
+                self.unplayed = 0;
+                1
+            }
             Err(rejected) => {
                 self.counters.reference_overrun_frames.add(1);
                 self.lost = self

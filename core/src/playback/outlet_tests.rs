@@ -124,6 +124,7 @@ impl Bench<'_> {
         }
         frame.stamp.tracks[1] = crate::frame::TrackSpan {
             track: 7,
+            offset: 0,
             sample_frames: sample_frames as u16,
             position: before.1 as u64,
         };

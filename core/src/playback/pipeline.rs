@@ -3,15 +3,16 @@
 use crate::dsp::FrameConverter;
 use crate::event::EventSender;
 use crate::frame::Frame;
-use crate::playback::mixer::{Limiter, Mixer};
+use crate::playback::mixer::{Limiter, Mixer, MixerMemory};
 use crate::playback::plan::SharedPlan;
+use crate::playback::tap::TrackTap;
 use crate::ring::FrameProducer;
 use crate::stats::PlaybackCounters;
 
 /// Working memory of the playback worker, part of a session.
 #[derive(Debug)]
 pub(crate) struct PlaybackMemory<const CAP: usize, const SLOTS: usize> {
-    pub(crate) sum: [i32; CAP],
+    pub(crate) mixer: MixerMemory<CAP>,
     pub(crate) frames: PlaybackFrames<CAP, SLOTS>,
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct PlaybackFrames<const CAP: usize, const SLOTS: usize> {
 impl<const CAP: usize, const SLOTS: usize> PlaybackMemory<CAP, SLOTS> {
     pub(crate) const fn new() -> Self {
         Self {
-            sum: [0; CAP],
+            mixer: MixerMemory::new(),
             frames: PlaybackFrames {
                 mixed: Frame::EMPTY,
                 converted: Frame::EMPTY,
@@ -64,8 +65,15 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
     /// the device's period plus the slack asked for, never more, so a worker that was late does not
     /// catch up with a burst. While no playback stream runs nothing is mixed and tracks wait.
     pub fn poll(&mut self) -> usize {
+        self.poll_tapped(&mut ())
+    }
+
+    /// The same with a tap that hears single tracks, such as a tee's.
+    pub fn poll_tapped(&mut self, tap: &mut impl TrackTap<CAP>) -> usize {
+        let events = &mut self.ends.events;
+        let mut send = |event| events.send(event);
         let Some(plan) = self.ends.plan.get() else {
-            self.mixer.reap(&mut self.ends.events);
+            self.mixer.idle(tap, &mut send);
             return 0;
         };
         self.ends.counters.ring_fill.set(self.ends.ring.len() as u32);
@@ -73,7 +81,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
         let mut made = 0;
         while made < target && self.ends.ring.len() < target {
             let PlaybackFrames { mixed, converted, converter } = &mut *self.ends.frames;
-            self.mixer.mix(mixed, self.ends.counters, &mut self.ends.events);
+            self.mixer.mix(mixed, tap, self.ends.counters, &mut send);
             converter.convert(mixed, plan.format.rate(), converted);
             converted.stamp = mixed.stamp;
             if self.ends.ring.push(converted.clone()).is_err() {

@@ -20,7 +20,12 @@ pub(crate) struct SharedPlan {
     word: AtomicU32,
     playback_domain: AtomicU32,
     capture_domain: AtomicU32,
+    /// Of the tracks: 0 while more may be opened, then [`ENDED`] or [`CLOSED`].
+    input: AtomicU32,
 }
+
+const ENDED: u32 = 1;
+const CLOSED: u32 = 2;
 
 impl SharedPlan {
     pub(crate) const fn new() -> Self {
@@ -28,7 +33,28 @@ impl SharedPlan {
             word: AtomicU32::new(0),
             playback_domain: AtomicU32::new(0),
             capture_domain: AtomicU32::new(0),
+            input: AtomicU32::new(0),
         }
+    }
+
+    /// No more tracks are opened from now on.
+    pub(crate) fn end_input(&self) {
+        if !self.is_closed() {
+            self.input.store(ENDED, Ordering::Release);
+        }
+    }
+
+    /// And those that are open take nothing more.
+    pub(crate) fn close_input(&self) {
+        self.input.store(CLOSED, Ordering::Release);
+    }
+
+    pub(crate) fn is_input_ended(&self) -> bool {
+        self.input.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.input.load(Ordering::Acquire) == CLOSED
     }
 
     pub(crate) fn set(&self, plan: Plan, clock_domain: u32) {

@@ -201,7 +201,7 @@ impl StreamClock {
         span_ns / self.period_ns() + self.position.wrapping_sub(origin) as i64 as f64
     }
 
-    fn period_ns(&self) -> f64 {
+    pub(crate) fn period_ns(&self) -> f64 {
         self.nominal_ns * (1.0 + self.slowness)
     }
 

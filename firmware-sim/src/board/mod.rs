@@ -203,6 +203,19 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         Duration::from_nanos(render.round() as i64) + self.config.capture.latency
     }
 
+    /// The sample that the loudspeaker's converter plays at this very moment and the one before it, full
+    /// scale at 1.0; `None` while no stream runs or before its second sample.
+    #[must_use]
+    pub fn loudspeaker_now(&self) -> Option<[f32; 2]> {
+        let playing = self.playback.as_ref()?;
+        // A sample begins a rounding error early rather than late.
+        let index = (playing.clock.index_at(self.now()) + 1e-3).floor();
+        if index < 1.0 {
+            return None;
+        }
+        Some([playing.tape.at(index as u64 - 1)?, playing.tape.at(index as u64)?])
+    }
+
     /// Changes the render latency from the next playback period on: a sound server that
     /// re-buffered. What a longer latency leaves open is silence, what a shorter one overlaps is lost.
     pub fn step_render_latency(&mut self, by: Duration) {
@@ -441,8 +454,13 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
             ends.intake = self.capture.take().map(|stream| stream.intake);
         }
         if which.includes(Direction::Playback) {
+            let now = self.now();
             ends.outlet = self.playback.take().map(|mut stream| {
                 stream.outlet.stop();
+                // What the device still held is gone with it.
+                let played = stream.clock.index_at(now).max(0.0).ceil() as u64;
+                let held = stream.tape.end().saturating_sub(played);
+                stream.outlet.discarded(u32::try_from(held).unwrap_or(u32::MAX));
                 stream.outlet
             });
         }

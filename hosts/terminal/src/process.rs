@@ -167,7 +167,7 @@ fn at(position: u64, hz: f64) -> Instant {
 
 fn feed(track: &mut Option<Track<'_, '_, NoopRawMutex, CAP, SLOTS>>, rest: &mut &[i16]) {
     let Some(mut open) = track.take() else { return };
-    let taken = open.push(rest);
+    let taken = open.push(rest).expect("an open input");
     *rest = rest.get(taken..).unwrap_or(&[]);
     *track = if rest.is_empty() { open.finish().err() } else { Some(open) };
 }

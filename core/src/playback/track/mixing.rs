@@ -1,0 +1,86 @@
+//! Application side: a voice over a background.
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+
+use crate::playback::ducking::Ducking;
+use crate::playback::track::{Track, TrackError};
+
+/// A voice with a background under it, which goes down while the voice speaks; both are controlled
+/// as one.
+///
+/// The two are ordinary tracks of one pool, so everything that a [`Track`] can, both can. What
+/// concerns one of them alone is done through [`voice`](Self::voice) and
+/// [`background`](Self::background).
+///
+/// ```
+/// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+/// # use handsfree_core::capture::Bypass;
+/// # use handsfree_core::{SampleRate, Session, Terminal};
+/// use handsfree_core::playback::{Ducking, MixingTrack};
+///
+/// # let mut session = Box::new(Session::<480, 2, 8, 8, 16, 101, 48_000>::new());
+/// # let terminal = Terminal { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
+/// # let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
+/// let tracks = &halves.tracks;
+/// let mut both = MixingTrack::new(tracks.open()?, tracks.open()?, Ducking::default())?;
+/// both.background.push(&[300; 4_800])?;
+/// both.voice.push(&[9_000; 960])?;
+/// both.interrupt();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct MixingTrack<
+    'p,
+    'a,
+    M: RawMutex,
+    const CAP: usize,
+    const SLOTS: usize,
+    const VOICE: usize = 0,
+    const BACKGROUND: usize = 0,
+> {
+    /// Speech.
+    pub voice: Track<'p, 'a, M, CAP, SLOTS, VOICE>,
+    /// What is heard under it.
+    pub background: Track<'p, 'a, M, CAP, SLOTS, BACKGROUND>,
+}
+
+impl<'p, 'a, M: RawMutex, const CAP: usize, const SLOTS: usize, const VOICE: usize, const BACKGROUND: usize>
+    MixingTrack<'p, 'a, M, CAP, SLOTS, VOICE, BACKGROUND>
+{
+    /// Puts a background under a voice.
+    ///
+    /// # Errors
+    /// [`TrackError::Full`] when the background's commands before have not been taken yet.
+    pub fn new(
+        voice: Track<'p, 'a, M, CAP, SLOTS, VOICE>,
+        mut background: Track<'p, 'a, M, CAP, SLOTS, BACKGROUND>,
+        ducking: Ducking,
+    ) -> Result<Self, TrackError> {
+        background.set_ducking(Some(ducking))?;
+        Ok(Self { voice, background })
+    }
+
+    /// Pauses both.
+    pub fn pause(&mut self) {
+        self.voice.pause();
+        self.background.pause();
+    }
+
+    /// Lets both go on.
+    pub fn resume(&mut self) {
+        self.voice.resume();
+        self.background.resume();
+    }
+
+    /// Interrupts both.
+    pub fn interrupt(&mut self) {
+        self.voice.interrupt();
+        self.background.interrupt();
+    }
+
+    /// Lets both take audio again, see [`Track::enable_input`].
+    pub fn enable_input(&mut self, manual: bool) {
+        self.voice.enable_input(manual);
+        self.background.enable_input(manual);
+    }
+}

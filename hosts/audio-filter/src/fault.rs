@@ -1,0 +1,188 @@
+//! Worker side: what a filter did wrong in a frame, and what becomes of it.
+
+use std::fmt;
+
+use handsfree_core::limits::{PROCESSOR_REARMS, PROCESSOR_REST_FRAMES};
+
+/// Frames without a fault after which earlier faults are forgiven (10 minutes), as the core forgives its voice
+/// processor.
+const FORGIVEN_AFTER_FRAMES: u32 = 60_000;
+
+/// What a filter did wrong in a frame. The frame passed as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It gave NaN or an infinity.
+    NotANumber,
+    /// It took longer than the session's limit.
+    Slow,
+    /// It wrote fewer samples than asked for.
+    TooShort,
+    /// It wrote more samples than asked for. That spoils memory, so it is not tried again.
+    TooLong,
+}
+
+impl Fault {
+    const ALL: [Self; 4] = [Self::NotANumber, Self::Slow, Self::TooShort, Self::TooLong];
+
+    /// The number that the fault has in [`ProcessError::Backend`](handsfree_core::capture::ProcessError::Backend),
+    /// from 1.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::NotANumber => 1,
+            Self::Slow => 2,
+            Self::TooShort => 3,
+            Self::TooLong => 4,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| fault.code() == i32::from(code))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotANumber => "the filter gave samples that are not numbers",
+            Self::Slow => "the filter took longer for a frame than it may",
+            Self::TooShort => "the filter wrote fewer samples than asked for",
+            Self::TooLong => "the filter wrote more samples than asked for",
+        })
+    }
+}
+
+/// What a processor does with its filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FilterState {
+    /// Every frame goes through it.
+    Armed,
+    /// It failed; frames pass as they come until it is tried again after a second.
+    Resting,
+    /// It failed too often, or wrote where it may not. Frames pass as they come until
+    /// [`FilterControl::rearm`](crate::FilterControl::rearm) or [`restart`](crate::FilterControl::restart).
+    GivenUp,
+    /// The processor was closed or dropped.
+    Closed,
+}
+
+impl FilterState {
+    const ALL: [Self; 4] = [Self::Armed, Self::Resting, Self::GivenUp, Self::Closed];
+
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_number(number: u8) -> Self {
+        Self::ALL.into_iter().find(|state| state.number() == number).unwrap_or(Self::Closed)
+    }
+}
+
+/// Decides from frame to frame whether the filter is called.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    given_up: bool,
+    rest_frames: u16,
+    faults: u8,
+    healthy_frames: u32,
+}
+
+impl Health {
+    pub(crate) fn state(&self) -> FilterState {
+        match self {
+            Self { given_up: true, .. } => FilterState::GivenUp,
+            Self { rest_frames: 1.., .. } => FilterState::Resting,
+            _ => FilterState::Armed,
+        }
+    }
+
+    pub(crate) fn rearm(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether this frame passes; counts the rest down.
+    pub(crate) fn rests(&mut self) -> bool {
+        if self.given_up {
+            return true;
+        }
+        let rests = self.rest_frames > 0;
+        self.rest_frames = self.rest_frames.saturating_sub(1);
+        rests
+    }
+
+    pub(crate) fn on_good_frame(&mut self) {
+        if self.faults > 0 {
+            self.healthy_frames += 1;
+            if self.healthy_frames >= FORGIVEN_AFTER_FRAMES {
+                *self = Self::default();
+            }
+        }
+    }
+
+    pub(crate) fn on_fault(&mut self, fault: Fault) {
+        self.healthy_frames = 0;
+        if fault == Fault::TooLong || self.faults >= PROCESSOR_REARMS {
+            self.given_up = true;
+        } else {
+            self.faults += 1;
+            self.rest_frames = PROCESSOR_REST_FRAMES;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rest(health: &mut Health) -> u32 {
+        (0..).take_while(|_| health.rests()).count() as u32
+    }
+
+    #[test]
+    fn a_filter_is_tried_again_three_times_a_second_apart() {
+        let mut health = Health::default();
+        for _ in 0..PROCESSOR_REARMS {
+            health.on_fault(Fault::NotANumber);
+            assert_eq!(health.state(), FilterState::Resting);
+            assert_eq!(rest(&mut health), u32::from(PROCESSOR_REST_FRAMES));
+            assert_eq!(health.state(), FilterState::Armed);
+            health.on_good_frame();
+        }
+        health.on_fault(Fault::NotANumber);
+        assert_eq!(health.state(), FilterState::GivenUp);
+        assert!((0..100_000).all(|_| health.rests()));
+        health.rearm();
+        assert!(!health.rests());
+    }
+
+    #[test]
+    fn ten_good_minutes_forgive_what_was_before() {
+        let mut health = Health::default();
+        for _ in 0..10 {
+            health.on_fault(Fault::Slow);
+            assert_eq!(health.state(), FilterState::Resting);
+            rest(&mut health);
+            (0..FORGIVEN_AFTER_FRAMES).for_each(|_| health.on_good_frame());
+        }
+    }
+
+    #[test]
+    fn writing_too_much_is_not_tried_again() {
+        let mut health = Health::default();
+        health.on_fault(Fault::TooLong);
+        assert_eq!(health.state(), FilterState::GivenUp);
+    }
+
+    #[test]
+    fn states_and_faults_keep_their_numbers() {
+        for state in FilterState::ALL {
+            assert_eq!(FilterState::from_number(state.number()), state);
+        }
+        for fault in Fault::ALL {
+            assert_eq!(Fault::from_code(fault.code() as u8), Some(fault));
+        }
+        assert_eq!(Fault::from_code(0), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! Control side: texts in the form that filters get them in.
+
+use std::ffi::CString;
+
+use handsfree_core::capture::{Credentials, StreamIdentity};
+use serde::Serialize;
+
+use crate::error::FilterError;
+
+/// The options of `on_load`.
+#[derive(Serialize)]
+struct LoadOptions<'a> {
+    url: &'a str,
+    token: &'a str,
+}
+
+/// The interface's spelling of a [`StreamIdentity`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StreamInfo<'a> {
+    url: &'a str,
+    room_id: &'a str,
+    room_name: &'a str,
+    participant_identity: &'a str,
+    participant_id: &'a str,
+    track_id: &'a str,
+}
+
+/// A text that ends in NUL and holds none.
+pub(crate) fn c_text(field: &'static str, text: &str) -> Result<CString, FilterError> {
+    CString::new(text).map_err(|error| FilterError::NulInText { field, at: error.nul_position() })
+}
+
+pub(crate) fn load_options(credentials: &Credentials<'_>) -> Result<CString, FilterError> {
+    let Credentials { url, token } = *credentials;
+    json(&[("url", url), ("token", token)], &LoadOptions { url, token })
+}
+
+pub(crate) fn stream_info(stream: &StreamIdentity<'_>) -> Result<CString, FilterError> {
+    let StreamIdentity { url, room_id, room_name, participant_identity, participant_id, track_id } = *stream;
+    let texts = [
+        ("url", url),
+        ("roomId", room_id),
+        ("roomName", room_name),
+        ("participantIdentity", participant_identity),
+        ("participantId", participant_id),
+        ("trackId", track_id),
+    ];
+    json(&texts, &StreamInfo { url, room_id, room_name, participant_identity, participant_id, track_id })
+}
+
+/// JSON would carry a NUL as an escape, and a filter written in C would end its text there.
+fn json(texts: &[(&'static str, &str)], value: &impl Serialize) -> Result<CString, FilterError> {
+    for &(field, text) in texts {
+        if let Some(at) = text.bytes().position(|byte| byte == 0) {
+            return Err(FilterError::NulInText { field, at });
+        }
+    }
+    // Strings always serialise; an error would end up as an empty text, which no filter takes for JSON.
+    c_text("JSON", &serde_json::to_string(value).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_info_is_the_json_of_the_interface() {
+        let stream = StreamIdentity {
+            url: "wss://host",
+            room_id: "RM_1",
+            room_name: "kitchen \"east\"\n",
+            participant_identity: "zoë",
+            participant_id: "PA_2",
+            track_id: "TR_3",
+        };
+        let json = stream_info(&stream).unwrap().into_string().unwrap();
+        assert_eq!(
+            json,
+            r#"{"url":"wss://host","roomId":"RM_1","roomName":"kitchen \"east\"\n","participantIdentity":"zoë","participantId":"PA_2","trackId":"TR_3"}"#
+        );
+    }
+
+    #[test]
+    fn load_options_are_the_json_of_the_interface() {
+        let json = load_options(&Credentials { url: "u", token: "t" }).unwrap();
+        assert_eq!(json.as_c_str(), c"{\"url\":\"u\",\"token\":\"t\"}");
+    }
+
+    #[test]
+    fn a_nul_is_named_with_its_field_and_place() {
+        let stream = StreamIdentity { room_name: "ab\0c", ..StreamIdentity::default() };
+        assert_eq!(stream_info(&stream), Err(FilterError::NulInText { field: "roomName", at: 2 }));
+        let credentials = Credentials { url: "", token: "\0" };
+        assert_eq!(load_options(&credentials), Err(FilterError::NulInText { field: "token", at: 0 }));
+        assert_eq!(c_text("options", "a\0"), Err(FilterError::NulInText { field: "options", at: 1 }));
+    }
+}

@@ -1,0 +1,123 @@
+//! A worker and a loudspeaker, one frame at a time.
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree_core::capture::{self, Bypass};
+use handsfree_core::playback::{self, Outlet, Track, TrackPool};
+use handsfree_core::{
+    ChannelMap, Duration, Events, Frame, Instant, PlaybackStats, SampleRate, Session, SessionEvent,
+    StatsReader, Terminal,
+};
+use handsfree_sim::noise::Rng;
+
+use crate::{outlet_config, played_at};
+
+/// A frame's capacity.
+pub const CAP: usize = 960;
+/// Frames that a track's queue holds.
+pub const QUEUE_FRAMES: usize = 7;
+
+/// The session's track slots.
+pub type Pool<'a, const SLOTS: usize> = TrackPool<'a, NoopRawMutex, CAP, SLOTS>;
+/// A track of the mix's own format.
+pub type Handle<'p, 'a, const SLOTS: usize> = Track<'p, 'a, NoopRawMutex, CAP, SLOTS>;
+
+/// The worker and the loudspeaker, one frame at a time. A frame is at the converter as soon as it was made.
+pub struct Desk<'a, const SLOTS: usize> {
+    /// The worker half that mixes.
+    pub playback: playback::Pipeline<'a, CAP, SLOTS>,
+    /// The worker half that hears what was played.
+    pub capture: capture::Pipeline<'a, CAP, SLOTS, Bypass>,
+    /// The loudspeaker's interrupt half.
+    pub outlet: Outlet<'a, CAP, SLOTS>,
+    events: Events<'a>,
+    stats: StatsReader<'a>,
+    /// The mix's rate.
+    pub rate: SampleRate,
+    channels: usize,
+    frames: u64,
+}
+
+impl<const SLOTS: usize> Desk<'_, SLOTS> {
+    /// Mixes 10 ms and plays them.
+    pub fn frame(&mut self) -> Vec<i16> {
+        assert_eq!(self.playback.poll(), 1, "the target is one frame");
+        let mut out = vec![i16::MIN; self.rate.sample_frames() * self.channels];
+        let position = self.frames * self.rate.sample_frames() as u64;
+        self.outlet.on_period(&mut out, played_at(position, self.rate, 0));
+        self.frames += 1;
+        let now = self.now();
+        self.capture.poll(&|| now, &mut |_: &Frame<CAP>| {});
+        out
+    }
+
+    /// When the last frame's last sample is over.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        let sample_frames = self.frames * self.rate.sample_frames() as u64;
+        Instant::ORIGIN + Duration::of_sample_frames(sample_frames, self.rate)
+    }
+
+    /// What was told since it was asked last.
+    pub fn events(&mut self) -> Vec<SessionEvent> {
+        std::iter::from_fn(|| self.events.poll()).collect()
+    }
+
+    /// The playback worker's counters.
+    #[must_use]
+    pub fn stats(&self) -> PlaybackStats {
+        self.stats.read().playback
+    }
+}
+
+/// Runs `test` at a desk of a rate and channels.
+pub fn with_desk<const SLOTS: usize>(
+    rate_hz: u32,
+    channels: usize,
+    test: impl FnOnce(&mut Desk<'_, SLOTS>, &Pool<'_, SLOTS>),
+) {
+    let rate = SampleRate::new(rate_hz).unwrap();
+    let mut session = Box::new(Session::<CAP, SLOTS, 4, 4, 8, { QUEUE_FRAMES + 1 }, CAP>::new());
+    let terminal = Terminal { rate, near_channels: 1, far_channels: channels as u32 };
+    let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
+    let mut outlet = halves.outlet;
+    let map = ChannelMap::natural(channels as u32, channels as u32).unwrap();
+    outlet.configure(outlet_config(rate, map, rate.sample_frames() as u32)).unwrap();
+    let (playback, capture, events, stats) = (halves.playback, halves.capture, halves.events, halves.stats);
+    let mut desk = Desk { playback, capture, outlet, events, stats, rate, channels, frames: 0 };
+    test(&mut desk, &halves.tracks);
+}
+
+/// Noise of any level.
+pub fn any_samples(rng: &mut Rng, count: usize) -> Vec<i16> {
+    let shift = rng.range(0, 12);
+    (0..count).map(|_| (rng.next_u64() as i16) >> shift).collect()
+}
+
+/// Any gain, the extreme ones often.
+pub fn any_gain(rng: &mut Rng) -> f32 {
+    match rng.range(0, 6) {
+        0 => 0.0,
+        1 => 1.0,
+        2 => 64.0,
+        3 => (rng.uniform() * 64.0) as f32,
+        _ => (rng.uniform() * 1.5) as f32,
+    }
+}
+
+/// The gain as the interface documents it: rounded to 1/65536.
+#[must_use]
+pub fn q16(gain: f32) -> i64 {
+    (f64::from(gain) * 65_536.0).round() as i64
+}
+
+/// A sample times a gain, rounded to nearest, halves up.
+#[must_use]
+pub fn scaled(sample: i16, gain_q16: i64) -> i64 {
+    (i64::from(sample) * gain_q16 + 0x8000).div_euclid(0x1_0000)
+}
+
+/// A sum in 16 bits.
+#[must_use]
+pub fn saturated(sum: i64) -> i16 {
+    sum.clamp(-32_768, 32_767) as i16
+}
