@@ -2,124 +2,28 @@
 //! polls. malloc itself is counted, so nothing gets past.
 //!
 //! Frees are counted apart: 4 s after it started, AEC3's comfort noise lets go of the two blocks of its start-up
-//! estimate, once (see hosts/apm/tests/allocation.rs).
+//! estimate, once (see allocation_apm.rs).
 #![allow(missing_docs)]
 
-use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+#[path = "support/malloc_counter.rs"]
+mod malloc_counter;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree::catch_panic::CatchPanic;
+use handsfree::shared_step::SharedStep;
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression};
 use handsfree_core::audio_io::{AudioIo, Direction, Ends, StreamRequest, Which};
-use handsfree_core::capture::Bypass;
+use handsfree_core::capture::{
+    Bypass, Chain, Credentials, FrameProcessor, GainSetting, GainStep, GuardState, Guarded, LevelMeter,
+    Levels, ProcessError, StepHealth, StepSwitch,
+};
 use handsfree_core::playback::Limiter;
-use handsfree_core::{Duration, Format, Frame, Gain, SampleRate, Stats, Terminal};
+use handsfree_core::{Duration, Format, Frame, Gain, Instant, PcmMut, SampleRate, Stats, Terminal};
 use handsfree_sim::board::{Board, Step};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
 use handsfree_sim::side::{Jitter, SampleFormat, SideConfig};
 use handsfree_tests::{Echo, far_speech, plain_board, to_pcm, with_room};
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Calls {
-    allocations: u64,
-    frees: u64,
-}
-
-thread_local! {
-    // Constant and without a destructor, so that reading them allocates nothing. The harness allocates on its own
-    // threads as it likes.
-    static WATCHING: Cell<bool> = const { Cell::new(false) };
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static FREES: Cell<u64> = const { Cell::new(0) };
-    static WATCHED: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count(calls: &'static std::thread::LocalKey<Cell<u64>>) {
-    if WATCHING.get() {
-        calls.set(calls.get() + 1);
-    }
-}
-
-/// What the board calls around each interrupt half, and this test around each poll.
-fn watch(on: bool) {
-    if on {
-        WATCHED.set(WATCHED.get() + 1);
-    }
-    WATCHING.set(on);
-}
-
-fn watched<T>(work: impl FnOnce() -> T) -> T {
-    watch(true);
-    let value = work();
-    watch(false);
-    value
-}
-
-fn taken() -> Calls {
-    Calls { allocations: ALLOCATIONS.replace(0), frees: FREES.replace(0) }
-}
-
-unsafe extern "C" {
-    fn __libc_malloc(size: usize) -> *mut c_void;
-    fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
-    fn __libc_realloc(block: *mut c_void, size: usize) -> *mut c_void;
-    fn __libc_free(block: *mut c_void);
-    fn __libc_memalign(alignment: usize, size: usize) -> *mut c_void;
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
-    count(&ALLOCATIONS);
-    // SAFETY: glibc's own malloc under its other name, with the caller's arguments.
-    unsafe { __libc_malloc(size) }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn calloc(items: usize, size: usize) -> *mut c_void {
-    count(&ALLOCATIONS);
-    // SAFETY: as in `malloc`.
-    unsafe { __libc_calloc(items, size) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-    count(&ALLOCATIONS);
-    // SAFETY: as in `malloc`; all blocks here come from glibc.
-    unsafe { __libc_realloc(block, size) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn free(block: *mut c_void) {
-    if !block.is_null() {
-        count(&FREES);
-    }
-    // SAFETY: as in `realloc`.
-    unsafe { __libc_free(block) }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    count(&ALLOCATIONS);
-    // SAFETY: as in `malloc`.
-    unsafe { __libc_memalign(alignment, size) }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
-    aligned_alloc(alignment, size)
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn posix_memalign(block: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
-    const ENOMEM: c_int = 12;
-    let made = aligned_alloc(alignment, size);
-    if made.is_null() {
-        return ENOMEM;
-    }
-    // SAFETY: the caller gives a place for the pointer, as posix_memalign's contract says.
-    unsafe { *block = made };
-    0
-}
+use malloc_counter::{Calls, stretches, taken, watch, watched};
 
 const EVERYTHING: ApmConfig = ApmConfig {
     echo_cancellation: EchoCancellation::Full,
@@ -214,6 +118,7 @@ fn the_guard_works() {
     let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let mut board = Board::new(config.clone(), Box::new(Echo::new(1, 1.0, Vec::new()))).unwrap();
+    // Around each interrupt half, as `watched` is around each poll.
     board.set_guard(watch);
     let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
     board.start(&request(&config), ends).unwrap();
@@ -234,6 +139,21 @@ fn the_guard_works() {
     assert_eq!((seen.allocations, seen.frees), (heard, heard), "a sink that allocates is caught each time");
 }
 
+/// Fails often enough to be tried again three times and to be given up.
+struct FailsAtTimes(u32);
+
+impl FrameProcessor for FailsAtTimes {
+    fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
+        self.0 += 1;
+        if !self.0.is_multiple_of(10_000) {
+            return Ok(());
+        }
+        frame.samples.fill(0);
+        Err(ProcessError::Backend { code: 1 })
+    }
+}
+
+/// The chain of frame processors is part of it: one that is switched and set, one that fails, a meter.
 fn call(seconds: f64) -> (Calls, Stats, u64) {
     let mut config = plain_board(rate(48_000), 9);
     config.capture = side(48_000, &[480, 441, 512], 2, SampleFormat::I24);
@@ -241,9 +161,19 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     config.playback.ppm = 150.0;
     let format = Format::new(48_000, 1).unwrap();
     let voice = ApmProcessor::new(format, format, EVERYTHING).unwrap();
+    let (setting, levels) = (GainSetting::new(Gain::UNITY), Levels::new());
+    let (health, failing) = (StepHealth::new(), StepHealth::new());
+    let shared = SharedStep::new(CatchPanic::new(GainStep::new(&setting)));
+    let control = shared.control();
+    let mut gain = Guarded::<_, _, CAP>::new(shared, || Instant::ORIGIN, &health);
+    let mut fails = Guarded::<_, _, CAP>::new(FailsAtTimes(0), || Instant::ORIGIN, &failing);
+    let mut meter = LevelMeter::new(&levels);
+    let switches = [StepSwitch::new(true), StepSwitch::new(true)];
+    let mut steps: [&mut (dyn FrameProcessor + Send); 3] = [&mut gain, &mut fails, &mut meter];
+    let chain = Chain::new(&mut steps, &switches).unwrap();
     let mut session = Box::new(SimSession::new());
     let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
-    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ()).unwrap();
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, chain).unwrap();
     let talker = far_speech(rate(48_000), 30.0);
     let mut board = Board::new(config.clone(), Box::new(Echo::new(700, 0.3, talker))).unwrap();
     board.set_guard(watch);
@@ -259,7 +189,7 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     let mut incidents = incidents().into_iter().peekable();
     let mut heard = 0u64;
     taken();
-    WATCHED.set(0);
+    stretches();
     loop {
         let now_s = board.now().as_nanos() as f64 / 1e9;
         if now_s >= seconds {
@@ -286,6 +216,9 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
             }
             if (now_s / 0.7) as u32 > chimes {
                 chimes += 1;
+                switches[0].set(chimes % 5 > 0);
+                setting.set(Gain::linear((chimes % 3) as f32 * 0.7).unwrap());
+                control.on_credentials(&Credentials { url: "", token: "another" }).unwrap();
                 second = match second.take() {
                     None => halves.tracks.open().ok(),
                     // Half of them are played out, half are taken away.
@@ -308,7 +241,10 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     }
     assert!(incidents.next().is_none() && heard > 0 && chimes > 800);
     let calls = taken();
-    (calls, halves.stats.read(), WATCHED.get())
+    assert_eq!(levels.read().frames, halves.stats.read().capture.frames);
+    assert_eq!((failing.read().state, failing.read().errors), (GuardState::GivenUp, 4));
+    assert!(health.read().frames > 40_000 && health.read().errors == 0, "{:?}", health.read());
+    (calls, halves.stats.read(), stretches())
 }
 
 fn happen(

@@ -3,7 +3,9 @@
 use core::fmt;
 
 use crate::dsp::MIN_RESAMPLER_RATE_HZ;
-use crate::limits::{MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_FADE, MAX_RATE_HZ, MIN_FADE, MIN_RATE_HZ};
+use crate::limits::{
+    MAX_CHAIN_STEPS, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_FADE, MAX_RATE_HZ, MIN_FADE, MIN_RATE_HZ,
+};
 
 /// A configuration that cannot work, naming the value found and what was expected.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +65,11 @@ pub enum ConfigError {
     Gain {
         /// The gain asked for, linear.
         gain: f32,
+    },
+    /// A chain of more frame processors than one can have.
+    ChainTooLong {
+        /// The steps given.
+        steps: usize,
     },
     /// A fade that is not 3 to 10 ms.
     Fade {
@@ -188,6 +195,9 @@ impl fmt::Display for ConfigError {
             }
             Self::ToneAmplitude { amplitude } => {
                 write!(f, "a tone of amplitude {amplitude}: expected 0 to 1, which is full scale")
+            }
+            Self::ChainTooLong { steps } => {
+                write!(f, "a chain of {steps} frame processors: expected at most {MAX_CHAIN_STEPS}")
             }
             Self::Gain { gain } => write!(f, "gain {gain}: expected a finite number from 0 to 64"),
         }

@@ -5,6 +5,7 @@ use core::fmt;
 use heapless::spsc::{Consumer, Producer, Queue};
 
 use crate::audio_io::Direction;
+use crate::capture::ProcessorFault;
 use crate::limits::EVENT_DEPTH;
 use crate::stats::Counter;
 
@@ -61,6 +62,27 @@ pub enum SessionEvent {
     },
     /// The voice processor failed once more and stays bypassed.
     VoiceGivenUp,
+    /// A guarded step of the chain failed or was too slow; frames pass it for a second.
+    ProcessorTripped {
+        /// Place in the chain, counted from 0.
+        step: u8,
+        /// How often so far.
+        fault: u8,
+    },
+    /// A guarded step of the chain failed once more and stays bypassed.
+    ProcessorGivenUp {
+        /// Place in the chain, counted from 0.
+        step: u8,
+    },
+}
+
+impl From<ProcessorFault> for SessionEvent {
+    fn from(fault: ProcessorFault) -> Self {
+        match fault {
+            ProcessorFault::Tripped { step, fault } => Self::ProcessorTripped { step, fault },
+            ProcessorFault::GivenUp { step } => Self::ProcessorGivenUp { step },
+        }
+    }
 }
 
 pub(crate) type EventQueue = Queue<SessionEvent, EVENT_DEPTH>;

@@ -42,17 +42,20 @@ pub const MIN_FADE: Duration = Duration::from_millis(3);
 /// Longest fade of a pause or an interruption: a frame.
 pub const MAX_FADE: Duration = Duration::from_millis(10);
 
-/// How often a voice processor that failed is tried again before it stays bypassed.
-pub const VOICE_REARMS: u8 = 3;
+/// How often a processor that failed is tried again before it stays bypassed.
+pub const PROCESSOR_REARMS: u8 = 3;
 
-/// Frames that pass unprocessed before a failed voice processor is tried again (1 s).
-pub const VOICE_REST_FRAMES: u16 = 100;
+/// Frames that pass unprocessed before a failed processor is tried again (1 s).
+pub const PROCESSOR_REST_FRAMES: u16 = 100;
+
+/// A processor that takes longer than this for one frame is bypassed.
+pub const PROCESSOR_DEADLINE: Duration = Duration::from_nanos(2 * FRAME_NS);
+
+/// Most steps in one chain of frame processors.
+pub const MAX_CHAIN_STEPS: usize = 32;
 
 /// Longest time that a capture frame waits for a reference that is late.
 pub const MAX_HOLD: Duration = Duration::from_millis(100);
-
-/// A voice processor that takes longer than this for one frame is bypassed, in nanoseconds.
-pub const VOICE_DEADLINE_NS: i64 = 2 * FRAME_NS;
 
 const _: () = {
     assert!(MAX_RATE_HZ.is_multiple_of(FRAMES_PER_SECOND));
@@ -60,5 +63,7 @@ const _: () = {
     assert!(MAX_RATE_HZ / FRAMES_PER_SECOND <= u16::MAX as u32);
     assert!(MAX_CHANNELS <= MAX_DEVICE_CHANNELS);
     assert!(FRAME_NS * FRAMES_PER_SECOND as i64 == 1_000_000_000);
-    assert!(VOICE_DEADLINE_NS > FRAME_NS);
+    assert!(PROCESSOR_DEADLINE.as_nanos() > FRAME_NS);
+    // A chain remembers its steps in the bits of a word.
+    assert!(MAX_CHAIN_STEPS <= u32::BITS as usize);
 };

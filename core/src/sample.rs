@@ -35,6 +35,12 @@ impl Gain {
         self.q16
     }
 
+    /// A 16-bit sample times this, rounded to nearest, bit-exact at unity; at most 2^15 x 64.
+    #[inline]
+    pub(crate) const fn amplify(self, sample: i16) -> i32 {
+        ((sample as i64 * self.q16 as i64 + 0x8000) >> 16) as i32
+    }
+
     /// Both gains in a row, rounded to nearest; the product must not pass [`Self::MAX`].
     #[inline]
     pub(crate) const fn times(self, other: Self) -> Self {

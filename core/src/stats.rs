@@ -122,7 +122,7 @@ counters! {
         voice_slow_frames,
         /// Frames that passed unprocessed while the voice processor rested or was given up.
         voice_bypassed_frames,
-        /// Errors of frame processors in the chain; their frames passed on as they were.
+        /// Frames on which a step of the chain failed; they passed that step as they were.
         processor_errors,
         /// Render plus capture latency in microseconds, as told to the voice processor.
         delay_us,

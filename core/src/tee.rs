@@ -381,7 +381,9 @@ const fn track_of(event: SessionEvent) -> Option<u32> {
         | SessionEvent::TrackInterrupted { track, .. } => Some(track),
         SessionEvent::DeviceChanged { .. }
         | SessionEvent::VoiceTripped { .. }
-        | SessionEvent::VoiceGivenUp => None,
+        | SessionEvent::VoiceGivenUp
+        | SessionEvent::ProcessorTripped { .. }
+        | SessionEvent::ProcessorGivenUp { .. } => None,
     }
 }
 

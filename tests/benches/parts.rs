@@ -7,11 +7,15 @@ use std::cell::{Cell, RefCell};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree::catch_panic::CatchPanic;
+use handsfree::shared_step::SharedStep;
 use handsfree_apm::{ApmConfig, ApmProcessor, GainControl, NoiseSuppression};
-use handsfree_core::capture::{Bypass, VoiceProcessor};
+use handsfree_core::capture::{
+    Bypass, FrameProcessor, GainSetting, GainStep, Guarded, LevelMeter, Levels, StepHealth, VoiceProcessor,
+};
 use handsfree_core::{
-    ChannelMap, DeviceSample, Duration, Format, Frame, Gain, I24, PcmMut, PcmRef, SampleRate, Session,
-    Terminal,
+    ChannelMap, DeviceSample, Duration, Format, Frame, Gain, I24, Instant, PcmMut, PcmRef, SampleRate,
+    Session, Terminal,
 };
 use handsfree_tests::{captured_at, far_speech, intake_config, outlet_config, played_at, to_pcm};
 
@@ -206,5 +210,39 @@ fn direct(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, interrupts, mixing, pipelines, direct);
+fn step(criterion: &mut Criterion, name: &str, mut step: impl FrameProcessor) {
+    let format = Format::new(RATE_HZ, 1).unwrap();
+    let speech = to_pcm(&far_speech(rate(), 1.0));
+    let mut frame = [0; FRAME];
+    criterion.bench_function(&format!("step, {name}"), |bencher| {
+        bencher.iter(|| {
+            frame.copy_from_slice(&speech[FRAME..2 * FRAME]);
+            step.process(PcmMut { format, samples: &mut frame })
+        });
+    });
+}
+
+/// Each with the copy of a frame; what a guard costs is beside the host's clock, which a step's frame reads twice.
+fn steps(criterion: &mut Criterion) {
+    let (setting, levels) = (GainSetting::new(Gain::linear(0.7).unwrap()), Levels::new());
+    step(criterion, "nothing", Passes);
+    step(criterion, "gain", GainStep::new(&setting));
+    step(criterion, "level meter", LevelMeter::new(&levels));
+    let health = StepHealth::new();
+    let began = std::time::Instant::now();
+    let clock = || Instant::from_nanos(began.elapsed().as_nanos() as i64);
+    step(criterion, "guarded nothing", Guarded::<_, _, FRAME>::new(Passes, clock, &health));
+    let shared = SharedStep::new(CatchPanic::new(Passes));
+    step(criterion, "guarded, shared, panics caught", Guarded::<_, _, FRAME>::new(shared, clock, &health));
+}
+
+struct Passes;
+
+impl FrameProcessor for Passes {
+    fn process(&mut self, _frame: PcmMut<'_>) -> Result<(), handsfree_core::capture::ProcessError> {
+        Ok(())
+    }
+}
+
+criterion_group!(benches, interrupts, mixing, pipelines, steps, direct);
 criterion_main!(benches);

@@ -2,6 +2,7 @@
 //! voice processor that remembers what it heard.
 #![forbid(unsafe_code)]
 
+pub mod capture_rig;
 pub mod desk;
 
 use std::ops::RangeInclusive;

@@ -1,18 +1,28 @@
 //! The capture path: interrupt half, worker half, and what may change the audio in between.
 
+mod chain;
+mod fuse;
+mod gain;
 mod guard;
+mod guarded;
 mod intake;
+mod meter;
 mod pipeline;
 mod processor;
 mod sink;
 
+pub use chain::{Chain, StepSwitch};
+pub use fuse::GuardState;
+pub use gain::{GainSetting, GainStep};
+pub use guard::VoiceState;
+pub use guarded::{Guarded, StepHealth, StepStats};
 pub(crate) use intake::check_period;
 pub use intake::{Intake, IntakeConfig};
+pub use meter::{LEVEL_FLOOR_DBFS, LevelMeter, LevelReading, Levels};
 pub use pipeline::Pipeline;
 pub(crate) use pipeline::{CaptureEnds, CaptureMemory};
 pub use processor::{
-    Bypass, Chain, Credentials, FrameProcessor, ProcessError, StreamIdentity, VoiceProcessor, VoiceStats,
+    Bypass, Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity, VoiceProcessor,
+    VoiceStats,
 };
 pub use sink::{FrameSink, RingSink};
-
-pub use guard::VoiceState;

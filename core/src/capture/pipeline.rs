@@ -8,7 +8,7 @@ use crate::dsp::FrameConverter;
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
-use crate::limits::MAX_HOLD;
+use crate::limits::{MAX_CHAIN_STEPS, MAX_HOLD};
 use crate::playback::{PlayoutTracker, SharedPlan};
 use crate::ring::FrameConsumer;
 use crate::stats::CaptureCounters;
@@ -424,6 +424,10 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.voice.capture(near, backup, lead, clock, counters, &mut self.events);
         if self.chain.enabled() && self.chain.process(near.pcm_mut()).is_err() {
             counters.processor_errors.add(1);
+        }
+        for _ in 0..MAX_CHAIN_STEPS {
+            let Some(fault) = self.chain.take_fault() else { break };
+            self.events.send(fault.into());
         }
         counters.frames.add(1);
     }

@@ -1,5 +1,5 @@
 //! Worker side: what may change captured audio. The voice processor hears both directions, frame
-//! processors follow it in a chain.
+//! processors follow it.
 
 use core::fmt;
 
@@ -30,6 +30,23 @@ pub enum ProcessError {
         /// As the library numbers it.
         code: i32,
     },
+    /// The frame is longer than the memory in which a guard keeps it as it came.
+    TooLong {
+        /// Samples that the guard keeps.
+        capacity: usize,
+        /// Samples in the frame.
+        found: usize,
+    },
+    /// The processor took too long; what it made of the frame is not used.
+    Slow {
+        /// How long it took.
+        took: Duration,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The processor panicked, now or earlier, and was not reset since. Only a host with `std` can
+    /// tell; in firmware a panic is the end.
+    Panicked,
 }
 
 impl fmt::Display for ProcessError {
@@ -46,7 +63,14 @@ impl fmt::Display for ProcessError {
             Self::Length { expected, found } => {
                 write!(f, "{found} samples: expected {expected}, which are 10 ms")
             }
-            Self::Backend { code } => write!(f, "the voice processor failed with code {code}"),
+            Self::Backend { code } => write!(f, "the processor failed with code {code}"),
+            Self::TooLong { capacity, found } => {
+                write!(f, "a frame of {found} samples: expected at most the guard's capacity of {capacity}")
+            }
+            Self::Slow { took, limit } => {
+                write!(f, "{} us for a frame: expected at most {} us", took.as_micros(), limit.as_micros())
+            }
+            Self::Panicked => f.write_str("the processor panicked and was not reset since"),
         }
     }
 }
@@ -132,7 +156,32 @@ impl<V: VoiceProcessor + ?Sized> VoiceProcessor for &mut V {
 
 /// One step after the voice processor: a filter, a meter, a gain.
 ///
-/// Called by the capture worker, once a frame; it must neither allocate nor block.
+/// [`process`](Self::process), [`enabled`](Self::enabled), [`reset`](Self::reset) and
+/// [`take_fault`](Self::take_fault) are called by the capture worker and must neither allocate nor
+/// block. The others are for whoever owns the step before the worker gets it and after it gave it
+/// back. What has to reach a step that a worker is using goes through a host's shared step.
+///
+/// A step that may fail or be slow belongs in a [`Guarded`](super::Guarded), several steps in a
+/// [`Chain`](super::Chain).
+///
+/// ```
+/// use handsfree_core::capture::{FrameProcessor, ProcessError};
+/// use handsfree_core::{Format, PcmMut};
+///
+/// struct Invert;
+///
+/// impl FrameProcessor for Invert {
+///     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
+///         frame.samples.iter_mut().for_each(|sample| *sample = sample.saturating_neg());
+///         Ok(())
+///     }
+/// }
+///
+/// let mut samples = [7; 80];
+/// Invert.process(PcmMut { format: Format::new(8_000, 1)?, samples: &mut samples })?;
+/// assert_eq!(samples, [-7; 80]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait FrameProcessor {
     /// Changes 10 ms in place.
     ///
@@ -145,11 +194,19 @@ pub trait FrameProcessor {
         true
     }
 
-    /// Switches it on or off; a step that cannot be switched stays on.
+    /// Switches it on or off; a step that cannot be switched stays on. A
+    /// [`StepSwitch`](super::StepSwitch) does it while the worker runs.
     fn set_enabled(&mut self, _enabled: bool) {}
 
-    /// Forgets what it learned, after a gap or a change of device.
+    /// Forgets what it learned and starts as if new, its settings kept: after a change of device,
+    /// when it is switched on again, and before a guard tries it again.
     fn reset(&mut self) {}
+
+    /// What a guard around this step, or around one inside it, has to report; asked for after each
+    /// frame, each fault said once.
+    fn take_fault(&mut self) -> Option<ProcessorFault> {
+        None
+    }
 
     /// Is told whose audio it is. May allocate and block: never called by an audio thread.
     fn on_stream(&mut self, _stream: &StreamIdentity<'_>) {}
@@ -157,8 +214,72 @@ pub trait FrameProcessor {
     /// Is told of new credentials. May allocate and block: never called by an audio thread.
     fn on_credentials(&mut self, _credentials: &Credentials<'_>) {}
 
-    /// Lets go of what it holds; afterwards frames pass it untouched.
+    /// Lets go of what it holds; afterwards frames pass it untouched. May allocate and block: never
+    /// called by an audio thread.
     fn close(&mut self) {}
+}
+
+/// What a guard did with a step that failed or was too slow. The pipeline makes a
+/// [`SessionEvent`](crate::SessionEvent) of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessorFault {
+    /// Frames pass it for a second, then it is tried again.
+    Tripped {
+        /// Place in the outermost chain, counted from 0; 0 without a chain.
+        step: u8,
+        /// How often so far.
+        fault: u8,
+    },
+    /// One fault too many: it stays bypassed.
+    GivenUp {
+        /// Place in the outermost chain, counted from 0; 0 without a chain.
+        step: u8,
+    },
+}
+
+impl ProcessorFault {
+    /// The same fault, of the step at this place.
+    #[must_use]
+    pub const fn at_step(self, step: u8) -> Self {
+        match self {
+            Self::Tripped { fault, .. } => Self::Tripped { step, fault },
+            Self::GivenUp { .. } => Self::GivenUp { step },
+        }
+    }
+}
+
+impl<P: FrameProcessor + ?Sized> FrameProcessor for &mut P {
+    fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
+        (**self).process(frame)
+    }
+
+    fn enabled(&self) -> bool {
+        (**self).enabled()
+    }
+
+    fn set_enabled(&mut self, enabled: bool) {
+        (**self).set_enabled(enabled);
+    }
+
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+
+    fn take_fault(&mut self) -> Option<ProcessorFault> {
+        (**self).take_fault()
+    }
+
+    fn on_stream(&mut self, stream: &StreamIdentity<'_>) {
+        (**self).on_stream(stream);
+    }
+
+    fn on_credentials(&mut self, credentials: &Credentials<'_>) {
+        (**self).on_credentials(credentials);
+    }
+
+    fn close(&mut self) {
+        (**self).close();
+    }
 }
 
 /// Whose audio a processor gets, in the words of a conference.
@@ -201,58 +322,5 @@ impl FrameProcessor for () {
 
     fn enabled(&self) -> bool {
         false
-    }
-}
-
-/// Frame processors in the order they are called.
-///
-/// ```
-/// use handsfree_core::capture::{Chain, FrameProcessor, ProcessError};
-/// use handsfree_core::PcmMut;
-///
-/// struct Invert;
-/// impl FrameProcessor for Invert {
-///     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
-///         frame.samples.iter_mut().for_each(|s| *s = s.saturating_neg());
-///         Ok(())
-///     }
-/// }
-///
-/// let (mut first, mut second) = (Invert, Invert);
-/// let mut steps: [&mut (dyn FrameProcessor + Send); 2] = [&mut first, &mut second];
-/// let chain = Chain::new(&mut steps);
-/// # let _ = chain;
-/// ```
-pub struct Chain<'a, 'b> {
-    steps: &'a mut [&'b mut (dyn FrameProcessor + Send)],
-}
-
-impl fmt::Debug for Chain<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chain").field("steps", &self.steps.len()).finish()
-    }
-}
-
-impl<'a, 'b> Chain<'a, 'b> {
-    /// A chain over `steps`, called in order.
-    pub fn new(steps: &'a mut [&'b mut (dyn FrameProcessor + Send)]) -> Self {
-        Self { steps }
-    }
-}
-
-impl FrameProcessor for Chain<'_, '_> {
-    /// Every enabled step has its turn even after one failed; the first error is the chain's.
-    fn process(&mut self, mut frame: PcmMut<'_>) -> Result<(), ProcessError> {
-        let mut outcome = Ok(());
-        for step in self.steps.iter_mut().filter(|step| step.enabled()) {
-            outcome = outcome.and(step.process(frame.reborrow()));
-        }
-        outcome
-    }
-
-    fn reset(&mut self) {
-        for step in self.steps.iter_mut() {
-            step.reset();
-        }
     }
 }

@@ -39,6 +39,11 @@ impl Ramp {
         self.left == 0 && self.target == Gain::UNITY
     }
 
+    /// The gain, if it stands still.
+    pub(crate) fn standing(&self) -> Option<Gain> {
+        (self.left == 0).then_some(self.target)
+    }
+
     /// The gain for the next sample frame.
     #[inline]
     pub(crate) fn next(&mut self) -> Gain {

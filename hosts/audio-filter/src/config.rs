@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handsfree_core::capture::StreamIdentity;
-use handsfree_core::limits::VOICE_DEADLINE_NS;
+use handsfree_core::limits::PROCESSOR_DEADLINE;
 
 /// What a filter is given its samples as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct SessionConfig<'a> {
     /// Whose audio it is.
     pub stream: StreamIdentity<'a>,
     /// A frame that takes the filter longer than this, all channels together, counts as a fault. By default what
-    /// the core grants its voice processor ([`VOICE_DEADLINE_NS`], 20 ms).
+    /// the core grants a processor ([`PROCESSOR_DEADLINE`], 20 ms).
     pub limit: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Default for SessionConfig<'_> {
             samples: SampleType::default(),
             options: "",
             stream: StreamIdentity::default(),
-            limit: Duration::from_nanos(VOICE_DEADLINE_NS.unsigned_abs()),
+            limit: Duration::from_nanos(PROCESSOR_DEADLINE.as_nanos().unsigned_abs()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use handsfree_core::limits::{VOICE_REARMS, VOICE_REST_FRAMES};
+use handsfree_core::limits::{PROCESSOR_REARMS, PROCESSOR_REST_FRAMES};
 
 /// Frames without a fault after which earlier faults are forgiven (10 minutes), as the core forgives its voice
 /// processor.
@@ -123,11 +123,11 @@ impl Health {
 
     pub(crate) fn on_fault(&mut self, fault: Fault) {
         self.healthy_frames = 0;
-        if fault == Fault::TooLong || self.faults >= VOICE_REARMS {
+        if fault == Fault::TooLong || self.faults >= PROCESSOR_REARMS {
             self.given_up = true;
         } else {
             self.faults += 1;
-            self.rest_frames = VOICE_REST_FRAMES;
+            self.rest_frames = PROCESSOR_REST_FRAMES;
         }
     }
 }
@@ -143,10 +143,10 @@ mod tests {
     #[test]
     fn a_filter_is_tried_again_three_times_a_second_apart() {
         let mut health = Health::default();
-        for _ in 0..VOICE_REARMS {
+        for _ in 0..PROCESSOR_REARMS {
             health.on_fault(Fault::NotANumber);
             assert_eq!(health.state(), FilterState::Resting);
-            assert_eq!(rest(&mut health), u32::from(VOICE_REST_FRAMES));
+            assert_eq!(rest(&mut health), u32::from(PROCESSOR_REST_FRAMES));
             assert_eq!(health.state(), FilterState::Armed);
             health.on_good_frame();
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use handsfree_audio_filter::{Fault, FilterProcessor, FilterState, SampleType, SessionConfig};
 use handsfree_core::capture::{FrameProcessor, ProcessError};
-use handsfree_core::limits::{VOICE_REARMS, VOICE_REST_FRAMES};
+use handsfree_core::limits::{PROCESSOR_REARMS, PROCESSOR_REST_FRAMES};
 use support::{Expected, Noise, PATIENT, Probe, format, load, probe, process};
 
-const ATTEMPTS: u64 = VOICE_REARMS as u64 + 1;
-const REST: u64 = VOICE_REST_FRAMES as u64;
+const ATTEMPTS: u64 = PROCESSOR_REARMS as u64 + 1;
+const REST: u64 = PROCESSOR_REST_FRAMES as u64;
 
 fn failing(test: &str, samples: SampleType, options: &str, channels: u32) -> (Probe, FilterProcessor) {
     let file = probe(test, &[]);

@@ -264,7 +264,7 @@ fn it_is_a_step_of_a_chain_that_can_be_switched() {
     let mut double = filter.session(format, &SessionConfig { options: "gain=2", ..PATIENT }).unwrap();
     let control = half.control();
     let mut steps: [&mut (dyn FrameProcessor + Send); 2] = [&mut half, &mut double];
-    let mut chain = Chain::new(&mut steps);
+    let mut chain = Chain::new(&mut steps, &[]).unwrap();
     let mut last = |value| {
         let mut samples = vec![value; 160];
         chain.process(PcmMut { format, samples: &mut samples }).unwrap();

@@ -14,12 +14,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod catch_panic;
 pub mod cli;
 pub mod evaluate;
 pub mod failure;
 pub mod process;
 pub mod publish;
 pub mod scenario_file;
+pub mod shared_step;
 pub mod sim;
 pub mod stage;
 pub mod switches;
+mod try_only;

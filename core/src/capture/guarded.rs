@@ -1,0 +1,284 @@
+//! Worker side: a frame processor that fails or is too slow must not take the microphone with it.
+
+use core::fmt;
+
+use crate::capture::fuse::{Fuse, GuardState, Turn};
+use crate::capture::processor::{Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity};
+use crate::frame::PcmMut;
+use crate::limits::PROCESSOR_DEADLINE;
+use crate::stats::Counter;
+use crate::time::{Clock, Duration};
+
+/// How a guarded step fares: written by its guard, read from anywhere.
+///
+/// All zero bytes; lives outside the guard, which borrows it. For one guard only.
+#[derive(Debug)]
+pub struct StepHealth {
+    frames: Counter,
+    errors: Counter,
+    slow_frames: Counter,
+    bypassed_frames: Counter,
+    longest_us: Counter,
+    state: Counter,
+    /// Written outside: any change asks for another try.
+    rearms: Counter,
+}
+
+/// A guarded step's counters at about one moment; they wrap at 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepStats {
+    /// What the guard does with the step.
+    pub state: GuardState,
+    /// Frames the step processed in time.
+    pub frames: u32,
+    /// Frames it failed on; they passed as they came.
+    pub errors: u32,
+    /// Frames it took too long for; they passed as they came.
+    pub slow_frames: u32,
+    /// Frames that passed as they came while it rested or was given up.
+    pub bypassed_frames: u32,
+    /// The longest it took for a frame, in microseconds.
+    pub longest_us: u32,
+}
+
+impl Default for StepHealth {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StepHealth {
+    const GIVEN_UP: u32 = u32::MAX;
+
+    /// Of a step that has not run yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            frames: Counter::new(),
+            errors: Counter::new(),
+            slow_frames: Counter::new(),
+            bypassed_frames: Counter::new(),
+            longest_us: Counter::new(),
+            state: Counter::new(),
+            rearms: Counter::new(),
+        }
+    }
+
+    /// The counters now. Any side, wait-free; each is exact, together they are of about one moment.
+    #[must_use]
+    pub fn read(&self) -> StepStats {
+        StepStats {
+            state: match self.state.get() {
+                0 => GuardState::Armed,
+                Self::GIVEN_UP => GuardState::GivenUp,
+                frames => GuardState::Resting { frames: (frames - 1) as u16 },
+            },
+            frames: self.frames.get(),
+            errors: self.errors.get(),
+            slow_frames: self.slow_frames.get(),
+            bypassed_frames: self.bypassed_frames.get(),
+            longest_us: self.longest_us.get(),
+        }
+    }
+
+    /// Asks the guard to try the step again with the next frame, also one that was given up, and to
+    /// forget its faults. Any side but the worker's, wait-free.
+    pub fn rearm(&self) {
+        // Two who ask at once may count as one, which is as good: the guard looks for a change.
+        self.rearms.add(1);
+    }
+
+    fn show(&self, state: GuardState) {
+        self.state.set(match state {
+            GuardState::Armed => 0,
+            GuardState::Resting { frames } => u32::from(frames) + 1,
+            GuardState::GivenUp => Self::GIVEN_UP,
+        });
+    }
+}
+
+/// A frame processor behind the policy of the voice processor: an error, or a frame that takes
+/// longer than the limit, and that frame passes as it came, bit by bit; the step rests for a second
+/// and is reset and tried again, at most [`PROCESSOR_REARMS`](crate::limits::PROCESSOR_REARMS) times;
+/// then it is given up. Ten good minutes forgive. Each fault is an event of the session
+/// ([`SessionEvent::ProcessorTripped`](crate::SessionEvent::ProcessorTripped),
+/// [`SessionEvent::ProcessorGivenUp`](crate::SessionEvent::ProcessorGivenUp)) and counted in
+/// [`StepHealth`].
+///
+/// `CAP` is how many samples a frame may have, all channels: the session's `CAP` fits. Costs a copy
+/// of the frame and two readings of the clock (0.1 us on a small server core). It cannot interrupt a step
+/// that never returns, and a panic is for a host to catch.
+///
+/// ```
+/// use handsfree_core::capture::{FrameProcessor, GuardState, Guarded, ProcessError, StepHealth};
+/// use handsfree_core::{Format, Instant, PcmMut};
+///
+/// struct Broken;
+/// impl FrameProcessor for Broken {
+///     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
+///         frame.samples.fill(-1);
+///         Err(ProcessError::Backend { code: 5 })
+///     }
+/// }
+///
+/// let health = StepHealth::new();
+/// let mut step = Guarded::<_, _, 80>::new(Broken, || Instant::ORIGIN, &health);
+/// let mut samples = [7; 80];
+/// let frame = PcmMut { format: Format::new(8_000, 1)?, samples: &mut samples };
+/// assert_eq!(step.process(frame), Err(ProcessError::Backend { code: 5 }));
+/// assert_eq!(samples, [7; 80]);
+/// assert_eq!(health.read().state, GuardState::Resting { frames: 100 });
+/// # Ok::<(), handsfree_core::ConfigError>(())
+/// ```
+pub struct Guarded<'h, P, C, const CAP: usize> {
+    step: P,
+    clock: C,
+    limit: Duration,
+    health: &'h StepHealth,
+    fuse: Fuse,
+    /// It is to be reset before its next frame.
+    stale: bool,
+    rearms: u32,
+    fault: Option<ProcessorFault>,
+    backup: [i16; CAP],
+}
+
+impl<P: fmt::Debug, C, const CAP: usize> fmt::Debug for Guarded<'_, P, C, CAP> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("step", &self.step).field("fuse", &self.fuse).finish_non_exhaustive()
+    }
+}
+
+impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
+    /// Guards `step`, which may take [`PROCESSOR_DEADLINE`] for a frame.
+    #[must_use]
+    pub fn new(step: P, clock: C, health: &'h StepHealth) -> Self {
+        let fuse = Fuse::new();
+        health.show(fuse.state());
+        Self {
+            step,
+            clock,
+            limit: PROCESSOR_DEADLINE,
+            health,
+            fuse,
+            stale: false,
+            rearms: health.rearms.get(),
+            fault: None,
+            backup: [0; CAP],
+        }
+    }
+
+    /// The same with another limit: a frame that takes longer is a fault.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The step inside, for its owner while no worker uses it.
+    pub fn step_mut(&mut self) -> &mut P {
+        &mut self.step
+    }
+
+    fn obey_rearm(&mut self) {
+        let rearms = self.health.rearms.get();
+        if rearms != self.rearms {
+            self.rearms = rearms;
+            self.stale |= self.fuse.state() != GuardState::Armed;
+            self.fuse.rearm();
+        }
+    }
+
+    /// The step's turn, with a reset first if one is due: a step must not be slow in that either.
+    fn run(&mut self, mut frame: PcmMut<'_>) -> Result<(), ProcessError> {
+        let found = frame.samples.len();
+        let Some(backup) = self.backup.get_mut(..found) else {
+            return Err(ProcessError::TooLong { capacity: CAP, found });
+        };
+        backup.copy_from_slice(frame.samples);
+        let begun = self.clock.now();
+        if core::mem::take(&mut self.stale) {
+            self.step.reset();
+        }
+        let outcome = self.step.process(frame.reborrow());
+        let took = self.clock.now() - begun;
+        let took_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.health.longest_us.set(self.health.longest_us.get().max(took_us));
+        let outcome = match outcome {
+            Ok(()) if took > self.limit => Err(ProcessError::Slow { took, limit: self.limit }),
+            outcome => outcome,
+        };
+        if outcome.is_err() {
+            frame.samples.copy_from_slice(backup);
+        }
+        outcome
+    }
+
+    fn trip(&mut self, error: ProcessError) {
+        match error {
+            ProcessError::Slow { .. } => self.health.slow_frames.add(1),
+            _ => self.health.errors.add(1),
+        }
+        // The chain tells which step it is.
+        self.fault = Some(match self.fuse.blow() {
+            Some(fault) => ProcessorFault::Tripped { step: 0, fault },
+            None => ProcessorFault::GivenUp { step: 0 },
+        });
+    }
+}
+
+impl<P: FrameProcessor, C: Clock, const CAP: usize> FrameProcessor for Guarded<'_, P, C, CAP> {
+    /// The step's own errors, [`ProcessError::Slow`] and [`ProcessError::TooLong`] come back once
+    /// each; while the step rests frames pass without one.
+    fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
+        self.obey_rearm();
+        let turn = self.fuse.turn();
+        let outcome = if turn == Turn::Pass {
+            self.health.bypassed_frames.add(1);
+            Ok(())
+        } else {
+            self.stale |= turn == Turn::ProcessAgain;
+            let outcome = self.run(frame);
+            match outcome {
+                Ok(()) => {
+                    self.health.frames.add(1);
+                    self.fuse.hold();
+                }
+                Err(error) => self.trip(error),
+            }
+            outcome
+        };
+        self.health.show(self.fuse.state());
+        outcome
+    }
+
+    fn enabled(&self) -> bool {
+        self.step.enabled()
+    }
+
+    fn set_enabled(&mut self, enabled: bool) {
+        self.step.set_enabled(enabled);
+    }
+
+    /// Has effect with the next frame that the step gets, and counts as part of it. A step that rests
+    /// goes on resting: another device does not mend it.
+    fn reset(&mut self) {
+        self.stale = true;
+    }
+
+    fn take_fault(&mut self) -> Option<ProcessorFault> {
+        self.fault.take().or_else(|| self.step.take_fault())
+    }
+
+    fn on_stream(&mut self, stream: &StreamIdentity<'_>) {
+        self.step.on_stream(stream);
+    }
+
+    fn on_credentials(&mut self, credentials: &Credentials<'_>) {
+        self.step.on_credentials(credentials);
+    }
+
+    fn close(&mut self) {
+        self.step.close();
+    }
+}
