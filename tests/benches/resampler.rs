@@ -6,7 +6,8 @@ use std::hint::black_box;
 
 use audioadapter_buffers::direct::InterleavedSlice;
 use criterion::{Criterion, criterion_group, criterion_main};
-use handsfree_core::dsp::{Quality, Resampler, ResamplerConfig};
+use handsfree_core::dsp::{FrameConverter, Quality, Resampler, ResamplerConfig};
+use handsfree_core::{Format, Frame, SampleRate};
 use rubato::{
     Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, SincInterpolationType, WindowFunction,
 };
@@ -78,5 +79,23 @@ fn resamplers(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, resamplers);
+/// 10 ms of 16 bits in, 10 ms out: what the pipelines convert with.
+fn frame_converters(criterion: &mut Criterion) {
+    for (from_hz, to_hz) in
+        [(48_000, 16_000), (16_000, 48_000), (44_100, 48_000), (48_000, 44_100), (96_000, 8_000)]
+    {
+        let mut input = Frame::<960>::silence(Format::new(from_hz, 1).expect("a rate")).expect("10 ms");
+        let mut output = input.clone();
+        for (sample, tone) in input.samples_mut().iter_mut().zip(tone(from_hz)) {
+            *sample = (tone * 32_768.0) as i16;
+        }
+        let to = SampleRate::new(to_hz).expect("a rate");
+        let mut converter = FrameConverter::<960>::new();
+        criterion.bench_function(&format!("{from_hz} to {to_hz}: frame converter"), |bencher| {
+            bencher.iter(|| converter.convert(black_box(&input), to, &mut output));
+        });
+    }
+}
+
+criterion_group!(benches, resamplers, frame_converters);
 criterion_main!(benches);

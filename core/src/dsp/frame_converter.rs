@@ -1,16 +1,34 @@
 //! Worker side: 10 ms at one rate in, 10 ms at another rate out.
 
-use crate::dsp::kernel::{self, RESOLUTION, ZERO_CROSSINGS};
+use crate::dsp::products::{accumulate, dot};
+use crate::dsp::resampler::{Quality, ResamplerSample};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::time::Duration;
 
+const KERNEL: &Quality = Quality::FRAMES;
+const TAPS: usize = 64;
+const HALF: usize = TAPS / 2;
+
+/// Output samples gathered from one stretch of input that is converted to floats once.
+const CHUNK: usize = 128;
+
+const _: () = assert!(KERNEL.taps() == TAPS);
+
 /// Converts frames between rates that have whole samples in 10 ms, with a fixed ratio.
 ///
 /// Both rates fit 10 ms, so every frame in gives one frame out and no phase is carried; the only
-/// state is the frame before. Equal rates are a bit-exact copy without latency. Otherwise the
-/// output lags by 32 samples of the lower rate ([`latency`](Self::latency)).
-/// Costs 64 multiplications per output sample and channel, times the ratio when going down.
+/// state is the frame before. Equal rates are a bit-exact copy without latency. Otherwise the output
+/// lags by 32 samples of the lower rate, rounded down to a whole number of samples of the output
+/// ([`latency`](Self::latency)).
+///
+/// Up to 0.82 of the lower Nyquist frequency the signal-to-noise ratio is at least 85 dB, rounding to
+/// 16 bits included. What lies beyond that frequency is rejected by 60 dB, from 1.01 of it on by 85 dB.
+/// Costs 64 multiplications per channel and sample at the higher rate; five times as many where the
+/// ratio meets fractions other than 24ths of a sample, such as between 44.1 and 48 kHz.
+///
+/// Computes as [`Resampler`](crate::dsp::Resampler) does, from the same kind of rows, without its
+/// state: a frame of 16-bit samples holds all that is needed.
 #[derive(Debug)]
 pub struct FrameConverter<const CAP: usize> {
     before: Frame<CAP>,
@@ -30,13 +48,30 @@ impl<const CAP: usize> FrameConverter<CAP> {
         Self { before: Frame::EMPTY, to: None }
     }
 
-    /// How much later the converted signal comes out than it went in.
+    /// How much later the converted signal comes out than it went in; a whole number of samples of
+    /// the output.
     #[must_use]
     pub fn latency(from: SampleRate, to: SampleRate) -> Duration {
+        Duration::of_sample_frames(Self::latency_sample_frames(from, to) as u64, to)
+    }
+
+    /// The same in sample frames of the output.
+    ///
+    /// ```
+    /// use handsfree_core::SampleRate;
+    /// use handsfree_core::dsp::FrameConverter;
+    ///
+    /// let [low, high] = [16_000, 48_000].map(|hz| SampleRate::new(hz).unwrap());
+    /// assert_eq!(FrameConverter::<480>::latency_sample_frames(low, high), 96);
+    /// assert_eq!(FrameConverter::<480>::latency_sample_frames(high, low), 32);
+    /// assert_eq!(FrameConverter::<480>::latency_sample_frames(high, high), 0);
+    /// ```
+    #[must_use]
+    pub fn latency_sample_frames(from: SampleRate, to: SampleRate) -> usize {
         if from == to {
-            return Duration::ZERO;
+            return 0;
         }
-        Duration::of_sample_frames(reach(from, to) as u64, from)
+        HALF * to.sample_frames() / from.min(to).sample_frames().max(1)
     }
 
     /// Forgets the frame before.
@@ -68,159 +103,132 @@ impl<const CAP: usize> FrameConverter<CAP> {
         }
         output.begin(format);
         let channels = from.channels().max(1);
-        let step = Step::new(from.rate(), to);
+        let latency = Self::latency_sample_frames(from.rate(), to) as isize;
         let out = output.extend(format.sample_frames());
         for channel in 0..channels {
-            let taps = Taps { before: self.before.samples(), now: input.samples(), channel, channels };
-            for (m, sample) in out.iter_mut().skip(channel).step_by(channels).enumerate() {
-                *sample = step.interpolate(m, &taps);
+            let signal = Signal { before: self.before.samples(), now: input.samples(), channel, channels };
+            if from.rate() < to {
+                gather(&signal, Position::new(from.rate(), to, -latency), out);
+            } else {
+                spread(&signal, to, from.rate(), out);
             }
         }
         self.before.copy_samples(input);
     }
 }
 
-/// Sample frames of the input on either side of a point that shape it.
-fn reach(from: SampleRate, to: SampleRate) -> usize {
-    let (from, to) = (from.sample_frames(), to.sample_frames().max(1));
-    (ZERO_CROSSINGS * from.max(to)).div_ceil(to)
-}
-
 /// The last two frames of one channel as one signal; position 0 is the newer frame's first sample.
-struct Taps<'a> {
+struct Signal<'a> {
     before: &'a [i16],
     now: &'a [i16],
     channel: usize,
     channels: usize,
 }
 
-impl Taps<'_> {
+impl<'a> Signal<'a> {
+    /// The samples from a position on, which must not lie before the older frame.
+    fn from(&self, position: isize) -> impl Iterator<Item = f32> + use<'a> {
+        let ago = position.min(0).unsigned_abs() * self.channels;
+        let old = self.before.get(self.before.len().saturating_sub(ago)..).unwrap_or(&[]);
+        let new = self.now.get(position.max(0) as usize * self.channels..).unwrap_or(&[]);
+        let of_channel = |samples: &'a [i16]| samples.iter().skip(self.channel).step_by(self.channels);
+        of_channel(old).chain(of_channel(new)).map(|&sample| f32::from(sample))
+    }
+}
+
+/// A position among the samples of the lower rate, which steps with each sample of the higher one.
+struct Position {
+    whole: isize,
+    /// The fraction, in parts of `high`.
+    part: usize,
+    low: usize,
+    high: usize,
+    /// One part in 1/2^48, for a product costs less than a quotient.
+    part_q48: u64,
+    /// Every fraction is one of the kernel's.
+    exact: bool,
+}
+
+impl Position {
+    /// The position after `steps`, from 0.
+    fn new(low: SampleRate, high: SampleRate, steps: isize) -> Self {
+        let (low, high) = (low.sample_frames(), high.sample_frames().max(1));
+        let exact = (low * KERNEL.phases()).is_multiple_of(high);
+        let reached = steps * low as isize;
+        let (whole, part) = (reached.div_euclid(high as isize), reached.rem_euclid(high as isize) as usize);
+        Self { whole, part, low, high, part_q48: (1 << 48) / high as u64, exact }
+    }
+
+    /// Takes a step; returns whether it passed a sample.
     #[inline]
-    fn at(&self, position: isize) -> f32 {
-        let (half, at) = if position < 0 {
-            (self.before, position + (self.before.len() / self.channels) as isize)
-        } else {
-            (self.now, position)
-        };
-        half.get(at as usize * self.channels + self.channel).copied().map_or(0.0, f32::from)
-    }
-}
-
-struct Step {
-    from: usize,
-    to: usize,
-    reach: isize,
-    scale: f32,
-}
-
-impl Step {
-    fn new(from: SampleRate, to: SampleRate) -> Self {
-        let (from_frames, to_frames) = (from.sample_frames(), to.sample_frames().max(1));
-        let scale = if to_frames < from_frames { to_frames as f32 / from_frames as f32 } else { 1.0 };
-        Self { from: from_frames, to: to_frames, reach: reach(from, to) as isize, scale }
-    }
-
-    /// Output sample `m` of the frame: the input at `m * from / to - reach`.
-    fn interpolate(&self, m: usize, taps: &Taps<'_>) -> i16 {
-        let exact = m * self.from;
-        let base = (exact / self.to) as isize - self.reach;
-        let fraction = (exact % self.to) as f32 / self.to as f32;
-        let stride = self.scale * RESOLUTION as f32;
-        let mut sum = 0.0;
-        for n in 0..self.reach {
-            let left = (n as f32 + fraction) * stride;
-            let right = (n as f32 + 1.0 - fraction) * stride;
-            sum += taps.at(base - n) * kernel::at(left) + taps.at(base + 1 + n) * kernel::at(right);
+    fn advance(&mut self) -> bool {
+        self.part += self.low;
+        let passed = self.part >= self.high;
+        if passed {
+            self.part -= self.high;
+            self.whole += 1;
         }
-        let scaled = sum * self.scale;
-        let rounded = if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 };
-        (rounded as i32).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+        passed
+    }
+
+    /// The kernel's row for where this is.
+    #[inline]
+    fn row<'a>(&self, between: &'a mut [f32; TAPS]) -> &'a [f32] {
+        if self.exact {
+            return KERNEL.row(self.part * KERNEL.phases() / self.high);
+        }
+        KERNEL.interpolate(((self.part as u64 * self.part_q48) >> 16) as u32, between);
+        between
+    }
+}
+
+/// Going up: each output is a weighted sum of the inputs around `at`.
+fn gather(signal: &Signal<'_>, mut at: Position, out: &mut [i16]) {
+    let (mut line, mut between) = ([0.0; CHUNK + TAPS], [0.0; TAPS]);
+    for chunk in out.chunks_mut(CHUNK * signal.channels) {
+        let first = at.whole;
+        let samples = signal.from(first - KERNEL.centre() as isize);
+        line.iter_mut().zip(samples).for_each(|(known, sample)| *known = sample);
+        for sample in chunk.iter_mut().skip(signal.channel).step_by(signal.channels) {
+            let begin = (at.whole - first) as usize;
+            let window = line.get(begin..begin + TAPS).unwrap_or(&[]);
+            *sample = i16::narrow(dot(window, at.row(&mut between))).0;
+            at.advance();
+        }
+    }
+}
+
+/// Going down: each input is spread over the outputs around it, and what the next input does not
+/// reach any more is an output.
+fn spread(signal: &Signal<'_>, to: SampleRate, from: SampleRate, out: &mut [i16]) {
+    let mut out = out.iter_mut().skip(signal.channel).step_by(signal.channels);
+    let (mut sums, mut between) = ([0.0; 2 * TAPS], [0.0; TAPS]);
+    let scale = to.sample_frames() as f32 / from.sample_frames().max(1) as f32;
+    // The first input that the first output hears of.
+    let begin = -((TAPS * from.sample_frames() / to.sample_frames().max(1)) as isize);
+    let mut at = Position::new(to, from, begin);
+    let mut start = 0;
+    for sample in signal.from(begin) {
+        if let Some(sums) = sums.get_mut(start..start + TAPS) {
+            accumulate(sums, false, at.row(&mut between), sample * scale);
+        }
+        // The first of the outputs that this input was spread over, each late by the latency.
+        let complete = at.whole - KERNEL.centre() as isize + HALF as isize;
+        if !at.advance() {
+            continue;
+        }
+        if complete >= 0 {
+            let Some(output) = out.next() else { return };
+            *output = i16::narrow(sums.get(start).copied().unwrap_or(0.0)).0;
+        }
+        start += 1;
+        if start == TAPS {
+            sums.copy_within(TAPS.., 0);
+            sums[TAPS..].fill(0.0);
+            start = 0;
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Signal-to-noise ratio of a sine through the converter, in dB, against the ideal sine.
-    fn sine_snr_db(from_hz: u32, to_hz: u32, tone_hz: f64) -> f64 {
-        let from = Format::new(from_hz, 1).unwrap();
-        let to = SampleRate::new(to_hz).unwrap();
-        let latency_s = FrameConverter::<1920>::latency(from.rate(), to).as_nanos() as f64 / 1e9;
-        let mut converter = FrameConverter::<1920>::new();
-        let mut input = Frame::<1920>::EMPTY;
-        let mut output = Frame::<1920>::EMPTY;
-        let wave = |t: f64| 20_000.0 * (core::f64::consts::TAU * tone_hz * t).sin();
-        let (mut signal, mut noise) = (0.0, 0.0);
-        for frame in 0..50 {
-            input.begin(from);
-            for (i, s) in input.extend(usize::MAX).iter_mut().enumerate() {
-                let t = (frame * from.sample_frames() + i) as f64 / f64::from(from_hz);
-                *s = wave(t).round() as i16;
-            }
-            converter.convert(&input, to, &mut output);
-            assert_eq!(output.sample_frames(), to.sample_frames());
-            if frame < 2 {
-                continue;
-            }
-            for (i, &s) in output.samples().iter().enumerate() {
-                let t = (frame * to.sample_frames() + i) as f64 / f64::from(to_hz) - latency_s;
-                signal += wave(t).powi(2);
-                noise += (wave(t) - f64::from(s)).powi(2);
-            }
-        }
-        10.0 * (signal / noise).log10()
-    }
-
-    #[test]
-    fn sines_in_the_pass_band_come_through() {
-        for (from, to) in
-            [(48_000, 16_000), (16_000, 48_000), (44_100, 48_000), (48_000, 44_100), (96_000, 8_000)]
-        {
-            let band = f64::from(from.min(to)) / 2.0;
-            for part in [0.05, 0.3, 0.6, 0.8] {
-                let snr = sine_snr_db(from, to, part * band);
-                assert!(snr > 70.0, "{from} -> {to} at {part} of the band: {snr:.1} dB");
-            }
-        }
-    }
-
-    #[test]
-    fn tones_above_the_lower_band_are_rejected() {
-        let from = Format::new(48_000, 1).unwrap();
-        let to = SampleRate::new(16_000).unwrap();
-        let mut converter = FrameConverter::<480>::new();
-        let mut input = Frame::<480>::EMPTY;
-        let mut output = Frame::<480>::EMPTY;
-        for frame in 0..20 {
-            input.begin(from);
-            for (i, s) in input.extend(480).iter_mut().enumerate() {
-                let t = (frame * 480 + i) as f64 / 48_000.0;
-                *s = (20_000.0 * (core::f64::consts::TAU * 10_000.0 * t).sin()) as i16;
-            }
-            converter.convert(&input, to, &mut output);
-        }
-        let peak = output.samples().iter().map(|s| s.unsigned_abs()).max().unwrap();
-        assert!(peak <= 4, "alias of {peak} from a tone of 20000");
-    }
-
-    #[test]
-    fn equal_rates_are_a_copy_and_channels_stay_apart() {
-        let format = Format::new(48_000, 2).unwrap();
-        let mut input = Frame::<960>::EMPTY;
-        input.begin(format);
-        for (i, s) in input.extend(480).iter_mut().enumerate() {
-            *s = if i % 2 == 0 { 1_000 } else { -2_000 };
-        }
-        let mut output = Frame::<960>::EMPTY;
-        let mut converter = FrameConverter::new();
-        converter.convert(&input, format.rate(), &mut output);
-        assert_eq!(input.samples(), output.samples());
-        for _ in 0..3 {
-            converter.convert(&input, SampleRate::new(16_000).unwrap(), &mut output);
-        }
-        for pair in output.samples().chunks_exact(2) {
-            assert!((pair[0] - 1_000).abs() <= 1 && (pair[1] + 2_000).abs() <= 2, "{pair:?}");
-        }
-    }
-}
+mod tests;

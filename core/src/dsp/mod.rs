@@ -2,7 +2,6 @@
 
 pub(crate) mod fractional;
 mod frame_converter;
-mod kernel;
 pub(crate) mod products;
 mod ramp;
 mod resampler;

@@ -178,8 +178,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if self.memory.block.format() != format {
             self.memory.block.begin(format);
             self.memory.converter.reset();
-            let latency = FrameConverter::<CAP>::latency(format.rate(), self.rate);
-            self.conversion = latency.as_nanos() as f64 * 1e-9 * f64::from(self.rate.hz());
+            let latency = FrameConverter::<CAP>::latency_sample_frames(format.rate(), self.rate);
+            self.conversion = latency as f64;
             self.fresh = true;
         }
         if frame.stamp.fresh && self.memory.block.sample_frames() > 0 {

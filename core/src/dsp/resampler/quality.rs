@@ -60,7 +60,17 @@ quality!(MEDIUM, "medium", taps 96, phases 24, rejection_db 94.0, pass_band 0.87
 quality!(HIGH, "high", taps 160, phases 48, rejection_db 114.0, pass_band 0.905, snr_db 110.0);
 quality!(VERY_HIGH, "very_high", taps 256, phases 72, rejection_db 131.0, pass_band 0.93, snr_db 125.0);
 
+// What frames are converted with: about the longest kernel of which two frames hold all that an output
+// hears of, at any pair of rates.
+static FRAMES: Quality = {
+    const SHAPE: Shape = Shape { taps: 64, phases: 24, rejection_db: 94.0, cutoff: 0.915 };
+    static ROWS: [f32; SHAPE.len()] = SHAPE.rows();
+    Quality { name: "frames", shape: SHAPE, pass_band: 0.82, snr_db: 85.0, rows: &ROWS }
+};
+
 impl Quality {
+    pub(crate) const FRAMES: &'static Self = &FRAMES;
+
     /// At least 50 dB: alarms, buttons, a first listen.
     pub const QUICK: &'static Self = &QUICK;
     /// At least 70 dB: narrowband speech on small processors.
