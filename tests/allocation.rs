@@ -17,7 +17,9 @@ use handsfree_core::capture::{
     Bypass, Chain, Credentials, FrameProcessor, GainSetting, GainStep, GuardState, Guarded, LevelMeter,
     Levels, ProcessError, StepHealth, StepSwitch,
 };
-use handsfree_core::playback::Limiter;
+use handsfree_core::dsp::Quality;
+use handsfree_core::playback::{Limiter, SourceConfig};
+use handsfree_core::tee::{TapFilter, Tee, TeeSink};
 use handsfree_core::{Duration, Format, Frame, Gain, Instant, PcmMut, SampleRate, Stats, Terminal};
 use handsfree_sim::board::{Board, Step};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
@@ -182,9 +184,19 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     board.start(&both, ends).unwrap();
 
     let voice_clip = to_pcm(&far_speech(rate(48_000), 20.0));
-    let (mut spoken, mut chimes) = (0usize, 0u32);
+    let bytes: Vec<u8> = voice_clip.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let (mut spoken, mut chimes, mut events, mut tapped) = (0usize, 0u32, 0u32, 0u32);
     let mut first = halves.tracks.open().unwrap();
     let mut second = None;
+    // Speech synthesis at a rate of its own, that is paused, interrupted and asked what was heard.
+    let source = SourceConfig { rate_hz: 22_050, channels: 1, quality: Quality::MEDIUM, matching: None };
+    let mut synthesis =
+        halves.tracks.open_source::<{ Quality::MEDIUM.fast_memory(22_050, 48_000, 1) }>(source).unwrap();
+    let mut sink = TeeSink::<CAP, 8>::new();
+    let (writer, mut reader) = sink.split();
+    let mut tee = Tee::<CAP, 1>::new();
+    let (mut tee, mut feed) = tee.split();
+    tee.add(writer, TapFilter::All).map_err(|refused| refused.error).unwrap();
     let clock = board.clock();
     let mut incidents = incidents().into_iter().peekable();
     let mut heard = 0u64;
@@ -226,13 +238,26 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
                     Some(_) => None,
                 };
             }
+            synthesis.push_bytes(&bytes[..900]).unwrap();
+            match chimes % 7 {
+                1 => synthesis.pause(),
+                3 => synthesis.interrupt(),
+                5 => drop(synthesis.mark_synthesis_complete()),
+                _ => synthesis.resume(),
+            }
+            synthesis.enable_input(true);
+            let now = board.now();
+            std::hint::black_box((synthesis.played_position(now), synthesis.is_speaking(now)));
+            events += u32::from(synthesis.poll_event(now).is_some());
+            tapped += u32::from(std::iter::from_fn(|| reader.pop()).count() > 0);
             if let Some(track) = &mut second {
                 track.push(&voice_clip[..960]).unwrap();
                 let _ = track.set_gain(Gain::UNITY, Duration::from_millis(5));
             }
             while halves.events.poll().is_some() {}
         });
-        watched(|| halves.playback.poll());
+        watched(|| halves.playback.poll_tapped(&mut feed));
+        halves.tracks.dispatch();
         watched(|| {
             halves.capture.poll(&clock, &mut |frame: &Frame<CAP>| heard += u64::from(frame.stamp.lost) + 1);
             std::hint::black_box(halves.capture.voice_stats());
@@ -240,6 +265,7 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
         while board.poll_event().is_some() {}
     }
     assert!(incidents.next().is_none() && heard > 0 && chimes > 800);
+    assert!(events > 100 && tapped > 10_000, "{events} events, {tapped} times something for the tee's sink");
     let calls = taken();
     assert_eq!(levels.read().frames, halves.stats.read().capture.frames);
     assert_eq!((failing.read().state, failing.read().errors), (GuardState::GivenUp, 4));

@@ -295,11 +295,11 @@ fn another_device_rate_does_not_shift_it() {
                 stage.step(voice, true);
                 // Where the ramp wraps the conversion rings.
                 let phase = voice.played_position(stage.board.now()) % CYCLE;
-                if (1_000..CYCLE - 1_000).contains(&phase) {
-                    if let Some(error) = error_now(stage, voice) {
-                        worst = worst.max(error.abs());
-                        compared += 1;
-                    }
+                if (1_000..CYCLE - 1_000).contains(&phase)
+                    && let Some(error) = error_now(stage, voice)
+                {
+                    worst = worst.max(error.abs());
+                    compared += 1;
                 }
             }
             // A sample of the device is up to 3 of the mix, and is played for that long.

@@ -372,7 +372,7 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
     for samples in samples.chunks_exact(channels) {
         let gain = gains.next();
         for &sample in samples {
-            let scaled = scaled(sample, gain);
+            let scaled = gain.amplify(sample);
             if let Some(sum) = sums.next() {
                 *sum += scaled;
             }
@@ -381,12 +381,6 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
             }
         }
     }
-}
-
-/// A sample times a gain, rounded to nearest; at most 2^15 x 64, so i32 holds it.
-#[inline]
-fn scaled(sample: i16, gain: Gain) -> i32 {
-    ((i64::from(sample) * i64::from(gain.q16()) + 0x8000) >> 16) as i32
 }
 
 /// Lets a track that sounds fade away within the next frame.
@@ -518,10 +512,10 @@ mod tests {
     #[test]
     fn scaling_is_exact_at_unity_and_rounds_to_nearest() {
         for sample in [i16::MIN, -1, 0, 1, i16::MAX] {
-            assert_eq!(scaled(sample, Gain::UNITY), i32::from(sample));
-            assert_eq!(scaled(sample, Gain::MAX), i32::from(sample) * 64);
-            assert_eq!(scaled(sample, Gain::SILENT), 0);
+            assert_eq!(Gain::UNITY.amplify(sample), i32::from(sample));
+            assert_eq!(Gain::MAX.amplify(sample), i32::from(sample) * 64);
+            assert_eq!(Gain::SILENT.amplify(sample), 0);
         }
-        assert_eq!(scaled(3, Gain::linear(0.5).unwrap()), 2);
+        assert_eq!(Gain::linear(0.5).unwrap().amplify(3), 2);
     }
 }

@@ -216,8 +216,7 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
         if self.device != Some(rate) {
             self.device = Some(rate);
             self.clock = StreamClock::new(rate);
-            let latency = FrameConverter::<CAP>::latency(self.terminal, rate);
-            self.conversion = latency.as_nanos() as f64 * 1e-9 * f64::from(rate.hz());
+            self.conversion = FrameConverter::<CAP>::latency_sample_frames(self.terminal, rate) as f64;
             self.tracks.iter_mut().for_each(|track| track.0.settle());
         }
         let ratio = self.ratio(rate);

@@ -66,7 +66,8 @@ impl Planes {
     }
 }
 
-/// The library's instance, primed: no frame makes it allocate.
+/// The library's instance, primed: no frame makes it allocate, but for a loudspeaker whose two channels
+/// begin to differ: AEC3 then builds filters for both, once.
 pub(crate) struct Engine {
     library: Library,
     near: Planes,
