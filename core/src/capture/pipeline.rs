@@ -19,8 +19,10 @@ use crate::timing::{
 };
 
 /// By how much the reference runs ahead of the microphone unless told otherwise: more than
-/// timestamps err, less than a canceller notices.
-const DEFAULT_LEAD: Duration = Duration::from_millis(3);
+/// timestamps err, less than a canceller notices. AEC3 counts delays in blocks of 4 ms and starts
+/// anew whenever it decides for another one, the second of which begins at 6 ms: with 3 ms a
+/// reflection made it waver, for half a minute at worst.
+const DEFAULT_LEAD: Duration = Duration::from_millis(2);
 
 /// Frames in a row without a reference after which its times are not believed any more (1 s).
 const DISBELIEVE_AFTER_FRAMES: u16 = 100;
@@ -221,7 +223,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.reference.jumps()
     }
 
-    /// By how much the reference runs ahead of the microphone when the two have a clock each, 3 ms
+    /// By how much the reference runs ahead of the microphone when the two have a clock each, 2 ms
     /// unless set: it keeps the echo causal when timestamps err. To be set before frames flow. Worker
     /// side.
     pub fn set_reference_lead(&mut self, lead: Duration) {

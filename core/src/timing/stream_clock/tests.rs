@@ -1,0 +1,143 @@
+//! What a clock must find out, and how well it must know what it knows.
+
+use super::*;
+
+struct Noise(u64);
+
+impl Noise {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0
+    }
+}
+
+fn clock() -> StreamClock {
+    StreamClock::new(SampleRate::new(48_000).unwrap())
+}
+
+/// True time of a position on a clock that is `ppm` fast, from an odd start.
+fn truth(position: u64, ppm: f64) -> f64 {
+    987_654_321.0 + position as f64 * 1e9 / (48_000.0 * (1.0 + ppm * 1e-6))
+}
+
+#[test]
+fn rate_and_time_are_found_through_jitter_near_2_to_the_32() {
+    for seed in 1..=30 {
+        let mut noise = Noise(seed);
+        let ppm = noise.uniform() * 1_000.0;
+        let start = u64::from(u32::MAX) - 100_000;
+        let mut clock = clock();
+        for k in 0..2_000 {
+            let position = start + k * 480;
+            let time = truth(k * 480, ppm) + noise.uniform() * 200e3;
+            clock.observe(position, Instant::from_nanos(time as i64));
+            if k == 200 {
+                let error = clock.time_of(position).as_nanos() as f64 - truth(k * 480, ppm);
+                assert!(error.abs() < 150e3, "seed {seed}: {error} ns after 2 s");
+            }
+        }
+        let rate = clock.rate().unwrap();
+        assert!((rate.ppm - ppm).abs() < 2.0, "seed {seed}: {rate:?}, truth {ppm}");
+        assert!(rate.uncertainty_ppm < 2.0, "seed {seed}: {rate:?}");
+        let back = clock.position_at(clock.time_of(start + 960_480), start);
+        assert!((back - 960_480.0).abs() < 0.01, "seed {seed}: {back}");
+    }
+}
+
+#[test]
+fn a_jump_is_reported_once_and_single_outliers_never() {
+    let mut noise = Noise(5);
+    let mut clock = clock();
+    let mut jumps = Vec::new();
+    for k in 0..1_000u64 {
+        let late = if k >= 500 { 150e6 } else { 0.0 } + if k % 40 == 7 { 80e6 } else { 0.0 };
+        let time = truth(k * 480, 50.0) + late + noise.uniform() * 200e3;
+        if let Observation::Jumped(by) = clock.observe(k * 480, Instant::from_nanos(time as i64)) {
+            jumps.push((k, by.as_nanos()));
+            clock.jump(by);
+        }
+    }
+    assert_eq!(jumps.len(), 1, "{jumps:?}");
+    assert!((505..515).contains(&jumps[0].0), "{jumps:?}");
+    assert!((jumps[0].1 - 150_000_000).abs() < 300_000, "{jumps:?}");
+    assert!((clock.rate().unwrap().ppm - 50.0).abs() < 5.0);
+}
+
+#[test]
+fn frozen_zero_backward_and_absurd_times_leave_the_model_as_it_was() {
+    for lie in 0..4 {
+        let mut clock = clock();
+        for k in 0..3_000u64 {
+            clock.observe(k * 480, Instant::from_nanos(truth(k * 480, -200.0) as i64));
+        }
+        for k in 3_000..3_500u64 {
+            let time = match lie {
+                0 => truth(3_000 * 480, -200.0) as i64,
+                1 => 0,
+                2 => truth((6_000 - k) * 480, -200.0) as i64,
+                _ => 7_000_000_000_000_000_000,
+            };
+            assert!(!matches!(clock.observe(k * 480, Instant::from_nanos(time)), Observation::Jumped(_)));
+        }
+        let error = clock.time_of(3_500 * 480).as_nanos() as f64 - truth(3_500 * 480, -200.0);
+        assert!(error.abs() < 60e3, "lie {lie}: {error} ns");
+    }
+}
+
+#[test]
+fn a_changed_rate_is_followed_within_3_s() {
+    for jitter_ns in [0.0, 200e3] {
+        let mut noise = Noise(9);
+        let mut clock = clock();
+        let mut time = 0.0;
+        for k in 0..6_000u64 {
+            let ppm = if k < 3_000 { 0.0 } else { 200.0 };
+            let seen = time + noise.uniform() * jitter_ns;
+            clock.observe(k * 480, Instant::from_nanos(seen as i64));
+            if k == 3_300 {
+                let error = clock.time_of(k * 480).as_nanos() as f64 - time;
+                assert!(error.abs() < 200e3, "jitter {jitter_ns}: {error} ns");
+            }
+            time += 480.0 * 1e9 / (48_000.0 * (1.0 + ppm * 1e-6));
+        }
+        let rate = clock.rate().unwrap();
+        assert!((rate.ppm - 200.0).abs() < 5.0, "jitter {jitter_ns}: {rate:?}");
+    }
+}
+
+/// A standard normal number, nearly: the sum of twelve even ones.
+fn normal(noise: &mut Noise) -> f64 {
+    (0..12).map(|_| noise.uniform()).sum::<f64>() / 2.0
+}
+
+/// What it states of its own uncertainty is what it errs by, from its first seconds on and whatever
+/// the jitter: a clock that is too sure of its start is misled by it for a minute.
+#[test]
+fn its_stated_uncertainty_is_what_it_errs_by() {
+    const CLOCKS: u64 = 200;
+    for jitter_ns in [20e3, 200e3, 1e6, 2e6] {
+        let (mut squares, mut time_squares) = ([0.0; 3], [0.0; 3]);
+        for seed in 1..=CLOCKS {
+            let mut noise = Noise(seed);
+            let mut clock = clock();
+            for k in 0..3_001u64 {
+                let time = truth(k * 480, 80.0) + normal(&mut noise) * jitter_ns;
+                clock.observe(k * 480, Instant::from_nanos(time as i64));
+                if let Some(place) = [300, 1_000, 3_000].iter().position(|&at| at == k) {
+                    let rate = clock.rate().unwrap();
+                    squares[place] += ((rate.ppm - 80.0) / rate.uncertainty_ppm).powi(2);
+                    let late_ns = clock.time_of(k * 480).as_nanos() as f64 - truth(k * 480, 80.0);
+                    time_squares[place] += late_ns * late_ns / clock.variances_ns2().0;
+                }
+            }
+        }
+        let sigmas = |squares: [f64; 3]| squares.map(|sum| (sum / CLOCKS as f64).sqrt());
+        let (rate, time) = (sigmas(squares), sigmas(time_squares));
+        println!(
+            "jitter {jitter_ns} ns: rate errs by {rate:.2?} sigmas after 3, 10 and 30 s, time by {time:.2?}"
+        );
+        for sigmas in rate.into_iter().chain(time) {
+            assert!((0.5..1.3).contains(&sigmas), "jitter {jitter_ns} ns: {rate:?}, {time:?}");
+        }
+    }
+}
