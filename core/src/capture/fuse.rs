@@ -22,7 +22,7 @@ pub enum GuardState {
 
 /// Whose the next frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// The processor's.
     Process,
     /// The processor's, for the first time after a rest.
@@ -31,29 +31,50 @@ pub(crate) enum Turn {
     Pass,
 }
 
-/// A fault blows it, a rest mends it, one fault too many and it stays blown.
-#[derive(Debug)]
-pub(crate) struct Fuse {
+/// When a processor that failed is tried again: a fault blows the fuse, a rest of a second mends it,
+/// and after three rests the next fault leaves it blown. Ten minutes without a fault forgive the
+/// earlier ones.
+///
+/// The core's guards have one each; a processor on a host that guards itself uses the same. Worker
+/// side; costs a few comparisons a frame.
+///
+/// ```
+/// use handsfree_core::capture::{Fuse, GuardState, Turn};
+///
+/// let mut fuse = Fuse::new();
+/// assert_eq!(fuse.turn(), Turn::Process);
+/// assert_eq!(fuse.blow(), Some(1), "the first fault");
+/// assert_eq!(fuse.turn(), Turn::Pass);
+/// fuse.give_up();
+/// assert_eq!(fuse.state(), GuardState::GivenUp);
+/// ```
+#[derive(Debug, Default)]
+pub struct Fuse {
     state: GuardState,
     faults: u8,
     healthy_frames: u32,
 }
 
 impl Fuse {
-    pub(crate) const fn new() -> Self {
+    /// A fuse that holds.
+    #[must_use]
+    pub const fn new() -> Self {
         Self { state: GuardState::Armed, faults: 0, healthy_frames: 0 }
     }
 
-    pub(crate) const fn state(&self) -> GuardState {
+    /// What becomes of the next frame, as far as it is known.
+    #[must_use]
+    pub const fn state(&self) -> GuardState {
         self.state
     }
 
-    pub(crate) fn rearm(&mut self) {
+    /// Forgets all faults.
+    pub fn rearm(&mut self) {
         *self = Self::new();
     }
 
     /// To be asked once a frame.
-    pub(crate) fn turn(&mut self) -> Turn {
+    pub fn turn(&mut self) -> Turn {
         match self.state {
             GuardState::Armed => Turn::Process,
             GuardState::GivenUp => Turn::Pass,
@@ -69,7 +90,7 @@ impl Fuse {
     }
 
     /// A frame went well.
-    pub(crate) fn hold(&mut self) {
+    pub fn hold(&mut self) {
         if self.faults > 0 {
             self.healthy_frames += 1;
             if self.healthy_frames >= FORGIVEN_AFTER_FRAMES {
@@ -79,7 +100,7 @@ impl Fuse {
     }
 
     /// A frame did not. The fault's number, or `None` when it was the last one.
-    pub(crate) fn blow(&mut self) -> Option<u8> {
+    pub fn blow(&mut self) -> Option<u8> {
         self.healthy_frames = 0;
         if self.faults >= PROCESSOR_REARMS {
             self.state = GuardState::GivenUp;
@@ -88,6 +109,11 @@ impl Fuse {
         self.faults += 1;
         self.state = GuardState::Resting { frames: PROCESSOR_REST_FRAMES };
         Some(self.faults)
+    }
+
+    /// A fault after which no further try is to be risked.
+    pub fn give_up(&mut self) {
+        self.state = GuardState::GivenUp;
     }
 }
 

@@ -12,7 +12,7 @@ mod processor;
 mod sink;
 
 pub use chain::{Chain, StepSwitch};
-pub use fuse::GuardState;
+pub use fuse::{Fuse, GuardState, Turn};
 pub use gain::{GainSetting, GainStep};
 pub use guard::VoiceState;
 pub use guarded::{Guarded, StepHealth, StepStats};

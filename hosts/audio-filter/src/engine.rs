@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use handsfree_core::Format;
-use handsfree_core::capture::{Credentials, ProcessError, StreamIdentity};
+use handsfree_core::capture::{Credentials, ProcessError, ProcessorFault, StreamIdentity};
 
 use crate::control::FilterControl;
 use crate::fault::{FilterState, Health};
@@ -37,6 +37,10 @@ impl Engine {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    pub(crate) fn take_fault(&mut self) -> Option<ProcessorFault> {
+        self.health.take_fault()
     }
 
     pub(crate) fn control(&self) -> FilterControl {

@@ -2,11 +2,7 @@
 
 use std::fmt;
 
-use handsfree_core::limits::{PROCESSOR_REARMS, PROCESSOR_REST_FRAMES};
-
-/// Frames without a fault after which earlier faults are forgiven (10 minutes), as the core forgives its voice
-/// processor.
-const FORGIVEN_AFTER_FRAMES: u32 = 60_000;
+use handsfree_core::capture::{Fuse, GuardState, ProcessorFault, Turn};
 
 /// What a filter did wrong in a frame. The frame passed as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,60 +76,57 @@ impl FilterState {
     }
 }
 
-/// Decides from frame to frame whether the filter is called.
+/// Decides from frame to frame whether the filter is called, and keeps what is to be reported.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    given_up: bool,
-    rest_frames: u16,
-    faults: u8,
-    healthy_frames: u32,
+    fuse: Fuse,
+    untold: Option<ProcessorFault>,
 }
 
 impl Health {
     pub(crate) fn state(&self) -> FilterState {
-        match self {
-            Self { given_up: true, .. } => FilterState::GivenUp,
-            Self { rest_frames: 1.., .. } => FilterState::Resting,
-            _ => FilterState::Armed,
+        match self.fuse.state() {
+            GuardState::GivenUp => FilterState::GivenUp,
+            GuardState::Resting { frames: 1.. } => FilterState::Resting,
+            GuardState::Resting { frames: 0 } | GuardState::Armed => FilterState::Armed,
         }
     }
 
     pub(crate) fn rearm(&mut self) {
-        *self = Self::default();
+        self.fuse.rearm();
     }
 
     /// Whether this frame passes; counts the rest down.
     pub(crate) fn rests(&mut self) -> bool {
-        if self.given_up {
-            return true;
-        }
-        let rests = self.rest_frames > 0;
-        self.rest_frames = self.rest_frames.saturating_sub(1);
-        rests
+        self.fuse.turn() == Turn::Pass
     }
 
     pub(crate) fn on_good_frame(&mut self) {
-        if self.faults > 0 {
-            self.healthy_frames += 1;
-            if self.healthy_frames >= FORGIVEN_AFTER_FRAMES {
-                *self = Self::default();
-            }
-        }
+        self.fuse.hold();
     }
 
     pub(crate) fn on_fault(&mut self, fault: Fault) {
-        self.healthy_frames = 0;
-        if fault == Fault::TooLong || self.faults >= PROCESSOR_REARMS {
-            self.given_up = true;
+        let tripped = if fault == Fault::TooLong {
+            self.fuse.give_up();
+            None
         } else {
-            self.faults += 1;
-            self.rest_frames = PROCESSOR_REST_FRAMES;
-        }
+            self.fuse.blow()
+        };
+        self.untold = Some(match tripped {
+            Some(fault) => ProcessorFault::Tripped { step: 0, fault },
+            None => ProcessorFault::GivenUp { step: 0 },
+        });
+    }
+
+    pub(crate) fn take_fault(&mut self) -> Option<ProcessorFault> {
+        self.untold.take()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use handsfree_core::limits::{PROCESSOR_REARMS, PROCESSOR_REST_FRAMES};
+
     use super::*;
 
     fn rest(health: &mut Health) -> u32 {
@@ -158,21 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn ten_good_minutes_forgive_what_was_before() {
-        let mut health = Health::default();
-        for _ in 0..10 {
-            health.on_fault(Fault::Slow);
-            assert_eq!(health.state(), FilterState::Resting);
-            rest(&mut health);
-            (0..FORGIVEN_AFTER_FRAMES).for_each(|_| health.on_good_frame());
-        }
-    }
-
-    #[test]
     fn writing_too_much_is_not_tried_again() {
         let mut health = Health::default();
         health.on_fault(Fault::TooLong);
         assert_eq!(health.state(), FilterState::GivenUp);
+        assert_eq!(health.take_fault(), Some(ProcessorFault::GivenUp { step: 0 }));
+        assert_eq!(health.take_fault(), None, "said once");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use handsfree_core::capture::{Credentials, FrameProcessor, ProcessError, StreamIdentity};
+use handsfree_core::capture::{Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity};
 use handsfree_core::{Format, PcmMut};
 
 use crate::control::FilterControl;
@@ -46,6 +46,11 @@ impl FrameProcessor for FilterProcessor {
             frame.samples.copy_from_slice(filtered);
         }
         Ok(())
+    }
+
+    /// Its own guard's: a filter needs no other around it.
+    fn take_fault(&mut self) -> Option<ProcessorFault> {
+        self.engine.take_fault()
     }
 
     fn enabled(&self) -> bool {
