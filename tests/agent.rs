@@ -209,7 +209,7 @@ fn converse(seed: u64) -> (Minutes, u64, Vec<f32>) {
         said: 0,
         detector: Detector::default(),
         quiet_frames: 0,
-        minutes: Minutes::default(),
+        minutes: Minutes { user_while_listening_db: -120.0, ..Minutes::default() },
     };
     agent.voice.enable_input(true);
     let clock = board.clock();
