@@ -66,7 +66,7 @@ fn ours<const SLOTS: usize>(samples: &[i16], frames: usize) -> (f64, Vec<i16>) {
         for k in 0..frames {
             let at = k % STRETCH * FRAME;
             for (track, source) in tracks.iter_mut().zip(&sources) {
-                assert_eq!(track.push(&source[at..at + FRAME]), FRAME);
+                assert_eq!(track.push(&source[at..at + FRAME]), Ok(FRAME));
             }
             halves.playback.poll();
             let position = (k * FRAME) as u64;
