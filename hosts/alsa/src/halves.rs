@@ -10,7 +10,7 @@ use crate::format::{PeriodMemory, in_its_type};
 use crate::pcm::Fault;
 use crate::side::{Half, Stream};
 
-/// Periods moved in one turn at most, so that the worker runs in between when there is much to catch up.
+/// Periods read in one turn at most, so that the worker runs in between when there is much to catch up.
 const MAX_PERIODS: u32 = 4;
 
 /// Tries to write the first fill before the device is said to have failed.
@@ -111,23 +111,16 @@ impl<const CAP: usize, const SLOTS: usize> Half for PlaybackHalf<'_, CAP, SLOTS>
     fn transfer(&mut self, stream: &Stream, queued: u32, time: &mut PeriodTime) -> Result<u32, Fault> {
         let waiting = self.waiting_sample_frames();
         let mut moved = self.write(stream)?;
-        let mut room = stream.fill_sample_frames.saturating_sub(queued + waiting);
-        for _ in 0..MAX_PERIODS {
-            if self.waiting_sample_frames() > 0 || room < stream.period_sample_frames {
-                break;
-            }
+        let room = stream.fill_sample_frames.saturating_sub(queued + waiting);
+        // One period a turn: the worker fills the ring before the next one.
+        if self.waiting_sample_frames() == 0 && room >= stream.period_sample_frames {
             let samples = stream.period_sample_frames as usize * stream.channels;
             in_its_type!(&mut self.memory, memory => put_out(&mut self.outlet, memory.get_mut(..samples), *time));
             self.made = stream.period_sample_frames;
             self.written = 0;
             self.since_start = self.since_start.saturating_add(self.made);
             advance(time, self.made, stream);
-            room -= self.made;
-            match self.write(stream) {
-                Ok(written) => moved += written,
-                Err(fault) if moved == 0 => return Err(fault),
-                Err(_) => break,
-            }
+            moved += self.write(stream)?;
         }
         Ok(moved)
     }

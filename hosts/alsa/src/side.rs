@@ -287,8 +287,9 @@ impl<H: Half> Side<H> {
             State::Disconnected => return Err(Fault::Gone),
             State::Standing => return Err(Fault::Stopped),
         }
-        let converter =
-            self.timing.converter(&status, now) + self.stream.span(self.half.waiting_sample_frames());
+        let waiting = self.half.waiting_sample_frames();
+        let position = self.position.wrapping_sub(waiting.into());
+        let converter = self.timing.converter(&status, position, now) + self.stream.span(waiting);
         self.find_gap(converter);
         self.known = Some((self.position, converter));
         let queued = self.queued(&status);

@@ -36,6 +36,8 @@ pub(crate) struct Timing {
     rate: SampleRate,
     buffer: i64,
     last_time: Option<Instant>,
+    /// Where the device was in the stream when its last timestamp came, and that timestamp.
+    seen: Option<(u64, Instant)>,
     /// Delay beyond what is in the buffer, when it last could be.
     hardware_delay: i64,
     wrong_in_a_row: u32,
@@ -51,6 +53,7 @@ impl Timing {
             rate,
             buffer: buffer_sample_frames.into(),
             last_time: None,
+            seen: None,
             hardware_delay: 0,
             wrong_in_a_row: 0,
             right_in_a_row: 0,
@@ -62,6 +65,7 @@ impl Timing {
     /// The stream starts anew; what was learned of the device stays.
     pub(crate) fn restart(&mut self) {
         self.last_time = None;
+        self.seen = None;
     }
 
     pub(crate) fn disbelieved(&self) -> Disbelieved {
@@ -78,8 +82,8 @@ impl Timing {
     }
 
     /// When the next sample frame that the application reads was at the converter, or the next that it
-    /// writes will be. `status` was asked for just before `now`.
-    pub(crate) fn converter(&mut self, status: &Status, now: Instant) -> Instant {
+    /// writes will be; `position` is that sample frame's. `status` was asked for just before `now`.
+    pub(crate) fn converter(&mut self, status: &Status, position: u64, now: Instant) -> Instant {
         let queued = self.queued(status);
         let beyond = status.delay.saturating_sub(queued);
         if (0..=MAX_HARDWARE_DELAY_S * i64::from(self.rate.hz())).contains(&beyond) {
@@ -88,7 +92,11 @@ impl Timing {
             self.disbelieved.delays = self.disbelieved.delays.wrapping_add(1);
         }
         let delay = Duration::of_sample_frames((queued + self.hardware_delay).unsigned_abs(), self.rate);
-        let time = self.time(status.time, now);
+        let device = match self.direction {
+            Direction::Capture => position.wrapping_add(queued.unsigned_abs()),
+            Direction::Playback => position.wrapping_sub(queued.unsigned_abs()),
+        };
+        let time = self.time(status.time, device, now);
         match self.direction {
             Direction::Capture => time - delay,
             Direction::Playback => time + delay,
@@ -96,12 +104,15 @@ impl Timing {
     }
 
     /// The driver's time of the status where it can be, else the time it was asked at.
-    fn time(&mut self, said: Instant, now: Instant) -> Instant {
+    ///
+    /// The kernel stamps the moment it saw the device move, so a device that has not moved since the last
+    /// time has the same timestamp, and one that has moved a later one.
+    fn time(&mut self, said: Instant, device: u64, now: Instant) -> Instant {
         let longest = Duration::of_sample_frames(self.buffer.unsigned_abs(), self.rate);
-        let earliest = self.last_time.unwrap_or(now - longest).max(now - longest);
-        // Equal to the last one is one that stands still: the device was asked anew in between.
-        let fresh = self.last_time.is_none_or(|last| said > last);
-        if fresh && said >= earliest && said <= now + AHEAD {
+        let follows =
+            self.seen.is_none_or(|(was, time)| if device == was { said >= time } else { said > time });
+        if follows && said >= now - longest && said <= now + AHEAD {
+            self.seen = Some((device, said));
             self.right_in_a_row += 1;
             self.wrong_in_a_row = 0;
             self.distrusts &= self.right_in_a_row < TRUST_AFTER;
@@ -125,6 +136,10 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
+    fn at(ms: i64) -> Instant {
+        Instant::from_nanos(ms * MS)
+    }
+
     fn status(time: i64, avail: i64, delay: i64) -> Status {
         Status { state: State::Running, avail, delay, time: Instant::from_nanos(time) }
     }
@@ -136,9 +151,9 @@ mod tests {
     #[test]
     fn a_sample_is_at_the_converter_its_delay_before_or_after_the_timestamp() {
         let now = Instant::from_nanos(1_000 * MS);
-        let read = timing(Direction::Capture).converter(&status(999 * MS, 480, 528), now);
+        let read = timing(Direction::Capture).converter(&status(999 * MS, 480, 528), 0, now);
         assert_eq!(read.as_nanos(), 999 * MS - 11 * MS);
-        let written = timing(Direction::Playback).converter(&status(999 * MS, 4_800 - 480, 528), now);
+        let written = timing(Direction::Playback).converter(&status(999 * MS, 4_800 - 480, 528), 480, now);
         assert_eq!(written.as_nanos(), 999 * MS + 11 * MS);
     }
 
@@ -146,15 +161,18 @@ mod tests {
     fn a_delay_that_cannot_be_leaves_the_last_good_one() {
         let mut timing = timing(Direction::Playback);
         let queued = 4_800 - 480;
-        let at = |ms: i64| Instant::from_nanos(ms * MS);
-        assert_eq!(timing.converter(&status(10 * MS, queued, 480 + 96), at(10)), at(22));
+        assert_eq!(timing.converter(&status(10 * MS, queued, 480 + 96), 480, at(10)), at(22));
         for (k, delay) in [-5, i64::MIN, 7_000_000_000_000_000_000, i64::MAX, 479].into_iter().enumerate() {
             let ms = 11 + k as i64;
-            assert_eq!(timing.converter(&status(ms * MS, queued, delay), at(ms)), at(ms + 12), "{delay}");
+            assert_eq!(
+                timing.converter(&status(ms * MS, queued, delay), 480 + ms as u64, at(ms)),
+                at(ms + 12),
+                "{delay}"
+            );
         }
         assert_eq!(timing.disbelieved().delays, 5);
-        assert_eq!(timing.converter(&status(30 * MS, queued, 480 + 48), at(30)), at(41));
-        let absurd = timing.converter(&status(31 * MS, i64::MAX, 48), at(31));
+        assert_eq!(timing.converter(&status(30 * MS, queued, 480 + 48), 900, at(30)), at(41));
+        let absurd = timing.converter(&status(31 * MS, i64::MAX, 48), 901, at(31));
         assert_eq!(absurd, at(32), "no more room than the buffer has");
     }
 
@@ -166,7 +184,7 @@ mod tests {
             for k in 1_i64..=20 {
                 let now = Instant::from_nanos(1_000 * MS + k * 10 * MS);
                 let said = if k < 10 { wrong } else { now.as_nanos() - 2 * MS };
-                let time = timing.converter(&status(said, 0, 0), now);
+                let time = timing.converter(&status(said, 0, 0), k as u64, now);
                 assert!(time > last, "monotonic with {wrong}");
                 assert_eq!(time, now, "distrusted with {wrong}, also when {said} could be");
                 last = time;
@@ -178,11 +196,16 @@ mod tests {
     #[test]
     fn a_timestamp_that_stands_still_or_runs_backwards_is_noticed() {
         let mut timing = timing(Direction::Capture);
-        let at = |ms: i64| Instant::from_nanos(ms * MS);
-        assert_eq!(timing.converter(&status(99 * MS, 0, 0), at(100)), at(99));
-        assert_eq!(timing.converter(&status(99 * MS, 0, 0), at(110)), at(110), "stands still");
-        assert_eq!(timing.converter(&status(50 * MS, 0, 0), at(120)), at(120), "runs backwards");
-        assert_eq!(timing.converter(&status(129 * MS, 0, 0), at(130)), at(129), "believed: it was rare");
+        assert_eq!(timing.converter(&status(99 * MS, 0, 0), 0, at(100)), at(99));
+        assert_eq!(timing.converter(&status(99 * MS, 0, 0), 480, at(110)), at(110), "stands still");
+        assert_eq!(timing.converter(&status(50 * MS, 0, 0), 960, at(120)), at(120), "runs backwards");
+        assert_eq!(
+            timing.converter(&status(129 * MS, 0, 0), 1_440, at(130)),
+            at(129),
+            "believed: it was rare"
+        );
+        assert_eq!(timing.disbelieved().times, 2);
+        assert_eq!(timing.converter(&status(129 * MS, 0, 0), 1_440, at(131)), at(129), "neither has moved");
         assert_eq!(timing.disbelieved().times, 2);
     }
 
@@ -193,7 +216,7 @@ mod tests {
         for k in 0_i64..300 {
             let now = Instant::from_nanos(1_000 * MS + k * 10 * MS);
             let said = if k < 5 { 0 } else { now.as_nanos() - MS };
-            if timing.converter(&status(said, 0, 0), now) < now && believed_at.is_none() {
+            if timing.converter(&status(said, 0, 0), k as u64, now) < now && believed_at.is_none() {
                 believed_at = Some(k);
             }
         }
