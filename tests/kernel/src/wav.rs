@@ -31,6 +31,15 @@ impl Sound {
         Self { rate, channels, samples }
     }
 
+    /// With silence behind it. A loopback card hands on what is played when a period of the capture side ends: what comes
+    /// after the last such moment before the player stops is heard by nobody, so let that be silence.
+    #[must_use]
+    pub fn then_silence(&self, sample_frames: usize) -> Self {
+        let mut longer = self.clone();
+        longer.samples.resize(self.samples.len() + sample_frames * usize::from(self.channels), 0);
+        longer
+    }
+
     /// The file.
     ///
     /// # Errors

@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use handsfree_kernel_tests::{Machine, Options, Result};
 
+use crate::turn;
+
 #[test]
 fn scripts_files_and_failures() -> Result<()> {
+    let _turn = turn();
     let machine = Machine::boot(&Options::new().program(env!("CARGO_BIN_EXE_kernel-machine")))?;
     println!("Linux {} booted in {:.1?}", machine.release(), machine.boot_time());
 
@@ -50,6 +53,7 @@ fn scripts_files_and_failures() -> Result<()> {
 
 #[test]
 fn a_module_that_is_not_there() {
+    let _turn = turn();
     let failure = Machine::boot(&Options::new().module("snd-nonsense")).err();
     let text = failure.map(|failure| failure.to_string()).unwrap_or_default();
     assert!(text.contains("modprobe snd-nonsense"), "{text}");
