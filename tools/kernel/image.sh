@@ -76,12 +76,15 @@ build() {
     for applet in $(busybox --list); do
         [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
     done
+    # Where the kernel looks for it when it wants a module by itself.
+    ln -s ../bin/busybox "$root/sbin/modprobe"
     place "$guest/init" /init
     place "$guest/agent" /bin/agent
 
     program_files | while read -r file; do place "$file"; done
+    # The library's own configuration; not what desktops add to it, which names plugins that are not here.
     mkdir -p "$root/usr/share/alsa"
-    cp -rL /usr/share/alsa/{alsa.conf,cards,pcm} "$root/usr/share/alsa/"
+    cp -rL /usr/share/alsa/{alsa.conf,cards,ctl,pcm} "$root/usr/share/alsa/"
     echo 'root:x:0:0:root:/root:/bin/sh' > "$root/etc/passwd"
     echo 'root:x:0:' > "$root/etc/group"
 

@@ -1,7 +1,8 @@
 //! The machine: QEMU, the guest's agent and the console.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,7 +41,7 @@ static MACHINES: AtomicU64 = AtomicU64::new(0);
 /// A running machine. It ends when it is dropped, and by itself when the process that booted it is gone.
 pub struct Machine {
     qemu: Child,
-    directory: PathBuf,
+    logs: Logs,
     agent: Mutex<UnixStream>,
     files: Mutex<UnixStream>,
     qmp: Mutex<Qmp>,
@@ -58,16 +59,11 @@ impl Machine {
     /// When something is not installed, with what installs it; when the guest does not come up in time or a module does
     /// not load, with the end of the console.
     pub fn boot(options: &Options) -> Result<Self> {
-        let directory = new_directory()?;
-        let mut machine = match Self::start(options, &directory) {
-            Ok(machine) => machine,
-            Err(failure) => {
-                let text = format!("{failure}{}", tails(&directory));
-                let _ = fs::remove_dir_all(&directory);
-                return Err(Failure::new(text));
-            }
-        };
+        let directory = Directory::new()?;
+        let logs = Logs::new(&directory)?;
         let started = Instant::now();
+        let mut machine = Self::start(options, &directory, &logs)
+            .map_err(|failure| Failure::new(format!("{failure}{}", logs.tails())))?;
         let greeting = machine.answers.ready(started + BOOT).map_err(|silence| match silence {
             Silence::Ended => machine.failure("the machine ended while it booted"),
             Silence::Late => machine.failure(&format!("the machine did not boot within {BOOT:?}")),
@@ -80,9 +76,9 @@ impl Machine {
         Ok(machine)
     }
 
-    fn start(options: &Options, directory: &Path) -> Result<Self> {
-        let (kernel, initramfs) = (kernel()?, directory.join("initramfs"));
-        fs::copy(base_image()?, &initramfs).map_err(Failure::of(initramfs.display()))?;
+    fn start(options: &Options, directory: &Directory, logs: &Logs) -> Result<Self> {
+        let (kernel, initramfs) = (kernel()?, directory.path("initramfs"));
+        fs::copy(base_image()?, &initramfs).map_err(Failure::of(&initramfs))?;
         let mut archive = Archive::default();
         for program in &options.programs {
             archive.program(program)?;
@@ -90,21 +86,20 @@ impl Machine {
         for (path, guest_path) in &options.files {
             archive.file(path, guest_path)?;
         }
-        let added = fs::OpenOptions::new().append(true).open(&initramfs);
-        added.and_then(|mut file| file.write_all(&archive.finish())).map_err(Failure::of("initramfs"))?;
+        let added = File::options().append(true).open(&initramfs);
+        added.and_then(|mut file| file.write_all(&archive.finish())).map_err(Failure::of(&initramfs))?;
 
-        let listeners = ["agent", "files", "qmp"].map(|name| UnixListener::bind(directory.join(name)));
+        let listeners = ["agent", "files", "qmp"].map(|name| UnixListener::bind(directory.path(name)));
         let [agent, files, qmp] = listeners.map(|made| made.map_err(Failure::of("a socket for QEMU")));
-        let qemu = spawn_qemu(options, directory, &kernel, &initramfs)?;
-        // From here on it is the machine that ends QEMU, whatever fails.
-        let mut starting = Starting(Some(qemu));
-        let agent = starting.accept(&agent?)?;
-        let files = starting.accept(&files?)?;
-        let qmp = Qmp::new(starting.accept(&qmp?)?)?;
+        let (agent, files, qmp) = (agent?, files?, qmp?);
+        let mut starting = Starting(Some(spawn_qemu(options, directory, &kernel)?));
+        let agent = starting.accept(&agent)?;
+        let files = starting.accept(&files)?;
+        let qmp = Qmp::new(starting.accept(&qmp)?)?;
         let answers = Answers::from(agent.try_clone().map_err(Failure::of("the agent's port"))?);
         Ok(Self {
             qemu: starting.0.take().ok_or_else(|| Failure::new("QEMU is gone"))?,
-            directory: directory.to_owned(),
+            logs: logs.try_clone()?,
             agent: Mutex::new(agent),
             files: Mutex::new(files),
             qmp: Mutex::new(qmp),
@@ -220,7 +215,7 @@ impl Machine {
     /// A failure with the end of the console.
     #[must_use]
     pub fn failure(&self, what: &str) -> Failure {
-        Failure::new(format!("{what}{}", tails(&self.directory)))
+        Failure::new(format!("{what}{}", self.logs.tails()))
     }
 
     pub(crate) const fn answers(&self) -> &Answers {
@@ -251,7 +246,6 @@ impl Drop for Machine {
             let _ = self.qmp("quit", &json!({}));
         }
         end(&mut self.qemu);
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -308,9 +302,9 @@ fn end(child: &mut Child) {
     }
 }
 
-fn spawn_qemu(options: &Options, directory: &Path, kernel: &Path, initramfs: &Path) -> Result<Child> {
-    let path = |name: &str| directory.join(name).display().to_string();
-    let log = fs::File::create(path("qemu")).map_err(Failure::of("QEMU's log"))?;
+fn spawn_qemu(options: &Options, directory: &Directory, kernel: &Path) -> Result<Child> {
+    let path = |name: &str| directory.path(name);
+    let log = File::options().append(true).open(path("qemu")).map_err(Failure::of("QEMU's log"))?;
     // A /dev/kvm that opens may still not run a guest, so it is asked for and not guessed.
     let with_kvm = std::env::var_os("HANDSFREE_KVM").is_some();
     let mut qemu = Command::new("timeout");
@@ -324,8 +318,7 @@ fn spawn_qemu(options: &Options, directory: &Path, kernel: &Path, initramfs: &Pa
         .args(["-smp", &options.processors.unwrap_or(1).to_string()])
         .arg("-kernel")
         .arg(kernel)
-        .arg("-initrd")
-        .arg(initramfs)
+        .args(["-initrd", &path("initramfs")])
         .args(["-append", &format!("{KERNEL_PARAMETERS} {}", options.kernel.join(" "))])
         .args(["-serial", &format!("file:{}", path("console"))])
         .args(["-device", "virtio-serial-pci"])
@@ -342,12 +335,65 @@ fn spawn_qemu(options: &Options, directory: &Path, kernel: &Path, initramfs: &Pa
     qemu.spawn().map_err(Failure::of("timeout (of coreutils), which starts QEMU"))
 }
 
-/// The folder of sockets and logs; its path has to fit into a socket's address.
-fn new_directory() -> Result<PathBuf> {
-    let number = MACHINES.fetch_add(1, Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("handsfree-kernel-{}-{number}", std::process::id()));
-    fs::create_dir(&directory).map_err(Failure::of(directory.display()))?;
-    Ok(directory)
+/// The folder by which QEMU is reached. It goes as soon as the machine has booted, so that nothing stays behind, however
+/// the test ends. Its path has to fit into a socket's address.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Result<Self> {
+        let number = MACHINES.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("handsfree-kernel-{}-{number}", std::process::id()));
+        fs::create_dir(&path).map_err(Failure::of(path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What QEMU and the guest's console say.
+struct Logs {
+    qemu: File,
+    console: File,
+}
+
+impl Logs {
+    fn new(directory: &Directory) -> Result<Self> {
+        let new = |name| {
+            let path = directory.path(name);
+            let options = File::options().read(true).write(true).create_new(true).open(&path);
+            options.map_err(Failure::of(path))
+        };
+        Ok(Self { qemu: new("qemu")?, console: new("console")? })
+    }
+
+    fn try_clone(&self) -> Result<Self> {
+        let clone = |file: &File| file.try_clone().map_err(Failure::of("a log"));
+        Ok(Self { qemu: clone(&self.qemu)?, console: clone(&self.console)? })
+    }
+
+    /// The end of both, where there is any.
+    fn tails(&self) -> String {
+        let mut text = String::new();
+        for (title, file) in [("QEMU", &self.qemu), ("the console's end", &self.console)] {
+            let mut contents = vec![0; file.metadata().map_or(0, |data| data.len() as usize)];
+            let read = file.read_at(&mut contents, 0).unwrap_or_default();
+            let contents = String::from_utf8_lossy(&contents[..read]).into_owned();
+            let lines: Vec<&str> = contents.lines().filter(|line| !line.trim().is_empty()).collect();
+            if !lines.is_empty() {
+                let tail = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
+                text.push_str(&format!("\n--- {title}:\n{}", tail.join("\n")));
+            }
+        }
+        text
+    }
 }
 
 fn repository() -> PathBuf {
@@ -369,21 +415,6 @@ fn base_image() -> Result<PathBuf> {
         return Err(Failure::new(String::from_utf8_lossy(&output.stderr)));
     }
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
-}
-
-/// What QEMU said, and the end of the console.
-fn tails(directory: &Path) -> String {
-    let mut text = String::new();
-    for (title, file) in [("QEMU", "qemu"), ("the console's end", "console")] {
-        let contents = fs::read(directory.join(file)).unwrap_or_default();
-        let contents = String::from_utf8_lossy(&contents);
-        let lines: Vec<&str> = contents.lines().filter(|line| !line.trim().is_empty()).collect();
-        if !lines.is_empty() {
-            let tail = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
-            text.push_str(&format!("\n--- {title}:\n{}", tail.join("\n")));
-        }
-    }
-    text
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,7 +20,7 @@ impl Options {
         Self::default()
     }
 
-    /// Loads a module, with its parameters behind a space: `snd-aloop index=0,1 id=A,B`. In the order of the calls.
+    /// Loads a module, with its parameters behind a space: `snd-aloop enable=1,1 index=0,1 id=A,B`. In the order of the calls.
     #[must_use]
     pub fn module(mut self, line: impl Into<String>) -> Self {
         self.modules.push(line.into());

@@ -11,7 +11,7 @@ use handsfree_kernel_tests::{Machine, Options, Result};
 /// Boots Linux in QEMU, runs a script there and leaves with its exit code.
 #[derive(Parser)]
 struct Arguments {
-    /// Modules to load, separated by commas, or one with its parameters: --modules 'snd-aloop index=0,1'
+    /// Modules to load, separated by commas, or one with its parameters: --modules 'snd-aloop enable=1,1 index=0,1'
     #[arg(long)]
     modules: Vec<String>,
     /// A program to put into the guest's /bin, with its libraries
