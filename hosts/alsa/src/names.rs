@@ -57,15 +57,27 @@ fn cards() -> impl Iterator<Item = i32> {
     alsa::card::Iter::new().filter_map(|card| card.ok().map(|card| card.get_index()))
 }
 
-/// The card that a `hw:` or `plughw:` name speaks of.
-pub(crate) fn card_of(alsa_name: &str) -> Option<i32> {
+/// The id or number of the card that a `hw:` or `plughw:` name speaks of.
+fn card_in(alsa_name: &str) -> Option<&str> {
     let (kind, rest) = alsa_name.split_once(':')?;
     if !kind.ends_with("hw") {
         return None;
     }
     let first = rest.split(',').next()?;
-    let card = first.strip_prefix("CARD=").unwrap_or(first);
+    Some(first.strip_prefix("CARD=").unwrap_or(first))
+}
+
+fn card_of(alsa_name: &str) -> Option<i32> {
+    let card = card_in(alsa_name)?;
     Card::from_str(&CString::new(card).ok()?).ok().map(|card| card.get_index())
+}
+
+/// Whether the kernel has the card of a `hw:` or `plughw:` name, whoever may use it.
+pub(crate) fn kernel_has(alsa_name: &str) -> bool {
+    card_in(alsa_name).is_some_and(|card| {
+        let cards = Path::new("/proc/asound");
+        cards.join(card).exists() || cards.join(format!("card{card}")).exists()
+    })
 }
 
 /// Whether the device's node is there; other names than hardware's are taken to be.

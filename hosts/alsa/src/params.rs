@@ -10,6 +10,7 @@ use handsfree_core::limits::{MAX_RATE_HZ, MIN_RATE_HZ};
 
 use crate::error::AlsaError;
 use crate::format::SampleFormat;
+use crate::names;
 use crate::pcm;
 
 /// Rates that are tried on a device, in hertz; the nearest one to the rate asked for is taken.
@@ -74,7 +75,11 @@ pub(crate) const fn way(direction: Direction) -> Way {
 /// Opens a device by ALSA's name, without waiting for whoever uses it.
 pub(crate) fn open(name: &str, direction: Direction) -> Result<PCM, AlsaError> {
     let c_name = CString::new(name).map_err(|_| AlsaError::NotFound { device: name.to_owned() })?;
-    pcm::open(&c_name, way(direction)).map_err(|error| AlsaError::on(name, "opening", error))
+    pcm::open(&c_name, way(direction)).map_err(|error| match AlsaError::on(name, "opening", error) {
+        // Who may not open a card's control is told by ALSA that there is no such card.
+        AlsaError::NotFound { device } if names::kernel_has(name) => AlsaError::Denied { device },
+        error => error,
+    })
 }
 
 /// What the device can do.
