@@ -293,6 +293,10 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
                 return Err(OpenError::Open { direction });
             }
             if wanted && !self.has_half(direction) {
+                // A host that kept it when it was closed may have it ready now.
+                self.take_back(direction);
+            }
+            if wanted && !self.has_half(direction) {
                 return Err(OpenError::Missing { direction });
             }
         }
