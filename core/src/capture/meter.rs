@@ -126,6 +126,21 @@ impl<'a> LevelMeter<'a> {
         meter
     }
 
+    /// Measures 10 ms that it may not change, all channels alike.
+    pub fn measure(&mut self, samples: &[i16]) {
+        let (mut peak, mut energy) = (0u16, 0u64);
+        for &sample in samples {
+            let magnitude = sample.unsigned_abs();
+            peak = peak.max(magnitude);
+            energy += u64::from(u32::from(magnitude) * u32::from(magnitude));
+        }
+        let peak = f32::from(peak) * f32::from(peak) / FULL_SCALE_POWER;
+        self.rise_and_fall(decibels(peak));
+        self.average(energy as f32 / (samples.len().max(1) as f32 * FULL_SCALE_POWER));
+        self.show();
+        self.levels.frames.add(1);
+    }
+
     fn rise_and_fall(&mut self, peak_dbfs: f32) {
         self.peak_dbfs = peak_dbfs.max(self.peak_dbfs - FALL_DB).max(LEVEL_FLOOR_DBFS);
         if self.peak_dbfs >= self.held_peak_dbfs {
@@ -161,17 +176,7 @@ fn decibels(power: f32) -> f32 {
 
 impl FrameProcessor for LevelMeter<'_> {
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
-        let (mut peak, mut energy) = (0u16, 0u64);
-        for &sample in frame.samples.iter() {
-            let magnitude = sample.unsigned_abs();
-            peak = peak.max(magnitude);
-            energy += u64::from(u32::from(magnitude) * u32::from(magnitude));
-        }
-        let peak = f32::from(peak) * f32::from(peak) / FULL_SCALE_POWER;
-        self.rise_and_fall(decibels(peak));
-        self.average(energy as f32 / (frame.samples.len().max(1) as f32 * FULL_SCALE_POWER));
-        self.show();
-        self.levels.frames.add(1);
+        self.measure(frame.samples);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::io::HostChoice;
 use crate::switches::Switches;
 
 /// The audio half of a hands-free voice device: microphone in, loudspeaker out, echo removed.
@@ -25,6 +26,12 @@ pub enum Command {
     /// Clean a recording of a microphone, given what the loudspeaker played
     #[command(after_help = PROCESS_HELP)]
     Process(ProcessArgs),
+    /// Be a hands-free terminal: play, record the cleaned microphone, show how it is
+    #[command(after_help = RUN_HELP)]
+    Run(Box<RunArgs>),
+    /// List the audio devices
+    #[command(after_help = DEVICES_HELP)]
+    Devices(DevicesArgs),
 }
 
 const SIM_HELP: &str = "\
@@ -52,6 +59,33 @@ Example:
   handsfree process --far played.wav --mic heard.wav --out clean.wav
 
 Exit codes: 0 done, 1 something outside failed (a file, the disk), 2 the command line asks for what cannot be.";
+
+const RUN_HELP: &str = "\
+Plays, listens, and takes what is played out of what is heard, until --duration is over, Ctrl-C is pressed or,
+where files are played without --duration, all of them were heard. A device that is unplugged is waited for and
+started again by its name. In the simulated room a shipped voice speaks unless --play says otherwise.
+
+On a terminal there is a live view, else a line a second, with --json an object a line: \"started\", \"status\" each
+second, \"device_lost\", \"device_returned\", \"xrun\", \"note\", \"played\", \"ended\". docs/run.md explains the fields.
+
+Examples:
+  handsfree run                                      real devices, or the simulated room
+  handsfree run --io sim --duration 10 --json        for programs
+  handsfree run --play voice.flac --record clean.wav
+  handsfree run --io sim --playback-ppm 200 --render-latency-ms 600 --unplug 2@10
+                                                     a loudspeaker far away that is unplugged for 2 s
+
+Exit codes: 0 done, 1 something outside failed (a device, a file), 2 the command line asks for what cannot be.";
+
+const DEVICES_HELP: &str = "\
+Lists id, name, direction, whether it is the default, channels, rates and period limits. An id goes with
+--input or --output of 'handsfree run', and stays the same when the device is plugged in again.
+
+Examples:
+  handsfree devices
+  handsfree devices --io sim --json                  one array of objects
+
+Exit codes: 0 done, 1 the audio system does not answer, 2 the command line asks for what cannot be.";
 
 /// What `--near` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,4 +247,119 @@ pub struct ProcessArgs {
     /// Voice processing.
     #[command(flatten)]
     pub switches: Switches,
+}
+
+/// What one `--unplug` says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnplugArg {
+    /// For how long.
+    pub seconds: f64,
+    /// When.
+    pub at_s: f64,
+}
+
+impl FromStr for UnplugArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("'{text}': expected SECONDS@SECONDS of at least 0, such as 2@10");
+        let step: StepArg = text.parse().map_err(|_| wrong())?;
+        if step.by < 0.0 || step.at_s < 0.0 {
+            return Err(wrong());
+        }
+        Ok(Self { seconds: step.by, at_s: step.at_s })
+    }
+}
+
+/// `handsfree run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Which devices
+    #[arg(long, value_enum, value_name = "HOST", default_value_t, help_heading = "Devices")]
+    pub io: HostChoice,
+    /// The microphone's device, by its id in 'handsfree devices' [default: the system's]
+    #[arg(long, value_name = "ID", help_heading = "Devices")]
+    pub input: Option<String>,
+    /// The loudspeaker's device [default: the system's]
+    #[arg(long, value_name = "ID", help_heading = "Devices")]
+    pub output: Option<String>,
+    /// Channels to open on the microphone's device
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
+    pub input_channels: u32,
+    /// Take one channel of the microphone's device, counted from 0 [default: the mean of all]
+    #[arg(long, value_name = "I", help_heading = "Devices")]
+    pub input_channel: Option<u8>,
+    /// Channels to open on the loudspeaker's device; all play the same
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
+    pub output_channels: u32,
+    /// Rate of the terminal, in hertz; devices are asked for it and may have another
+    #[arg(long, value_name = "HZ", default_value_t = 48_000, help_heading = "Devices")]
+    pub rate: u32,
+    /// Period that the devices are asked for
+    #[arg(long, value_name = "X", default_value_t = 10.0, help_heading = "Devices")]
+    pub period_ms: f64,
+    /// Believe the devices' timestamps; do not listen for where the echo really is
+    #[arg(long, help_heading = "Devices")]
+    pub no_echo_search: bool,
+    /// Play a file (WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, MP4); several play at once
+    #[arg(long, value_name = "FILE", help_heading = "Sound")]
+    pub play: Vec<PathBuf>,
+    /// Play the files over and over
+    #[arg(long, requires = "play", help_heading = "Sound")]
+    pub repeat: bool,
+    /// Write the cleaned microphone into a file
+    #[arg(long, value_name = "WAV", help_heading = "Sound")]
+    pub record: Option<PathBuf>,
+    /// End after so many seconds
+    #[arg(long, value_name = "S", help_heading = "Run")]
+    pub duration: Option<f64>,
+    /// Print JSON objects on stdout, one a line, and nothing else
+    #[arg(long, help_heading = "Run")]
+    pub json: bool,
+    /// Print lines instead of the live view
+    #[arg(long, conflicts_with = "json", help_heading = "Run")]
+    pub plain: bool,
+    /// Voice processing.
+    #[command(flatten)]
+    pub switches: Switches,
+    /// The simulated room.
+    #[command(flatten)]
+    pub sim: SimRoomArgs,
+}
+
+/// What the simulated room is like.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SimRoomArgs {
+    /// What the talker says now and then, or 'none' [default: a shipped voice]
+    #[arg(long, value_name = "WAV|none", help_heading = "Simulated room")]
+    pub near: Option<NearArg>,
+    /// How much faster than the microphone's the loudspeaker's clock runs, in ppm
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        help_heading = "Simulated room"
+    )]
+    pub playback_ppm: f64,
+    /// From the playback interrupt to the loudspeaker
+    #[arg(long, value_name = "X", default_value_t = 40.0, help_heading = "Simulated room")]
+    pub render_latency_ms: f64,
+    /// Unplug the loudspeaker for SECONDS after S seconds; may be given several times
+    #[arg(long, value_name = "SECONDS@S", help_heading = "Simulated room")]
+    pub unplug: Vec<UnplugArg>,
+    /// Seed of noise, timestamp jitter and of where things stand in the room
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated room")]
+    pub seed: u64,
+}
+
+/// `handsfree devices`.
+#[derive(Args, Clone, Debug)]
+pub struct DevicesArgs {
+    /// Which devices
+    #[arg(long, value_enum, value_name = "HOST", default_value_t)]
+    pub io: HostChoice,
+    /// Print one JSON array on stdout and nothing else
+    #[arg(long)]
+    pub json: bool,
 }

@@ -16,13 +16,25 @@
 
 pub mod catch_panic;
 pub mod cli;
+pub mod decode;
+pub mod devices;
 pub mod evaluate;
 pub mod failure;
+pub mod io;
+pub mod player;
 pub mod process;
 pub mod publish;
+pub mod recorder;
+pub mod report;
+pub mod run;
 pub mod scenario_file;
 pub mod shared_step;
 pub mod sim;
+pub mod sim_io;
+pub mod sim_room;
 pub mod stage;
+pub mod status;
 pub mod switches;
+pub mod terminal;
 mod try_only;
+pub mod view;

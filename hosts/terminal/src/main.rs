@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use handsfree::cli::{Cli, Command, ProcessArgs, SimArgs};
+use handsfree::cli::{Cli, Command, DevicesArgs, ProcessArgs, SimArgs};
 use handsfree::failure::Failure;
-use handsfree::{process, publish, scenario_file, sim};
+use handsfree::{devices, process, publish, run, scenario_file, sim};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,6 +14,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sim(args) => simulate(&args),
         Command::Process(args) => clean(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Devices(args) => list(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +59,19 @@ fn clean(args: &ProcessArgs) -> Result<(), Failure> {
             processed.summary.realtime_factor,
             processed.summary.processing_delay_samples
         );
+    }
+    Ok(())
+}
+
+fn list(args: &DevicesArgs) -> Result<(), Failure> {
+    let (devices, notice) = devices::list(args)?;
+    tell(&notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
+    if args.json {
+        let text = serde_json::to_string(&devices)
+            .map_err(|error| Failure::run(format!("the devices as JSON: {error}")))?;
+        println!("{text}");
+    } else {
+        print!("{}", devices::table(&devices));
     }
     Ok(())
 }

@@ -26,7 +26,9 @@ pub fn merged(args: &SimArgs, words: &[OsString]) -> Result<SimArgs, Failure> {
     })?;
     match cli.command {
         Command::Sim(merged) => Ok(*merged),
-        Command::Process(_) => Err(Failure::usage("a scenario file is for 'handsfree sim'")),
+        Command::Process(_) | Command::Run(_) | Command::Devices(_) => {
+            Err(Failure::usage("a scenario file is for 'handsfree sim'"))
+        }
     }
 }
 

@@ -16,10 +16,10 @@ use crate::failure::Failure;
 const SCATTER_M: f64 = 0.05;
 /// The clips' level at a metre in free air is a whisper. A loudspeaker at a moderate volume is 6 dB
 /// louder, somebody who talks to a device 16 dB.
-const LOUDSPEAKER_GAIN: f32 = 2.0;
-const TALKER_GAIN: f32 = 6.3;
+pub(crate) const LOUDSPEAKER_GAIN: f32 = 2.0;
+pub(crate) const TALKER_GAIN: f32 = 6.3;
 /// The reverberation that is computed, in seconds.
-const RESPONSE_S: f64 = 0.3;
+pub(crate) const RESPONSE_S: f64 = 0.3;
 
 /// Everything that sounds in a run.
 #[derive(Debug)]
@@ -85,11 +85,11 @@ impl Stage {
     }
 }
 
-fn samples(seconds: f64, rate: SampleRate) -> usize {
+pub(crate) fn samples(seconds: f64, rate: SampleRate) -> usize {
     (seconds * f64::from(rate.hz())).round() as usize
 }
 
-fn amplified(mut response: Vec<f32>, gain: f32) -> Vec<f32> {
+pub(crate) fn amplified(mut response: Vec<f32>, gain: f32) -> Vec<f32> {
     response.iter_mut().for_each(|tap| *tap *= gain);
     response
 }
@@ -107,7 +107,7 @@ fn scaled_response(clip: &Clip, rate: SampleRate) -> Vec<f32> {
 }
 
 /// The default room, things standing a little differently for each seed.
-fn room(seed: u64) -> Room {
+pub(crate) fn room(seed: u64) -> Room {
     let mut rng = Rng::for_stream(seed, "room");
     let mut room = Room::default();
     for place in [&mut room.loudspeaker_m, &mut room.microphone_m, &mut room.talker_m] {

@@ -78,6 +78,13 @@ impl Switches {
         if config == ApmConfig::BYPASS {
             return Ok(Voice::Bypass(Bypass));
         }
+        let processor = Box::new(ApmProcessor::new(near, far, config)?);
+        Ok(Voice::Apm { processor, name: self.name() })
+    }
+
+    /// What is on, for people.
+    #[must_use]
+    pub fn name(&self) -> String {
         let parts = [
             (!self.no_aec, "echo cancellation"),
             (!self.no_ns, "noise suppression"),
@@ -85,7 +92,6 @@ impl Switches {
             (!self.no_hpf, "high-pass"),
         ];
         let on: Vec<&str> = parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-        let processor = Box::new(ApmProcessor::new(near, far, config)?);
-        Ok(Voice::Apm { processor, name: on.join(", ") })
+        if on.is_empty() { "nothing".into() } else { on.join(", ") }
     }
 }

@@ -1,0 +1,494 @@
+//! `handsfree run`: a terminal over real or simulated devices, until somebody ends it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration as WallDuration;
+
+use handsfree_core::audio_io::{Direction, EndInfo, Event, StreamInfo};
+use handsfree_core::{ChannelMap, Duration, Instant, SampleRate, SessionEvent, Stats};
+use handsfree_host::clock;
+use handsfree_host::watch::{EndPlan, Keeper, Notice, OpenError};
+use handsfree_sim::wav::Clip;
+
+use crate::cli::RunArgs;
+use crate::evaluate::to_pcm;
+use crate::failure::Failure;
+use crate::io::{AnyIo, HostConfig, IoFailure};
+use crate::player::{Player, PlayerEvent, Source};
+use crate::recorder::Recorder;
+use crate::report::{Ended, Opened, Reason, Report, Started, Teller, direction_name};
+use crate::sim_io::SimHandle;
+use crate::status::{Observer, unprocessed};
+use crate::terminal::{CAP, Parts, SLOTS, Terminal, TerminalConfig};
+
+/// How often the control side looks.
+const TICK: WallDuration = WallDuration::from_millis(20);
+/// Xruns are told together, at most so often.
+const XRUN_INTERVAL: Duration = Duration::from_millis(200);
+/// The device that is none.
+const NO_DEVICE: &str = "none";
+/// A pause between two rounds of the shipped voice, in seconds.
+const BREATH_S: usize = 2;
+
+type HostKeeper = Keeper<'static, AnyIo, CAP, SLOTS>;
+
+/// Runs a terminal as `args` say.
+///
+/// # Errors
+/// Names the device, file or value that cannot be used.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let mut running = Running::start(args)?;
+    let reason = running.go_on(args);
+    running.end(reason)
+}
+
+struct Running {
+    terminal: Terminal,
+    keeper: HostKeeper,
+    sim: Option<Unplugging>,
+    player: Player,
+    /// All sources play to their ends, and that is the end of the run.
+    ends_with_player: bool,
+    recorder: Option<Recorder>,
+    teller: Teller,
+    observer: Observer,
+    begun: Instant,
+    /// When a direction's device went away.
+    lost_at: [Option<Instant>; 2],
+    device_losses: u32,
+    counted: Stats,
+    xruns_at: Instant,
+    /// Nobody reads what is told.
+    deserted: bool,
+}
+
+impl Running {
+    fn start(args: &RunArgs) -> Result<Self, Failure> {
+        let rate = SampleRate::new(args.rate)?;
+        let config = host_config(args, rate)?;
+        let plans = plans(args, rate, &config)?;
+        let (host, notice) = args.io.resolve();
+        let (io_name, is_simulated) = (host.name(), host.is_simulated());
+        let terminal_config =
+            TerminalConfig { rate, voice: args.switches.config(), follow_echo: !args.no_echo_search };
+        let Parts { mut terminal, ends, work } = terminal_config.build(host.clock())?;
+        let open = host.open(&config, work)?;
+        let mut keeper = Keeper::new(open.io, ends);
+        // Files first: a missing one is no reason to make a sound.
+        let sources = sources(args, is_simulated);
+        let repeat = args.repeat || args.play.is_empty();
+        let player = Player::start(&sources, repeat, terminal.tracks(), terminal.clock())?;
+        let recorder = match (&args.record, terminal.take_cleaned()) {
+            (Some(path), Some(frames)) => Some(Recorder::start(path, rate, frames)?),
+            _ => None,
+        };
+        on_interrupt()?;
+        let now = clock::now();
+        let info =
+            keeper.open(plans[0].as_ref(), plans[1].as_ref(), now).map_err(|error| refused(args, error))?;
+        let mut running = Self {
+            sim: open.sim.map(|handle| Unplugging::new(handle, args, &config)),
+            ends_with_player: !sources.is_empty() && !repeat && args.duration.is_none(),
+            teller: Teller::new(args.json, args.plain),
+            observer: Observer::new(now),
+            counted: terminal.stats(),
+            terminal,
+            player,
+            recorder,
+            begun: now,
+            lost_at: [None; 2],
+            device_losses: 0,
+            xruns_at: now,
+            deserted: false,
+            keeper,
+        };
+        let started = Started {
+            io: io_name,
+            rate_hz: rate.hz(),
+            processing: args.switches.name(),
+            input: running.opened(args.input.as_deref(), Direction::Capture, info),
+            output: running.opened(args.output.as_deref(), Direction::Playback, info),
+            playing: sources.iter().map(Source::name).collect(),
+        };
+        running.tell(&Report::Started(started));
+        if let Some(notice) = notice {
+            running.note(now, notice);
+        }
+        Ok(running)
+    }
+
+    /// Serves until there is a reason to end.
+    fn go_on(&mut self, args: &RunArgs) -> Reason {
+        let mut look_at = self.begun + Duration::from_millis(self.teller.interval_ms());
+        let mut remember_at = self.begun + Duration::from_millis(1_000);
+        loop {
+            std::thread::sleep(TICK);
+            let now = clock::now();
+            if let Some(sim) = &mut self.sim {
+                sim.follow((now - self.begun).as_millis_f64() / 1e3);
+            }
+            self.hear_devices(now);
+            self.hear_workers(now);
+            self.hear_player(now);
+            self.count_xruns(now);
+            if now >= look_at {
+                look_at = now.max(look_at + Duration::from_millis(self.teller.interval_ms()));
+                let keeper = &self.keeper;
+                let playing = self.player.playing();
+                let status =
+                    self.observer.look(&self.terminal, |direction| keeper.state(direction), playing, now);
+                if now >= remember_at {
+                    remember_at = now.max(remember_at + Duration::from_millis(1_000));
+                    self.observer.remember(&status);
+                }
+                self.tell(&Report::Status(status));
+            }
+            if is_interrupted() || self.deserted {
+                return Reason::Signal;
+            }
+            if args.duration.is_some_and(|duration_s| self.at_s(now) >= duration_s) {
+                return Reason::Duration;
+            }
+            if self.ends_with_player && self.player.playing() == 0 {
+                self.hear_player(now);
+                return Reason::Played;
+            }
+            if self.recorder.as_ref().is_some_and(Recorder::has_failed) {
+                return Reason::RecordingFailed;
+            }
+        }
+    }
+
+    fn end(mut self, reason: Reason) -> Result<(), Failure> {
+        let now = clock::now();
+        self.keeper.close(Direction::Capture);
+        self.keeper.close(Direction::Playback);
+        let recorded = self.recorder.take().map(Recorder::finish);
+        let written = recorded.as_ref().and_then(|recorded| recorded.as_ref().ok());
+        let rate_hz = f64::from(self.terminal.config().rate.hz());
+        let seconds = |sample_frames: u64| (sample_frames as f64 / rate_hz * 1e3).round() / 1e3;
+        let stats = self.terminal.stats();
+        let frame = self.terminal.config().rate.sample_frames() as u64;
+        let meters = self.terminal.meters();
+        let ended = Ended {
+            reason,
+            seconds: self.at_s(now),
+            captured_sample_frames: u64::from(stats.capture.frames) * frame,
+            played_sample_frames: u64::from(stats.playback.frames) * frame,
+            lost_sample_frames: u64::from(stats.intake.gap_sample_frames)
+                + u64::from(stats.intake.overrun_frames) * frame,
+            xruns: stats.xruns(),
+            device_losses: self.device_losses,
+            dropped_frames: self.terminal.dropped_frames(),
+            unprocessed_frames: unprocessed(&stats),
+            median_erle_db: self.observer.median_erle_db(),
+            delay_ms: (f64::from(stats.capture.delay_us) / 100.0).round() / 10.0,
+            drift_ppm: meters.drift_ppm().map(|ppm| (ppm * 10.0).round() / 10.0),
+            cpu_percent: self.observer.cpu_percent(now),
+            recorded_s: written.map(|written| seconds(written.sample_frames)),
+            recorded_silence_s: written.map(|written| seconds(written.silent_sample_frames)),
+        };
+        self.tell(&Report::Ended(ended));
+        recorded.transpose().map(|_| ())
+    }
+
+    fn hear_devices(&mut self, now: Instant) {
+        while let Some(notice) = self.keeper.poll(now) {
+            match notice {
+                Notice::Lost { direction } => {
+                    self.device_losses += 1;
+                    self.lost_at[direction as usize] = Some(now);
+                    let direction = direction_name(direction);
+                    self.tell(&Report::DeviceLost { at_s: self.at_s(now), direction });
+                }
+                Notice::Returned { direction, info } => {
+                    let away = self.lost_at[direction as usize].take().map_or(Duration::ZERO, |at| now - at);
+                    self.tell(&Report::DeviceReturned {
+                        at_s: self.at_s(now),
+                        direction: direction_name(direction),
+                        away_s: (away.as_millis_f64()).round() / 1e3,
+                        rate_hz: info.rate.hz(),
+                        channels: info.device_channels,
+                    });
+                }
+                Notice::Host(Event::RealTimeRefused) => {
+                    self.note(now, "real-time scheduling or locked memory was refused; xruns are likelier");
+                }
+                Notice::Host(Event::DefaultChanged { direction }) => {
+                    let direction = direction_name(direction);
+                    self.note(now, &format!("another device is the default for {direction} now"));
+                }
+                Notice::Host(Event::EventsLost { count }) => {
+                    self.note(now, &format!("{count} events of the host were lost"));
+                }
+                // Xruns are told from the counters, which know of those between interrupt and worker too.
+                _ => {}
+            }
+        }
+    }
+
+    fn hear_workers(&mut self, now: Instant) {
+        loop {
+            match self.terminal.poll_event() {
+                Ok(None) => return,
+                Ok(Some(SessionEvent::DeviceChanged { direction })) => {
+                    let direction = direction_name(direction);
+                    self.note(
+                        now,
+                        &format!("the {direction} device has another format: the echo is learned anew"),
+                    );
+                }
+                Ok(Some(SessionEvent::VoiceTripped { fault })) => {
+                    self.note(now, &format!("the voice processor failed or was too slow (fault {fault})"));
+                }
+                Ok(Some(SessionEvent::VoiceGivenUp)) => {
+                    self.note(now, "the voice processor failed too often and stays bypassed");
+                }
+                Ok(Some(_)) => {}
+                Err(failure) => self.note(now, &failure.to_string()),
+            }
+        }
+    }
+
+    fn hear_player(&mut self, now: Instant) {
+        while let Some(event) = self.player.poll_event() {
+            match event {
+                PlayerEvent::Played { name } => {
+                    self.tell(&Report::Played { at_s: self.at_s(now), name });
+                }
+                PlayerEvent::Broken { message } => self.note(now, &message),
+            }
+        }
+    }
+
+    fn count_xruns(&mut self, now: Instant) {
+        if now < self.xruns_at {
+            return;
+        }
+        self.xruns_at = now + XRUN_INTERVAL;
+        let (stats, before) = (self.terminal.stats(), self.counted);
+        self.counted = stats;
+        let frame = self.terminal.config().rate.sample_frames() as u32;
+        let (overruns, gaps) = (
+            stats.intake.overrun_frames.wrapping_sub(before.intake.overrun_frames),
+            stats.intake.gaps.wrapping_sub(before.intake.gaps),
+        );
+        let capture_gap = stats.intake.gap_sample_frames.wrapping_sub(before.intake.gap_sample_frames);
+        let underruns = stats.outlet.underruns.wrapping_sub(before.outlet.underruns);
+        let skips = stats.outlet.gaps.wrapping_sub(before.outlet.gaps);
+        let silence = stats.outlet.underrun_sample_frames.wrapping_sub(before.outlet.underrun_sample_frames);
+        let skipped = stats.outlet.gap_sample_frames.wrapping_sub(before.outlet.gap_sample_frames);
+        for (direction, count, sample_frames) in [
+            (Direction::Capture, overruns.saturating_add(gaps), capture_gap.saturating_add(overruns * frame)),
+            (Direction::Playback, underruns.saturating_add(skips), silence.saturating_add(skipped)),
+        ] {
+            if count > 0 {
+                let direction = direction_name(direction);
+                self.tell(&Report::Xrun { at_s: self.at_s(now), direction, count, sample_frames });
+            }
+        }
+    }
+
+    fn opened(&self, device: Option<&str>, direction: Direction, info: StreamInfo) -> Option<Opened> {
+        let info: EndInfo = match direction {
+            Direction::Capture => info.capture,
+            Direction::Playback => info.playback,
+        }?;
+        let mut name = device.unwrap_or("the default device").to_owned();
+        let listed = self.keeper.devices(&mut |found| {
+            let is_meant = device.map_or(found.is_default, |id| id == found.id);
+            if found.direction == direction && is_meant {
+                found.name.clone_into(&mut name);
+            }
+        });
+        if let Err(error) = listed {
+            // It runs all the same; only its name is not known.
+            name = format!("{name} ({error})");
+        }
+        Some(Opened {
+            name,
+            rate_hz: info.rate.hz(),
+            channels: info.device_channels,
+            period_sample_frames: info.max_period_sample_frames,
+            latency_ms: info.latency.as_millis_f64(),
+        })
+    }
+
+    fn at_s(&self, now: Instant) -> f64 {
+        (now - self.begun).as_millis_f64().round() / 1e3
+    }
+
+    fn note(&mut self, now: Instant, message: &str) {
+        self.tell(&Report::Note { at_s: self.at_s(now), message: message.to_owned() });
+    }
+
+    fn tell(&mut self, report: &Report) {
+        self.deserted |= self.teller.tell(report).is_err();
+    }
+}
+
+/// What `--unplug` does to the simulated loudspeaker.
+struct Unplugging {
+    handle: SimHandle,
+    device: handsfree_sim::side::SideConfig,
+    /// When, and whether it is then plugged in; soonest last.
+    turns: Vec<(f64, bool)>,
+}
+
+impl Unplugging {
+    fn new(handle: SimHandle, args: &RunArgs, config: &HostConfig) -> Self {
+        let mut turns: Vec<(f64, bool)> = args
+            .sim
+            .unplug
+            .iter()
+            .flat_map(|unplug| [(unplug.at_s, false), (unplug.at_s + unplug.seconds, true)])
+            .collect();
+        turns.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Self { handle, device: crate::io::sim_board(config).playback, turns }
+    }
+
+    fn follow(&mut self, at_s: f64) {
+        while let Some((_, plugged_in)) = self.turns.pop_if(|(turn_at_s, _)| *turn_at_s <= at_s) {
+            // A driver that has ended is told by its streams.
+            _ = match plugged_in {
+                true => self.handle.plug_in(Direction::Playback, self.device.clone()),
+                false => self.handle.unplug(Direction::Playback),
+            };
+        }
+    }
+}
+
+fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
+    within("--period-ms", args.period_ms, 0.1..=500.0)?;
+    within("--playback-ppm", args.sim.playback_ppm, -20_000.0..=20_000.0)?;
+    within("--render-latency-ms", args.sim.render_latency_ms, 0.0..=2_500.0)?;
+    if let Some(duration_s) = args.duration {
+        within("--duration", duration_s, 0.0..=1e9)?;
+    }
+    let period = (args.period_ms * f64::from(rate.hz()) / 1e3).round().max(1.0);
+    Ok(HostConfig { rate, period_sample_frames: period as u32, sim: args.sim.clone() })
+}
+
+/// A number that must lie in a range, or an error that names it.
+fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Failure::usage(format!("{name} {value}: expected {} to {}", range.start(), range.end())))
+}
+
+/// What to ask for in each direction, none where no device is wanted.
+fn plans(args: &RunArgs, rate: SampleRate, config: &HostConfig) -> Result<[Option<EndPlan>; 2], Failure> {
+    let plan = |device: &Option<String>, channels: u32| EndPlan {
+        device: device.clone(),
+        device_channels: channels,
+        period_sample_frames: config.period_sample_frames,
+        ..EndPlan::new(rate)
+    };
+    let is_none = |device: &Option<String>| device.as_deref() == Some(NO_DEVICE);
+    let mut capture = plan(&args.input, args.input_channels);
+    if let Some(channel) = args.input_channel {
+        capture.device_channels = args.input_channels.max(u32::from(channel) + 1);
+        capture.map = Some(ChannelMap::select(capture.device_channels, &[channel])?);
+    }
+    let playback = plan(&args.output, args.output_channels);
+    let plans = [(!is_none(&args.input)).then_some(capture), (!is_none(&args.output)).then_some(playback)];
+    if plans.iter().all(Option::is_none) {
+        return Err(Failure::usage("--input none and --output none: expected at least one device"));
+    }
+    Ok(plans)
+}
+
+fn refused(args: &RunArgs, error: OpenError<IoFailure>) -> Failure {
+    let device = |id: &Option<String>| id.as_deref().unwrap_or("the default device").to_owned();
+    match error {
+        OpenError::Host(error) => {
+            let devices = format!("microphone {}, loudspeaker {}", device(&args.input), device(&args.output));
+            let failure = Failure::from(error);
+            let message = format!("{failure} ({devices}): 'handsfree devices' lists what there is");
+            if failure.code() == 2 { Failure::usage(message) } else { Failure::run(message) }
+        }
+        other => Failure::run(other.to_string()),
+    }
+}
+
+/// What to play: the files, or in the simulated room somebody who speaks.
+fn sources(args: &RunArgs, is_simulated: bool) -> Vec<Source> {
+    if !args.play.is_empty() || !is_simulated {
+        return args.play.iter().cloned().map(Source::File).collect();
+    }
+    let clip = Clip::far();
+    let rate_hz = clip.rate_hz;
+    let mut samples = to_pcm(&clip.to_mono_at(rate_hz));
+    samples.resize(samples.len() + BREATH_S * rate_hz as usize, 0);
+    vec![Source::Clip { name: "a shipped voice".into(), rate_hz, samples: samples.into() }]
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Ctrl-C ends the run with a summary; pressed again it ends the process at once.
+fn on_interrupt() -> Result<(), Failure> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|error| Failure::run(format!("Ctrl-C could not be taken over: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn args(words: &str) -> RunArgs {
+        let words = ["handsfree", "run"].into_iter().chain(words.split_whitespace());
+        match crate::cli::Cli::try_parse_from(words).unwrap().command {
+            crate::cli::Command::Run(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn plans_of(words: &str) -> Result<[Option<EndPlan>; 2], Failure> {
+        let args = args(words);
+        let rate = SampleRate::new(args.rate)?;
+        plans(&args, rate, &host_config(&args, rate)?)
+    }
+
+    #[test]
+    fn a_channel_is_picked_out_of_as_many_as_it_takes() {
+        let [capture, _] = plans_of("--input-channel 3 --period-ms 5").unwrap();
+        let capture = capture.unwrap();
+        assert_eq!((capture.device_channels, capture.period_sample_frames), (4, 240));
+        assert_eq!(capture.map, Some(ChannelMap::select(4, &[3]).unwrap()));
+    }
+
+    #[test]
+    fn a_direction_may_be_left_out_but_not_both() {
+        let [capture, playback] = plans_of("--input none --output hw:1").unwrap();
+        assert_eq!(capture, None);
+        assert_eq!(playback.unwrap().device.as_deref(), Some("hw:1"));
+        assert_eq!(plans_of("--input none --output none").unwrap_err().code(), 2);
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_named() {
+        for (words, named) in
+            [("--period-ms 0", "--period-ms 0"), ("--rate 7000", "7000"), ("--duration=-1", "--duration -1")]
+        {
+            let failure = plans_of(words).unwrap_err();
+            assert_eq!(failure.code(), 2);
+            assert!(failure.to_string().contains(named), "{failure}");
+        }
+    }
+
+    #[test]
+    fn only_the_simulated_room_speaks_unasked() {
+        assert!(sources(&args(""), false).is_empty());
+        assert_eq!(sources(&args(""), true).len(), 1);
+        assert!(matches!(sources(&args("--play a.wav"), true)[..], [Source::File(_)]));
+    }
+}

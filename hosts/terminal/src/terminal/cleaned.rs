@@ -1,0 +1,197 @@
+//! Worker to application: the cleaned microphone, frame by frame, through a bounded queue.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use handsfree_core::capture::{FrameSink, LevelMeter};
+use handsfree_core::{Frame, FrameConsumer, FrameProducer};
+
+use super::CAP;
+use super::meters::Meters;
+
+/// What both ends share; each word has one writer.
+#[derive(Debug)]
+pub(crate) struct QueueState {
+    /// By the application: frames that may wait, 0 while nobody listens.
+    capacity: AtomicU32,
+    /// By the application.
+    muted: AtomicBool,
+    /// By the worker: frames that found the queue full.
+    dropped_frames: AtomicU32,
+}
+
+impl QueueState {
+    pub(crate) const fn new() -> Self {
+        Self { capacity: AtomicU32::new(0), muted: AtomicBool::new(false), dropped_frames: AtomicU32::new(0) }
+    }
+
+    /// Silence instead of the microphone, from the next frame on. What is heard is processed all the
+    /// same, so that the echo canceller goes on learning.
+    pub(crate) fn set_muted(&self, muted: bool) {
+        self.muted.store(muted, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn dropped_frames(&self) -> u32 {
+        self.dropped_frames.load(Ordering::Relaxed)
+    }
+}
+
+/// The worker's end: measures what leaves the terminal and queues it while somebody listens.
+pub(crate) struct CleanedSink {
+    ring: FrameProducer<'static, CAP>,
+    state: &'static QueueState,
+    meter: LevelMeter<'static>,
+    /// Sample frames dropped before the next one that is queued.
+    lost: u32,
+}
+
+impl CleanedSink {
+    pub(crate) fn new(
+        ring: FrameProducer<'static, CAP>,
+        state: &'static QueueState,
+        meters: &'static Meters,
+    ) -> Self {
+        Self { ring, state, meter: LevelMeter::new(&meters.cleaned), lost: 0 }
+    }
+}
+
+impl FrameSink<CAP> for CleanedSink {
+    /// Wait-free: a copy of the frame.
+    fn on_frame(&mut self, frame: &Frame<CAP>) {
+        self.meter.measure(frame.samples());
+        let capacity = self.state.capacity.load(Ordering::Relaxed) as usize;
+        if capacity == 0 {
+            self.lost = 0;
+            return;
+        }
+        let mut copy = frame.clone();
+        if self.state.is_muted() {
+            copy.samples_mut().fill(0);
+        }
+        copy.stamp.lost = copy.stamp.lost.saturating_add(self.lost);
+        let lost_with_it = copy.stamp.lost.saturating_add(copy.sample_frames() as u32);
+        if self.ring.len() < capacity && self.ring.push(copy).is_ok() {
+            self.lost = 0;
+            return;
+        }
+        self.lost = lost_with_it;
+        let dropped = self.state.dropped_frames.load(Ordering::Relaxed);
+        self.state.dropped_frames.store(dropped.wrapping_add(1), Ordering::Relaxed);
+    }
+}
+
+/// The application's end: frames of the cleaned microphone, oldest first.
+///
+/// At most as many wait as it was opened for; one that finds the queue full is dropped, counted, and said
+/// in [`Stamp::lost`](handsfree_core::Stamp::lost) of the next.
+pub struct CleanedFrames {
+    ring: FrameConsumer<'static, CAP>,
+    state: &'static QueueState,
+}
+
+impl CleanedFrames {
+    pub(crate) fn new(ring: FrameConsumer<'static, CAP>, state: &'static QueueState) -> Self {
+        Self { ring, state }
+    }
+
+    /// Listens from now on, with room for so many frames and at most [`MAX_WAITING`]. What waited from an
+    /// earlier time is dropped.
+    pub fn listen(&mut self, frames: u32) {
+        self.ignore();
+        self.state.capacity.store(frames.clamp(1, MAX_WAITING), Ordering::Relaxed);
+    }
+
+    /// Listens no more.
+    pub fn ignore(&mut self) {
+        self.state.capacity.store(0, Ordering::Relaxed);
+        for _ in 0..=MAX_WAITING {
+            if self.ring.pop().is_none() {
+                break;
+            }
+        }
+    }
+
+    /// The oldest frame that waits.
+    pub fn pop(&mut self) -> Option<Frame<CAP>> {
+        self.ring.pop()
+    }
+
+    /// Frames that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Frames dropped so far because nobody took them in time; wraps at 2^32.
+    #[must_use]
+    pub fn dropped_frames(&self) -> u32 {
+        self.state.dropped_frames()
+    }
+}
+
+impl fmt::Debug for CleanedFrames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CleanedFrames").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+/// Most frames that may wait for an application: 2.55 s.
+pub const MAX_WAITING: u32 = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handsfree_core::{Format, FrameRing};
+
+    fn ends() -> (CleanedSink, CleanedFrames, &'static Meters, &'static QueueState) {
+        let ring = Box::leak(Box::new(FrameRing::<CAP, 0, { MAX_WAITING as usize + 1 }>::new()));
+        let meters: &'static Meters = Box::leak(Box::new(Meters::new()));
+        let state: &'static QueueState = Box::leak(Box::new(QueueState::new()));
+        let (producer, consumer) = ring.split();
+        (CleanedSink::new(producer, state, meters), CleanedFrames::new(consumer, state), meters, state)
+    }
+
+    fn frame(number: i16) -> Frame<CAP> {
+        let mut frame = Frame::silence(Format::new(8_000, 1).unwrap()).unwrap();
+        frame.samples_mut().fill(number);
+        frame
+    }
+
+    #[test]
+    fn a_full_queue_loses_the_newest_and_the_next_frame_says_how_much() {
+        let (mut sink, mut frames, _, _) = ends();
+        sink.on_frame(&frame(1));
+        assert_eq!((frames.waiting(), frames.dropped_frames()), (0, 0), "nobody listens, nothing is lost");
+        frames.listen(2);
+        (2..=5).for_each(|number| sink.on_frame(&frame(number)));
+        assert_eq!((frames.waiting(), frames.dropped_frames()), (2, 2));
+        assert_eq!(frames.pop().unwrap().samples()[0], 2);
+        sink.on_frame(&frame(6));
+        assert_eq!(frames.pop().unwrap().samples()[0], 3);
+        let next = frames.pop().unwrap();
+        assert_eq!((next.samples()[0], next.stamp.lost), (6, 160));
+        frames.listen(1_000_000);
+        (0..300).for_each(|number| sink.on_frame(&frame(number)));
+        assert_eq!(frames.waiting(), MAX_WAITING as usize);
+        frames.ignore();
+        sink.on_frame(&frame(7));
+        assert_eq!(frames.waiting(), 0);
+    }
+
+    #[test]
+    fn muted_frames_are_silent_but_measured() {
+        let (mut sink, mut frames, meters, state) = ends();
+        frames.listen(4);
+        state.set_muted(true);
+        sink.on_frame(&frame(8_192));
+        assert!(frames.pop().unwrap().samples().iter().all(|&sample| sample == 0));
+        assert!((meters.cleaned.read().peak_dbfs + 12.04).abs() < 0.01);
+        state.set_muted(false);
+        sink.on_frame(&frame(8_192));
+        assert_eq!(frames.pop().unwrap().samples()[0], 8_192);
+    }
+}

@@ -1,0 +1,324 @@
+//! Control side: a running terminal over any host: its memory, its worker's work, and what an application
+//! holds of it.
+//!
+//! A host calls the [`Work`] on its one worker: on a board its real-time thread after the audio interrupts,
+//! elsewhere a thread that the callbacks wake. The [`Ends`] go to the host with
+//! [`AudioIo::start`](handsfree_core::audio_io::AudioIo::start), usually by a
+//! [`Keeper`](handsfree_host::watch::Keeper). Everything else is the [`Terminal`]'s.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use handsfree::terminal::{Parts, TerminalConfig};
+//! use handsfree_core::SampleRate;
+//!
+//! let clock = Arc::new(handsfree_host::clock::now);
+//! let Parts { terminal, ends, mut work } = TerminalConfig::new(SampleRate::new(16_000)?).build(clock)?;
+//! let mut track = terminal.tracks().open()?;
+//! assert_eq!(track.push(&[100; 1_600])?, 1_600);
+//! work(); // the host's worker does this after each period
+//! assert!(ends.intake.is_some() && ends.outlet.is_some(), "for AudioIo::start");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cleaned;
+mod meters;
+mod voice_slot;
+
+use std::fmt;
+use std::sync::Arc;
+
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use handsfree_apm::{ApmConfig, ApmProcessor};
+use handsfree_core::audio_io::Ends;
+use handsfree_core::capture::Bypass;
+use handsfree_core::playback::{self, TrackPool};
+use handsfree_core::timing::AcousticMemory;
+use handsfree_core::{
+    Clock, Events, Format, FrameRing, Instant, SampleRate, Session, SessionEvent, Stats, StatsReader, capture,
+};
+use handsfree_host::worker::Work;
+
+pub use self::cleaned::{CleanedFrames, MAX_WAITING};
+use self::cleaned::{CleanedSink, QueueState};
+use self::meters::EchoMeter;
+pub use self::meters::Meters;
+pub use self::voice_slot::AnyVoice;
+use self::voice_slot::{VoiceExchange, VoiceSlot};
+use crate::failure::Failure;
+use crate::try_only::Busy;
+
+/// Samples a frame holds: 10 ms at 48 kHz stereo, or at 96 kHz mono.
+pub const CAP: usize = 960;
+/// Tracks that play at once.
+pub const SLOTS: usize = 8;
+/// The clocks' drift is told once it is known to within this, after some seconds.
+const SETTLED_PPM: f64 = 20.0;
+/// A terminal's memory: 63 frames of capture and playback, 127 of reference, a second of each track, and
+/// 3 s of what was played at 48 kHz mono.
+pub type HostSession = Session<CAP, SLOTS, 64, 64, 128, 101, 144_000>;
+/// Where a terminal's tracks are opened.
+pub type Tracks = TrackPool<'static, CriticalSectionRawMutex, CAP, SLOTS>;
+/// One track of a terminal; `MEMORY` as for
+/// [`TrackPool::open_source`](handsfree_core::playback::TrackPool::open_source).
+pub type Track<const MEMORY: usize = 0> =
+    playback::Track<'static, 'static, CriticalSectionRawMutex, CAP, SLOTS, MEMORY>;
+/// The halves that a host runs.
+pub type HostEnds = Ends<'static, CAP, SLOTS>;
+/// The clock by which the host's periods are stamped.
+pub type SharedClock = Arc<dyn Clock + Send + Sync>;
+
+type CaptureWorker = capture::Pipeline<'static, CAP, SLOTS, VoiceSlot>;
+type PlaybackWorker = playback::Pipeline<'static, CAP, SLOTS>;
+
+/// What a terminal is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TerminalConfig {
+    /// Rate of tracks, processing and cleaned frames; devices may have others.
+    pub rate: SampleRate,
+    /// What the voice processor does.
+    pub voice: ApmConfig,
+    /// Whether to listen for the echo and correct what the devices' times say.
+    pub follow_echo: bool,
+}
+
+/// What a terminal comes apart into before it runs.
+pub struct Parts {
+    /// For the application.
+    pub terminal: Terminal,
+    /// For the host to start.
+    pub ends: HostEnds,
+    /// For the host's worker.
+    pub work: Work,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("terminal", &self.terminal).finish_non_exhaustive()
+    }
+}
+
+/// What an application holds of a terminal.
+///
+/// Its memory, some 3 MB, is never freed: audio callbacks may use it as long as the process lives. So make
+/// one and start and stop its directions as often as you like.
+pub struct Terminal {
+    config: TerminalConfig,
+    format: Format,
+    clock: SharedClock,
+    tracks: &'static Tracks,
+    events: Events<'static>,
+    stats: StatsReader<'static>,
+    meters: &'static Meters,
+    cleaned: Option<CleanedFrames>,
+    queue: &'static QueueState,
+    voice: VoiceExchange,
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminal").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl TerminalConfig {
+    /// Full voice processing, mono.
+    #[must_use]
+    pub fn new(rate: SampleRate) -> Self {
+        Self { rate, voice: ApmConfig::default(), follow_echo: true }
+    }
+
+    /// Makes a terminal's parts. `clock` must be the one that the host stamps periods with.
+    ///
+    /// # Errors
+    /// Names a rate that the voice processor does not take.
+    pub fn build(self, clock: SharedClock) -> Result<Parts, Failure> {
+        let format = Format::with_rate(self.rate, 1)?;
+        let voice = voice(format, self.voice)?;
+        let session = roomy(|| Box::new(HostSession::new()))?;
+        let ring = roomy(|| Box::new(FrameRing::<CAP, 0, { MAX_WAITING as usize + 1 }>::new()))?;
+        let meters: &'static Meters = Box::leak(Box::new(Meters::new()));
+        let queue: &'static QueueState = Box::leak(Box::new(QueueState::new()));
+        let slot = VoiceSlot::new(voice, EchoMeter::new(meters));
+        let exchange = slot.exchange();
+        let (producer, consumer) = Box::leak(ring).split();
+        let terminal = handsfree_core::Terminal { rate: self.rate, near_channels: 1, far_channels: 1 };
+        let mut halves =
+            Box::leak(session).split::<CriticalSectionRawMutex, VoiceSlot, ()>(terminal, slot, ())?;
+        if self.follow_echo {
+            halves.capture.follow_echo(Box::leak(Box::new(AcousticMemory::new())));
+        }
+        let round = Round {
+            capture: halves.capture,
+            playback: halves.playback,
+            sink: CleanedSink::new(producer, queue, meters),
+            meters,
+            clock: Arc::clone(&clock),
+        };
+        let terminal = Terminal {
+            config: self,
+            format,
+            clock,
+            tracks: Box::leak(Box::new(halves.tracks)),
+            events: halves.events,
+            stats: halves.stats,
+            meters,
+            cleaned: Some(CleanedFrames::new(consumer, queue)),
+            queue,
+            voice: exchange,
+        };
+        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        Ok(Parts { terminal, ends, work: round.into_work() })
+    }
+}
+
+/// A voice processor as configured. Allocates.
+fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failure> {
+    if config == ApmConfig::BYPASS {
+        return Ok(Box::new(Bypass));
+    }
+    Ok(Box::new(ApmProcessor::new(format, format, config)?))
+}
+
+/// Megabytes that are made on the stack before they are boxed want a thread with room for them: callers
+/// may have 2 MB, and without optimisation the box is filled from there.
+fn roomy<T: Send>(make: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    const STACK_BYTES: usize = 64 << 20;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("memory".into()).stack_size(STACK_BYTES);
+        let made = thread.spawn_scoped(scope, make).map_err(|error| {
+            Failure::run(format!("a thread of {} MB could not be started: {error}", STACK_BYTES >> 20))
+        })?;
+        made.join().map_err(|_| Failure::run("the terminal's memory could not be made"))
+    })
+}
+
+/// What the worker owns.
+struct Round {
+    capture: CaptureWorker,
+    playback: PlaybackWorker,
+    sink: CleanedSink,
+    meters: &'static Meters,
+    clock: SharedClock,
+}
+
+impl Round {
+    fn into_work(mut self) -> Work {
+        Box::new(move || self.run())
+    }
+
+    /// One round: allocates nothing, waits for nothing.
+    fn run(&mut self) {
+        self.playback.poll();
+        let clock = &self.clock;
+        let frames = self.capture.poll(&|| clock.now(), &mut self.sink);
+        if self.capture.voice_mut().take_new() {
+            // A new processor has a clean record.
+            self.capture.rearm();
+        }
+        if frames > 0 {
+            let rates = self.capture.rates();
+            let is_settled = rates.is_some_and(|(a, b)| a.uncertainty_ppm + b.uncertainty_ppm < SETTLED_PPM);
+            let drift_ppm = self.capture.drift_ppm().filter(|_| is_settled);
+            self.meters.show_clocks(drift_ppm, self.capture.reference_jumps());
+        }
+    }
+}
+
+impl Terminal {
+    /// What it was made as; the voice processor's part as last set.
+    #[must_use]
+    pub fn config(&self) -> TerminalConfig {
+        self.config
+    }
+
+    /// Where tracks are opened.
+    #[must_use]
+    pub fn tracks(&self) -> &'static Tracks {
+        self.tracks
+    }
+
+    /// The present moment by the clock that positions and events are told by.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The clock itself, for a track's futures.
+    #[must_use]
+    pub fn clock(&self) -> SharedClock {
+        Arc::clone(&self.clock)
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats.read()
+    }
+
+    /// Levels, echo reduction, drift.
+    #[must_use]
+    pub fn meters(&self) -> &'static Meters {
+        self.meters
+    }
+
+    /// The queue of cleaned frames, once: it has one reader.
+    pub fn take_cleaned(&mut self) -> Option<CleanedFrames> {
+        self.cleaned.take()
+    }
+
+    /// Frames of the cleaned microphone that nobody took in time.
+    #[must_use]
+    pub fn dropped_frames(&self) -> u32 {
+        self.queue.dropped_frames()
+    }
+
+    /// Hands out silence instead of the microphone, while the echo canceller goes on learning.
+    pub fn set_muted(&self, muted: bool) {
+        self.queue.set_muted(muted);
+    }
+
+    /// Whether silence is handed out.
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        self.queue.is_muted()
+    }
+
+    /// What the workers reported, oldest first. A device of another format makes what the voice processor
+    /// learned worthless, so a new one takes its place before the event is told.
+    ///
+    /// # Errors
+    /// When no new processor could be made; the old one stays.
+    pub fn poll_event(&mut self) -> Result<Option<SessionEvent>, Failure> {
+        let event = self.events.poll();
+        if matches!(event, Some(SessionEvent::DeviceChanged { .. })) {
+            self.restart_voice()?;
+        }
+        Ok(event)
+    }
+
+    /// Forgets what the voice processor learned, from the next frame on. No frame passes unprocessed.
+    ///
+    /// # Errors
+    /// As [`set_voice`](Self::set_voice).
+    pub fn restart_voice(&mut self) -> Result<(), Failure> {
+        self.set_voice(self.config.voice)
+    }
+
+    /// Puts a new voice processor in place of the present one, from the next frame on, whether frames flow
+    /// or not. Takes some milliseconds.
+    ///
+    /// # Errors
+    /// When it cannot be made; the old one stays.
+    pub fn set_voice(&mut self, config: ApmConfig) -> Result<(), Failure> {
+        self.voice.replace(voice(self.format, config)?)?;
+        self.config.voice = config;
+        Ok(())
+    }
+}
+
+impl From<Busy> for Failure {
+    fn from(error: Busy) -> Self {
+        Self::run(error.to_string())
+    }
+}
