@@ -107,7 +107,7 @@ fn a_run_tells_how_it_is_and_ends_with_a_summary() {
             "cpu_percent",
             "xruns",
         ] {
-            assert!(!status.get(key).is_none(), "{key} is missing in {status}");
+            assert!(status.get(key).is_some(), "{key} is missing in {status}");
         }
         assert_eq!(
             (status["capture"].as_str(), status["playback"].as_str()),
