@@ -174,6 +174,35 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
         }
     }
 
+    /// Gives the channels behind those of `first` to `other`, in the format `rest`, and keeps the
+    /// others. Both formats have this frame's rate and together its channels.
+    pub(crate) fn split_channels<const OTHER: usize>(
+        &mut self,
+        first: Format,
+        rest: Format,
+        other: &mut Frame<CAP, OTHER>,
+    ) {
+        let (wide, kept) = (self.format.channels().max(1), first.channels());
+        let sample_frames = self.sample_frames();
+        other.clear(rest, sample_frames);
+        let given = other.samples_mut().chunks_exact_mut(rest.channels().max(1));
+        for (to, from) in given.zip(self.samples().chunks_exact(wide)) {
+            if let Some(from) = from.get(kept..) {
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+            }
+        }
+        // In place: a sample moves to the front only, so nothing is overwritten before it was read.
+        for sample_frame in 0..sample_frames {
+            for channel in 0..kept {
+                let moved = self.samples.get(sample_frame * wide + channel).copied().unwrap_or(0);
+                if let Some(place) = self.samples.get_mut(sample_frame * kept + channel) {
+                    *place = moved;
+                }
+            }
+        }
+        self.format = first;
+    }
+
     /// Takes over another frame's format and samples, not its stamp.
     pub(crate) fn copy_samples<const OTHER: usize>(&mut self, other: &Frame<CAP, OTHER>) {
         self.begin(other.format);

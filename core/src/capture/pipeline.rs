@@ -5,6 +5,7 @@ use crate::capture::guard::{Guard, VoiceState};
 use crate::capture::processor::{FrameProcessor, VoiceProcessor, VoiceStats};
 use crate::capture::sink::FrameSink;
 use crate::dsp::FrameConverter;
+use crate::error::ConfigError;
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
@@ -108,6 +109,15 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     lost: u32,
     device: Option<Format>,
     loudspeaker: Option<Format>,
+    /// What the captured frames hold: the near end, and the loudspeaker's loopback if there is one.
+    captured: Captured,
+}
+
+/// The channels of captured frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Captured {
+    Near,
+    NearAndLoopback,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProcessor>
@@ -145,6 +155,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             lost: 0,
             device: None,
             loudspeaker: None,
+            captured: Captured::Near,
         }
     }
 
@@ -237,6 +248,27 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.follower = Some(EchoFollower::new(AcousticDelay::new(memory, self.far, self.near)));
     }
 
+    /// Takes the echo reference from the capture device itself, where its hardware records what the
+    /// loudspeaker plays: each captured frame then holds the channels of the near end and behind them
+    /// those of the far end, as the intake's channel map puts them. Such a reference is aligned by
+    /// nature, so times are not asked and there is no lead. To be set before frames flow. Worker side.
+    ///
+    /// # Errors
+    /// Names a channel count beyond 8 in all, and a frame of so many channels that does not fit `CAP`.
+    pub fn hear_loopback(&mut self) -> Result<(), ConfigError> {
+        let channels = self.near.channels() + self.far.channels();
+        Format::with_rate(self.near.rate(), channels as u32)?.fitting(CAP)?;
+        self.captured = Captured::NearAndLoopback;
+        Ok(())
+    }
+
+    fn captured_channels(&self) -> usize {
+        match self.captured {
+            Captured::Near => self.near.channels(),
+            Captured::NearAndLoopback => self.near.channels() + self.far.channels(),
+        }
+    }
+
     /// Clock of the loudspeaker minus clock of the microphone in ppm, as the times say and the echo
     /// corrects.
     #[must_use]
@@ -285,7 +317,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         for _ in 0..self.capture.capacity() {
             let Some(captured) = self.capture.pop() else { return false };
             let format = captured.format();
-            if format.channels() != self.near.channels() {
+            if format.channels() != self.captured_channels() {
                 self.counters.foreign_frames.add(1);
                 self.lost = self.lost.saturating_add(self.near.sample_frames() as u32);
                 continue;
@@ -317,6 +349,9 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let rate = self.near.rate();
         let frames = &mut *self.frames;
         frames.converter.convert(captured, rate, &mut frames.near);
+        if self.captured == Captured::NearAndLoopback {
+            frames.near.split_channels(self.near, self.far, &mut frames.far);
+        }
         let lost = at_rate(captured.stamp.lost, captured.format().rate(), rate);
         let lost = lost.saturating_add(core::mem::take(&mut self.lost));
         self.position += u64::from(lost);
@@ -346,6 +381,9 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// While nothing plays the canceller hears silence, so that it keeps its filter and its idea of
     /// time.
     fn read_reference(&mut self, clock: &impl Clock) -> bool {
+        if self.captured == Captured::NearAndLoopback {
+            return true;
+        }
         if self.plan.get().is_none() {
             return self.hear_silence();
         }
@@ -408,8 +446,9 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let latency_us = self.delay.delay().as_micros();
         counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
         let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
-        let lead = self.reference.lead();
-        if let Some(follower) = &mut self.follower {
+        let by_time = self.captured == Captured::Near;
+        let lead = if by_time { self.reference.lead() } else { Duration::ZERO };
+        if let Some(follower) = self.follower.as_mut().filter(|_| by_time) {
             let doubt_ppm = self
                 .reference
                 .rate()

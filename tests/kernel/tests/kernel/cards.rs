@@ -1,0 +1,104 @@
+//! Cards that run undisturbed: every sample through a loopback cable, short periods, and what a process that sleeps costs.
+
+use std::time::Duration;
+
+use handsfree_kernel_tests::{Failure, Result, wav::Sound};
+
+use crate::stream::Stream;
+use crate::{LONG, shared, turn};
+
+const RATE: u32 = 48_000;
+
+#[test]
+fn a_loopback_cable_carries_every_sample() -> Result<()> {
+    let (_turn, machine) = (turn(), shared()?);
+    for (channels, seed) in [(1, 1), (2, 2)] {
+        let played = Sound::noise(RATE, channels, 2 * RATE as usize, seed);
+        machine.put("/tmp/played.wav", &played.then_silence(RATE as usize / 2).to_wav()?)?;
+        let format = format!("-f S16_LE -r {RATE} -c {channels}");
+        let recorder =
+            machine.spawn(&format!("exec arecord -q -D hw:A,1,0 {format} -d 5 /tmp/recorded.wav"))?;
+        Stream { card: "A", pcm: "pcm1c" }.until(machine, "RUNNING")?;
+        machine.shell("aplay -q -D hw:A,0,0 /tmp/played.wav")?;
+        let output = recorder.wait(LONG)?;
+        assert_eq!((output.code, output.errors().as_str()), (0, ""), "arecord");
+        let recorded = Sound::from_wav(&machine.get("/tmp/recorded.wav")?)?;
+        assert_eq!(recorded.samples.len(), 5 * RATE as usize * usize::from(channels));
+        let start = Sound::alone_in(&played, &recorded)?;
+        println!("{channels} channels: all {} samples, from sample frame {start} on", played.samples.len());
+    }
+    Ok(())
+}
+
+/// The dummy card interrupts at every period, whatever its length; the loopback's and an old dummy's jiffies cannot.
+#[test]
+fn a_dummy_card_has_short_periods() -> Result<()> {
+    let (_turn, machine) = (turn(), shared()?);
+    for period in [120, 240, 480] {
+        // Forty milliseconds of buffer: what is asked is whether the card keeps its periods, not how fast this machine is.
+        let output = machine.run(
+            &format!(
+                "start=$(cut -d ' ' -f 1 /proc/uptime)
+                aplay -v -D hw:D,0 -f S16_LE -r {RATE} -c 2 -t raw -d 2 --period-size={period} \
+                    --buffer-size=1920 /dev/zero || exit
+                echo $start $(cut -d ' ' -f 1 /proc/uptime)"
+            ),
+            LONG,
+        )?;
+        let times = output.success()?;
+        let said = output.errors();
+        assert!(said.contains(&format!("period_size  : {period}\n")), "{said}");
+        assert!(!said.contains("underrun"), "{said}");
+        let times: Vec<f64> = times.split_whitespace().filter_map(|time| time.parse().ok()).collect();
+        let took = times[1] - times[0];
+        println!("periods of {period}: 2 s of sound took {took:.2} s");
+        assert!((1.9..3.0).contains(&took), "{took}");
+    }
+    Ok(())
+}
+
+/// Between two jiffies (192 sample frames) the position goes on.
+#[test]
+fn a_dummy_cards_position_is_finer_than_a_jiffy() -> Result<()> {
+    let (_turn, machine) = (turn(), shared()?);
+    let stream = Stream { card: "D", pcm: "pcm0p" };
+    let _player = machine.spawn(&format!(
+        "exec aplay -q -D hw:D,0 -f S16_LE -r {RATE} -c 2 -t raw --period-size=480 --buffer-size=9600 /dev/zero"
+    ))?;
+    stream.until(machine, "RUNNING")?;
+    let mut between = 0;
+    for _ in 0..10 {
+        between += u32::from(stream.position(machine)? % 192 != 0);
+    }
+    println!("{between} of 10 positions between jiffies");
+    // By chance one in 192 is on one.
+    assert!(between >= 8, "{between}");
+    Ok(())
+}
+
+#[test]
+fn a_process_that_sleeps_has_an_xrun() -> Result<()> {
+    let (_turn, machine) = (turn(), shared()?);
+    let cases = [
+        ("aplay", "/dev/zero", "underrun", Stream { card: "D", pcm: "pcm0p" }),
+        ("arecord", "/dev/null", "overrun", Stream { card: "D", pcm: "pcm0c" }),
+    ];
+    for (program, file, complaint, stream) in cases {
+        let job = machine.spawn(&format!(
+            "exec {program} -D hw:D,0 -f S16_LE -r {RATE} -c 2 -t raw --period-size=480 --buffer-size=9600 {file}"
+        ))?;
+        stream.until(machine, "RUNNING")?;
+        job.signal("STOP")?;
+        stream.until(machine, "XRUN")?;
+        assert!(!job.written()?.contains(complaint), "it was to sleep");
+        job.signal("CONT")?;
+        stream.until(machine, "RUNNING")?;
+        let said = job.written()?;
+        if !said.contains(complaint) {
+            return Err(Failure::new(format!("{program} did not notice: {said}")));
+        }
+        job.signal("TERM")?;
+        job.wait(Duration::from_secs(10))?;
+    }
+    Ok(())
+}

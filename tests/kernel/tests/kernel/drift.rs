@@ -1,0 +1,115 @@
+//! Clocks that differ: the loopback's `PCM Rate Shift 100000`, and a room between two cables.
+//!
+//! The control belongs to the cable from device 0 (playback) to device 1 (capture) when its own device is 1. It is a length of
+//! time, not a rate: 102000 makes a second take 1.02 s, so the card is slow.
+
+use std::time::Duration;
+
+use handsfree_kernel_tests::{Job, Machine, Result, wav::Sound};
+
+use crate::stream::{Stream, positions};
+use crate::{LONG, shared, turn};
+
+const RATE: u32 = 48_000;
+const UNSHIFTED: i64 = 100_000;
+
+/// Sets a card's clock, and sets it right again in the end.
+struct Shifted<'m>(&'m Machine, &'static str);
+
+impl<'m> Shifted<'m> {
+    fn new(machine: &'m Machine, card: &'static str, shift: i64) -> Result<Self> {
+        set_shift(machine, card, shift)?;
+        Ok(Self(machine, card))
+    }
+}
+
+impl Drop for Shifted<'_> {
+    fn drop(&mut self) {
+        if let Err(failure) = set_shift(self.0, self.1, UNSHIFTED) {
+            eprintln!("{failure}");
+        }
+    }
+}
+
+fn set_shift(machine: &Machine, card: &str, shift: i64) -> Result<()> {
+    let control = "iface=PCM,name='PCM Rate Shift 100000',device=1,subdevice=0";
+    machine.shell(&format!("amixer -q -c {card} cset {control} {shift}"))?;
+    Ok(())
+}
+
+/// How many sample frames the second stream runs for each of the first, over so many sample frames of the first.
+fn ratio(machine: &Machine, streams: [Stream; 2], sample_frames: i64) -> Result<f64> {
+    let before = positions(machine, &streams)?;
+    loop {
+        let now = positions(machine, &streams)?;
+        if now[0] - before[0] >= sample_frames {
+            return Ok((now[1] - before[1]) as f64 / (now[0] - before[0]) as f64);
+        }
+        machine.shell("usleep 100000")?;
+    }
+}
+
+#[test]
+fn a_cable_can_be_slow_or_fast() -> Result<()> {
+    let (_turn, machine) = (turn(), shared()?);
+    let streams = [Stream { card: "A", pcm: "pcm0p" }, Stream { card: "B", pcm: "pcm0p" }];
+    for shift in [UNSHIFTED, 102_000, 80_000] {
+        let _shifted = Shifted::new(machine, "B", shift)?;
+        let mut players: Vec<Job<'_>> = Vec::new();
+        for stream in streams {
+            players.push(machine.spawn(&format!(
+                "exec aplay -q -D hw:{},0,0 -f S16_LE -r {RATE} -c 1 -t raw /dev/zero",
+                stream.card
+            ))?);
+            stream.until(machine, "RUNNING")?;
+        }
+        let wanted = UNSHIFTED as f64 / shift as f64;
+        let found = ratio(machine, streams, 4 * i64::from(RATE))?;
+        println!("shift {shift}: {found:.4} of the other card's rate, {wanted:.4} wanted");
+        // Each of the four positions is up to a jiffy old, 192 of 192000, and two reads apart as much again.
+        assert!((found - wanted).abs() < 0.003, "{found}");
+        for player in players {
+            player.signal("TERM")?;
+            player.wait(Duration::from_secs(10))?;
+        }
+    }
+    Ok(())
+}
+
+/// Loudspeaker A and microphone B on clocks of their own, and a process that carries the sound across the room.
+#[test]
+fn a_room_between_two_cables() -> Result<()> {
+    let (_turn, machine) = (turn(), shared()?);
+    let _a = Shifted::new(machine, "A", 99_000)?;
+    let _b = Shifted::new(machine, "B", 101_000)?;
+    let format = format!("-f S16_LE -r {RATE} -c 1");
+    let played = Sound::noise(RATE, 1, 2 * RATE as usize, 3);
+    machine.put("/tmp/played.wav", &played.then_silence(RATE as usize / 2).to_wav()?)?;
+
+    // The half second in its buffers is more than the clocks drift apart meanwhile.
+    let room = machine.spawn(&format!(
+        "arecord -q -D hw:A,1,0 {format} -t raw | aplay -q -D hw:B,0,0 {format} -t raw --buffer-time=500000"
+    ))?;
+    let microphone = Stream { card: "B", pcm: "pcm1c" };
+    Stream { card: "B", pcm: "pcm0p" }.until(machine, "RUNNING")?;
+    let recorder = machine.spawn(&format!("exec arecord -q -D hw:B,1,0 {format} -d 6 /tmp/recorded.wav"))?;
+    microphone.until(machine, "RUNNING")?;
+    let player = machine.spawn("exec aplay -q -D hw:A,0,0 /tmp/played.wav")?;
+    let loudspeaker = Stream { card: "A", pcm: "pcm0p" };
+    loudspeaker.until(machine, "RUNNING")?;
+    let found = ratio(machine, [loudspeaker, microphone], i64::from(RATE))?;
+    println!("the microphone runs at {found:.3} of the loudspeaker's rate");
+    assert!((found - 99.0 / 101.0).abs() < 0.012, "{found}");
+
+    for (job, name) in [(player, "the application's aplay"), (recorder, "the application's arecord")] {
+        let output = job.wait(LONG)?;
+        assert_eq!((output.code, output.errors().as_str()), (0, ""), "{name}");
+    }
+    assert_eq!(room.written()?, "", "the room lost something");
+    let recorded = Sound::from_wav(&machine.get("/tmp/recorded.wav")?)?;
+    let start = Sound::alone_in(&played, &recorded)?;
+    println!("every sample came across, from {:.2} s on", start as f64 / f64::from(RATE));
+    room.signal("TERM")?;
+    room.wait(Duration::from_secs(10))?;
+    Ok(())
+}
