@@ -1,18 +1,17 @@
 //! Application side: a thread that writes the cleaned microphone into a WAV file.
 
-use std::fs::File;
-use std::io::BufWriter;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration as WallDuration;
 
-use handsfree_core::SampleRate;
+use handsfree_core::{Frame, SampleRate};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::failure::Failure;
-use crate::terminal::{CleanedFrames, MAX_WAITING};
+use crate::terminal::{CAP, CleanedFrames, MAX_WAITING};
 
 /// How often the queue of 2.5 s is emptied.
 const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(20);
@@ -56,7 +55,7 @@ impl Recorder {
         frames.listen(MAX_WAITING);
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || record(writer, frames, rate, &leaving).map_err(cannot))
+            .spawn(move || record(writer, || frames.pop(), rate, &leaving).map_err(cannot))
             .map_err(|error| Failure::run(format!("the recorder's thread could not be started: {error}")))?;
         Ok(Self { thread: Some(thread), leave })
     }
@@ -84,9 +83,9 @@ impl Drop for Recorder {
     }
 }
 
-fn record(
-    mut writer: WavWriter<BufWriter<File>>,
-    mut frames: CleanedFrames,
+fn record<W: Write + Seek>(
+    mut writer: WavWriter<W>,
+    mut next: impl FnMut() -> Option<Frame<CAP>>,
     rate: SampleRate,
     leave: &AtomicBool,
 ) -> Result<Recorded, hound::Error> {
@@ -94,7 +93,7 @@ fn record(
     let mut flushed = 0;
     loop {
         let last = leave.load(Ordering::Relaxed);
-        while let Some(frame) = frames.pop() {
+        while let Some(frame) = next() {
             // What was lost before the first frame is not missing in between.
             if recorded.sample_frames > 0 {
                 for _ in 0..frame.stamp.lost {
@@ -117,5 +116,44 @@ fn record(
             flushed = recorded.sample_frames;
         }
         std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handsfree_core::Format;
+    use std::io::Cursor;
+
+    #[test]
+    fn what_was_lost_is_silence_in_its_place_but_not_before_the_first_frame() {
+        let rate = SampleRate::new(8_000).unwrap();
+        let frame = |sample: i16, lost: u32| {
+            let mut frame = Frame::silence(Format::with_rate(rate, 1).unwrap()).unwrap();
+            frame.samples_mut().fill(sample);
+            frame.stamp.lost = lost;
+            frame
+        };
+        let mut frames = vec![frame(1, 7), frame(2, 0), frame(3, 5)].into_iter();
+        let spec = WavSpec {
+            channels: 1,
+            sample_rate: 8_000,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let mut file = Cursor::new(Vec::new());
+        let writer = WavWriter::new(&mut file, spec).unwrap();
+        let recorded = record(writer, || frames.next(), rate, &AtomicBool::new(true)).unwrap();
+        assert_eq!(recorded, Recorded { sample_frames: 245, silent_sample_frames: 5 });
+        let samples: Vec<i16> = hound::WavReader::new(Cursor::new(file.into_inner()))
+            .unwrap()
+            .samples()
+            .map(Result::unwrap)
+            .collect();
+        let expected: Vec<i16> = [(1, 80), (2, 80), (0, 5), (3, 80)]
+            .iter()
+            .flat_map(|&(sample, count)| std::iter::repeat_n(sample, count))
+            .collect();
+        assert_eq!(samples, expected);
     }
 }

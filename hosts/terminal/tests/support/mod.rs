@@ -1,0 +1,138 @@
+//! What the integration tests share: a terminal over the simulated board, stepped in virtual time.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use handsfree::cli::NearArg;
+use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
+use handsfree::sim_room::LiveRoom;
+use handsfree::terminal::{CAP, CleanedFrames, Parts, SLOTS, Terminal, TerminalConfig, Track};
+use handsfree_apm::{ApmConfig, GainControl, NoiseSuppression};
+use handsfree_core::audio_io::Direction;
+use handsfree_core::{Duration, SampleRate, SessionEvent};
+use handsfree_host::watch::{EndPlan, Keeper, Notice};
+use handsfree_host::worker::Work;
+use handsfree_sim::board::BoardConfig;
+use handsfree_sim::side::{Jitter, SideConfig};
+use handsfree_sim::wav::Clip;
+
+/// Echo cancellation and nothing else, so that levels say what it does.
+pub fn canceller() -> ApmConfig {
+    ApmConfig {
+        noise_suppression: NoiseSuppression::Off,
+        gain_control: GainControl::Off,
+        ..ApmConfig::default()
+    }
+}
+
+/// A terminal in a room, somebody speaking over the loudspeaker all the time.
+pub struct Stage {
+    pub keeper: Keeper<'static, SimIo, CAP, SLOTS>,
+    pub terminal: Terminal,
+    pub sim: SimHandle,
+    pub frames: CleanedFrames,
+    pub notices: Vec<Notice>,
+    pub events: Vec<SessionEvent>,
+    pub side: SideConfig,
+    track: Track,
+    speech: Vec<i16>,
+    said: usize,
+    /// Microphone and cleaned, every 10 ms, mean squares in dBFS over 125 ms.
+    pub levels: Vec<(f32, f32)>,
+}
+
+pub fn board(rate: SampleRate, playback_ppm: f64) -> BoardConfig {
+    let mut capture = SideConfig::new(rate, rate.sample_frames() as u32);
+    capture.latency = Duration::from_millis(10);
+    capture.jitter = Jitter::Uniform { micros: 50.0 };
+    let mut playback = capture.clone();
+    playback.latency = Duration::from_millis(40);
+    playback.ppm = playback_ppm;
+    BoardConfig {
+        capture,
+        playback,
+        worker_delay: Duration::from_micros(200),
+        worker_spread: Duration::from_micros(800),
+        seed: 1,
+    }
+}
+
+impl Stage {
+    pub fn new(playback_ppm: f64) -> Self {
+        Self::watched(playback_ppm, |work| work)
+    }
+
+    /// The same with something around the worker's work.
+    pub fn watched(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> Self {
+        let rate = SampleRate::new(16_000).unwrap();
+        let clock = SimClock::shared();
+        let config = TerminalConfig { voice: canceller(), ..TerminalConfig::new(rate) };
+        let Parts { mut terminal, ends, work } = config.build(clock.clone()).unwrap();
+        let board = board(rate, playback_ppm);
+        let air = LiveRoom::new(rate, Some(&NearArg::None), 1).unwrap();
+        let side = board.playback.clone();
+        let (io, sim) = SimIo::spawn(board, Box::new(air), around(work), &clock, Pace::Stepped).unwrap();
+        let mut keeper = Keeper::new(io, ends);
+        let plan = EndPlan::new(rate);
+        keeper.open(Some(&plan), Some(&plan), terminal.now()).unwrap();
+        let speech = Clip::far().to_mono_at(16_000);
+        let speech = speech.iter().map(|sample| (sample * 32_768.0) as i16).collect();
+        let frames = terminal.take_cleaned().unwrap();
+        let track = terminal.tracks().open().unwrap();
+        Self {
+            keeper,
+            terminal,
+            sim,
+            frames,
+            notices: Vec::new(),
+            events: Vec::new(),
+            side,
+            track,
+            speech,
+            said: 0,
+            levels: Vec::new(),
+        }
+    }
+
+    /// Lets time pass and serves what a control side serves.
+    pub fn pass(&mut self, ms: i64) {
+        for _ in 0..ms / 10 {
+            // The voice does not end.
+            loop {
+                let rest = &self.speech[self.said..];
+                let taken = self.track.push(rest).unwrap();
+                self.said = (self.said + taken) % self.speech.len();
+                if taken < rest.len() {
+                    break;
+                }
+            }
+            self.sim.advance(Duration::from_millis(10)).unwrap();
+            let now = self.terminal.now();
+            while let Some(notice) = self.keeper.poll(now) {
+                self.notices.push(notice);
+            }
+            while let Some(event) = self.terminal.poll_event().unwrap() {
+                self.events.push(event);
+            }
+            let meters = self.terminal.meters();
+            self.levels.push((meters.microphone.read().rms_dbfs, meters.cleaned.read().rms_dbfs));
+        }
+    }
+
+    /// The middle one of the differences between microphone and cleaned signal, of the last `ms`, where there is
+    /// echo.
+    pub fn reduction_db(&self, ms: usize) -> f32 {
+        let last = &self.levels[self.levels.len() - ms / 10..];
+        let mut differences: Vec<f32> =
+            last.iter().filter(|(heard, _)| *heard > -45.0).map(|(heard, left)| heard - left).collect();
+        assert!(differences.len() > ms / 40, "there is little echo in it: {}", differences.len());
+        differences.sort_by(f32::total_cmp);
+        differences[differences.len() / 2]
+    }
+
+    pub fn unplug(&mut self, direction: Direction) {
+        self.sim.unplug(direction).unwrap();
+    }
+
+    pub fn plug_in(&mut self, direction: Direction, device: SideConfig) {
+        self.sim.plug_in(direction, device).unwrap();
+    }
+}

@@ -1,0 +1,101 @@
+//! A terminal over any host, here the simulated board in virtual time: echo, devices that come and go, what
+//! reaches the application. Faults 1, 8, 11.
+#![allow(missing_docs)]
+
+mod support;
+
+use handsfree_core::audio_io::Direction;
+use handsfree_core::{Duration, SampleRate, SessionEvent};
+use handsfree_host::watch::Notice;
+use handsfree_sim::side::SideConfig;
+use support::Stage;
+
+#[test]
+fn echo_is_taken_out_and_the_meters_say_how_much() {
+    let mut stage = Stage::new(200.0);
+    stage.pass(20_000);
+    let meters = stage.terminal.meters();
+    let erle_db = meters.erle_db().unwrap();
+    let reduction_db = stage.reduction_db(10_000);
+    println!("ERLE {erle_db:.1} dB, levels {reduction_db:.1} dB, drift {:?} ppm", meters.drift_ppm());
+    assert!(erle_db > 30.0 && reduction_db > 30.0, "{erle_db} {reduction_db}");
+    assert!((meters.drift_ppm().unwrap() - 200.0).abs() < 5.0, "{:?}", meters.drift_ppm());
+    let stats = stage.terminal.stats();
+    let true_delay = stage.sim.with_board(|board| board.true_delay()).unwrap();
+    let delay = Duration::from_micros(stats.capture.delay_us.into());
+    assert!((delay - true_delay).abs() < Duration::from_millis(1), "{delay:?} {true_delay:?}");
+    assert_eq!((stats.xruns(), stage.terminal.dropped_frames()), (0, 0));
+}
+
+/// Fault 1: a device that returns, and the echo is gone again within a second of audio.
+#[test]
+fn a_device_that_returns_is_started_again_and_its_echo_is_gone_within_a_second() {
+    for direction in [Direction::Playback, Direction::Capture] {
+        let mut stage = Stage::new(200.0);
+        stage.pass(20_000);
+        let before_db = stage.reduction_db(5_000);
+        stage.unplug(direction);
+        stage.pass(3_000);
+        assert_eq!(stage.notices, [Notice::Lost { direction }]);
+        let device = SideConfig {
+            ppm: if direction == Direction::Capture { 0.0 } else { 200.0 },
+            latency: if direction == Direction::Capture {
+                Duration::from_millis(10)
+            } else {
+                stage.side.latency
+            },
+            ..stage.side.clone()
+        };
+        stage.plug_in(direction, device);
+        while stage.notices.len() < 2 {
+            stage.pass(10);
+        }
+        assert!(matches!(stage.notices[1], Notice::Returned { direction: back, .. } if back == direction));
+        // The device's own latency, then a second of audio, then what is left of the echo.
+        stage.pass(60 + 1_000 + 2_000);
+        let after_db = stage.reduction_db(2_000);
+        println!("{direction:?}: {before_db:.1} dB before, {after_db:.1} dB after a second");
+        assert!(after_db > 30.0 && after_db > before_db - 6.0, "{direction:?}: {before_db} {after_db}");
+        assert_eq!(stage.terminal.stats().capture.voice_bypassed_frames, 0);
+    }
+}
+
+/// Fault 8: a device of another format is another device: the processor begins anew, and no frame passes without.
+#[test]
+fn another_format_starts_the_voice_processor_anew_without_an_unprocessed_frame() {
+    let mut stage = Stage::new(0.0);
+    stage.pass(10_000);
+    stage.unplug(Direction::Playback);
+    stage.pass(500);
+    let rate = SampleRate::new(44_100).unwrap();
+    let device = SideConfig { rate, periods: vec![512, 441, 1_024], ..stage.side.clone() };
+    stage.plug_in(Direction::Playback, device);
+    stage.pass(15_000);
+    let changed = SessionEvent::DeviceChanged { direction: Direction::Playback };
+    assert_eq!(stage.events.iter().filter(|&&event| event == changed).count(), 1, "{:?}", stage.events);
+    let reduction_db = stage.reduction_db(5_000);
+    println!("{reduction_db:.1} dB with the other device");
+    assert!(reduction_db > 25.0, "{reduction_db}");
+    let capture = stage.terminal.stats().capture;
+    assert_eq!((capture.voice_bypassed_frames, capture.voice_errors, capture.voice_slow_frames), (0, 0, 0));
+}
+
+/// Fault 11: nobody takes the frames.
+#[test]
+fn frames_that_nobody_takes_are_bounded_and_counted_and_it_goes_on_at_once() {
+    let mut stage = Stage::new(0.0);
+    stage.pass(1_000);
+    assert_eq!(stage.terminal.dropped_frames(), 0, "nobody listens, so nothing is lost");
+    stage.frames.listen(20);
+    stage.pass(5_000);
+    assert_eq!((stage.frames.waiting(), stage.terminal.dropped_frames()), (20, 480));
+    let mut position = None;
+    while let Some(frame) = stage.frames.pop() {
+        assert!(position.is_none_or(|position| position == frame.stamp.position));
+        position = Some(frame.stamp.position + frame.sample_frames() as u64);
+    }
+    stage.pass(10);
+    let frame = stage.frames.pop().unwrap();
+    assert_eq!(u64::from(frame.stamp.lost), 480 * 160);
+    assert_eq!(frame.stamp.position, position.unwrap() + 480 * 160, "and nothing else is missing");
+}
