@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # What the kernel machine needs (tools/kernel, tests/kernel): QEMU, busybox, alsa-utils, and a kernel of the distribution,
 # which is unpacked into target/tools/kernel and not installed. Called by setup.sh; safe to run again.
+#   tools/setup-kernel.sh
+#   HANDSFREE_KERNEL=linux-image-6.12-amd64 tools/setup-kernel.sh      another kernel, by its metapackage, until the next such call
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -27,8 +29,9 @@ busybox_is_static() {
 
 # The packages behind a kernel's metapackage: the image, and on Ubuntu its modules.
 kernel_packages() {
-    local meta image
-    case "$(. /etc/os-release && echo "$ID")" in
+    local meta image package
+    case "${HANDSFREE_KERNEL:-$(. /etc/os-release && echo "$ID")}" in
+        linux-image-*) meta="$HANDSFREE_KERNEL" ;;
         debian) meta=linux-image-amd64 ;;
         ubuntu) meta=linux-image-generic ;;
         *) fail "do not know the kernel packages of this distribution: unpack one with its modules into $kernel_dir/root" ;;
@@ -36,7 +39,13 @@ kernel_packages() {
     image="$(depends_of "$meta" 'linux-image-[0-9]')"
     [ -n "$image" ] || return 0
     echo "$image"
-    [ "$meta" = linux-image-amd64 ] || printf '%s\n' "linux-modules-${image#linux-image-}" "linux-modules-extra-${image#linux-image-}"
+    case "$image" in
+        *-generic)
+            for package in "linux-modules-${image#linux-image-}" "linux-modules-extra-${image#linux-image-}"; do
+                ! apt-cache show "$package" >/dev/null 2>&1 || echo "$package"
+            done
+            ;;
+    esac
 }
 
 depends_of() {
@@ -65,7 +74,9 @@ extract_vmlinux() {
 }
 
 setup_kernel() {
-    [ -s "$kernel_dir/release" ] && [ -s "$kernel_dir/vmlinux" ] && return
+    if [ -s "$kernel_dir/release" ] && [ -s "$kernel_dir/vmlinux" ]; then
+        [ -z "${HANDSFREE_KERNEL:-}" ] || [ "$HANDSFREE_KERNEL" = "$(cat "$kernel_dir/asked")" ] && return
+    fi
     [ "$(uname -m)" = x86_64 ] || fail "the kernel machine is only there for x86-64"
     local packages
     packages="$(kernel_packages)"
@@ -100,6 +111,7 @@ setup_kernel() {
     [ -d "$kernel_dir/root/lib/modules/$release" ] || ln -s usr/lib "$kernel_dir/root/lib"
     PATH="$PATH:/sbin:/usr/sbin" depmod -b "$kernel_dir/root" "$release"
     extract_vmlinux "${image[0]}" "$kernel_dir/vmlinux"
+    echo "${HANDSFREE_KERNEL:-}" > "$kernel_dir/asked"
     echo "$release" > "$kernel_dir/release"
 }
 

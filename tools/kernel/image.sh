@@ -15,7 +15,7 @@ images="$handsfree_root/target/kernel-machine"
 modules=(
     virtio_pci virtio_console
     snd-aloop snd-dummy snd-hrtimer snd-usb-audio snd-hda-intel snd-hda-codec-generic
-    xhci-pci dummy_hcd libcomposite usb_f_uac1 usb_f_uac2
+    xhci-pci
 )
 programs=(aplay arecord alsaloop amixer speaker-test)
 # Welcome where the machine has them; no test may need them.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(target_os = "linux")]
+use crate::alsa_io::AlsaArgs;
 use crate::io::HostChoice;
 use crate::switches::Switches;
 
@@ -70,6 +72,7 @@ second, \"device_lost\", \"device_returned\", \"xrun\", \"note\", \"played\", \"
 
 Examples:
   handsfree run                                      real devices, or the simulated room
+  handsfree run --io alsa --input hw:CARD=Device,DEV=0 --output hw:CARD=Device,DEV=0
   handsfree run --io sim --duration 10 --json        for programs
   handsfree run --play voice.flac --record clean.wav
   handsfree run --io sim --playback-ppm 200 --render-latency-ms 600 --unplug 2@10
@@ -289,6 +292,9 @@ pub struct RunArgs {
     /// Take one channel of the microphone's device, counted from 0 [default: the mean of all]
     #[arg(long, value_name = "I", help_heading = "Devices")]
     pub input_channel: Option<u8>,
+    /// The channel on which the microphone's device records what the loudspeaker plays: the echo reference then
+    #[arg(long, value_name = "I", requires = "input_channel", help_heading = "Devices")]
+    pub input_loopback: Option<u8>,
     /// Channels to open on the loudspeaker's device; all play the same
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
     pub output_channels: u32,
@@ -322,6 +328,10 @@ pub struct RunArgs {
     /// Voice processing.
     #[command(flatten)]
     pub switches: Switches,
+    /// ALSA.
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    pub alsa: AlsaArgs,
     /// The simulated room.
     #[command(flatten)]
     pub sim: SimRoomArgs,

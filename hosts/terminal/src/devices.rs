@@ -6,6 +6,8 @@ use handsfree_core::SampleRate;
 use handsfree_core::audio_io::{AudioIo, DeviceInfo, Direction};
 use serde::Serialize;
 
+#[cfg(target_os = "linux")]
+use crate::alsa_io::AlsaArgs;
 use crate::cli::{DevicesArgs, SimRoomArgs};
 use crate::failure::Failure;
 use crate::io::HostConfig;
@@ -54,7 +56,13 @@ impl From<&DeviceInfo<'_>> for Device {
 pub fn list(args: &DevicesArgs) -> Result<(Vec<Device>, Option<&'static str>), Failure> {
     let (host, notice) = args.io.resolve();
     let rate = SampleRate::new(48_000)?;
-    let config = HostConfig { rate, period_sample_frames: 480, sim: SimRoomArgs::default() };
+    let config = HostConfig {
+        rate,
+        period_sample_frames: 480,
+        sim: SimRoomArgs::default(),
+        #[cfg(target_os = "linux")]
+        alsa: AlsaArgs::default(),
+    };
     let open = host.open(&config, Box::new(|| {}))?;
     let mut devices = Vec::new();
     open.io.devices(&mut |info| devices.push(Device::from(info)))?;

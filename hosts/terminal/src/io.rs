@@ -13,6 +13,8 @@ use handsfree_host::worker::Work;
 use handsfree_sim::board::BoardConfig;
 use handsfree_sim::side::{Jitter, SideConfig};
 
+#[cfg(target_os = "linux")]
+use crate::alsa_io::{self, AlsaArgs};
 use crate::cli::SimRoomArgs;
 use crate::failure::Failure;
 use crate::sim_io::{Pace, SimClock, SimHandle, SimIo};
@@ -25,6 +27,9 @@ pub enum HostChoice {
     /// Real devices where there are any, else the simulated room
     #[default]
     Auto,
+    /// Linux sound cards, without a sound server
+    #[cfg(target_os = "linux")]
+    Alsa,
     /// The simulated room, in real time
     Sim,
 }
@@ -32,6 +37,9 @@ pub enum HostChoice {
 /// A host that was chosen and does not run yet.
 #[derive(Debug)]
 pub enum Host {
+    /// Direct ALSA.
+    #[cfg(target_os = "linux")]
+    Alsa,
     /// The simulated room.
     Sim {
         /// Its virtual clock.
@@ -48,6 +56,9 @@ pub struct HostConfig {
     pub period_sample_frames: u32,
     /// What the simulated room is like.
     pub sim: SimRoomArgs,
+    /// How ALSA's devices are used.
+    #[cfg(target_os = "linux")]
+    pub alsa: AlsaArgs,
 }
 
 /// A host that runs.
@@ -66,7 +77,11 @@ impl HostChoice {
         let sim = Host::Sim { clock: SimClock::shared() };
         match self {
             Self::Sim => (sim, None),
-            Self::Auto => (sim, Some("no host for real devices is built in: this is the simulated room")),
+            #[cfg(target_os = "linux")]
+            Self::Alsa => (Host::Alsa, None),
+            #[cfg(target_os = "linux")]
+            Self::Auto if alsa_io::has_devices() => (Host::Alsa, Some("these are ALSA's devices")),
+            Self::Auto => (sim, Some("there are no real devices: this is the simulated room")),
         }
     }
 }
@@ -76,6 +91,8 @@ impl Host {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            #[cfg(target_os = "linux")]
+            Self::Alsa => "alsa",
             Self::Sim { .. } => "sim",
         }
     }
@@ -90,6 +107,8 @@ impl Host {
     #[must_use]
     pub fn clock(&self) -> SharedClock {
         match self {
+            #[cfg(target_os = "linux")]
+            Self::Alsa => Arc::new(handsfree_host::clock::now),
             Self::Sim { clock } => Arc::clone(clock) as SharedClock,
         }
     }
@@ -100,6 +119,8 @@ impl Host {
     /// Says what the host lacks.
     pub fn open(self, config: &HostConfig, work: Work) -> Result<OpenHost, Failure> {
         match self {
+            #[cfg(target_os = "linux")]
+            Self::Alsa => alsa_io::open(config.alsa, work),
             Self::Sim { clock } => {
                 let board = sim_board(config);
                 let air = LiveRoom::new(board.capture.rate, config.sim.near.as_ref(), config.sim.seed)?;

@@ -14,6 +14,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+pub mod alsa_io;
 pub mod catch_panic;
 pub mod cli;
 pub mod decode;

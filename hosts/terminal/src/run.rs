@@ -68,8 +68,12 @@ impl Running {
         let plans = plans(args, rate, &config)?;
         let (host, notice) = args.io.resolve();
         let (io_name, is_simulated) = (host.name(), host.is_simulated());
-        let terminal_config =
-            TerminalConfig { rate, voice: args.switches.config(), follow_echo: !args.no_echo_search };
+        let terminal_config = TerminalConfig {
+            rate,
+            voice: args.switches.config(),
+            follow_echo: !args.no_echo_search,
+            loopback: args.input_loopback.is_some(),
+        };
         let Parts { mut terminal, ends, work } = terminal_config.build(host.clock())?;
         let open = host.open(&config, work)?;
         let mut keeper = Keeper::new(open.io, ends);
@@ -365,7 +369,13 @@ fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> 
         within("--duration", duration_s, 0.0..=1e9)?;
     }
     let period = (args.period_ms * f64::from(rate.hz()) / 1e3).round().max(1.0);
-    Ok(HostConfig { rate, period_sample_frames: period as u32, sim: args.sim.clone() })
+    Ok(HostConfig {
+        rate,
+        period_sample_frames: period as u32,
+        sim: args.sim.clone(),
+        #[cfg(target_os = "linux")]
+        alsa: args.alsa,
+    })
 }
 
 /// A number that must lie in a range, or an error that names it.
@@ -387,8 +397,10 @@ fn plans(args: &RunArgs, rate: SampleRate, config: &HostConfig) -> Result<[Optio
     let is_none = |device: &Option<String>| device.as_deref() == Some(NO_DEVICE);
     let mut capture = plan(&args.input, args.input_channels);
     if let Some(channel) = args.input_channel {
-        capture.device_channels = args.input_channels.max(u32::from(channel) + 1);
-        capture.map = Some(ChannelMap::select(capture.device_channels, &[channel])?);
+        let picks: Vec<u8> = std::iter::once(channel).chain(args.input_loopback).collect();
+        let needed = picks.iter().max().map_or(1, |&highest| u32::from(highest) + 1);
+        capture.device_channels = args.input_channels.max(needed);
+        capture.map = Some(ChannelMap::select(capture.device_channels, &picks)?);
     }
     let playback = plan(&args.output, args.output_channels);
     let plans = [(!is_none(&args.input)).then_some(capture), (!is_none(&args.output)).then_some(playback)];

@@ -119,8 +119,9 @@ impl<'m> Job<'m> {
 impl Drop for Job<'_> {
     fn drop(&mut self) {
         if !self.ended && !self.has_ended() {
-            // A machine that is gone has said so before, or will.
+            // A machine that is gone has said so before, or will. What is waited for is that its devices are closed.
             let _ = self.signal("KILL");
+            let _ = self.machine.answers().done(self.id, Instant::now() + KILLED);
         }
     }
 }

@@ -14,6 +14,7 @@ mod failure;
 mod job;
 mod machine;
 mod options;
+mod qemu;
 mod qmp;
 pub mod wav;
 

@@ -1,14 +1,11 @@
 //! The machine: QEMU, the guest's agent and the console.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -17,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::answers::{Answers, Silence};
 use crate::archive::Archive;
+use crate::qemu::{self, Directory, Logs, Starting, base_image, kernel};
 use crate::qmp::Qmp;
 use crate::{Failure, Job, Options, Output, Result};
 
@@ -24,19 +22,6 @@ use crate::{Failure, Job, Options, Output, Result};
 const BOOT: Duration = Duration::from_secs(60);
 /// Loading a module, moving a file: things that take no time in a machine that is well.
 const PROMPT: Duration = Duration::from_secs(30);
-/// QEMU's end, once asked.
-const QUIT: Duration = Duration::from_secs(5);
-/// After this a forgotten machine ends, whatever became of the test.
-const LIFETIME_SECONDS: &str = "1800";
-/// How much of the console a failure shows.
-const CONSOLE_LINES: usize = 40;
-const MEMORY: &str = "512";
-/// Ends at a panic instead of standing still; does not wait for a serial line at 9600 baud; takes time from the emulated
-/// TSC, which does not need to be proven right by the emulated HPET.
-const KERNEL_PARAMETERS: &str =
-    "console=ttyS0 loglevel=4 panic=-1 oops=panic mitigations=off nokaslr tsc=reliable";
-
-static MACHINES: AtomicU64 = AtomicU64::new(0);
 
 /// A running machine. It ends when it is dropped, and by itself when the process that booted it is gone.
 pub struct Machine {
@@ -92,7 +77,7 @@ impl Machine {
         let listeners = ["agent", "files", "qmp"].map(|name| UnixListener::bind(directory.path(name)));
         let [agent, files, qmp] = listeners.map(|made| made.map_err(Failure::of("a socket for QEMU")));
         let (agent, files, qmp) = (agent?, files?, qmp?);
-        let mut starting = Starting(Some(spawn_qemu(options, directory, &kernel)?));
+        let mut starting = Starting(Some(qemu::spawn(options, directory, &kernel)?));
         let agent = starting.accept(&agent)?;
         let files = starting.accept(&files)?;
         let qmp = Qmp::new(starting.accept(&qmp)?)?;
@@ -245,176 +230,8 @@ impl Drop for Machine {
         if !self.answers.ended() {
             let _ = self.qmp("quit", &json!({}));
         }
-        end(&mut self.qemu);
+        qemu::end(&mut self.qemu);
     }
-}
-
-/// QEMU until its sockets are connected.
-struct Starting(Option<Child>);
-
-impl Starting {
-    /// QEMU connects at once or never.
-    fn accept(&mut self, listener: &UnixListener) -> Result<UnixStream> {
-        let deadline = Instant::now() + PROMPT;
-        listener.set_nonblocking(true).map_err(Failure::of("a socket"))?;
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false).map_err(Failure::of("a socket"))?;
-                    return Ok(stream);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(Failure::of("a socket")(error)),
-            }
-            let ended = self.0.as_mut().and_then(|qemu| qemu.try_wait().ok().flatten());
-            if let Some(status) = ended {
-                return Err(Failure::new(format!("QEMU did not start ({status})")));
-            }
-            if Instant::now() > deadline {
-                return Err(Failure::new("QEMU did not connect"));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        if let Some(qemu) = &mut self.0 {
-            end(qemu);
-        }
-    }
-}
-
-/// Waits for QEMU to end, then ends it: `timeout`, which is the child, passes the signal on.
-fn end(child: &mut Child) {
-    for signal in ["", "-TERM", "-KILL"] {
-        if !signal.is_empty() {
-            let _ = Command::new("kill").args([signal, &child.id().to_string()]).status();
-        }
-        let deadline = Instant::now() + QUIT;
-        while Instant::now() < deadline {
-            if !matches!(child.try_wait(), Ok(None)) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-fn spawn_qemu(options: &Options, directory: &Directory, kernel: &Path) -> Result<Child> {
-    let path = |name: &str| directory.path(name);
-    let log = File::options().append(true).open(path("qemu")).map_err(Failure::of("QEMU's log"))?;
-    // A /dev/kvm that opens may still not run a guest, so it is asked for and not guessed.
-    let with_kvm = std::env::var_os("HANDSFREE_KVM").is_some();
-    let mut qemu = Command::new("timeout");
-    qemu.args(["--kill-after=5", LIFETIME_SECONDS, "qemu-system-x86_64"])
-        .args(["-machine", "q35", "-m", MEMORY, "-nodefaults", "-display", "none", "-no-reboot"])
-        .args(if with_kvm {
-            ["-accel", "kvm", "-cpu", "host"]
-        } else {
-            ["-accel", "tcg", "-cpu", "max,la57=off"]
-        })
-        .args(["-smp", &options.processors.unwrap_or(1).to_string()])
-        .arg("-kernel")
-        .arg(kernel)
-        .args(["-initrd", &path("initramfs")])
-        .args(["-append", &format!("{KERNEL_PARAMETERS} {}", options.kernel.join(" "))])
-        .args(["-serial", &format!("file:{}", path("console"))])
-        .args(["-device", "virtio-serial-pci"])
-        .args(["-chardev", &format!("socket,id=agent,path={}", path("agent"))])
-        .args(["-device", "virtserialport,chardev=agent,nr=1"])
-        .args(["-chardev", &format!("socket,id=files,path={}", path("files"))])
-        .args(["-device", "virtserialport,chardev=files,nr=2"])
-        .args(["-chardev", &format!("socket,id=qmp,path={}", path("qmp"))])
-        .args(["-mon", "chardev=qmp,mode=control"])
-        .args(&options.qemu)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
-    qemu.spawn().map_err(Failure::of("timeout (of coreutils), which starts QEMU"))
-}
-
-/// The folder by which QEMU is reached. It goes as soon as the machine has booted, so that nothing stays behind, however
-/// the test ends. Its path has to fit into a socket's address.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Result<Self> {
-        let number = MACHINES.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("handsfree-kernel-{}-{number}", std::process::id()));
-        fs::create_dir(&path).map_err(Failure::of(path.display()))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What QEMU and the guest's console say.
-struct Logs {
-    qemu: File,
-    console: File,
-}
-
-impl Logs {
-    fn new(directory: &Directory) -> Result<Self> {
-        let new = |name| {
-            let path = directory.path(name);
-            let options = File::options().read(true).write(true).create_new(true).open(&path);
-            options.map_err(Failure::of(path))
-        };
-        Ok(Self { qemu: new("qemu")?, console: new("console")? })
-    }
-
-    fn try_clone(&self) -> Result<Self> {
-        let clone = |file: &File| file.try_clone().map_err(Failure::of("a log"));
-        Ok(Self { qemu: clone(&self.qemu)?, console: clone(&self.console)? })
-    }
-
-    /// The end of both, where there is any.
-    fn tails(&self) -> String {
-        let mut text = String::new();
-        for (title, file) in [("QEMU", &self.qemu), ("the console's end", &self.console)] {
-            let mut contents = vec![0; file.metadata().map_or(0, |data| data.len() as usize)];
-            let read = file.read_at(&mut contents, 0).unwrap_or_default();
-            let contents = String::from_utf8_lossy(&contents[..read]).into_owned();
-            let lines: Vec<&str> = contents.lines().filter(|line| !line.trim().is_empty()).collect();
-            if !lines.is_empty() {
-                let tail = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
-                text.push_str(&format!("\n--- {title}:\n{}", tail.join("\n")));
-            }
-        }
-        text
-    }
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn kernel() -> Result<PathBuf> {
-    let kernel = repository().join("target/tools/kernel/vmlinux");
-    if kernel.exists() {
-        return Ok(kernel);
-    }
-    Err(Failure::new("the kernel machine is not set up: run tools/setup-kernel.sh"))
-}
-
-fn base_image() -> Result<PathBuf> {
-    let script = repository().join("tools/kernel/image.sh");
-    let output = Command::new(&script).output().map_err(Failure::of(script.display()))?;
-    if !output.status.success() {
-        return Err(Failure::new(String::from_utf8_lossy(&output.stderr)));
-    }
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

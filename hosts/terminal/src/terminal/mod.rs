@@ -80,6 +80,9 @@ pub struct TerminalConfig {
     pub voice: ApmConfig,
     /// Whether to listen for the echo and correct what the devices' times say.
     pub follow_echo: bool,
+    /// Whether the capture device records the loudspeaker on its second channel; that is the echo
+    /// reference then.
+    pub loopback: bool,
 }
 
 /// What a terminal comes apart into before it runs.
@@ -125,7 +128,7 @@ impl TerminalConfig {
     /// Full voice processing, mono.
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
-        Self { rate, voice: ApmConfig::default(), follow_echo: true }
+        Self { rate, voice: ApmConfig::default(), follow_echo: true, loopback: false }
     }
 
     /// Makes a terminal's parts. `clock` must be the one that the host stamps periods with.
@@ -145,6 +148,9 @@ impl TerminalConfig {
         let terminal = handsfree_core::Terminal { rate: self.rate, near_channels: 1, far_channels: 1 };
         let mut halves =
             Box::leak(session).split::<CriticalSectionRawMutex, VoiceSlot, ()>(terminal, slot, ())?;
+        if self.loopback {
+            halves.capture.hear_loopback()?;
+        }
         if self.follow_echo {
             halves.capture.follow_echo(Box::leak(Box::new(AcousticMemory::new())));
         }

@@ -76,6 +76,38 @@ fn a_dummy_cards_position_is_finer_than_a_jiffy() -> Result<()> {
     Ok(())
 }
 
+/// With `timer_source` a loopback goes on when the named stream has a period, which has to run all the while: a cable with
+/// short periods, on another card's clock.
+#[test]
+fn a_loopback_cable_can_tick_with_another_card() -> Result<()> {
+    let (_turn, machine) = (turn(), shared()?);
+    let (ticking, cable) = (Stream { card: "D", pcm: "pcm0p" }, Stream { card: "A", pcm: "pcm0p" });
+    let stream = "-f S16_LE -r 48000 -c 2 -t raw --period-size=120 --buffer-size=1920 /dev/zero";
+    let source = "/proc/asound/A/timer_source";
+    machine.shell(&format!("echo hw:D,0,0 > {source}"))?;
+
+    let alone = machine.run(&format!("exec aplay -q -D hw:A,0,0 {stream}"), LONG)?;
+    assert!(alone.errors().contains("Input/output error"), "{}", alone.errors());
+
+    let clock = machine.spawn(&format!("exec aplay -q -D hw:D,0 {stream}"))?;
+    ticking.until(machine, "RUNNING")?;
+    let player = machine.spawn(&format!("exec aplay -q -D hw:A,0,0 {stream}"))?;
+    cable.until(machine, "RUNNING")?;
+    let mut positions = Vec::new();
+    for _ in 0..10 {
+        positions.push(cable.position(machine)?);
+    }
+    println!("{positions:?}");
+    assert!(positions.iter().all(|position| position % 120 == 0), "{positions:?}");
+    assert!(positions.iter().any(|position| position % 192 != 0), "{positions:?}");
+    for job in [player, clock] {
+        job.signal("TERM")?;
+        job.wait(Duration::from_secs(10))?;
+    }
+    machine.shell(&format!("echo > {source}"))?;
+    Ok(())
+}
+
 #[test]
 fn a_process_that_sleeps_has_an_xrun() -> Result<()> {
     let (_turn, machine) = (turn(), shared()?);

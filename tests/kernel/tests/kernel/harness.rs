@@ -21,7 +21,7 @@ fn scripts_files_and_failures() -> Result<()> {
     assert!(machine.shell("kernel-machine --help")?.contains("--modules"));
 
     // Files in and out, larger than any buffer on the way.
-    let contents: Vec<u8> = (0..300_000_u32).map(|n| (n * n >> 7) as u8).collect();
+    let contents: Vec<u8> = (0..300_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     machine.put("/tmp/folder/file", &contents)?;
     assert!(machine.get("/tmp/folder/file")? == contents, "the file came back changed");
     assert!(machine.get("/tmp/folder/nothing").is_err());
