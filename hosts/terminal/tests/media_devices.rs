@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration as WallDuration;
 
+use clap::Parser;
 use handsfree::cli::NearArg;
 use handsfree::io::AnyIo;
 use handsfree::media_devices::{
@@ -471,6 +472,26 @@ fn a_lost_device_is_told_and_the_capture_goes_on_when_it_is_back() {
         ),
         "{told:?}"
     );
+}
+
+/// In real time, with the thread that looks after devices.
+#[test]
+fn a_host_by_name_runs_by_itself() {
+    let args = handsfree::cli::Cli::parse_from(["handsfree", "run", "--io", "sim", "--near", "none"]);
+    let handsfree::cli::Command::Run(args) = args.command else { panic!("{args:?}") };
+    let config = handsfree::run::host_config(&args, SampleRate::new(16_000).unwrap()).unwrap();
+    let (devices, notice) = MediaDevices::of_host(args.io, &config).unwrap();
+    assert_eq!(notice, None);
+    let mut input = devices.open_input(InputOptions::default()).unwrap();
+    let mut player = devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(MONO_16K).unwrap();
+    track.push(&[3_000; 1_600]).unwrap();
+    player.start().unwrap();
+    let begun = std::time::Instant::now();
+    while !track.is_played_out().unwrap() && begun.elapsed() < WallDuration::from_secs(10) {
+        assert!(input.next_frame(WallDuration::from_secs(5)).is_some());
+    }
+    assert_eq!(track.played_position().unwrap(), 1_600);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! use handsfree::media_devices::{InputOptions, MediaDevices, OutputOptions, TrackOptions};
 //! # use handsfree::media_devices::doc::quiet_room;
 //!
-//! let devices: MediaDevices<_> = quiet_room()?; // or MediaDevices::new with any host
+//! let devices: MediaDevices<_> = quiet_room()?; // or MediaDevices::of_host, or new with a host of your own
 //! assert!(devices.default_input_device()?.is_some());
 //!
 //! let mut player = devices.open_output(OutputOptions::default())?;
@@ -46,6 +46,7 @@ pub use self::input::{InputCapture, InputOptions};
 pub use self::output::{OutputOptions, OutputPlayer, OutputTrack, TrackOptions};
 use crate::devices::Device;
 use crate::failure::Failure;
+use crate::io::{AnyIo, HostChoice, HostConfig};
 use crate::terminal::{CAP, CleanedFrames, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
 
 /// How often devices are looked after.
@@ -106,6 +107,23 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Shared<Io> {
     /// What is inside stays whole when somebody panics with it in hand: each change is one step.
     fn lock(&self) -> MutexGuard<'_, Inner<Io>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MediaDevices<AnyIo> {
+    /// The devices of a host by name, looked after by a thread of its own; the sentence is for the user where
+    /// the choice needs one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_host(
+        choice: HostChoice,
+        config: &HostConfig,
+    ) -> Result<(Self, Option<&'static str>), MediaError> {
+        let (host, notice) = choice.resolve();
+        let clock = host.clock();
+        let open = |work| Ok(host.open(config, work)?.io);
+        Ok((Self::new(config.rate, clock, Upkeep::Thread, open)?, notice))
     }
 }
 
