@@ -34,6 +34,9 @@ pub enum Command {
     /// List the audio devices
     #[command(after_help = DEVICES_HELP)]
     Devices(DevicesArgs),
+    /// Print what a shell needs to complete these commands
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
 }
 
 const SIM_HELP: &str = "\
@@ -89,6 +92,12 @@ Examples:
   handsfree devices --io sim --json                  one array of objects
 
 Exit codes: 0 done, 1 the audio system does not answer, 2 the command line asks for what cannot be.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  handsfree completions bash > ~/.local/share/bash-completion/completions/handsfree
+  handsfree completions zsh > ~/.zfunc/_handsfree
+  handsfree completions fish > ~/.config/fish/completions/handsfree.fish";
 
 /// What `--near` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -375,4 +384,12 @@ pub struct DevicesArgs {
     /// Print one JSON array on stdout and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// `handsfree completions`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }

@@ -23,6 +23,7 @@ pub mod devices;
 pub mod evaluate;
 pub mod failure;
 pub mod io;
+pub mod media_devices;
 pub mod player;
 pub mod process;
 pub mod publish;

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use handsfree::cli::{Cli, Command, DevicesArgs, ProcessArgs, SimArgs};
 use handsfree::failure::Failure;
 use handsfree::{devices, process, publish, run, scenario_file, sim};
@@ -16,6 +16,10 @@ fn main() -> ExitCode {
         Command::Process(args) => clean(&args),
         Command::Run(args) => run::run(&args),
         Command::Devices(args) => list(&args),
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "handsfree", &mut std::io::stdout());
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,6 +74,8 @@ fn list(args: &DevicesArgs) -> Result<(), Failure> {
         let text = serde_json::to_string(&devices)
             .map_err(|error| Failure::run(format!("the devices as JSON: {error}")))?;
         println!("{text}");
+    } else if devices.is_empty() {
+        tell(&["there are no devices".to_owned()]);
     } else {
         print!("{}", devices::table(&devices));
     }

@@ -14,10 +14,11 @@ use crate::decode::{Decoded, Decoder};
 use crate::failure::Failure;
 use crate::terminal::{SharedClock, Track, Tracks};
 
-const QUALITY: &Quality = Quality::MEDIUM;
+/// How sources of other rates are converted.
+pub(crate) const QUALITY: &Quality = Quality::MEDIUM;
 
-/// Memory for any file's conversion, and for the rows of the usual ratio.
-const MEMORY: usize = {
+/// Memory for any source's conversion, and for the rows of the usual ratio.
+pub(crate) const MEMORY: usize = {
     let (usual, down) = (QUALITY.fast_memory(44_100, 48_000, 1), QUALITY.memory(192_000, 8_000, 1));
     if usual > down { usual } else { down }
 };

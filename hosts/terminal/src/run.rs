@@ -362,7 +362,11 @@ impl Unplugging {
     }
 }
 
-fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
+/// What the host needs to know of the switches.
+///
+/// # Errors
+/// Names a value that cannot be.
+pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
     within("--period-ms", args.period_ms, 0.1..=500.0)?;
     within("--playback-ppm", args.sim.playback_ppm, -20_000.0..=20_000.0)?;
     within("--render-latency-ms", args.sim.render_latency_ms, 0.0..=2_500.0)?;

@@ -26,9 +26,7 @@ pub fn merged(args: &SimArgs, words: &[OsString]) -> Result<SimArgs, Failure> {
     })?;
     match cli.command {
         Command::Sim(merged) => Ok(*merged),
-        Command::Process(_) | Command::Run(_) | Command::Devices(_) => {
-            Err(Failure::usage("a scenario file is for 'handsfree sim'"))
-        }
+        _ => Err(Failure::usage("a scenario file is for 'handsfree sim'")),
     }
 }
 

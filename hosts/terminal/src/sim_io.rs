@@ -124,7 +124,11 @@ impl Driver {
     fn step(&mut self) {
         match self.board.step() {
             Step::Worker => (self.work)(),
-            Step::Idle => self.board.clock().advance(IDLE_STEP),
+            Step::Idle => {
+                self.board.clock().advance(IDLE_STEP);
+                // Tracks that are closed while nothing plays give their slots back in the worker.
+                (self.work)();
+            }
             Step::Capture | Step::Playback => {}
         }
         self.time.0.store(self.board.now().as_nanos(), Ordering::Relaxed);

@@ -83,6 +83,8 @@ impl View {
     /// # Errors
     /// When the terminal is gone.
     pub fn end(&mut self) -> io::Result<()> {
+        // Where Ctrl-C was pressed the terminal has written "^C".
+        self.term.clear_line()?;
         self.term.show_cursor()?;
         self.term.flush()
     }

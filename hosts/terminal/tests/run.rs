@@ -248,6 +248,16 @@ fn devices_are_listed_for_people_and_for_programs() {
     assert!(table.contains("sim:microphone") && table.contains("Simulated loudspeaker"), "{table}");
 }
 
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = handsfree(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("devices"), "{shell}");
+    }
+    assert_eq!(handsfree(&["completions", "cmd.exe"]).status.code(), Some(2));
+}
+
 /// SIGTERM and Ctrl-C end a run with its summary; so does a reader that has read enough.
 #[cfg(unix)]
 #[test]

@@ -1,0 +1,296 @@
+//! Application side: the devices of one host as an application wants them: a microphone without echo, and
+//! a loudspeaker for several tracks.
+//!
+//! Whatever is opened first, the microphone is cleaned of all that any player plays; what is closed can be
+//! opened again, on another device too; a device that is unplugged is waited for.
+//!
+//! ```
+//! use handsfree::media_devices::{InputOptions, MediaDevices, OutputOptions, TrackOptions};
+//! # use handsfree::media_devices::doc::quiet_room;
+//!
+//! let devices: MediaDevices<_> = quiet_room()?; // or MediaDevices::of_host, or new with a host of your own
+//! assert!(devices.default_input_device()?.is_some());
+//!
+//! let mut player = devices.open_output(OutputOptions::default())?;
+//! let mut voice = player.add_track(TrackOptions { rate_hz: 24_000, channels: 1 })?;
+//! player.start()?;
+//! voice.push(&[0; 2_400])?;
+//!
+//! let mut microphone = devices.open_input(InputOptions::default())?;
+//! let frame = microphone.next_frame(std::time::Duration::from_secs(5)).expect("10 ms of the room");
+//! assert_eq!(frame.sample_frames(), 160, "at 16 kHz");
+//! microphone.close();
+//! player.close();
+//! # Ok::<(), handsfree::media_devices::MediaError>(())
+//! ```
+
+#[doc(hidden)]
+pub mod doc;
+mod error;
+mod input;
+mod output;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration as WallDuration;
+
+use handsfree_core::audio_io::{AudioIo, Direction};
+use handsfree_core::{SampleRate, SessionEvent};
+use handsfree_host::watch::{EndPlan, Keeper, Notice, OpenError};
+use handsfree_host::worker::Work;
+
+pub use self::error::MediaError;
+pub use self::input::{InputCapture, InputOptions};
+pub use self::output::{OutputOptions, OutputPlayer, OutputTrack, TrackOptions};
+use crate::devices::Device;
+use crate::failure::Failure;
+use crate::io::{AnyIo, HostChoice, HostConfig};
+use crate::terminal::{CAP, CleanedFrames, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
+
+/// How often devices are looked after.
+const TICK: WallDuration = WallDuration::from_millis(20);
+/// Events that wait for the application; older ones make room.
+const MOST_EVENTS: usize = 256;
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaEvent {
+    /// To a device.
+    Device(Notice),
+    /// To a track, or to the processing.
+    Session(SessionEvent),
+}
+
+/// Who looks after the devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// A thread of its own, fifty times a second.
+    Thread,
+    /// Whoever calls [`MediaDevices::tick`]: tests in virtual time.
+    Manual,
+}
+
+/// The devices of one host with one terminal over them.
+///
+/// Any thread may use it, no audio thread. Its memory is the [`Terminal`]'s and is never freed, so make one
+/// for the life of the process; when it and all that was opened with it are dropped, the host stops.
+pub struct MediaDevices<Io: AudioIo<'static, CAP, SLOTS>> {
+    shared: Arc<Shared<Io>>,
+    _upkeep: Option<JoinHandle<()>>,
+}
+
+struct Shared<Io: AudioIo<'static, CAP, SLOTS>> {
+    inner: Mutex<Inner<Io>>,
+}
+
+struct Inner<Io: AudioIo<'static, CAP, SLOTS>> {
+    keeper: Keeper<'static, Io, CAP, SLOTS>,
+    terminal: Terminal,
+    /// Here while no input is open.
+    frames: Option<CleanedFrames>,
+    /// Players that are started.
+    playing: u32,
+    /// The loudspeaker's device while a player is started.
+    output_device: Option<String>,
+    events: VecDeque<MediaEvent>,
+}
+
+impl<Io: AudioIo<'static, CAP, SLOTS>> fmt::Debug for MediaDevices<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MediaDevices").finish_non_exhaustive()
+    }
+}
+
+impl<Io: AudioIo<'static, CAP, SLOTS>> Shared<Io> {
+    /// What is inside stays whole when somebody panics with it in hand: each change is one step.
+    fn lock(&self) -> MutexGuard<'_, Inner<Io>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MediaDevices<AnyIo> {
+    /// The devices of a host by name, looked after by a thread of its own; the sentence is for the user where
+    /// the choice needs one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_host(
+        choice: HostChoice,
+        config: &HostConfig,
+    ) -> Result<(Self, Option<&'static str>), MediaError> {
+        let (host, notice) = choice.resolve();
+        let clock = host.clock();
+        let open = |work| Ok(host.open(config, work)?.io);
+        Ok((Self::new(config.rate, clock, Upkeep::Thread, open)?, notice))
+    }
+}
+
+impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
+    /// A terminal of this rate on the host that `host` makes of the worker's work. `clock` must be the one
+    /// that the host stamps periods with.
+    ///
+    /// # Errors
+    /// Names a rate that the voice processor does not take, or says what the host lacks.
+    pub fn new(
+        rate: SampleRate,
+        clock: SharedClock,
+        upkeep: Upkeep,
+        host: impl FnOnce(Work) -> Result<Io, Failure>,
+    ) -> Result<Self, MediaError>
+    where
+        Io::Error: Send,
+    {
+        let Parts { mut terminal, ends, work } = TerminalConfig::new(rate).build(clock)?;
+        let keeper = Keeper::new(host(work)?, ends);
+        let frames = terminal.take_cleaned();
+        let inner =
+            Inner { keeper, terminal, frames, playing: 0, output_device: None, events: VecDeque::new() };
+        let shared = Arc::new(Shared { inner: Mutex::new(inner) });
+        let thread = match upkeep {
+            Upkeep::Manual => None,
+            Upkeep::Thread => Some(look_after(Arc::downgrade(&shared))?),
+        };
+        Ok(Self { shared, _upkeep: thread })
+    }
+
+    /// Microphones, the system's default marked.
+    ///
+    /// # Errors
+    /// When the host does not answer.
+    pub fn list_input_devices(&self) -> Result<Vec<Device>, MediaError> {
+        self.shared.lock().list(Direction::Capture)
+    }
+
+    /// Loudspeakers, the system's default marked.
+    ///
+    /// # Errors
+    /// When the host does not answer.
+    pub fn list_output_devices(&self) -> Result<Vec<Device>, MediaError> {
+        self.shared.lock().list(Direction::Playback)
+    }
+
+    /// The system's default microphone.
+    ///
+    /// # Errors
+    /// When the host does not answer.
+    pub fn default_input_device(&self) -> Result<Option<Device>, MediaError> {
+        Ok(self.list_input_devices()?.into_iter().find(|device| device.is_default))
+    }
+
+    /// The system's default loudspeaker.
+    ///
+    /// # Errors
+    /// When the host does not answer.
+    pub fn default_output_device(&self) -> Result<Option<Device>, MediaError> {
+        Ok(self.list_output_devices()?.into_iter().find(|device| device.is_default))
+    }
+
+    /// Opens the microphone and cleans it from now on.
+    ///
+    /// # Errors
+    /// [`MediaError::InputOpen`] while another capture has it; names a device or channel that there is not.
+    pub fn open_input(&self, options: InputOptions) -> Result<InputCapture<Io>, MediaError> {
+        InputCapture::open(Arc::clone(&self.shared), options)
+    }
+
+    /// A player for the loudspeaker, which it opens when it is started. Several may play at once, on the same
+    /// device.
+    ///
+    /// # Errors
+    /// Names a device that there is not.
+    pub fn open_output(&self, options: OutputOptions) -> Result<OutputPlayer<Io>, MediaError> {
+        OutputPlayer::open(Arc::clone(&self.shared), options)
+    }
+
+    /// The oldest event that was not taken.
+    pub fn poll_event(&self) -> Option<MediaEvent> {
+        self.shared.lock().events.pop_front()
+    }
+
+    /// Looks after the devices and lets tracks' futures look again; with [`Upkeep::Thread`] nobody needs to.
+    pub fn tick(&self) {
+        tick(&self.shared);
+    }
+
+    /// Does something with the host itself, such as asking it for what is its own.
+    pub fn with_host<T>(&self, what: impl FnOnce(&mut Io) -> T) -> T {
+        what(self.shared.lock().keeper.io_mut())
+    }
+}
+
+fn look_after<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static>(
+    shared: Weak<Shared<Io>>,
+) -> Result<JoinHandle<()>, Failure>
+where
+    Io::Error: Send,
+{
+    std::thread::Builder::new()
+        .name("media devices".into())
+        .spawn(move || {
+            while let Some(shared) = shared.upgrade() {
+                tick(&shared);
+                drop(shared);
+                std::thread::sleep(TICK);
+            }
+        })
+        .map_err(|error| Failure::run(format!("the devices' thread could not be started: {error}")))
+}
+
+fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
+    let tracks = {
+        let mut inner = shared.lock();
+        let now = inner.terminal.now();
+        while let Some(notice) = inner.keeper.poll(now) {
+            inner.tell(MediaEvent::Device(notice));
+        }
+        // A processor that could not be made anew leaves the old one in use, which finds its way by itself.
+        while let Ok(Some(event)) = inner.terminal.poll_event() {
+            inner.tell(MediaEvent::Session(event));
+        }
+        inner.terminal.tracks()
+    };
+    // Wakers are the application's: not called with the lock in hand.
+    tracks.dispatch();
+}
+
+impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
+    fn tell(&mut self, event: MediaEvent) {
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    fn list(&self, direction: Direction) -> Result<Vec<Device>, MediaError> {
+        let mut devices = Vec::new();
+        self.keeper
+            .devices(&mut |info| {
+                if info.direction == direction {
+                    devices.push(Device::from(info));
+                }
+            })
+            .map_err(|error| MediaError::host(&error))?;
+        Ok(devices)
+    }
+
+    /// The device meant, if it is listed now.
+    fn find(&self, direction: Direction, id: Option<&str>) -> Result<Option<Device>, MediaError> {
+        let devices = self.list(direction)?;
+        Ok(devices.into_iter().find(|device| id.map_or(device.is_default, |id| device.id == id)))
+    }
+
+    fn start(&mut self, direction: Direction, plan: &EndPlan) -> Result<(), MediaError> {
+        let now = self.terminal.now();
+        let (capture, playback) = match direction {
+            Direction::Capture => (Some(plan), None),
+            Direction::Playback => (None, Some(plan)),
+        };
+        match self.keeper.open(capture, playback, now) {
+            Ok(_) => Ok(()),
+            Err(OpenError::Host(error)) => Err(MediaError::host(&error)),
+            Err(other) => Err(MediaError::Host { message: other.to_string() }),
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! `MediaDevices` over the simulated board in virtual time: what it must do, and each flaw of the systems that it
+//! comes after (shared notes on seeds 000 and 001), turned into its opposite.
+#![allow(missing_docs)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration as WallDuration;
+
+use clap::Parser;
+use handsfree::cli::NearArg;
+use handsfree::io::AnyIo;
+use handsfree::media_devices::{
+    InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions, OutputTrack,
+    TrackOptions, Upkeep,
+};
+use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
+use handsfree::sim_room::LiveRoom;
+use handsfree::terminal::{CAP, HostEnds, SLOTS};
+use handsfree_core::audio_io::{
+    AudioIo, DeviceInfo, Direction, EndRequest, Event, Refused, StreamInfo, StreamRequest, Which,
+};
+use handsfree_core::{ChannelMap, Duration, SampleRate};
+use handsfree_host::watch::Notice;
+use handsfree_sim::acoustics::{Acoustics, Wire};
+use handsfree_sim::board::BoardConfig;
+use handsfree_sim::side::SideConfig;
+use handsfree_sim::wav::Clip;
+
+/// What was asked of the host, device names left out.
+type Requests = Arc<Mutex<Vec<StreamRequest<'static>>>>;
+
+/// A host that remembers what it was asked for.
+struct Spy(SimIo, Requests);
+
+impl AudioIo<'static, CAP, SLOTS> for Spy {
+    type Error = <SimIo as AudioIo<'static, CAP, SLOTS>>::Error;
+
+    fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), Self::Error> {
+        self.0.devices(visit)
+    }
+    fn start(
+        &mut self,
+        request: &StreamRequest<'_>,
+        ends: HostEnds,
+    ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, Self::Error>> {
+        let nameless = |end: Option<EndRequest<'_>>| end.map(|end| EndRequest { device: None, ..end });
+        let (capture, playback) = (nameless(request.capture), nameless(request.playback));
+        self.1.lock().unwrap().push(StreamRequest { capture, playback });
+        self.0.start(request, ends)
+    }
+    fn stop(&mut self, which: Which) -> HostEnds {
+        self.0.stop(which)
+    }
+    fn poll_event(&mut self) -> Option<Event> {
+        self.0.poll_event()
+    }
+}
+
+struct Stage {
+    devices: MediaDevices<AnyIo>,
+    sim: SimHandle,
+    requests: Requests,
+}
+
+fn side(rate_hz: u32, channels: u32, period: u32) -> SideConfig {
+    let mut side = SideConfig::new(SampleRate::new(rate_hz).unwrap(), period);
+    side.device_channels = channels;
+    side
+}
+
+impl Stage {
+    fn new(rate_hz: u32, capture: SideConfig, playback: SideConfig, air: Box<dyn Acoustics + Send>) -> Self {
+        let clock = SimClock::shared();
+        let requests = Requests::default();
+        let board = BoardConfig {
+            capture,
+            playback,
+            worker_delay: Duration::from_micros(200),
+            worker_spread: Duration::from_micros(800),
+            seed: 1,
+        };
+        let mut handle = None;
+        let spied = Arc::clone(&requests);
+        let rate = SampleRate::new(rate_hz).unwrap();
+        let devices = MediaDevices::new(rate, clock.clone(), Upkeep::Manual, |work| {
+            let (io, sim) = SimIo::spawn(board, air, work, &clock, Pace::Stepped)?;
+            handle = Some(sim);
+            Ok(AnyIo::new(Spy(io, spied)))
+        })
+        .unwrap();
+        Self { devices, sim: handle.unwrap(), requests }
+    }
+
+    /// A wire between devices of the terminal's rate.
+    fn wire(rate_hz: u32) -> Self {
+        let side = side(rate_hz, 1, rate_hz / 100);
+        Self::new(rate_hz, side.clone(), side, Box::new(Wire))
+    }
+
+    /// A room in which nobody talks, 50 ms from end to end.
+    fn room() -> Self {
+        let mut capture = side(16_000, 1, 160);
+        capture.latency = Duration::from_millis(10);
+        let playback = SideConfig { latency: Duration::from_millis(40), ..capture.clone() };
+        let air = LiveRoom::new(capture.rate, Some(&NearArg::None), 1).unwrap();
+        Self::new(16_000, capture, playback, Box::new(air))
+    }
+
+    fn pass(&self, ms: i64) {
+        for _ in 0..ms / 10 {
+            self.sim.advance(Duration::from_millis(10)).unwrap();
+            self.devices.tick();
+        }
+    }
+}
+
+/// Nothing that changes a sample.
+fn raw() -> InputOptions {
+    InputOptions {
+        enable_aec: false,
+        noise_suppression: false,
+        high_pass_filter: false,
+        auto_gain_control: false,
+        queue_capacity: 255,
+        ..InputOptions::default()
+    }
+}
+
+/// The canceller alone, so that levels tell what it does.
+fn canceller() -> InputOptions {
+    InputOptions { enable_aec: true, high_pass_filter: true, ..raw() }
+}
+
+fn samples(input: &mut InputCapture<AnyIo>) -> Vec<i16> {
+    let mut all = Vec::new();
+    while let Some(frame) = input.try_frame() {
+        assert_eq!(frame.stamp.lost, 0);
+        all.extend_from_slice(frame.samples());
+    }
+    all
+}
+
+/// Keeps a track full of speech while time passes.
+fn speak(stage: &Stage, track: &mut OutputTrack, said: &mut usize, ms: i64) {
+    let speech: Vec<i16> = Clip::far().to_mono_at(16_000).iter().map(|s| (s * 32_768.0) as i16).collect();
+    for _ in 0..ms / 100 {
+        loop {
+            let rest = &speech[*said..];
+            let taken = track.push(rest).unwrap();
+            *said = (*said + taken) % speech.len();
+            if taken < rest.len() {
+                break;
+            }
+        }
+        stage.pass(100);
+    }
+}
+
+const MONO_16K: TrackOptions = TrackOptions { rate_hz: 16_000, channels: 1 };
+
+/// Theirs: what is left over of a period that is no multiple of 10 ms is thrown away.
+#[test]
+fn no_sample_is_lost_at_any_period() {
+    for period in [100, 160, 441, 1_024] {
+        let stage = Stage::new(16_000, side(16_000, 1, period), side(16_000, 1, 160), Box::new(Wire));
+        let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+        let mut track = player.add_track(MONO_16K).unwrap();
+        let sent: Vec<i16> = (0..16_000).map(|at| (at % 8_000) as i16 + 1).collect();
+        assert_eq!(track.push(&sent).unwrap(), sent.len());
+        let mut input = stage.devices.open_input(raw()).unwrap();
+        player.start().unwrap();
+        let mut heard = Vec::new();
+        for _ in 0..15 {
+            stage.pass(100);
+            heard.extend(samples(&mut input));
+        }
+        let begin = heard.iter().position(|&sample| sample != 0).unwrap();
+        assert_eq!(heard[begin..begin + sent.len()], sent, "periods of {period}");
+    }
+}
+
+/// Theirs: 480 samples at every rate.
+#[test]
+fn a_frame_is_10_ms_at_every_rate() {
+    for rate_hz in [8_000, 16_000, 48_000] {
+        let stage = Stage::wire(rate_hz);
+        let mut input = stage.devices.open_input(raw()).unwrap();
+        stage.pass(100);
+        assert_eq!(input.format().rate_hz(), rate_hz);
+        assert_eq!(input.try_frame().unwrap().sample_frames() as u32, rate_hz / 100);
+    }
+}
+
+/// Theirs: stereo fails on input and plays at half speed on output.
+#[test]
+fn stereo_devices_and_stereo_tracks_play_at_their_speed() {
+    let stage = Stage::new(16_000, side(16_000, 2, 160), side(16_000, 2, 160), Box::new(Wire));
+    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(TrackOptions { rate_hz: 16_000, channels: 2 }).unwrap();
+    let ramp: Vec<i16> = (1..=8_000).collect();
+    let stereo: Vec<i16> = ramp.iter().flat_map(|&sample| [sample, sample]).collect();
+    assert_eq!(track.push(&stereo).unwrap(), stereo.len());
+    let mut input = stage.devices.open_input(raw()).unwrap();
+    player.start().unwrap();
+    stage.pass(1_000);
+    let requests = stage.requests.lock().unwrap();
+    assert_eq!(requests[0].capture.unwrap().device_channels, 2);
+    assert_eq!(requests[1].playback.unwrap().device_channels, 2);
+    let heard = samples(&mut input);
+    let begin = heard.iter().position(|&sample| sample != 0).unwrap();
+    assert_eq!(heard[begin..begin + ramp.len()], ramp, "each sample once");
+}
+
+/// Theirs: `input_channel_index` is accepted and ignored.
+#[test]
+fn a_channel_is_picked_and_one_that_is_not_there_is_refused() {
+    let stage = Stage::new(16_000, side(16_000, 4, 160), side(16_000, 1, 160), Box::new(Wire));
+    let pick = |index| InputOptions { input_channel_index: Some(index), ..raw() };
+    drop(stage.devices.open_input(pick(3)).unwrap());
+    let asked = stage.requests.lock().unwrap()[0].capture.unwrap();
+    assert_eq!((asked.device_channels, asked.map), (4, Some(ChannelMap::select(4, &[3]).unwrap())));
+    let error = stage.devices.open_input(pick(4)).unwrap_err();
+    assert!(matches!(error, MediaError::NoSuchChannel { index: 4, channels: 4 }), "{error}");
+}
+
+/// Theirs: the delay is the last value only and does not follow a jump.
+#[test]
+fn the_delay_is_known_and_follows_a_jump() {
+    let stage = Stage::room();
+    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(MONO_16K).unwrap();
+    player.start().unwrap();
+    let input = stage.devices.open_input(canceller()).unwrap();
+    let mut said = 0;
+    speak(&stage, &mut track, &mut said, 5_000);
+    assert!(
+        (input.delay() - Duration::from_millis(50)).abs() < Duration::from_millis(1),
+        "{:?}",
+        input.delay()
+    );
+    stage.sim.with_board(|board| board.step_render_latency(Duration::from_millis(150))).unwrap();
+    speak(&stage, &mut track, &mut said, 3_000);
+    assert!(
+        (input.delay() - Duration::from_millis(200)).abs() < Duration::from_millis(1),
+        "{:?}",
+        input.delay()
+    );
+}
+
+/// Theirs: an output that is opened before the input silently means no echo cancellation.
+#[test]
+fn echo_is_cancelled_whatever_is_opened_first_and_whenever_it_is_opened_again() {
+    for output_first in [true, false] {
+        let stage = Stage::room();
+        let mut input = (!output_first).then(|| stage.devices.open_input(canceller()).unwrap());
+        let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+        let mut track = player.add_track(MONO_16K).unwrap();
+        player.start().unwrap();
+        let mut said = 0;
+        speak(&stage, &mut track, &mut said, 1_000);
+        for round in 0..2 {
+            let open = input.take().unwrap_or_else(|| stage.devices.open_input(canceller()).unwrap());
+            speak(&stage, &mut track, &mut said, 10_000);
+            let erle_db = open.erle_db().unwrap();
+            println!("output first: {output_first}, round {round}: {erle_db:.1} dB");
+            assert!(erle_db > 30.0, "output first: {output_first}, round {round}: {erle_db} dB");
+            open.close();
+            stage.pass(300);
+        }
+    }
+}
+
+/// Theirs: the queue is unbounded, drops are not counted.
+#[test]
+fn the_queue_is_bounded_and_what_it_drops_is_counted() {
+    let stage = Stage::wire(16_000);
+    let mut input = stage.devices.open_input(InputOptions { queue_capacity: 7, ..raw() }).unwrap();
+    stage.pass(1_000);
+    let mut waiting = 0;
+    while input.try_frame().is_some() {
+        waiting += 1;
+    }
+    assert_eq!(waiting, 7);
+    assert!((90..=94).contains(&input.dropped_frames()), "{}", input.dropped_frames());
+    drop(input);
+    let input = stage.devices.open_input(raw()).unwrap();
+    assert_eq!(input.dropped_frames(), 0, "counted from the opening on");
+}
+
+/// Theirs: a player that stopped cannot start again.
+#[test]
+fn a_player_starts_again_and_goes_on_where_it_stopped() {
+    let stage = Stage::wire(16_000);
+    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(MONO_16K).unwrap();
+    assert_eq!(track.push(&[5_000; 12_000]).unwrap(), 12_000);
+    stage.pass(500);
+    assert_eq!(track.queued_duration().unwrap(), Duration::from_millis(750), "not started yet");
+    for _ in 0..3 {
+        player.start().unwrap();
+        player.start().unwrap();
+        stage.pass(200);
+        player.stop();
+        stage.pass(300);
+    }
+    let left = track.queued_duration().unwrap();
+    assert!(left > Duration::from_millis(50) && left < Duration::from_millis(300), "{left:?}");
+    player.start().unwrap();
+    stage.pass(500);
+    assert!(track.is_played_out().unwrap());
+    assert_eq!(track.played_position().unwrap(), 12_000, "and nothing was lost");
+}
+
+/// Theirs: the default devices are always None.
+#[test]
+fn the_defaults_are_the_systems_and_an_unknown_device_is_refused_by_name() {
+    let stage = Stage::wire(16_000);
+    assert_eq!(stage.devices.default_input_device().unwrap().unwrap().id, "sim:microphone");
+    assert_eq!(stage.devices.default_output_device().unwrap().unwrap().id, "sim:loudspeaker");
+    let inputs = stage.devices.list_input_devices().unwrap();
+    assert!(inputs.iter().all(|device| device.direction == "capture") && inputs.len() == 1);
+    let options = InputOptions { input_device: Some("hw:9".into()), ..raw() };
+    let error = stage.devices.open_input(options).unwrap_err();
+    assert!(error.to_string().contains("hw:9"), "{error}");
+    let options = OutputOptions { output_device: Some("hw:8".into()), ..OutputOptions::default() };
+    assert!(stage.devices.open_output(options).unwrap_err().to_string().contains("hw:8"));
+    stage.devices.open_input(InputOptions { input_device: Some("sim:microphone".into()), ..raw() }).unwrap();
+}
+
+/// Theirs: every error is swallowed.
+#[test]
+fn what_cannot_be_done_is_said_and_leaves_things_as_they_were() {
+    let stage = Stage::wire(16_000);
+    let input = stage.devices.open_input(raw()).unwrap();
+    assert!(matches!(stage.devices.open_input(raw()), Err(MediaError::InputOpen)));
+    drop(input);
+    stage.sim.unplug(Direction::Capture).unwrap();
+    assert!(stage.devices.open_input(raw()).is_err(), "unplugged");
+    stage.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
+    let mut input = stage.devices.open_input(raw()).expect("a refusal keeps nothing");
+    stage.pass(100);
+    assert!(input.try_frame().is_some());
+
+    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut tracks: Vec<OutputTrack> = (0..SLOTS).map(|_| player.add_track(MONO_16K).unwrap()).collect();
+    assert!(matches!(player.add_track(MONO_16K), Err(MediaError::Track(_))), "all slots are in use");
+    assert!(player.remove_track(tracks[0].id()) && !player.remove_track(tracks[0].id()));
+    assert!(matches!(tracks[0].push(&[0]), Err(MediaError::Closed)));
+    stage.pass(100);
+    player.add_track(MONO_16K).expect("its slot is free again");
+    assert!(player.set_volume(-1.0).is_err() && player.volume() == 1.0);
+    let mut other = stage
+        .devices
+        .open_output(OutputOptions {
+            output_device: Some("sim:loudspeaker".into()),
+            ..OutputOptions::default()
+        })
+        .unwrap();
+    player.start().unwrap();
+    assert!(matches!(other.start(), Err(MediaError::OtherOutput { .. })));
+    player.stop();
+    other.start().unwrap();
+}
+
+#[test]
+fn several_players_play_at_once_and_one_that_stops_leaves_the_other() {
+    let stage = Stage::wire(16_000);
+    let mut input = stage.devices.open_input(raw()).unwrap();
+    let mut players = [1_000i16, 2_000].map(|sample| {
+        let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+        let mut track = player.add_track(MONO_16K).unwrap();
+        track.push(&[sample; 15_000]).unwrap();
+        player.start().unwrap();
+        (player, track)
+    });
+    let mut level = |ms| {
+        stage.pass(ms);
+        *samples(&mut input).last().unwrap()
+    };
+    assert_eq!(level(200), 3_000);
+    players[0].0.stop();
+    assert_eq!(level(200), 2_000);
+    players[0].0.start().unwrap();
+    players[1].1.set_paused(true);
+    assert_eq!(level(200), 1_000);
+    players[1].1.set_paused(false);
+    players[0].1.interrupt().unwrap();
+    assert_eq!(level(200), 2_000);
+    let [(first, _), (second, mut track)] = players;
+    first.close();
+    assert_eq!(level(100), 2_000);
+    second.close();
+    assert_eq!(level(100), 0);
+    assert!(matches!(track.push(&[1]), Err(MediaError::Closed)));
+}
+
+#[test]
+fn the_volume_is_in_the_reference_so_the_echo_stays_away() {
+    let stage = Stage::room();
+    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(MONO_16K).unwrap();
+    player.start().unwrap();
+    let input = stage.devices.open_input(canceller()).unwrap();
+    let mut said = 0;
+    speak(&stage, &mut track, &mut said, 20_000);
+    let before_db = input.erle_db().unwrap();
+    player.set_volume(0.25).unwrap();
+    speak(&stage, &mut track, &mut said, 2_000);
+    let after_db = input.erle_db().unwrap();
+    // 12 dB less echo above the same noise and the same least bit.
+    println!("{before_db:.1} dB, 2 s after a quarter of the volume {after_db:.1} dB");
+    assert!(after_db > before_db - 15.0 && after_db > 25.0, "{before_db} {after_db}");
+}
+
+#[test]
+fn the_volume_and_a_tracks_own_gain_multiply_also_when_set_before_the_start() {
+    let stage = Stage::wire(16_000);
+    let mut input = stage.devices.open_input(raw()).unwrap();
+    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(MONO_16K).unwrap();
+    track.push(&[8_000; 15_000]).unwrap();
+    // More often than commands can wait.
+    for percent in 1..=50 {
+        player.set_volume(percent as f32 / 100.0).unwrap();
+    }
+    track.set_gain(0.5).unwrap();
+    player.start().unwrap();
+    stage.pass(300);
+    assert_eq!(*samples(&mut input).last().unwrap(), 2_000);
+    player.set_volume(2.0).unwrap();
+    stage.pass(300);
+    assert_eq!(*samples(&mut input).last().unwrap(), 8_000);
+}
+
+#[test]
+fn a_muted_microphone_is_silent_and_goes_on_cancelling() {
+    let stage = Stage::room();
+    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(MONO_16K).unwrap();
+    player.start().unwrap();
+    let mut input = stage.devices.open_input(InputOptions { queue_capacity: 20, ..canceller() }).unwrap();
+    input.set_muted(true);
+    assert!(input.is_muted());
+    let mut said = 0;
+    speak(&stage, &mut track, &mut said, 15_000);
+    assert!(std::iter::from_fn(|| input.try_frame()).all(|frame| frame.samples().iter().all(|&s| s == 0)));
+    let muted_db = input.erle_db().unwrap();
+    assert!(muted_db > 30.0, "{muted_db}");
+    input.set_muted(false);
+    speak(&stage, &mut track, &mut said, 200);
+    assert!(std::iter::from_fn(|| input.try_frame()).any(|frame| frame.samples().iter().any(|&s| s != 0)));
+}
+
+#[test]
+fn a_lost_device_is_told_and_the_capture_goes_on_when_it_is_back() {
+    let stage = Stage::wire(16_000);
+    let mut input = stage.devices.open_input(raw()).unwrap();
+    stage.pass(500);
+    stage.sim.unplug(Direction::Capture).unwrap();
+    stage.pass(1_000);
+    samples(&mut input);
+    stage.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
+    stage.pass(1_000);
+    assert!(std::iter::from_fn(|| input.try_frame()).count() > 50, "the same capture hears again");
+    let told: Vec<MediaEvent> = std::iter::from_fn(|| stage.devices.poll_event()).collect();
+    assert!(
+        matches!(
+            told[..],
+            [
+                MediaEvent::Device(Notice::Lost { direction: Direction::Capture }),
+                MediaEvent::Device(Notice::Returned { direction: Direction::Capture, .. })
+            ]
+        ),
+        "{told:?}"
+    );
+}
+
+/// In real time, with the thread that looks after devices.
+#[test]
+fn a_host_by_name_runs_by_itself() {
+    let args = handsfree::cli::Cli::parse_from(["handsfree", "run", "--io", "sim", "--near", "none"]);
+    let handsfree::cli::Command::Run(args) = args.command else { panic!("{args:?}") };
+    let config = handsfree::run::host_config(&args, SampleRate::new(16_000).unwrap()).unwrap();
+    let (devices, notice) = MediaDevices::of_host(args.io, &config).unwrap();
+    assert_eq!(notice, None);
+    let mut input = devices.open_input(InputOptions::default()).unwrap();
+    let mut player = devices.open_output(OutputOptions::default()).unwrap();
+    let mut track = player.add_track(MONO_16K).unwrap();
+    track.push(&[3_000; 1_600]).unwrap();
+    player.start().unwrap();
+    let begun = std::time::Instant::now();
+    while !track.is_played_out().unwrap() && begun.elapsed() < WallDuration::from_secs(10) {
+        assert!(input.next_frame(WallDuration::from_secs(5)).is_some());
+    }
+    assert_eq!(track.played_position().unwrap(), 1_600);
+}
+
+#[test]
+fn a_reader_that_waits_gives_up_in_time() {
+    let stage = Stage::wire(16_000);
+    let mut input = stage.devices.open_input(raw()).unwrap();
+    assert!(input.next_frame(WallDuration::from_millis(10)).is_none(), "no virtual time passes");
+    stage.pass(50);
+    assert!(input.next_frame(WallDuration::from_secs(10)).is_some());
+}
