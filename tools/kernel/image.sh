@@ -22,13 +22,13 @@ programs=(aplay arecord alsaloop amixer speaker-test)
 optional_programs=(strace)
 
 fail() {
-    printf 'kernel machine: %s\n' "$@" >&2
+    printf '%s\n' "$@" >&2
     exit 1
 }
 
 [ -s "$kernel/release" ] || fail "no kernel in target/tools/kernel: run tools/setup-kernel.sh"
 release="$(cat "$kernel/release")"
-for program in busybox cpio depmod modprobe ldd "${programs[@]}"; do
+for program in qemu-system-x86_64 busybox cpio depmod modprobe ldd "${programs[@]}"; do
     command -v "$program" >/dev/null || fail "$program is missing: run tools/setup-kernel.sh"
 done
 
@@ -55,7 +55,7 @@ program_files() {
     done | sort -u
 }
 
-# Content, not dates: a fresh checkout and a reinstalled package keep their image.
+# Its name is made of content, not of dates: a fresh checkout and a reinstalled package keep their image.
 key() {
     {
         cat "${BASH_SOURCE[0]}" "$guest"/*

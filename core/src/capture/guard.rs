@@ -14,12 +14,14 @@ pub type VoiceState = GuardState;
 #[derive(Debug)]
 pub(crate) struct Guard<V> {
     pub(crate) voice: V,
+    /// The longest time that the processor may take for a frame.
+    pub(crate) limit: Duration,
     fuse: Fuse,
 }
 
 impl<V: VoiceProcessor> Guard<V> {
     pub(crate) const fn new(voice: V) -> Self {
-        Self { voice, fuse: Fuse::new() }
+        Self { voice, limit: PROCESSOR_DEADLINE, fuse: Fuse::new() }
     }
 
     pub(crate) const fn state(&self) -> VoiceState {
@@ -61,7 +63,7 @@ impl<V: VoiceProcessor> Guard<V> {
         backup.copy_samples(frame);
         let begun = clock.now();
         let failed = self.voice.process_capture(frame.pcm_mut(), delay).is_err();
-        let slow = clock.now() - begun > PROCESSOR_DEADLINE;
+        let slow = clock.now() - begun > self.limit;
         if !failed && !slow {
             self.fuse.hold();
             return;

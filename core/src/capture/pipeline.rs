@@ -204,6 +204,13 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.voice.rearm();
     }
 
+    /// Lets the voice processor take so long for a frame before it is bypassed, instead of
+    /// [`PROCESSOR_DEADLINE`](crate::limits::PROCESSOR_DEADLINE): for machines that stand still now and
+    /// then, such as emulated ones. Worker side.
+    pub fn set_voice_deadline(&mut self, limit: Duration) {
+        self.voice.limit = limit;
+    }
+
     /// The voice processor, to switch its settings. Worker side, between two polls.
     pub fn voice_mut(&mut self) -> &mut V {
         &mut self.voice.voice

@@ -184,6 +184,14 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
                 self.end.send(News::Began(Direction::Playback));
             }
         }
+        if let (Some(capture), Some(playback)) = (&mut self.capture, &mut self.playback) {
+            let (capture_woken, playback_woken) = (capture.take_woken(), playback.take_woken());
+            if capture_woken && !playback_woken {
+                playback.wake();
+            } else if playback_woken && !capture_woken {
+                capture.wake();
+            }
+        }
     }
 
     fn lose(&mut self, direction: Direction, back: News<'a, CAP, SLOTS>) {

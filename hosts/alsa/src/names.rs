@@ -72,12 +72,15 @@ fn card_of(alsa_name: &str) -> Option<i32> {
     Card::from_str(&CString::new(card).ok()?).ok().map(|card| card.get_index())
 }
 
-/// Whether the kernel has the card of a `hw:` or `plughw:` name, whoever may use it.
-pub(crate) fn kernel_has(alsa_name: &str) -> bool {
-    card_in(alsa_name).is_some_and(|card| {
-        let cards = Path::new("/proc/asound");
-        cards.join(card).exists() || cards.join(format!("card{card}")).exists()
-    })
+/// Whether the kernel has the card of a `hw:` or `plughw:` name, and this process may not use it.
+pub(crate) fn is_forbidden(alsa_name: &str) -> bool {
+    let Some(card) = card_in(alsa_name) else { return false };
+    // An id is a link to the card's number.
+    let by_id = std::fs::read_link(Path::new("/proc/asound").join(card)).ok();
+    let number =
+        by_id.as_deref().and_then(Path::to_str).and_then(|link| link.strip_prefix("card")).unwrap_or(card);
+    let opened = std::fs::File::options().read(true).write(true).open(format!("/dev/snd/controlC{number}"));
+    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// Whether the device's node is there; other names than hardware's are taken to be.

@@ -77,7 +77,7 @@ pub(crate) fn open(name: &str, direction: Direction) -> Result<PCM, AlsaError> {
     let c_name = CString::new(name).map_err(|_| AlsaError::NotFound { device: name.to_owned() })?;
     pcm::open(&c_name, way(direction)).map_err(|error| match AlsaError::on(name, "opening", error) {
         // Who may not open a card's control is told by ALSA that there is no such card.
-        AlsaError::NotFound { device } if names::kernel_has(name) => AlsaError::Denied { device },
+        AlsaError::NotFound { device } if names::is_forbidden(name) => AlsaError::Denied { device },
         error => error,
     })
 }

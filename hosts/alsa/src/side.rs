@@ -128,6 +128,8 @@ pub(crate) struct Side<H> {
     /// Whether the device was started anew, and what that cost is to be found out.
     interrupted: bool,
     linked: bool,
+    /// Whether it was woken from a suspend since that was last asked.
+    woken: bool,
     failures: u32,
     idle_wakes: u32,
     /// When it last moved something, and when it last failed.
@@ -157,6 +159,7 @@ impl<H: Half> Side<H> {
             began: false,
             interrupted: false,
             linked: false,
+            woken: false,
             failures: 0,
             idle_wakes: 0,
             moved: long_ago,
@@ -172,6 +175,16 @@ impl<H: Half> Side<H> {
     /// Says that the device starts and stops together with the other side's.
     pub(crate) fn set_linked(&mut self) {
         self.linked = true;
+    }
+
+    /// Whether it was woken from a suspend since the last time. A linked device was woken with it.
+    pub(crate) fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// The device was woken together with the other one and goes on; what it slept through is a gap.
+    pub(crate) fn wake(&mut self) {
+        self.interrupted |= self.phase == Phase::Running;
     }
 
     /// Whether there is any use in waiting for its descriptors.
@@ -386,7 +399,10 @@ impl<H: Half> Side<H> {
             Err(Fault::Again) => self.phase = Phase::Suspended { ask: now + RESUME_INTERVAL },
             Err(Fault::Gone) => self.give_up(),
             // Awake, or one that can only be started anew; either way its clock has stood still.
-            _ => self.restart(now),
+            _ => {
+                self.woken = true;
+                self.restart(now);
+            }
         }
     }
 

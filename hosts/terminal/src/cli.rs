@@ -334,6 +334,9 @@ pub struct RunArgs {
     /// Print lines instead of the live view
     #[arg(long, conflicts_with = "json", help_heading = "Run")]
     pub plain: bool,
+    /// Bypass voice processing for a second when it takes longer than this for a frame
+    #[arg(long, value_name = "X", default_value_t = 20, help_heading = "Voice processing")]
+    pub voice_deadline_ms: u32,
     /// Voice processing.
     #[command(flatten)]
     pub switches: Switches,

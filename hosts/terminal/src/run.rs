@@ -75,6 +75,7 @@ impl Running {
             voice: args.switches.config(),
             follow_echo: !args.no_echo_search,
             loopback: args.input_loopback.is_some(),
+            voice_deadline: Duration::from_millis(args.voice_deadline_ms.into()),
         };
         let Parts { mut terminal, ends, work } = terminal_config.build(host.clock())?;
         let open = host.open(&config, work)?;

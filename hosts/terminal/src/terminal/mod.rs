@@ -32,10 +32,12 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor};
 use handsfree_core::audio_io::Ends;
 use handsfree_core::capture::Bypass;
+use handsfree_core::limits::PROCESSOR_DEADLINE;
 use handsfree_core::playback::{self, TrackPool};
 use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{
-    Clock, Events, Format, FrameRing, Instant, SampleRate, Session, SessionEvent, Stats, StatsReader, capture,
+    Clock, Duration, Events, Format, FrameRing, Instant, SampleRate, Session, SessionEvent, Stats,
+    StatsReader, capture,
 };
 use handsfree_host::worker::Work;
 
@@ -84,6 +86,8 @@ pub struct TerminalConfig {
     /// Whether the capture device records the loudspeaker on its second channel; that is the echo
     /// reference then.
     pub loopback: bool,
+    /// The longest time that voice processing may take for a frame before it is bypassed.
+    pub voice_deadline: Duration,
 }
 
 /// What a terminal comes apart into before it runs.
@@ -129,7 +133,13 @@ impl TerminalConfig {
     /// Full voice processing, mono.
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
-        Self { rate, voice: ApmConfig::default(), follow_echo: true, loopback: false }
+        Self {
+            rate,
+            voice: ApmConfig::default(),
+            follow_echo: true,
+            loopback: false,
+            voice_deadline: PROCESSOR_DEADLINE,
+        }
     }
 
     /// Makes a terminal's parts. `clock` must be the one that the host stamps periods with.
@@ -149,6 +159,7 @@ impl TerminalConfig {
         let terminal = handsfree_core::Terminal { rate: self.rate, near_channels: 1, far_channels: 1 };
         let mut halves =
             Box::leak(session).split::<CriticalSectionRawMutex, VoiceSlot, ()>(terminal, slot, ())?;
+        halves.capture.set_voice_deadline(self.voice_deadline);
         if self.loopback {
             halves.capture.hear_loopback()?;
         }

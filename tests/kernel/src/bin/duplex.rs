@@ -1,7 +1,8 @@
 //! Runs in the guest: plays a signal that names its own positions through a whole session, looks for it in what the
-//! microphone's device delivers, and says as one line of JSON what came of it.
+//! microphone's device delivers, and says what happens and what came of it, a line of JSON each.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration as Span, Instant as Moment};
 
@@ -53,6 +54,12 @@ struct Args {
     /// How long, in seconds
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// End earlier, when this file is there
+    #[arg(long)]
+    until: Option<PathBuf>,
+    /// Only say which devices there are
+    #[arg(long)]
+    list: bool,
     /// Leave both devices to start by themselves
     #[arg(long)]
     no_link: bool,
@@ -83,7 +90,23 @@ fn main() -> ExitCode {
     }
 }
 
+fn list() -> Result<Value, Box<dyn Error>> {
+    let devices = handsfree_alsa::devices()?.into_iter().map(|device| {
+        json!({
+            "id": device.id,
+            "alsa_name": device.alsa_name,
+            "direction": format!("{:?}", device.direction),
+            "is_default": device.is_default,
+            "abilities": format!("{:?}", device.abilities),
+        })
+    });
+    Ok(json!({ "devices": devices.collect::<Vec<_>>() }))
+}
+
 fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
+    if args.list {
+        return list();
+    }
     let rate = SampleRate::new(args.rate)?;
     let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
     let session: &'static mut Terminal48 = Box::leak(Box::new(Session::new()));
@@ -135,33 +158,45 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
     let opened = (io.capture().map(show), io.playback().map(show));
 
     let mut listener = Listener::default();
-    let mut events = Vec::new();
+    let mut xruns = [0_u32; 2];
+    say(&json!({ "event": "Started" }));
     let began = Moment::now();
-    while began.elapsed().as_secs_f64() < args.seconds {
+    let ended = || args.until.as_ref().is_some_and(|file| file.exists());
+    while began.elapsed().as_secs_f64() < args.seconds && !ended() {
         feed(&mut track, &mut position);
         tracks.dispatch();
         while let Ok(sample) = ears.pop() {
             listener.hear(sample);
         }
         while let Some(event) = io.poll_event() {
-            events.push(json!({ "at_s": began.elapsed().as_secs_f64(), "event": format!("{event:?}") }));
+            say(&json!({ "event": format!("{event:?}"), "heard": listener.heard, "exact": listener.exact }));
+            if let Event::Xrun { direction, .. } = event {
+                xruns[direction as usize] += 1;
+            }
             if args.reopen {
-                reopen(&mut io, &request, event, &mut events);
+                reopen(&mut io, &request, event);
             }
         }
         std::thread::sleep(Span::from_millis(2));
     }
     let stats = halves.stats.read();
+    let seconds = began.elapsed().as_secs_f64();
     let trust = format!("{:?}", io.trust());
     let ends = io.stop(Which::Both);
     Ok(json!({
+        "seconds": seconds,
         "listener": listener.report(),
-        "events": events,
+        "xrun_events": xruns,
         "granted": format!("{granted:?}"),
         "capture": opened.0,
         "playback": opened.1,
-        "stats": format!("{stats:?}"),
+        "intake": { "periods": stats.intake.periods, "gaps": stats.intake.gaps,
+            "gap_sample_frames": stats.intake.gap_sample_frames, "overrun_frames": stats.intake.overrun_frames },
+        "outlet": { "periods": stats.outlet.periods, "gaps": stats.outlet.gaps,
+            "gap_sample_frames": stats.outlet.gap_sample_frames, "underruns": stats.outlet.underruns,
+            "discarded_sample_frames": stats.outlet.discarded_sample_frames },
         "xruns": stats.xruns(),
+        "delay_us": stats.capture.delay_us,
         "trust": trust,
         "ends_back": [ends.intake.is_some(), ends.outlet.is_some()],
     }))
@@ -201,7 +236,14 @@ fn feed(track: &mut Track<'_, 'static, CriticalSectionRawMutex, CAP, 2>, positio
     }
 }
 
-fn reopen(io: &mut Io, request: &StreamRequest<'_>, event: Event, events: &mut Vec<Value>) {
+/// One line, with the moment on the clock that the kernel's messages have too.
+fn say(what: &Value) {
+    let mut line = what.clone();
+    line["at_s"] = json!(clock::now().as_nanos() as f64 / 1e9);
+    println!("{line}");
+}
+
+fn reopen(io: &mut Io, request: &StreamRequest<'_>, event: Event) {
     let Event::DeviceReturned { direction } = event else { return };
     let (which, only) = match direction {
         handsfree_core::audio_io::Direction::Capture => {
@@ -213,7 +255,7 @@ fn reopen(io: &mut Io, request: &StreamRequest<'_>, event: Event, events: &mut V
     };
     let ends = io.stop(which);
     let result = io.start(&only, ends).map_err(|refused| refused.error.to_string());
-    events.push(json!({ "reopened": format!("{direction:?}"), "error": result.err() }));
+    say(&json!({ "event": "Reopened", "direction": format!("{direction:?}"), "error": result.err() }));
 }
 
 /// Finds the signal in what is heard and follows it.

@@ -1,10 +1,14 @@
-//! What the kernel's sound devices do, as the Linux host relies on it; proven with alsa-utils, without any of our own code.
+//! What the kernel's sound devices do, as the Linux host relies on it, proven with alsa-utils alone; and on the same devices
+//! what the ALSA host does (`ours_*`), whole sessions included.
 //! One file per concern, in one executable, so that it is linked once. One test at a time: two machines on a small server
 //! take each other's processor, and the tests measure.
 
 mod cards;
 mod drift;
+mod duplex;
 mod harness;
+mod ours_exact;
+mod ours_faults;
 mod stream;
 mod suspend;
 mod unplug;
@@ -29,7 +33,10 @@ fn shared() -> Result<&'static Machine> {
     static SHARED: OnceLock<Result<Machine>> = OnceLock::new();
     let machine = SHARED.get_or_init(|| {
         let machine = Machine::boot(
-            &Options::new().module("snd-aloop enable=1,1 index=0,1 id=A,B").module("snd-dummy index=2 id=D"),
+            &Options::new()
+                .module("snd-aloop enable=1,1 index=0,1 id=A,B")
+                .module("snd-dummy index=2 id=D")
+                .program(duplex::PROGRAM),
         )?;
         println!("Linux {} booted in {:.1?}", machine.release(), machine.boot_time());
         Ok(machine)
