@@ -306,15 +306,15 @@ fn a_device_that_goes_as_soon_as_it_comes_makes_no_storm() {
     let mut session = Box::new(TestSession::new());
     let mut stage = Stage::new(&mut session);
     stage.open(Direction::Playback).unwrap();
-    for _ in 0..1_000 {
+    for _ in 0..250 {
         stage.unplug(Direction::Playback, 0);
         stage.plug_in(Direction::Playback, true);
         stage.pass(TICK);
     }
-    let seconds = 20.0;
+    let seconds = 5.0;
     let told = stage.story(Direction::Playback).len() as f64;
     assert!(told / seconds <= 10.0, "{told} notices in {seconds} s");
-    assert!(told >= 10.0, "{told}: it is tried all the same");
+    assert!(told >= 4.0, "{told}: it is tried all the same");
 }
 
 /// Fault 3: an error that stays.
