@@ -57,6 +57,8 @@ struct Running {
     device_losses: u32,
     counted: Stats,
     xruns_at: Instant,
+    /// Sample frames in 10 ms of the microphone's device.
+    capture_frame: u32,
     /// Nobody reads what is told.
     deserted: bool,
 }
@@ -103,6 +105,7 @@ impl Running {
             lost_at: [None; 2],
             device_losses: 0,
             xruns_at: now,
+            capture_frame: info.capture.map_or(0, |info| info.rate.sample_frames() as u32),
             deserted: false,
             keeper,
         };
@@ -180,7 +183,7 @@ impl Running {
             captured_sample_frames: u64::from(stats.capture.frames) * frame,
             played_sample_frames: u64::from(stats.playback.frames) * frame,
             lost_sample_frames: u64::from(stats.intake.gap_sample_frames)
-                + u64::from(stats.intake.overrun_frames) * frame,
+                + u64::from(stats.intake.overrun_frames) * u64::from(self.capture_frame),
             xruns: stats.xruns(),
             device_losses: self.device_losses,
             dropped_frames: self.terminal.dropped_frames(),
@@ -206,6 +209,9 @@ impl Running {
                     self.tell(&Report::DeviceLost { at_s: self.at_s(now), direction });
                 }
                 Notice::Returned { direction, info } => {
+                    if direction == Direction::Capture {
+                        self.capture_frame = info.rate.sample_frames() as u32;
+                    }
                     let away = self.lost_at[direction as usize].take().map_or(Duration::ZERO, |at| now - at);
                     self.tell(&Report::DeviceReturned {
                         at_s: self.at_s(now),
@@ -272,7 +278,7 @@ impl Running {
         self.xruns_at = now + XRUN_INTERVAL;
         let (stats, before) = (self.terminal.stats(), self.counted);
         self.counted = stats;
-        let frame = self.terminal.config().rate.sample_frames() as u32;
+        let frame = self.capture_frame;
         let (overruns, gaps) = (
             stats.intake.overrun_frames.wrapping_sub(before.intake.overrun_frames),
             stats.intake.gaps.wrapping_sub(before.intake.gaps),

@@ -57,6 +57,7 @@ fn a_device_that_returns_is_started_again_and_its_echo_is_gone_within_a_second()
         println!("{direction:?}: {before_db:.1} dB before, {after_db:.1} dB after a second");
         assert!(after_db > 30.0 && after_db > before_db - 6.0, "{direction:?}: {before_db} {after_db}");
         assert_eq!(stage.terminal.stats().capture.voice_bypassed_frames, 0);
+        assert_eq!(stage.terminal.meters().voice_changes(), 0, "what was learned is still good");
     }
 }
 
@@ -73,6 +74,7 @@ fn another_format_starts_the_voice_processor_anew_without_an_unprocessed_frame()
     stage.pass(15_000);
     let changed = SessionEvent::DeviceChanged { direction: Direction::Playback };
     assert_eq!(stage.events.iter().filter(|&&event| event == changed).count(), 1, "{:?}", stage.events);
+    assert_eq!(stage.terminal.meters().voice_changes(), 1, "a new processor for the new device");
     let reduction_db = stage.reduction_db(5_000);
     println!("{reduction_db:.1} dB with the other device");
     assert!(reduction_db > 25.0, "{reduction_db}");

@@ -30,6 +30,7 @@ pub struct Meters {
     erle_db: AtomicU32,
     drift_ppm: AtomicU32,
     reference_jumps: AtomicU32,
+    voice_changes: AtomicU32,
 }
 
 /// The words of what is not known.
@@ -44,6 +45,7 @@ impl Meters {
             erle_db: AtomicU32::new(UNKNOWN),
             drift_ppm: AtomicU32::new(UNKNOWN),
             reference_jumps: AtomicU32::new(0),
+            voice_changes: AtomicU32::new(0),
         }
     }
 
@@ -68,6 +70,17 @@ impl Meters {
     #[must_use]
     pub fn reference_jumps(&self) -> u32 {
         self.reference_jumps.load(Ordering::Relaxed)
+    }
+
+    /// How often the voice processor was replaced.
+    #[must_use]
+    pub fn voice_changes(&self) -> u32 {
+        self.voice_changes.load(Ordering::Relaxed)
+    }
+
+    /// By the worker alone.
+    pub(crate) fn count_voice_change(&self) {
+        self.voice_changes.store(self.voice_changes().wrapping_add(1), Ordering::Relaxed);
     }
 
     // Relaxed, here and above: each is one word, and nobody needs them to be of the same frame.

@@ -70,6 +70,7 @@ pub type HostEnds = Ends<'static, CAP, SLOTS>;
 /// The clock by which the host's periods are stamped.
 pub type SharedClock = Arc<dyn Clock + Send + Sync>;
 
+type CleanedRing = FrameRing<CAP, 0, { MAX_WAITING as usize + 1 }>;
 type CaptureWorker = capture::Pipeline<'static, CAP, SLOTS, VoiceSlot>;
 type PlaybackWorker = playback::Pipeline<'static, CAP, SLOTS>;
 
@@ -149,7 +150,7 @@ impl TerminalConfig {
         let format = Format::with_rate(self.rate, 1)?;
         let voice = voice(format, self.voice)?;
         let session = roomy(|| Box::new(HostSession::new()))?;
-        let ring = roomy(|| Box::new(FrameRing::<CAP, 0, { MAX_WAITING as usize + 1 }>::new()))?;
+        let ring = roomy(|| Box::new(CleanedRing::new()))?;
         let meters: &'static Meters = Box::leak(Box::new(Meters::new()));
         let queue: &'static QueueState = Box::leak(Box::new(QueueState::new()));
         let slot = VoiceSlot::new(voice, EchoMeter::new(meters));
@@ -232,6 +233,7 @@ impl Round {
         if self.capture.voice_mut().take_new() {
             // A new processor has a clean record.
             self.capture.rearm();
+            self.meters.count_voice_change();
         }
         if frames > 0 {
             let rates = self.capture.rates();
@@ -337,5 +339,16 @@ impl Terminal {
 impl From<Busy> for Failure {
     fn from(error: Busy) -> Self {
         Self::run(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_is_what_the_documentation_says() {
+        let bytes = size_of::<HostSession>() + size_of::<AcousticMemory>() + size_of::<CleanedRing>();
+        assert!((2_500_000..3_500_000).contains(&bytes), "{bytes} bytes");
     }
 }
