@@ -145,7 +145,10 @@ fn is_lost(event: &Event) -> bool {
     matches!(event, Event::DeviceLost { .. })
 }
 
-const BOTH: [(Direction, fn(&'static str) -> Rig); 2] = [
+/// Starts one direction on a card that is broken in a way.
+type Start = fn(&'static str) -> Rig;
+
+const BOTH: [(Direction, Start); 2] = [
     (Direction::Capture, |mode| Rig::start(Some(mode), None)),
     (Direction::Playback, |mode| Rig::start(None, Some(mode))),
 ];
