@@ -20,6 +20,7 @@ pub mod catch_panic;
 pub mod cli;
 pub mod decode;
 pub mod devices;
+pub mod doctor;
 pub mod evaluate;
 pub mod failure;
 pub mod io;

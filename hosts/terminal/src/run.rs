@@ -398,7 +398,11 @@ fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Resul
 }
 
 /// What to ask for in each direction, none where no device is wanted.
-fn plans(args: &RunArgs, rate: SampleRate, config: &HostConfig) -> Result<[Option<EndPlan>; 2], Failure> {
+pub(crate) fn plans(
+    args: &RunArgs,
+    rate: SampleRate,
+    config: &HostConfig,
+) -> Result<[Option<EndPlan>; 2], Failure> {
     let plan = |device: &Option<String>, channels: u32| EndPlan {
         device: device.clone(),
         device_channels: channels,
