@@ -128,7 +128,7 @@ pub(crate) struct Side<H> {
     /// Whether the device was started anew, and what that cost is to be found out.
     interrupted: bool,
     linked: bool,
-    /// Whether it was woken from a suspend since that was last asked.
+    /// Whether it was woken from a suspend, together with a linked device, since that was last asked.
     woken: bool,
     failures: u32,
     idle_wakes: u32,
@@ -177,7 +177,7 @@ impl<H: Half> Side<H> {
         self.linked = true;
     }
 
-    /// Whether it was woken from a suspend since the last time. A linked device was woken with it.
+    /// Whether it was woken from a suspend since the last time, and a linked device with it.
     pub(crate) fn take_woken(&mut self) -> bool {
         std::mem::take(&mut self.woken)
     }
@@ -400,8 +400,9 @@ impl<H: Half> Side<H> {
             Err(Fault::Gone) => self.give_up(),
             // Awake, or one that can only be started anew; either way its clock has stood still.
             _ => {
-                self.woken = true;
+                let linked = self.linked;
                 self.restart(now);
+                self.woken = linked && matches!(self.phase, Phase::Starting { .. });
             }
         }
     }
@@ -417,7 +418,10 @@ impl<H: Half> Side<H> {
         if let Err(fault) = self.prepare(now).and_then(|()| self.start(now)) {
             match fault {
                 Fault::Gone => self.give_up(),
-                Fault::Suspended => self.phase = Phase::Suspended { ask: now + RESUME_INTERVAL },
+                // Not awake yet.
+                Fault::Suspended | Fault::Again => {
+                    self.phase = Phase::Suspended { ask: now + RESUME_INTERVAL };
+                }
                 _ => self.try_later(now),
             }
         }

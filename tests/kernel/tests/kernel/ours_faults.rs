@@ -126,7 +126,8 @@ fn an_unplugged_loudspeaker_is_told_once_at_once_and_plays_again_by_its_socket()
         assert!(reopened["error"].is_null(), "{reopened}");
     }
     let told_s = said.named("DeviceLost").into_iter().filter_map(|event| event["at_s"].as_f64());
-    let delays_s: Vec<f64> = told_s.zip(&unplugged_s).map(|(told_s, unplugged_s)| told_s - unplugged_s).collect();
+    let delays_s: Vec<f64> =
+        told_s.zip(&unplugged_s).map(|(told_s, unplugged_s)| told_s - unplugged_s).collect();
     println!("told {delays_s:.3?} s after the kernel");
     // The machine's one processor is emulated and may be held up; both times it is not.
     assert!(delays_s.iter().any(|delay_s| *delay_s < TOLD_WITHIN_S), "{delays_s:?}");

@@ -1,0 +1,245 @@
+/* A sound card in user space (libasound's ioplug) that works by the clock and fails as its name says.
+ *
+ *   pcm.eio { type broken  mode "eio" }
+ *
+ * mode     what it does
+ * none     nothing wrong
+ * eio      after 100 ms every transfer fails with EIO, for ever
+ * gone     after 100 ms every transfer fails with ENODEV
+ * lost     after 100 ms it ran out once, and preparing it then fails with ENODEV
+ * short    transfers take 1, 2, 3 ... 7 sample frames at a time, and every third is refused with EAGAIN or EINTR
+ * delay    says delays that are negative, absurd, or right, in turns
+ * frozen   after 100 ms its position stands still, though it says that it runs
+ * asleep   after 100 ms it is suspended for two seconds, and refuses with EAGAIN or ESTRPIPE before
+ * once     runs out once, after 100 ms, and is well after that
+ */
+#define _GNU_SOURCE
+#include <alsa/asoundlib.h>
+#include <alsa/pcm_external.h>
+#include <alsa/pcm_ioplug.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+struct broken {
+    snd_pcm_ioplug_t io;
+    char mode[16];
+    int timer;
+    int64_t started_ns;  /* when it was started; 0: it stands */
+    int64_t opened_ns;   /* when it was first started */
+    int64_t asleep_ns;   /* when it fell asleep */
+    unsigned transfers;
+    unsigned questions;
+    int failed;
+    uint32_t next;       /* the next sample that is recorded */
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int is(const struct broken *card, const char *mode)
+{
+    return strcmp(card->mode, mode) == 0;
+}
+
+/* Whether its time to fail has come. */
+static int due(const struct broken *card)
+{
+    return card->opened_ns && now_ns() - card->opened_ns > 100000000;
+}
+
+static int broken_start(snd_pcm_ioplug_t *io)
+{
+    struct broken *card = io->private_data;
+    card->started_ns = now_ns();
+    if (!card->opened_ns)
+        card->opened_ns = card->started_ns;
+    int64_t period_ns = (int64_t)io->period_size * 1000000000 / io->rate;
+    struct itimerspec every = {
+        .it_interval = { .tv_nsec = period_ns },
+        .it_value = { .tv_nsec = period_ns },
+    };
+    return timerfd_settime(card->timer, 0, &every, NULL);
+}
+
+static int broken_stop(snd_pcm_ioplug_t *io)
+{
+    struct broken *card = io->private_data;
+    card->started_ns = 0;
+    struct itimerspec never = { 0 };
+    return timerfd_settime(card->timer, 0, &never, NULL);
+}
+
+static snd_pcm_sframes_t broken_pointer(snd_pcm_ioplug_t *io)
+{
+    struct broken *card = io->private_data;
+    if (!card->started_ns)
+        return 0;
+    if (is(card, "asleep") && due(card) && !card->failed) {
+        card->failed = 1;
+        card->asleep_ns = now_ns();
+        /* An error from here would become an xrun. */
+        snd_pcm_ioplug_set_state(io, SND_PCM_STATE_SUSPENDED);
+    }
+    if (is(card, "once") && due(card) && !card->failed) {
+        card->failed = 1;
+        return -EPIPE;
+    }
+    if (is(card, "lost") && due(card)) {
+        card->failed = 1;
+        return -EPIPE;
+    }
+    int64_t until_ns = now_ns();
+    if (is(card, "frozen") && due(card))
+        until_ns = card->opened_ns + 100000000;
+    if (until_ns < card->started_ns)
+        until_ns = card->started_ns;
+    int64_t frames = (int64_t)((double)(until_ns - card->started_ns) * io->rate / 1e9);
+    return frames % io->buffer_size;
+}
+
+static snd_pcm_sframes_t broken_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
+                                         snd_pcm_uframes_t offset, snd_pcm_uframes_t size)
+{
+    struct broken *card = io->private_data;
+    card->transfers++;
+    if (is(card, "eio") && due(card))
+        return -EIO;
+    if (is(card, "gone") && due(card))
+        return -ENODEV;
+    if (is(card, "short")) {
+        if (card->transfers % 3 == 0)
+            return card->transfers % 2 ? -EAGAIN : -EINTR;
+        snd_pcm_uframes_t few = 1 + card->transfers % 7;
+        size = size < few ? size : few;
+    }
+    if (io->stream == SND_PCM_STREAM_CAPTURE) {
+        int16_t *samples = (int16_t *)((char *)areas[0].addr + areas[0].first / 8) + offset * (areas[0].step / 16);
+        for (snd_pcm_uframes_t k = 0; k < size; k++)
+            samples[k * (areas[0].step / 16)] = (int16_t)card->next++;
+    }
+    return size;
+}
+
+static int broken_prepare(snd_pcm_ioplug_t *io)
+{
+    struct broken *card = io->private_data;
+    card->started_ns = 0;
+    if (is(card, "lost") && card->failed)
+        return -ENODEV;
+    /* libasound does not hand on what a plug-in's resume says, so it is said here. */
+    if (card->asleep_ns && now_ns() - card->asleep_ns < 2000000000)
+        return card->questions++ % 2 ? -EAGAIN : -ESTRPIPE;
+    return 0;
+}
+
+static int broken_delay(snd_pcm_ioplug_t *io, snd_pcm_sframes_t *delay)
+{
+    struct broken *card = io->private_data;
+    snd_pcm_sframes_t queued = (snd_pcm_sframes_t)(io->appl_ptr - io->hw_ptr);
+    if (io->stream == SND_PCM_STREAM_CAPTURE)
+        queued = -queued;
+    *delay = queued;
+    if (is(card, "delay"))
+        switch (card->questions++ % 4) {
+        case 0: *delay = -480; break;
+        case 1: *delay = LONG_MAX; break;
+        case 2: *delay = 7000000000000000000; break;
+        }
+    return 0;
+}
+
+static int broken_revents(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned count, unsigned short *revents)
+{
+    struct broken *card = io->private_data;
+    uint64_t ticks;
+    if (count != 1)
+        return -EINVAL;
+    *revents = 0;
+    if (fds[0].revents & POLLIN) {
+        if (read(card->timer, &ticks, sizeof ticks) < 0 && errno != EAGAIN)
+            return -errno;
+        *revents = io->stream == SND_PCM_STREAM_CAPTURE ? POLLIN : POLLOUT;
+    }
+    return 0;
+}
+
+static int broken_close(snd_pcm_ioplug_t *io)
+{
+    struct broken *card = io->private_data;
+    close(card->timer);
+    free(card);
+    return 0;
+}
+
+static const snd_pcm_ioplug_callback_t callbacks = {
+    .start = broken_start,
+    .stop = broken_stop,
+    .pointer = broken_pointer,
+    .transfer = broken_transfer,
+    .prepare = broken_prepare,
+    .delay = broken_delay,
+    .poll_revents = broken_revents,
+    .close = broken_close,
+};
+
+static int constrain(snd_pcm_ioplug_t *io)
+{
+    static const unsigned access[] = { SND_PCM_ACCESS_RW_INTERLEAVED };
+    static const unsigned formats[] = { SND_PCM_FORMAT_S16 };
+    int error;
+    if ((error = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_ACCESS, 1, access)) < 0
+        || (error = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_FORMAT, 1, formats)) < 0
+        || (error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, 1, 2)) < 0
+        || (error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_RATE, 48000, 48000)) < 0
+        || (error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 64, 1 << 16)) < 0
+        || (error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIODS, 2, 64)) < 0)
+        return error;
+    return 0;
+}
+
+SND_PCM_PLUGIN_DEFINE_FUNC(broken)
+{
+    (void)root;
+    const char *wanted = "none";
+    snd_config_iterator_t i, next;
+    snd_config_for_each(i, next, conf) {
+        snd_config_t *node = snd_config_iterator_entry(i);
+        const char *id;
+        if (snd_config_get_id(node, &id) >= 0 && strcmp(id, "mode") == 0)
+            snd_config_get_string(node, &wanted);
+    }
+    struct broken *card = calloc(1, sizeof *card);
+    if (!card)
+        return -ENOMEM;
+    strncpy(card->mode, wanted, sizeof card->mode - 1);
+    card->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    card->io.version = SND_PCM_IOPLUG_VERSION;
+    card->io.name = "a broken card";
+    card->io.mmap_rw = 0;
+    card->io.callback = &callbacks;
+    card->io.private_data = card;
+    card->io.poll_fd = card->timer;
+    card->io.poll_events = POLLIN;
+    card->io.flags = SND_PCM_IOPLUG_FLAG_MONOTONIC;
+    int error = snd_pcm_ioplug_create(&card->io, name, stream, mode);
+    if (error >= 0)
+        error = constrain(&card->io);
+    if (error < 0) {
+        close(card->timer);
+        free(card);
+        return error;
+    }
+    *pcmp = card->io.pcm;
+    return 0;
+}
+
+SND_PCM_PLUGIN_SYMBOL(broken);
