@@ -27,6 +27,8 @@ pub struct Capabilities<'d> {
     pub max_channels: u32,
     /// Rates it takes; empty when it takes any.
     pub rates: &'d [SampleRate],
+    /// Sample formats it takes, by the host's names for them; empty when that is not known.
+    pub formats: &'d [&'d str],
     /// Shortest and longest period in sample frames.
     pub period_sample_frames: (u32, u32),
 }
