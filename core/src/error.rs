@@ -9,6 +9,7 @@ use crate::limits::{
 
 /// A configuration that cannot work, naming the value found and what was expected.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A sample rate outside the supported range, in hertz.

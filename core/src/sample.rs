@@ -4,6 +4,7 @@ use crate::error::ConfigError;
 
 /// A linear gain from 0 to 64, held as Q16 so that integer formats stay on integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Gain {
     q16: u32,
 }
@@ -71,6 +72,7 @@ pub trait DeviceSample: Copy {
 
 /// A 24-bit sample in the low bits of 32 (`S24_LE`); what the high byte holds is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
 pub struct I24(pub i32);
 

@@ -3,7 +3,6 @@
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::Frame;
-use crate::limits::MAX_CHANNELS;
 use crate::playback::SharedPlan;
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::FrameProducer;
@@ -13,6 +12,7 @@ use crate::time::{Duration, Instant, PeriodTime};
 
 /// How a capture device's periods become frames.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IntakeConfig {
     /// The device's rate; frames in the ring have it too.
     pub rate: SampleRate,
@@ -208,7 +208,7 @@ fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig, f
     }
     let mut device = [0i16; crate::limits::MAX_DEVICE_CHANNELS as usize];
     let device_channels = config.map.from_channels().max(1);
-    let channels = format.channels().clamp(1, usize::from(MAX_CHANNELS));
+    let channels = format.channels().max(1);
     for (samples, out) in from.chunks_exact(device_channels).zip(to.chunks_exact_mut(channels)) {
         for (sample, converted) in samples.iter().zip(&mut device) {
             *converted = pcm(sample);

@@ -351,7 +351,10 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         }
         let position = self.frames.near.stamp.position;
         let locked = self.plan.is_one_clock() && !self.clocks_differ();
-        match self.reference.read(&self.clock, position, locked, &mut self.frames.far, self.far) {
+        let far = &mut self.frames.far;
+        // Known when compiled, so that only one kernel is linked.
+        let quality = V::reference_quality();
+        match self.reference.read(&self.clock, position, locked, far, self.far, quality) {
             Reading::Aligned | Reading::Jumped => {
                 self.impatient = false;
                 self.late_frames = 0;

@@ -4,6 +4,7 @@ use crate::dsp::products::{accumulate, dot};
 use crate::dsp::resampler::{Quality, ResamplerSample};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
+use crate::limits::MAX_CHANNELS;
 use crate::time::Duration;
 
 const KERNEL: &Quality = Quality::FRAMES;
@@ -131,7 +132,7 @@ impl<'a> Signal<'a> {
         let ago = position.min(0).unsigned_abs() * self.channels;
         let old = self.before.get(self.before.len().saturating_sub(ago)..).unwrap_or(&[]);
         let new = self.now.get(position.max(0) as usize * self.channels..).unwrap_or(&[]);
-        let of_channel = |samples: &'a [i16]| samples.iter().skip(self.channel).step_by(self.channels);
+        let of_channel = |samples: &'a [i16]| samples.iter().skip(self.channel).step_by(self.channels.max(1));
         of_channel(old).chain(of_channel(new)).map(|&sample| f32::from(sample))
     }
 }
@@ -175,7 +176,7 @@ impl Position {
     #[inline]
     fn row<'a>(&self, between: &'a mut [f32; TAPS]) -> &'a [f32] {
         if self.exact {
-            return KERNEL.row(self.part * KERNEL.phases() / self.high);
+            return KERNEL.row(self.part * KERNEL.phases() / self.high.max(1));
         }
         KERNEL.interpolate(((self.part as u64 * self.part_q48) >> 16) as u32, between);
         between
@@ -185,11 +186,12 @@ impl Position {
 /// Going up: each output is a weighted sum of the inputs around `at`.
 fn gather(signal: &Signal<'_>, mut at: Position, out: &mut [i16]) {
     let (mut line, mut between) = ([0.0; CHUNK + TAPS], [0.0; TAPS]);
-    for chunk in out.chunks_mut(CHUNK * signal.channels) {
+    let channels = signal.channels.clamp(1, usize::from(MAX_CHANNELS));
+    for chunk in out.chunks_mut(CHUNK * channels) {
         let first = at.whole;
         let samples = signal.from(first - KERNEL.centre() as isize);
         line.iter_mut().zip(samples).for_each(|(known, sample)| *known = sample);
-        for sample in chunk.iter_mut().skip(signal.channel).step_by(signal.channels) {
+        for sample in chunk.iter_mut().skip(signal.channel).step_by(channels) {
             let begin = (at.whole - first) as usize;
             let window = line.get(begin..begin + TAPS).unwrap_or(&[]);
             *sample = i16::narrow(dot(window, at.row(&mut between))).0;
@@ -201,7 +203,7 @@ fn gather(signal: &Signal<'_>, mut at: Position, out: &mut [i16]) {
 /// Going down: each input is spread over the outputs around it, and what the next input does not
 /// reach any more is an output.
 fn spread(signal: &Signal<'_>, to: SampleRate, from: SampleRate, out: &mut [i16]) {
-    let mut out = out.iter_mut().skip(signal.channel).step_by(signal.channels);
+    let mut out = out.iter_mut().skip(signal.channel).step_by(signal.channels.max(1));
     let (mut sums, mut between) = ([0.0; 2 * TAPS], [0.0; TAPS]);
     let scale = to.sample_frames() as f32 / from.sample_frames().max(1) as f32;
     // The first input that the first output hears of.
@@ -224,7 +226,7 @@ fn spread(signal: &Signal<'_>, to: SampleRate, from: SampleRate, out: &mut [i16]
         start += 1;
         if start == TAPS {
             sums.copy_within(TAPS.., 0);
-            sums[TAPS..].fill(0.0);
+            sums.iter_mut().skip(TAPS).for_each(|sum| *sum = 0.0);
             start = 0;
         }
     }

@@ -15,6 +15,7 @@ use crate::time::Duration;
 
 /// What happens to a sum beyond 16 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limiter {
     /// It saturates; a single source at unity gain passes bit by bit.
     #[default]
@@ -369,7 +370,7 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         return;
     }
     let (mut sums, mut copies) = (sum.iter_mut(), copy.iter_mut());
-    for samples in samples.chunks_exact(channels) {
+    for samples in samples.chunks_exact(channels.max(1)) {
         let gain = gains.next();
         for &sample in samples {
             let scaled = gain.amplify(sample);

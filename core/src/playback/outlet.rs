@@ -15,6 +15,7 @@ use crate::time::{Duration, Instant, PeriodTime};
 
 /// How frames become a playback device's periods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct OutletConfig {
     /// The device's rate; the playback worker makes frames of it.
     pub rate: SampleRate,

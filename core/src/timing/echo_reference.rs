@@ -6,9 +6,10 @@
 //! latency all become one constant, small, causal delay.
 
 use crate::dsp::FrameConverter;
-use crate::dsp::fractional::{self, CENTRE, TAPS};
+use crate::dsp::fractional::{Between, Full, Quick};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
+use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::echo_follower::Correction;
 use crate::timing::history::History;
@@ -35,7 +36,11 @@ const CHUNK: usize = 64;
 /// Samples more that a chunk may reach by slewing.
 const SLACK: usize = 4;
 
+/// Samples around a chunk that the longest kernel needs.
+const MOST_AROUND: usize = 64;
+
 const _: () = assert!(CHUNK as f64 * MAX_SLEW < (SLACK - 1) as f64);
+const _: () = assert!(Full::AROUND <= MOST_AROUND && Quick::AROUND <= MOST_AROUND);
 
 /// Working memory of the reference, part of a session.
 #[derive(Debug)]
@@ -51,8 +56,23 @@ impl<const CAP: usize> ReferenceMemory<CAP> {
     }
 }
 
+/// How precisely the reference is read where two clocks drive the converters; with one clock it is a
+/// copy, bit by bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ReferenceQuality {
+    /// Within -75 dB up to 0.9 of the Nyquist frequency: for cancellers. 128 multiplications a sample
+    /// and 33 KB of read-only memory.
+    #[default]
+    Full,
+    /// Within -50 dB up to half of the Nyquist frequency: for suppressors and meters on small
+    /// processors. 16 multiplications a sample and 2 KB.
+    Quick,
+}
+
 /// What reading the reference came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reading {
     /// The frame holds what was played at that time.
     Aligned,
@@ -260,7 +280,9 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// Reads the reference for the capture frame at `position` of `capture`, as long as `out`'s
     /// format says. `locked` says that one clock drives both converters.
     ///
-    /// Costs a copy when locked, else 128 multiplications a sample.
+    /// Costs a copy when locked, else 128 multiplications a sample, or 16 when quick.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "what, where to, and how")]
     pub(crate) fn read(
         &mut self,
         capture: &StreamClock,
@@ -268,6 +290,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         locked: bool,
         out: &mut Frame<CAP>,
         far: Format,
+        quality: ReferenceQuality,
     ) -> Reading {
         if !self.clock.is_running() || !capture.is_running() {
             return Reading::Late;
@@ -295,7 +318,10 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if start + step * sample_frames as f64 + REACH > newest {
             return Reading::Late;
         }
-        self.head = self.interpolate(start, step, out, far);
+        self.head = match quality {
+            ReferenceQuality::Full => self.interpolate::<Full>(start, step, out, far),
+            ReferenceQuality::Quick => self.interpolate::<Quick>(start, step, out, far),
+        };
         self.later += grown;
         self.landed(jumped)
     }
@@ -352,25 +378,20 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.landed(jumped)
     }
 
-    fn interpolate(&self, start: f64, step: f64, out: &mut Frame<CAP>, far: Format) -> Head {
+    fn interpolate<B: Between>(&self, start: f64, step: f64, out: &mut Frame<CAP>, far: Format) -> Head {
         let whole = libm::floor(start);
         let mut index = whole as i64;
         let mut fraction_q32 = ((start - whole) * Q32) as u64;
         let step_q32 = (step * Q32) as u64;
-        let channels = far.channels();
+        let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
         out.begin(far);
-        let mut window = [0.0; CHUNK + SLACK + TAPS];
+        let mut window = [0.0; CHUNK + SLACK + MOST_AROUND];
         for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
             for channel in 0..channels {
-                self.history.load(index - CENTRE as i64, channel, &mut window);
-                let mut at = fraction_q32;
-                for sample in chunk.iter_mut().skip(channel).step_by(channels) {
-                    let from = (at >> 32) as usize;
-                    let fraction = (at & u64::from(u32::MAX)) as f32 / Q32 as f32;
-                    let taps = window.get(from..).and_then(|rest| rest.first_chunk::<TAPS>());
-                    *sample = taps.map_or(0, |taps| fractional::interpolate(taps, fraction));
-                    at += step_q32;
-                }
+                let around = chunk.len() / channels + SLACK + B::AROUND;
+                let window = window.get_mut(..around).unwrap_or(&mut []);
+                self.history.load(index - B::BEFORE as i64, channel, window);
+                B::read(window, fraction_q32, step_q32, chunk.iter_mut().skip(channel).step_by(channels));
             }
             fraction_q32 += step_q32 * (chunk.len() / channels) as u64;
             index += (fraction_q32 >> 32) as i64;

@@ -36,6 +36,7 @@ const WATCH_AGAIN: u32 = 300;
 
 /// What an observation meant to the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Observation {
     /// It was used.
     Taken,
@@ -49,6 +50,7 @@ pub enum Observation {
 
 /// A stream's rate as estimated.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RateEstimate {
     /// How much faster than nominal, in ppm of the host's clock.
     pub ppm: f64,
