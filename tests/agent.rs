@@ -99,6 +99,8 @@ struct Agent<'p, 'a> {
     turn: Turn,
     to_say: Vec<i16>,
     said: usize,
+    /// All of it was pushed and the voice knows.
+    is_complete: bool,
     detector: Detector,
     quiet_frames: u32,
     minutes: Minutes,
@@ -109,11 +111,12 @@ impl Agent<'_, '_> {
         self.turn = turn;
         self.to_say = speech(length_s);
         self.said = 0;
+        self.is_complete = false;
     }
 
     /// Synthesis delivers as fast as it is taken; the network does not know of interruptions at once.
     fn synthesise(&mut self) {
-        if self.said == self.to_say.len() {
+        if self.is_complete {
             return;
         }
         match self.voice.push(&self.to_say[self.said..]) {
@@ -121,15 +124,13 @@ impl Agent<'_, '_> {
             Err(error) => {
                 assert_eq!(error, TrackError::InputClosed);
                 self.minutes.late_audio_refused = true;
-                self.said = self.to_say.len();
+                self.is_complete = true;
+                return;
             }
         }
-        if self.said == self.to_say.len() && self.turn != Turn::Listening {
-            // Full: it is tried again with the next frame.
-            if self.voice.mark_synthesis_complete().is_err() {
-                self.said -= 1;
-                self.to_say.truncate(self.said + 1);
-            }
+        if self.said == self.to_say.len() {
+            // A full queue is tried again with the next frame.
+            self.is_complete = self.voice.mark_synthesis_complete().is_ok();
         }
     }
 
@@ -207,6 +208,7 @@ fn converse(seed: u64) -> (Minutes, u64, Vec<f32>) {
         turn: Turn::Greeting,
         to_say: speech(17.0),
         said: 0,
+        is_complete: false,
         detector: Detector::default(),
         quiet_frames: 0,
         minutes: Minutes { user_while_listening_db: -120.0, ..Minutes::default() },

@@ -4,7 +4,7 @@
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::dsp::Quality;
 use handsfree_core::playback::{
-    Limiter, Mixed, SourceConfig, StreamMixer, StreamMixerMemory, TrackError, TrackPool,
+    Limiter, Mixed, SourceConfig, StreamMixer, StreamMixerMemory, TrackError, TrackPool, TrackTap,
 };
 use handsfree_core::{ConfigError, Duration, Format, Frame, Gain, Instant, SessionEvent};
 use handsfree_tests::desk::any_samples;
@@ -145,6 +145,60 @@ fn an_interrupted_stream_starts_anew_while_others_go_on() {
         assert_eq!(mixer.next(ms(0), out), Mixed::Frame, "its fade");
         assert_eq!(one.interrupted_at(ms(0)), Some(FRAME as u64 + 240));
         assert_eq!(mixer.next(ms(0), out), Mixed::Waiting { until: None });
+    });
+}
+
+/// A stream that waited, all of it mixed, still fades when it is interrupted; one of which nothing sounded is cleared
+/// without a frame of silence.
+#[test]
+fn an_interruption_fades_what_sounds_and_makes_no_silence_of_what_does_not() {
+    with_mixer(|streams, mixer, out| {
+        let mut one = streams.open().unwrap();
+        one.push(&[8_000; FRAME]).unwrap();
+        one.clear();
+        assert_eq!(mixer.next(ms(0), out), Mixed::Waiting { until: None }, "nothing of it is left");
+        one.push(&[8_000; FRAME]).unwrap();
+        assert_eq!(mixer.next(ms(0), out), Mixed::Frame);
+        assert_eq!(mixer.next(ms(0), out), Mixed::Waiting { until: None });
+        one.push(&[8_000; 3 * FRAME]).unwrap();
+        one.interrupt();
+        assert_eq!(mixer.next(ms(0), out), Mixed::Frame);
+        assert!(out.samples()[0] > 7_900 && out.samples().is_sorted_by(|a, b| a >= b), "its fade");
+        assert_eq!(mixer.next(ms(0), out), Mixed::Waiting { until: None });
+    });
+}
+
+/// A tap hears of a stream's end also where nothing is left to mix.
+#[test]
+fn a_tap_is_told_all_that_is_told() {
+    #[derive(Default)]
+    struct Told(Vec<SessionEvent>);
+    impl TrackTap<FRAME> for Told {
+        fn wants(&self, _track: u32) -> bool {
+            false
+        }
+        fn replaces(&self, _track: u32) -> bool {
+            false
+        }
+        fn on_frame(&mut self, _track: u32, _frame: &Frame<FRAME>) {}
+        fn on_event(&mut self, event: SessionEvent) {
+            self.0.push(event);
+        }
+    }
+    with_mixer(|streams, mixer, out| {
+        let mut tap = Told::default();
+        let (mut one, mut two) = (streams.open().unwrap(), streams.open().unwrap());
+        one.push(&[1; FRAME]).unwrap();
+        two.push(&[1; FRAME]).unwrap();
+        assert_eq!(mixer.next_tapped(ms(0), out, &mut tap), Mixed::Frame);
+        assert!(one.finish().is_ok());
+        two.interrupt();
+        assert_eq!(mixer.next_tapped(ms(0), out, &mut tap), Mixed::Waiting { until: None });
+        drop(two);
+        assert_eq!(mixer.next_tapped(ms(0), out, &mut tap), Mixed::Waiting { until: None });
+        let told: Vec<_> = std::iter::from_fn(|| mixer.poll_event()).collect();
+        assert_eq!(told.len(), 5, "two begin, one ends, one is interrupted and ends: {told:?}");
+        assert_eq!(tap.0, told);
     });
 }
 

@@ -179,9 +179,18 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     /// Takes over another frame's format and samples, not its stamp.
     pub(crate) fn copy_samples<const OTHER: usize>(&mut self, other: &Frame<CAP, OTHER>) {
         self.begin(other.format);
-        let places = self.extend(other.sample_frames()).iter_mut();
-        places.zip(other.samples()).for_each(|(to, &from)| *to = from);
+        copy(other.samples(), self.extend(other.sample_frames()));
     }
+}
+
+/// Copies as many samples as both have and says how many.
+#[inline]
+pub(crate) fn copy(from: &[i16], to: &mut [i16]) -> usize {
+    let count = from.len().min(to.len());
+    if let (Some(from), Some(to)) = (from.get(..count), to.get_mut(..count)) {
+        to.copy_from_slice(from);
+    }
+    count
 }
 
 /// A frame's samples and format, to read: what processors see, whatever the capacity.

@@ -92,7 +92,7 @@ pub use event::{Events, SessionEvent};
 pub use format::{ChannelMap, Format, SampleRate};
 pub use frame::{Frame, PcmMut, PcmRef, Stamp, TrackSpan};
 pub use ring::{FrameConsumer, FrameProducer, FrameRing};
-pub use sample::{DeviceSample, Gain, I24};
+pub use sample::{DeviceSample, Gain, I24, PackedI24};
 pub use session::{Halves, Session, Terminal};
 pub use stats::{CaptureStats, IntakeStats, OutletStats, PlaybackStats, Stats, StatsReader};
 pub use time::{Clock, Duration, Instant, PeriodTime};

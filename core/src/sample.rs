@@ -57,7 +57,8 @@ impl Gain {
 
 /// One sample in a device's own format.
 ///
-/// Implemented for `i16`, `i32` (full scale is 32 bits), [`I24`] and `f32` (full scale is 1.0).
+/// Implemented for `i16`, `i32` (full scale is 32 bits), [`I24`], [`PackedI24`] and `f32` (full scale
+/// is 1.0).
 pub trait DeviceSample: Copy {
     /// What the device calls silence.
     const SILENCE: Self;
@@ -75,6 +76,12 @@ pub trait DeviceSample: Copy {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
 pub struct I24(pub i32);
+
+/// A 24-bit sample in three bytes, least first (`S24_3LE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PackedI24(pub [u8; 3]);
 
 /// A 32-bit full-scale value to 16 bits. Rounding up the last half step at the positive end is
 /// no clipping, so only what gain pushed out of 32 bits counts as scrubbed.
@@ -130,6 +137,22 @@ impl DeviceSample for I24 {
     }
 }
 
+impl DeviceSample for PackedI24 {
+    const SILENCE: Self = Self([0; 3]);
+
+    #[inline]
+    fn to_pcm(self, gain: Gain) -> (i16, bool) {
+        let [low, middle, high] = self.0;
+        cut(amplify(i32::from_le_bytes([0, low, middle, high]), gain))
+    }
+
+    #[inline]
+    fn from_pcm(sample: i16) -> Self {
+        let [low, high] = sample.to_le_bytes();
+        Self([0, low, high])
+    }
+}
+
 impl DeviceSample for f32 {
     const SILENCE: Self = 0.0;
 
@@ -168,6 +191,7 @@ mod tests {
         round_trips::<i16>();
         round_trips::<i32>();
         round_trips::<I24>();
+        round_trips::<PackedI24>();
         round_trips::<f32>();
     }
 
@@ -198,5 +222,15 @@ mod tests {
         assert!(Gain::linear(-0.1).is_err());
         assert!(Gain::linear(f32::NAN).is_err());
         assert!(Gain::linear(64.5).is_err());
+    }
+
+    #[test]
+    fn scaling_is_exact_at_unity_and_rounds_to_nearest() {
+        for sample in [i16::MIN, -1, 0, 1, i16::MAX] {
+            assert_eq!(Gain::UNITY.amplify(sample), i32::from(sample));
+            assert_eq!(Gain::MAX.amplify(sample), i32::from(sample) * 64);
+            assert_eq!(Gain::SILENT.amplify(sample), 0);
+        }
+        assert_eq!(Gain::linear(0.5).unwrap().amplify(3), 2);
     }
 }

@@ -7,22 +7,12 @@ use crate::event::SessionEvent;
 use crate::format::Format;
 use crate::frame::{Frame, Stamp, TrackSpan};
 use crate::limits::FRAME_NS;
+use crate::playback::limiter::{Limiter, settle};
 use crate::playback::slot::{Closing, Gains, MixSlot};
 use crate::playback::tap::TrackTap;
 use crate::sample::Gain;
 use crate::stats::PlaybackCounters;
 use crate::time::Duration;
-
-/// What happens to a sum beyond 16 bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Limiter {
-    /// It saturates; a single source at unity gain passes bit by bit.
-    #[default]
-    Off,
-    /// Everything above -2.5 dBFS is bent smoothly towards full scale, which is never reached.
-    Soft,
-}
 
 /// Mixes a fixed number of slots, each a queue that a [`Track`](crate::playback::Track) fills.
 ///
@@ -104,10 +94,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
     }
 
     /// Takes tracks away that have ended and holds nothing of; a frame need not be mixed for that.
-    pub(crate) fn reap(&mut self, events: &mut dyn FnMut(SessionEvent)) {
+    pub(crate) fn reap(&mut self, tell: &mut dyn FnMut(SessionEvent)) {
         for slot in &mut self.slots {
             if let Some((track, _)) = slot.shared.closing().filter(|_| slot.frames.is_empty()) {
-                end_track(slot, track, events);
+                end_track(slot, track, tell);
             }
         }
     }
@@ -116,7 +106,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
     pub(crate) fn supply(&self) -> Supply {
         let mut supply = Supply::default();
         for slot in self.slots.iter().filter(|slot| slot.shared.active() != 0) {
-            let has_frame = !slot.frames.is_empty();
+            // What an interruption drops is only of use for the fade of what sounds.
+            let epoch = slot.shared.epoch();
+            let is_of_use = |frame: &Frame<CAP>| slot.sounding || frame.stamp.epoch == epoch;
+            let has_frame = slot.frames.peek().is_some_and(is_of_use);
             let paused = slot.shared.paused().is_some();
             supply.tracks += 1;
             supply.has_data |= has_frame && !paused;
@@ -133,34 +126,34 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
     }
 
     /// Drops everything.
-    pub(crate) fn close(&mut self, events: &mut dyn FnMut(SessionEvent)) {
+    pub(crate) fn close(&mut self, tell: &mut dyn FnMut(SessionEvent)) {
         for slot in &mut self.slots {
             match slot.shared.active() {
                 0 => {}
-                track => end_track(slot, track, events),
+                track => end_track(slot, track, tell),
             }
         }
     }
 
-    /// While nothing plays: frees the slots of tracks that were taken away, and lets interruptions
-    /// and pauses happen.
-    pub(crate) fn idle(&mut self, tap: &mut impl TrackTap<CAP>, events: &mut dyn FnMut(SessionEvent)) {
+    /// Nothing is heard any more, so nothing needs a fade.
+    pub(crate) fn silence(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.sounding = false);
+    }
+
+    /// While nothing is mixed: frees the slots of tracks that were taken away, and lets
+    /// interruptions happen.
+    pub(crate) fn idle(&mut self, tell: &mut dyn FnMut(SessionEvent)) {
         for slot in &mut self.slots {
-            slot.sounding = false;
-            let mut tell = |event| {
-                events(event);
-                tap.on_event(event);
-            };
             if let Some((track, Closing::Removed)) = slot.shared.closing() {
-                end_track(slot, track, &mut tell);
+                end_track(slot, track, tell);
                 continue;
             }
             let paused = slot.shared.paused();
             let epoch = slot.shared.epoch();
             if epoch != slot.epoch {
-                cut_off(slot, epoch, paused.is_some(), &mut tell);
+                cut_off(slot, epoch, paused.is_some(), tell);
+                slot.tell();
             }
-            slot.tell();
         }
     }
 
@@ -181,31 +174,20 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
         out.begin(self.format);
         out.stamp = Stamp::ZERO;
         let mut mixing = Mixing { sum, single, format: self.format, tap, counters, events };
+        self.slots.iter_mut().for_each(MixSlot::obey);
         // Voices first: the background must know in the same frame.
-        let mut voice = false;
-        for is_background in [false, true] {
-            for (slot, span) in self.slots.iter_mut().zip(&mut out.stamp.tracks) {
-                if slot.ducking.is_some() != is_background {
-                    continue;
-                }
-                if !is_background {
-                    // Here it may turn into a background; then it has its turn as one.
-                    slot.obey();
-                    if slot.ducking.is_some() {
-                        continue;
-                    }
-                } else {
-                    slot.obey();
-                    duck(slot, self.since_voice, self.format);
-                }
-                *span = add_slot(slot, &mut mixing);
-                slot.tell();
-                voice |= !is_background && span.sample_frames > 0;
+        self.since_voice = self.since_voice + Duration::from_nanos(FRAME_NS);
+        let places = self.slots.iter_mut().zip(&mut out.stamp.tracks);
+        for (slot, span) in places.filter(|(slot, _)| slot.ducking.is_none()) {
+            *span = add_slot(slot, &mut mixing);
+            if span.sample_frames > 0 {
+                self.since_voice = Duration::ZERO;
             }
-            if !is_background {
-                self.since_voice =
-                    if voice { Duration::ZERO } else { self.since_voice + Duration::from_nanos(FRAME_NS) };
-            }
+        }
+        let places = self.slots.iter_mut().zip(&mut out.stamp.tracks);
+        for (slot, span) in places.filter(|(slot, _)| slot.ducking.is_some()) {
+            duck(slot, self.since_voice, self.format);
+            *span = add_slot(slot, &mut mixing);
         }
         let target = out.extend(self.format.sample_frames());
         let touched = settle(mixing.sum, target, self.limiter);
@@ -230,8 +212,17 @@ fn duck<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, since_voice: Duration, fo
     }
 }
 
-/// Adds a slot's next frame to the sum and says what it added.
+/// Adds a slot's next frame to the sum, says what it added and how far it has come.
 fn add_slot<T: TrackTap<CAP>, const CAP: usize>(
+    slot: &mut MixSlot<'_, CAP>,
+    mixing: &mut Mixing<'_, T, CAP>,
+) -> TrackSpan {
+    let span = next_span(slot, mixing);
+    slot.tell();
+    span
+}
+
+fn next_span<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     mixing: &mut Mixing<'_, T, CAP>,
 ) -> TrackSpan {
@@ -369,6 +360,15 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         }
         return;
     }
+    if let Some(gain) = gains.standing() {
+        for (sum, &sample) in sum.iter_mut().zip(samples) {
+            *sum += gain.amplify(sample);
+        }
+        for (copy, &sample) in copy.iter_mut().zip(samples) {
+            *copy = narrow(gain.amplify(sample));
+        }
+        return;
+    }
     let (mut sums, mut copies) = (sum.iter_mut(), copy.iter_mut());
     for samples in samples.chunks_exact(channels.max(1)) {
         let gain = gains.next();
@@ -378,10 +378,14 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
                 *sum += scaled;
             }
             if let Some(copy) = copies.next() {
-                *copy = scaled.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+                *copy = narrow(scaled);
             }
         }
     }
+}
+
+fn narrow(wide: i32) -> i16 {
+    wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
 /// Lets a track that sounds fade away within the next frame.
@@ -461,62 +465,4 @@ fn end_track<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, track: u32, tell: &m
         tell(SessionEvent::TrackEnded { track, position: slot.position });
     }
     slot.vacate(track);
-}
-
-/// Brings the sum back to 16 bits and says how many samples that changed.
-fn settle(sum: &[i32], out: &mut [i16], limiter: Limiter) -> u32 {
-    let mut touched = 0;
-    for (sample, &wide) in out.iter_mut().zip(sum) {
-        let settled = match limiter {
-            Limiter::Off => wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX)),
-            Limiter::Soft => bend(wide),
-        };
-        touched += u32::from(settled != wide);
-        *sample = settled as i16;
-    }
-    touched
-}
-
-const KNEE: i32 = 24_576;
-const HEADROOM: i32 = i16::MAX as i32 - KNEE;
-
-/// Leaves samples up to the knee as they are and bends the excess d to d * H / (d + H): slope 1 at
-/// the knee, full scale in the limit.
-fn bend(wide: i32) -> i32 {
-    let excess = i64::from(wide.unsigned_abs()) - i64::from(KNEE);
-    if excess <= 0 {
-        return wide;
-    }
-    let headroom = i64::from(HEADROOM);
-    let bent = KNEE + (excess * headroom / (excess + headroom)) as i32;
-    if wide < 0 { -bent } else { bent }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_soft_limiter_is_monotonic_odd_and_stays_inside() {
-        let mut before = bend(-1 << 28);
-        for wide in (-70_000..70_000).chain([1 << 20, 1 << 28]) {
-            let bent = bend(wide);
-            assert!(bent >= before && bent.abs() < 32_767, "{wide} -> {bent}");
-            assert_eq!(bend(-wide), -bent);
-            if wide.abs() <= KNEE {
-                assert_eq!(bent, wide);
-            }
-            before = bent;
-        }
-    }
-
-    #[test]
-    fn scaling_is_exact_at_unity_and_rounds_to_nearest() {
-        for sample in [i16::MIN, -1, 0, 1, i16::MAX] {
-            assert_eq!(Gain::UNITY.amplify(sample), i32::from(sample));
-            assert_eq!(Gain::MAX.amplify(sample), i32::from(sample) * 64);
-            assert_eq!(Gain::SILENT.amplify(sample), 0);
-        }
-        assert_eq!(Gain::linear(0.5).unwrap().amplify(3), 2);
-    }
 }

@@ -1,6 +1,7 @@
 //! The playback path: tracks, mixer, worker half, interrupt half.
 
 mod ducking;
+mod limiter;
 mod mixer;
 mod outlet;
 mod pipeline;
@@ -12,7 +13,7 @@ mod tap;
 mod track;
 
 pub use ducking::Ducking;
-pub use mixer::Limiter;
+pub use limiter::Limiter;
 pub(crate) use mixer::Mixer;
 pub use outlet::{Outlet, OutletConfig};
 pub use pipeline::Pipeline;

@@ -3,7 +3,8 @@
 use crate::dsp::FrameConverter;
 use crate::event::EventSender;
 use crate::frame::Frame;
-use crate::playback::mixer::{Limiter, Mixer, MixerMemory};
+use crate::playback::limiter::Limiter;
+use crate::playback::mixer::{Mixer, MixerMemory};
 use crate::playback::plan::SharedPlan;
 use crate::playback::tap::TrackTap;
 use crate::ring::FrameProducer;
@@ -73,7 +74,11 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
         let events = &mut self.ends.events;
         let mut send = |event| events.send(event);
         let Some(plan) = self.ends.plan.get() else {
-            self.mixer.idle(tap, &mut send);
+            self.mixer.silence();
+            self.mixer.idle(&mut |event| {
+                send(event);
+                tap.on_event(event);
+            });
             return 0;
         };
         self.ends.counters.ring_fill.set(self.ends.ring.len() as u32);

@@ -170,6 +170,8 @@ pub(crate) struct PlayoutTracker<'a, const SLOTS: usize> {
     shared: [Option<&'a SlotShared>; SLOTS],
     terminal: SampleRate,
     device: Option<SampleRate>,
+    /// Of its own: the echo reference's clock counts places in its history, which move when the
+    /// latency jumps, and stands at the terminal's rate.
     clock: StreamClock,
     /// Device sample frames by which rate conversion delays what is played.
     conversion: f64,

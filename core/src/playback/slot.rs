@@ -33,7 +33,7 @@ pub(crate) enum Closing {
 
 /// How far the mixer has come with a slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mixed {
+pub(crate) struct Reached {
     pub(crate) track: u32,
     /// The last interruption that was carried out.
     pub(crate) epoch: u32,
@@ -43,7 +43,7 @@ pub(crate) struct Mixed {
     pub(crate) position: u64,
 }
 
-impl Mixed {
+impl Reached {
     const WORDS: usize = 6;
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct SlotShared {
     /// Written by the mixer: the last track it is done with.
     done: AtomicU32,
     /// Written by the mixer.
-    mixed: Published<{ Mixed::WORDS }>,
+    reached: Published<{ Reached::WORDS }>,
     /// Written by the capture worker, which hears what was played.
     pub(crate) playout: PlayoutWords,
 }
@@ -81,7 +81,7 @@ impl SlotShared {
             fade: AtomicU32::new(0),
             epoch: AtomicU32::new(0),
             done: AtomicU32::new(0),
-            mixed: Published::new(),
+            reached: Published::new(),
             playout: PlayoutWords::new(),
         }
     }
@@ -153,22 +153,22 @@ impl SlotShared {
     }
 
     /// Mixer side.
-    pub(crate) fn publish_mixed(&self, mixed: Mixed) {
-        let mut words = [0; Mixed::WORDS];
+    pub(crate) fn publish_reached(&self, reached: Reached) {
+        let mut words = [0; Reached::WORDS];
         let mut writer = Writer::new(&mut words);
-        writer.u32(mixed.track);
-        writer.u32(mixed.epoch);
-        writer.u64(mixed.cut);
-        writer.u64(mixed.position);
-        self.mixed.publish(&words);
+        writer.u32(reached.track);
+        writer.u32(reached.epoch);
+        writer.u64(reached.cut);
+        writer.u64(reached.position);
+        self.reached.publish(&words);
     }
 
     /// Application side: how far the mixer has come with the slot; the track is 0 until its first
     /// frame was mixed.
-    pub(crate) fn mixed(&self) -> Mixed {
-        let words = self.mixed.read();
+    pub(crate) fn reached(&self) -> Reached {
+        let words = self.reached.read();
         let mut reader = Reader::new(&words);
-        Mixed { track: reader.u32(), epoch: reader.u32(), cut: reader.u64(), position: reader.u64() }
+        Reached { track: reader.u32(), epoch: reader.u32(), cut: reader.u64(), position: reader.u64() }
     }
 }
 
@@ -223,7 +223,7 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
             starving: false,
             skip_late: false,
             owed_frames: 0,
-            told: Mixed::default(),
+            told: Reached::default(),
         };
         (port, slot, shared)
     }
@@ -263,6 +263,11 @@ impl Gains {
         self.own.is_unity() && self.fade.is_unity() && self.duck.is_unity()
     }
 
+    /// The gain of all further sample frames, if none of the three moves.
+    pub(crate) fn standing(&self) -> Option<Gain> {
+        Some(self.own.standing()?.times(self.fade.standing()?).times(self.duck.standing()?))
+    }
+
     /// The gain for the next sample frame.
     #[inline]
     pub(crate) fn next(&mut self) -> Gain {
@@ -297,7 +302,7 @@ pub(crate) struct MixSlot<'a, const CAP: usize> {
     /// Whether frames that come too late are dropped.
     pub(crate) skip_late: bool,
     pub(crate) owed_frames: u32,
-    told: Mixed,
+    told: Reached,
 }
 
 impl<const CAP: usize> MixSlot<'_, CAP> {
@@ -341,10 +346,11 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
 
     /// Tells the application how far the mixer has come, if it does not know yet.
     pub(crate) fn tell(&mut self) {
-        let mixed = Mixed { track: self.track, epoch: self.epoch, cut: self.cut, position: self.position };
-        if self.told != mixed {
-            self.told = mixed;
-            self.shared.publish_mixed(mixed);
+        let reached =
+            Reached { track: self.track, epoch: self.epoch, cut: self.cut, position: self.position };
+        if self.told != reached {
+            self.told = reached;
+            self.shared.publish_reached(reached);
         }
     }
 

@@ -10,7 +10,8 @@ use crate::error::ConfigError;
 use crate::event::{EventQueue, EventSender, SessionEvent};
 use crate::format::Format;
 use crate::frame::Frame;
-use crate::playback::mixer::{Limiter, Mixer, MixerMemory};
+use crate::playback::limiter::Limiter;
+use crate::playback::mixer::{Mixer, MixerMemory};
 use crate::playback::plan::SharedPlan;
 use crate::playback::slot::SlotMemory;
 use crate::playback::tap::TrackTap;
@@ -186,7 +187,10 @@ impl<const CAP: usize, const SLOTS: usize> StreamMixer<'_, CAP, SLOTS> {
         }
         let sender = &mut self.sender;
         let mut events = |event| sender.send(event);
-        self.mixer.reap(&mut events);
+        self.mixer.reap(&mut |event| {
+            events(event);
+            tap.on_event(event);
+        });
         let supply = self.mixer.supply();
         if supply.tracks == 0 && self.plan.is_input_ended() {
             return Mixed::Ended;
@@ -194,7 +198,10 @@ impl<const CAP: usize, const SLOTS: usize> StreamMixer<'_, CAP, SLOTS> {
         if !supply.has_data {
             // Late is who makes others wait.
             self.late_since = None;
-            self.mixer.idle(tap, &mut events);
+            self.mixer.idle(&mut |event| {
+                events(event);
+                tap.on_event(event);
+            });
             return Mixed::Waiting { until: None };
         }
         if supply.is_late {

@@ -8,7 +8,7 @@
 use crate::dsp::FrameConverter;
 use crate::dsp::fractional::{Between, Full, Quick};
 use crate::format::{Format, SampleRate};
-use crate::frame::Frame;
+use crate::frame::{Frame, copy};
 use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::echo_follower::Correction;
@@ -230,10 +230,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
                     Some(frame.stamp.time + Duration::of_sample_frames(into as u64, format.rate()));
             }
             let room = self.memory.block.extend(rest.len() / channels);
-            let taken = room.len().max(1).min(rest.len());
-            let (now, later) = rest.split_at(taken);
-            room.iter_mut().zip(now).for_each(|(to, &from)| *to = from);
-            rest = later;
+            let taken = copy(rest, room).max(1);
+            rest = rest.get(taken..).unwrap_or(&[]);
             self.finish_block();
         }
     }

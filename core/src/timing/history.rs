@@ -1,5 +1,7 @@
 //! Worker side: what was played lately, by index on the loudspeaker's own clock.
 
+use crate::frame::copy;
+
 /// The last stretch of a signal in a ring of fixed memory; what is not known is silence.
 #[derive(Debug)]
 pub(crate) struct History<'a> {
@@ -39,8 +41,7 @@ impl<'a> History<'a> {
             if room.is_empty() {
                 break;
             }
-            let taken = room.len().min(rest.len());
-            room.iter_mut().zip(rest).for_each(|(to, &from)| *to = from);
+            let taken = copy(rest, room);
             rest = rest.get(taken..).unwrap_or(&[]);
             start = 0;
         }
@@ -75,8 +76,8 @@ impl<'a> History<'a> {
         out.fill(0);
         let out = out.get_mut(unknown * channels..).unwrap_or(&mut []);
         let (now, later) = out.split_at_mut_checked(first.len()).unwrap_or((&mut [], &mut []));
-        now.iter_mut().zip(first).for_each(|(to, &from)| *to = from);
-        later.iter_mut().zip(second).for_each(|(to, &from)| *to = from);
+        copy(first, now);
+        copy(second, later);
     }
 
     /// Copies one channel from index `from` on, for arithmetic.

@@ -21,6 +21,8 @@ const LEAST_JITTER_NS: f64 = 5e3;
 const FIRST_JITTER_NS: f64 = 2e6;
 /// Observations over which the jitter is averaged.
 const JITTER_MEMORY: f64 = 128.0;
+/// Observations after which they all weigh the same.
+const JITTER_LEARNT: u32 = 2 * JITTER_MEMORY as u32 - 1;
 /// How far a crystal's rate wanders, in parts per root second.
 const RATE_WANDER: f64 = 0.005e-6;
 /// Observations over which the mean residual is watched for a change of the rate.
@@ -164,9 +166,12 @@ impl StreamClock {
         if residual_ns.abs() > ABSURD_NS {
             return Observation::Ignored;
         }
-        let sigma_ns = sqrt(self.jitter_ns2 + self.p_tt);
-        if residual_ns.abs() > f64::max(OUTLIER_NS, OUTLIER_SIGMAS * sigma_ns) {
-            return self.outlier(residual_ns, sigma_ns);
+        // The root is dear without a processor for doubles, so it is drawn only where it may matter.
+        if residual_ns.abs() > OUTLIER_NS {
+            let sigma_ns = sqrt(self.jitter_ns2 + self.p_tt);
+            if residual_ns.abs() > OUTLIER_SIGMAS * sigma_ns {
+                return self.outlier(residual_ns, sigma_ns);
+            }
         }
         self.outliers = 0;
         self.correct(residual_ns);
@@ -249,15 +254,15 @@ impl StreamClock {
         // The residual scatters by the jitter and by what was not yet known of the time.
         let seen = f64::max(residual_ns * residual_ns - self.p_tt, LEAST_JITTER_NS * LEAST_JITTER_NS);
         // Newer ones weigh more from the start, so that the first guess is soon forgotten.
-        let part = f64::max(2.0 / (f64::from(self.taken) + 1.0), 1.0 / JITTER_MEMORY);
+        let part = if self.taken < JITTER_LEARNT { 2.0 / (f64::from(self.taken) + 1.0) } else { 1.0 / JITTER_MEMORY };
         self.jitter_ns2 += (seen - self.jitter_ns2) * part;
     }
 
     /// A rate that changed shows as a mean residual that is not zero.
     fn watch(&mut self, residual_ns: f64) {
         self.mean_residual_ns += (residual_ns - self.mean_residual_ns) / WATCH;
-        let chance_ns = sqrt(self.jitter_ns2 / (2.0 * WATCH));
-        if self.mean_residual_ns.abs() > WATCH_SIGMAS * chance_ns {
+        let chance_ns2 = self.jitter_ns2 * (WATCH_SIGMAS * WATCH_SIGMAS / (2.0 * WATCH));
+        if self.mean_residual_ns * self.mean_residual_ns > chance_ns2 {
             self.p_tt += self.jitter_ns2;
             let change = if self.since_watch < WATCH_AGAIN { RATE_JUMP } else { RATE_DRIFT };
             self.p_ss += change * change;

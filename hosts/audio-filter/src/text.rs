@@ -3,28 +3,9 @@
 use std::ffi::CString;
 
 use handsfree_core::capture::{Credentials, StreamIdentity};
-use serde::Serialize;
+use serde_json::Value;
 
 use crate::error::FilterError;
-
-/// The options of `on_load`.
-#[derive(Serialize)]
-struct LoadOptions<'a> {
-    url: &'a str,
-    token: &'a str,
-}
-
-/// The interface's spelling of a [`StreamIdentity`].
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StreamInfo<'a> {
-    url: &'a str,
-    room_id: &'a str,
-    room_name: &'a str,
-    participant_identity: &'a str,
-    participant_id: &'a str,
-    track_id: &'a str,
-}
 
 /// A text that ends in NUL and holds none.
 pub(crate) fn c_text(field: &'static str, text: &str) -> Result<CString, FilterError> {
@@ -33,31 +14,32 @@ pub(crate) fn c_text(field: &'static str, text: &str) -> Result<CString, FilterE
 
 pub(crate) fn load_options(credentials: &Credentials<'_>) -> Result<CString, FilterError> {
     let Credentials { url, token } = *credentials;
-    json(&[("url", url), ("token", token)], &LoadOptions { url, token })
+    json(&[("url", url), ("token", token)])
 }
 
 pub(crate) fn stream_info(stream: &StreamIdentity<'_>) -> Result<CString, FilterError> {
     let StreamIdentity { url, room_id, room_name, participant_identity, participant_id, track_id } = *stream;
-    let texts = [
+    json(&[
         ("url", url),
         ("roomId", room_id),
         ("roomName", room_name),
         ("participantIdentity", participant_identity),
         ("participantId", participant_id),
         ("trackId", track_id),
-    ];
-    json(&texts, &StreamInfo { url, room_id, room_name, participant_identity, participant_id, track_id })
+    ])
 }
 
-/// JSON would carry a NUL as an escape, and a filter written in C would end its text there.
-fn json(texts: &[(&'static str, &str)], value: &impl Serialize) -> Result<CString, FilterError> {
+/// An object of texts in the interface's order. JSON would carry a NUL as an escape, and a filter written in C would end
+/// its text there.
+fn json(texts: &[(&'static str, &str)]) -> Result<CString, FilterError> {
+    let mut members = Vec::with_capacity(texts.len());
     for &(field, text) in texts {
         if let Some(at) = text.bytes().position(|byte| byte == 0) {
             return Err(FilterError::NulInText { field, at });
         }
+        members.push(format!("\"{field}\":{}", Value::from(text)));
     }
-    // Strings always serialise; an error would end up as an empty text, which no filter takes for JSON.
-    c_text("JSON", &serde_json::to_string(value).unwrap_or_default())
+    c_text("JSON", &format!("{{{}}}", members.join(",")))
 }
 
 #[cfg(test)]

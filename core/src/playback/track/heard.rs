@@ -3,6 +3,7 @@
 use embassy_sync::blocking_mutex::raw::RawMutex;
 
 use crate::playback::playout::Playout;
+use crate::playback::slot::{Reached, TrackPort};
 use crate::playback::track::{Track, TrackError};
 use crate::time::{Duration, Instant};
 
@@ -94,11 +95,11 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     pub fn interrupted_at(&self, now: Instant) -> Option<u64> {
         let port = self.port.as_ref()?;
         self.utterance.cut_at?;
-        let mixed = port.shared.mixed();
-        if mixed.epoch != port.epoch {
+        let reached = self.reached(port);
+        if reached.epoch != port.epoch {
             return None;
         }
-        let end = if mixed.track == self.id() { mixed.cut } else { 0 };
+        let end = reached.cut;
         let heard = |playout: &Playout| self.source.position_of(playout.heard(now).min(end));
         match self.playout() {
             _ if end == 0 => Some(0),
@@ -134,8 +135,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         if !self.is_paused() && (!port.frames.is_empty() || port.pending.sample_frames() > 0) {
             return true;
         }
-        let mixed = port.shared.mixed();
-        let mixed = if mixed.track == self.id() { mixed.position } else { 0 };
+        let mixed = self.reached(port).position;
         let Some(playout) = self.playout() else { return mixed > 0 };
         if !playout.is_over(mixed, now) && !self.is_stopped(&playout, now) {
             return true;
@@ -191,6 +191,14 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
             return !self.utterance.cut || self.interrupted_at(now).is_some();
         }
         position == 0 || self.playout().is_some_and(|playout| playout.is_over(position, now))
+    }
+
+    /// How far the mixer has come with this track: nowhere, while the slot was not mixed since it
+    /// was opened.
+    fn reached(&self, port: &TrackPort<'_, CAP>) -> Reached {
+        let reached = port.shared.reached();
+        let is_ours = reached.track == self.id();
+        if is_ours { reached } else { Reached { epoch: reached.epoch, ..Reached::default() } }
     }
 
     fn playout(&self) -> Option<Playout> {

@@ -3,6 +3,7 @@
 use crate::dsp::{Progress, Quality, Resampler, ResamplerConfig};
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format};
+use crate::frame;
 use crate::limits::MAX_CHANNELS;
 use crate::playback::track::matching::{Matching, MatchingLoop};
 
@@ -250,6 +251,6 @@ impl<const MEMORY: usize> Source<MEMORY> {
 fn copy(from: &[i16], to: &mut [i16], channels: usize) -> Progress {
     let fitting = from.len().min(to.len());
     let copied = fitting - fitting % channels.max(1);
-    to.iter_mut().zip(from).take(copied).for_each(|(to, &from)| *to = from);
+    frame::copy(from, to.get_mut(..copied).unwrap_or(&mut []));
     Progress { consumed: copied, produced: copied }
 }

@@ -66,27 +66,8 @@ static char last_info[TEXT_BYTES], last_url[TEXT_BYTES], last_token[TEXT_BYTES];
 AUDIO_FILTER_API int64_t probe_number(const char *name);
 AUDIO_FILTER_API const char *probe_text(const char *name);
 
-#ifdef LIFE_LOG
-static void log_life(const char *what)
-{
-    FILE *file = fopen(LIFE_LOG, "a");
-
-    if (file != NULL) {
-        fprintf(file, "filter %s\n", what);
-        fclose(file);
-    }
-}
-
-__attribute__((constructor)) static void opened(void)
-{
-    log_life("opened");
-}
-
-__attribute__((destructor)) static void closed(void)
-{
-    log_life("closed");
-}
-#endif
+#define LIFE_NAME "filter"
+#include "life.h"
 
 static void copy(char *to, const char *from)
 {

@@ -1,0 +1,129 @@
+//! Application side: what is done to a track while it plays.
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+
+use crate::error::ConfigError;
+use crate::limits::{MAX_FADE, MIN_FADE};
+use crate::playback::ducking::Ducking;
+use crate::playback::slot::Command;
+use crate::playback::track::{Track, TrackError};
+use crate::sample::Gain;
+use crate::time::Duration;
+
+/// All of these cost a few stores; the mixer acts on them with its next frame.
+impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
+    Track<'_, '_, M, CAP, SLOTS, MEMORY>
+{
+    /// Moves to `gain` within `ramp`, from the next mixed frame on, without a click.
+    ///
+    /// # Errors
+    /// [`TrackError::Full`] when the mixer has not yet taken the commands before.
+    pub fn set_gain(&mut self, gain: Gain, ramp: Duration) -> Result<(), TrackError> {
+        let ramp_sample_frames = ramp.in_sample_frames(self.format().rate());
+        self.command(Command::Gain { gain, ramp_sample_frames })
+    }
+
+    /// Makes this track a background that gives way to all tracks that are none, or with `None` a
+    /// voice again.
+    ///
+    /// # Errors
+    /// As [`set_gain`](Self::set_gain).
+    pub fn set_ducking(&mut self, ducking: Option<Ducking>) -> Result<(), TrackError> {
+        self.command(Command::Duck(ducking))
+    }
+
+    /// Chooses what happens to frames that come after their turn: by default they are played late,
+    /// nothing is lost. With `skip`, for a live source among others, as many frames are dropped as
+    /// were missing, so that it stays in time with the others; they are counted in
+    /// [`PlaybackStats::late_frames`](crate::PlaybackStats::late_frames).
+    ///
+    /// # Errors
+    /// As [`set_gain`](Self::set_gain).
+    pub fn set_skip_late(&mut self, skip: bool) -> Result<(), TrackError> {
+        self.command(Command::SkipLate(skip))
+    }
+
+    /// Sets the fade of pauses and interruptions, 5 ms unless set.
+    ///
+    /// # Errors
+    /// [`TrackError::Config`] for a fade that is not 3 to 10 ms.
+    pub fn set_fade(&mut self, fade: Duration) -> Result<(), TrackError> {
+        if fade < MIN_FADE || fade > MAX_FADE {
+            return Err(TrackError::Config(ConfigError::Fade { us: fade.as_micros() }));
+        }
+        self.fade = fade;
+        Ok(())
+    }
+
+    /// Fades out within the next 10 ms of the mix and plays silence; what is queued stays, and what
+    /// is pushed queues behind it.
+    pub fn pause(&mut self) {
+        if let Some(port) = &self.port
+            && !core::mem::replace(&mut self.paused, true)
+        {
+            port.shared.set_paused(Some(self.fade.in_sample_frames(self.pool.format().rate())));
+        }
+    }
+
+    /// Goes on where [`pause`](Self::pause) stopped, with a fade.
+    pub fn resume(&mut self) {
+        if let Some(port) = &self.port
+            && core::mem::replace(&mut self.paused, false)
+        {
+            port.shared.set_paused(None);
+        }
+    }
+
+    /// Whether it is paused.
+    #[must_use]
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Fades out within the next 10 ms of the mix and drops what was pushed; a pause ends. What is
+    /// heard until then is at most the fade, the playback ring's fill, and what the device holds;
+    /// [`interrupted_at`](Self::interrupted_at) tells the exact sample at which the voice stopped.
+    /// Under manual control nothing is taken until [`enable_input`](Self::enable_input).
+    pub fn interrupt(&mut self) {
+        self.cut();
+        if let Some(port) = &self.port {
+            // After the cut, see `SlotShared::interrupt`.
+            port.shared.set_paused(None);
+        }
+        self.paused = false;
+        self.accepting = !self.manual;
+    }
+
+    /// Drops what was pushed, with a fade where it sounds. Pause and input stay as they are.
+    pub fn clear(&mut self) {
+        self.cut();
+    }
+
+    fn cut(&mut self) {
+        let fade = self.fade.in_sample_frames(self.format().rate());
+        let Some(port) = self.port.as_mut() else { return };
+        port.pending.begin(port.pending.format());
+        port.epoch = port.epoch.wrapping_add(1);
+        port.shared.interrupt(port.epoch, fade);
+        self.source.cut(self.queued);
+        self.utterance.cut(self.queued);
+    }
+
+    /// Takes audio again; with `manual` control the next interruption closes the input until this is
+    /// called again, so that nothing of an old answer gets into the new one.
+    pub fn enable_input(&mut self, manual: bool) {
+        self.manual = manual;
+        self.accepting = true;
+    }
+
+    /// Whether audio is taken.
+    #[must_use]
+    pub const fn accepts_input(&self) -> bool {
+        self.accepting
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), TrackError> {
+        let port = self.port.as_mut().ok_or(TrackError::Full)?;
+        port.commands.push(command).map_err(|_| TrackError::Full)
+    }
+}

@@ -1,0 +1,60 @@
+//! The audio host of Linux boards without a sound server: direct ALSA.
+//!
+//! [`open`] makes a pair: an [`AlsaIo`], which is the control plane that any host has, and a [`Board`], the
+//! one thread that moves samples and calls the worker.
+//!
+//! ```no_run
+//! use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+//! use handsfree_alsa::AlsaConfig;
+//! use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, StreamRequest};
+//! use handsfree_core::capture::Bypass;
+//! use handsfree_core::{Frame, Gain, SampleRate, Session, Terminal};
+//! use handsfree_host::clock;
+//!
+//! let rate = SampleRate::new(48_000)?;
+//! let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+//! let session: &'static mut Session<480, 4, 32, 8, 64, 32, 144_000> = Box::leak(Box::new(Session::new()));
+//! let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
+//! let (mut capture, mut playback) = (halves.capture, halves.playback);
+//!
+//! let (mut io, board) = handsfree_alsa::open(AlsaConfig::default())?;
+//! board.spawn(Box::new(move || {
+//!     playback.poll();
+//!     capture.poll(&clock::now, &mut |_: &Frame<480>| ());
+//! }))?;
+//! let end = EndRequest {
+//!     device: Some("hw:CARD=Device,DEV=0"),
+//!     rate,
+//!     device_channels: 1,
+//!     map: None,
+//!     period_sample_frames: 480,
+//!     worker_slack_sample_frames: 0,
+//!     gain: Gain::UNITY,
+//! };
+//! let request = StreamRequest { capture: Some(end), playback: Some(end) };
+//! let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+//! let granted = io.start(&request, ends).map_err(|refused| refused.error)?;
+//! println!("{granted:?}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![cfg(target_os = "linux")]
+
+mod board;
+mod devices;
+mod error;
+mod exchange;
+mod format;
+mod halves;
+mod io;
+mod names;
+mod params;
+mod pcm;
+mod side;
+mod timing;
+
+pub use board::{Board, RealTime};
+pub use devices::{AlsaDevice, devices};
+pub use error::AlsaError;
+pub use format::{SampleFormat, UnknownFormat};
+pub use io::{AlsaConfig, AlsaIo, Opened, Trust, open};
+pub use params::Abilities;

@@ -1,0 +1,202 @@
+//! Board's thread: when a device's samples were or will be at its converter, from what drivers say.
+//!
+//! Drivers get it wrong in known ways: no timestamp, one of another clock, one that stands still or runs
+//! backwards, a delay that is negative or absurd. What cannot be is not believed; the core's clock model
+//! takes care of what merely scatters.
+
+use handsfree_core::SampleRate;
+use handsfree_core::audio_io::Direction;
+use handsfree_core::time::{Duration, Instant};
+
+use crate::pcm::Status;
+
+/// What a device may hold beyond its buffer, in seconds: wireless loudspeakers take up to one and a half.
+const MAX_HARDWARE_DELAY_S: i64 = 3;
+
+/// Timestamps in a row that cannot be, after which none is believed for a while.
+const DISTRUST_AFTER: u32 = 4;
+
+/// Timestamps in a row that can be, after which they are believed again.
+const TRUST_AFTER: u32 = 100;
+
+/// A timestamp may be so far ahead of the clock that is read after it, for rounding.
+const AHEAD: Duration = Duration::from_micros(100);
+
+/// What was not believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Disbelieved {
+    pub(crate) times: u32,
+    pub(crate) delays: u32,
+}
+
+/// Turns a device's status into the converter time of the next sample frame to be read or written.
+#[derive(Debug)]
+pub(crate) struct Timing {
+    direction: Direction,
+    rate: SampleRate,
+    buffer: i64,
+    last_time: Option<Instant>,
+    /// Delay beyond what is in the buffer, when it last could be.
+    hardware_delay: i64,
+    wrong_in_a_row: u32,
+    right_in_a_row: u32,
+    distrusts: bool,
+    disbelieved: Disbelieved,
+}
+
+impl Timing {
+    pub(crate) fn new(direction: Direction, rate: SampleRate, buffer_sample_frames: u32) -> Self {
+        Self {
+            direction,
+            rate,
+            buffer: buffer_sample_frames.into(),
+            last_time: None,
+            hardware_delay: 0,
+            wrong_in_a_row: 0,
+            right_in_a_row: 0,
+            distrusts: false,
+            disbelieved: Disbelieved::default(),
+        }
+    }
+
+    /// The stream starts anew; what was learned of the device stays.
+    pub(crate) fn restart(&mut self) {
+        self.last_time = None;
+    }
+
+    pub(crate) fn disbelieved(&self) -> Disbelieved {
+        self.disbelieved
+    }
+
+    /// Sample frames in the buffer, between 0 and all of it.
+    pub(crate) fn queued(&self, status: &Status) -> i64 {
+        let avail = status.avail.clamp(0, self.buffer);
+        match self.direction {
+            Direction::Capture => avail,
+            Direction::Playback => self.buffer - avail,
+        }
+    }
+
+    /// When the next sample frame that the application reads was at the converter, or the next that it
+    /// writes will be. `status` was asked for just before `now`.
+    pub(crate) fn converter(&mut self, status: &Status, now: Instant) -> Instant {
+        let queued = self.queued(status);
+        let beyond = status.delay.saturating_sub(queued);
+        if (0..=MAX_HARDWARE_DELAY_S * i64::from(self.rate.hz())).contains(&beyond) {
+            self.hardware_delay = beyond;
+        } else {
+            self.disbelieved.delays = self.disbelieved.delays.wrapping_add(1);
+        }
+        let delay = Duration::of_sample_frames((queued + self.hardware_delay).unsigned_abs(), self.rate);
+        let time = self.time(status.time, now);
+        match self.direction {
+            Direction::Capture => time - delay,
+            Direction::Playback => time + delay,
+        }
+    }
+
+    /// The driver's time of the status where it can be, else the time it was asked at.
+    fn time(&mut self, said: Instant, now: Instant) -> Instant {
+        let longest = Duration::of_sample_frames(self.buffer.unsigned_abs(), self.rate);
+        let earliest = self.last_time.unwrap_or(now - longest).max(now - longest);
+        // Equal to the last one is one that stands still: the device was asked anew in between.
+        let fresh = self.last_time.is_none_or(|last| said > last);
+        if fresh && said >= earliest && said <= now + AHEAD {
+            self.right_in_a_row += 1;
+            self.wrong_in_a_row = 0;
+            self.distrusts &= self.right_in_a_row < TRUST_AFTER;
+        } else {
+            self.disbelieved.times = self.disbelieved.times.wrapping_add(1);
+            self.wrong_in_a_row += 1;
+            self.right_in_a_row = 0;
+            self.distrusts |= self.wrong_in_a_row >= DISTRUST_AFTER;
+        }
+        let time = if self.distrusts || self.right_in_a_row == 0 { now } else { said };
+        let monotonic = self.last_time.map_or(time, |last| time.max(last));
+        self.last_time = Some(monotonic);
+        monotonic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pcm::State;
+
+    const MS: i64 = 1_000_000;
+
+    fn status(time: i64, avail: i64, delay: i64) -> Status {
+        Status { state: State::Running, avail, delay, time: Instant::from_nanos(time) }
+    }
+
+    fn timing(direction: Direction) -> Timing {
+        Timing::new(direction, SampleRate::new(48_000).unwrap(), 4_800)
+    }
+
+    #[test]
+    fn a_sample_is_at_the_converter_its_delay_before_or_after_the_timestamp() {
+        let now = Instant::from_nanos(1_000 * MS);
+        let read = timing(Direction::Capture).converter(&status(999 * MS, 480, 528), now);
+        assert_eq!(read.as_nanos(), 999 * MS - 11 * MS);
+        let written = timing(Direction::Playback).converter(&status(999 * MS, 4_800 - 480, 528), now);
+        assert_eq!(written.as_nanos(), 999 * MS + 11 * MS);
+    }
+
+    #[test]
+    fn a_delay_that_cannot_be_leaves_the_last_good_one() {
+        let mut timing = timing(Direction::Playback);
+        let queued = 4_800 - 480;
+        let at = |ms: i64| Instant::from_nanos(ms * MS);
+        assert_eq!(timing.converter(&status(10 * MS, queued, 480 + 96), at(10)), at(22));
+        for (k, delay) in [-5, i64::MIN, 7_000_000_000_000_000_000, i64::MAX, 479].into_iter().enumerate() {
+            let ms = 11 + k as i64;
+            assert_eq!(timing.converter(&status(ms * MS, queued, delay), at(ms)), at(ms + 12), "{delay}");
+        }
+        assert_eq!(timing.disbelieved().delays, 5);
+        assert_eq!(timing.converter(&status(30 * MS, queued, 480 + 48), at(30)), at(41));
+        let absurd = timing.converter(&status(31 * MS, i64::MAX, 48), at(31));
+        assert_eq!(absurd, at(32), "no more room than the buffer has");
+    }
+
+    #[test]
+    fn timestamps_that_cannot_be_are_replaced_and_after_a_few_not_asked_for() {
+        for wrong in [0, i64::MIN, i64::MAX, 1_700_000_000_000 * MS] {
+            let mut timing = timing(Direction::Capture);
+            let mut last = Instant::from_nanos(i64::MIN);
+            for k in 1_i64..=20 {
+                let now = Instant::from_nanos(1_000 * MS + k * 10 * MS);
+                let said = if k < 10 { wrong } else { now.as_nanos() - 2 * MS };
+                let time = timing.converter(&status(said, 0, 0), now);
+                assert!(time > last, "monotonic with {wrong}");
+                assert_eq!(time, now, "distrusted with {wrong}, also when {said} could be");
+                last = time;
+            }
+            assert_eq!(timing.disbelieved().times, 9);
+        }
+    }
+
+    #[test]
+    fn a_timestamp_that_stands_still_or_runs_backwards_is_noticed() {
+        let mut timing = timing(Direction::Capture);
+        let at = |ms: i64| Instant::from_nanos(ms * MS);
+        assert_eq!(timing.converter(&status(99 * MS, 0, 0), at(100)), at(99));
+        assert_eq!(timing.converter(&status(99 * MS, 0, 0), at(110)), at(110), "stands still");
+        assert_eq!(timing.converter(&status(50 * MS, 0, 0), at(120)), at(120), "runs backwards");
+        assert_eq!(timing.converter(&status(129 * MS, 0, 0), at(130)), at(129), "believed: it was rare");
+        assert_eq!(timing.disbelieved().times, 2);
+    }
+
+    #[test]
+    fn trust_comes_back_slowly() {
+        let mut timing = timing(Direction::Capture);
+        let mut believed_at = None;
+        for k in 0_i64..300 {
+            let now = Instant::from_nanos(1_000 * MS + k * 10 * MS);
+            let said = if k < 5 { 0 } else { now.as_nanos() - MS };
+            if timing.converter(&status(said, 0, 0), now) < now && believed_at.is_none() {
+                believed_at = Some(k);
+            }
+        }
+        assert_eq!(believed_at, Some(4 + i64::from(TRUST_AFTER)));
+    }
+}

@@ -1,0 +1,64 @@
+//! What a machine consists of.
+
+use std::path::{Path, PathBuf};
+
+/// A machine to boot.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(crate) modules: Vec<String>,
+    pub(crate) programs: Vec<PathBuf>,
+    pub(crate) files: Vec<(PathBuf, String)>,
+    pub(crate) qemu: Vec<String>,
+    pub(crate) kernel: Vec<String>,
+    pub(crate) processors: Option<u32>,
+}
+
+impl Options {
+    /// No sound card, one processor.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Loads a module, with its parameters behind a space: `snd-aloop index=0,1 id=A,B`. In the order of the calls.
+    #[must_use]
+    pub fn module(mut self, line: impl Into<String>) -> Self {
+        self.modules.push(line.into());
+        self
+    }
+
+    /// Puts a program of this machine into the guest's `/bin`, and its libraries where they are here.
+    #[must_use]
+    pub fn program(mut self, path: impl AsRef<Path>) -> Self {
+        self.programs.push(path.as_ref().to_owned());
+        self
+    }
+
+    /// Puts a file of this machine at a path of the guest.
+    #[must_use]
+    pub fn file(mut self, path: impl AsRef<Path>, guest_path: impl Into<String>) -> Self {
+        self.files.push((path.as_ref().to_owned(), guest_path.into()));
+        self
+    }
+
+    /// Adds arguments to QEMU's: `-device`, `qemu-xhci,id=xhci`.
+    #[must_use]
+    pub fn qemu<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.qemu.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a word to the kernel's command line.
+    #[must_use]
+    pub fn kernel(mut self, parameter: impl Into<String>) -> Self {
+        self.kernel.push(parameter.into());
+        self
+    }
+
+    /// How many processors the guest has.
+    #[must_use]
+    pub const fn processors(mut self, count: u32) -> Self {
+        self.processors = Some(count);
+        self
+    }
+}

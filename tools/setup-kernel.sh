@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# What the kernel machine needs (tools/kernel, tests/kernel): QEMU, busybox, alsa-utils, and a kernel of the distribution,
+# which is unpacked into target/tools/kernel and not installed. Called by setup.sh; safe to run again.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+source "$handsfree_root/tools/versions.sh"
+source "$handsfree_root/tools/apt.sh"
+
+kernel_dir="$handsfree_tools/kernel"
+
+setup_programs() {
+    local missing=()
+    command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+    # Static, because it has to run before the guest has any library.
+    busybox_is_static || missing+=(busybox-static)
+    command -v cpio >/dev/null || missing+=(cpio)
+    command -v aplay >/dev/null && command -v alsaloop >/dev/null || missing+=(alsa-utils)
+    command -v depmod >/dev/null || [ -x /sbin/depmod ] || missing+=(kmod)
+    command -v xz >/dev/null || missing+=(xz-utils)
+    command -v zstd >/dev/null || missing+=(zstd)
+    [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
+}
+
+busybox_is_static() {
+    command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1
+}
+
+# The packages behind a kernel's metapackage: the image, and on Ubuntu its modules.
+kernel_packages() {
+    local meta image
+    case "$(. /etc/os-release && echo "$ID")" in
+        debian) meta=linux-image-amd64 ;;
+        ubuntu) meta=linux-image-generic ;;
+        *) fail "do not know the kernel packages of this distribution: unpack one with its modules into $kernel_dir/root" ;;
+    esac
+    image="$(depends_of "$meta" 'linux-image-[0-9]')"
+    [ -n "$image" ] || return 0
+    echo "$image"
+    [ "$meta" = linux-image-amd64 ] || printf '%s\n' "linux-modules-${image#linux-image-}" "linux-modules-extra-${image#linux-image-}"
+}
+
+depends_of() {
+    apt-cache depends "$1" 2>/dev/null | sed -n "s/^ *Depends: *\\($2[^ ]*\\)\$/\\1/p" | head -n 1
+}
+
+# The compressed ELF inside a bzImage, as the boot protocol's header describes it. Booted as it is (by PVH), it saves the
+# emulated processor the decompression.
+extract_vmlinux() {
+    local image="$1" out="$2" sectors offset length start magic
+    sectors="$(od -An -tu1 -j497 -N1 "$image" | tr -d ' ')"
+    offset="$(od -An -tu4 -j584 -N4 "$image" | tr -d ' ')"
+    length="$(od -An -tu4 -j588 -N4 "$image" | tr -d ' ')"
+    start=$(((sectors + 1) * 512 + offset))
+    # The last 4 bytes are the decompressed length, which is no part of the compressed file.
+    dd if="$image" of="$out.packed" bs=1M iflag=skip_bytes,count_bytes skip="$start" count=$((length - 4)) status=none
+    magic="$(od -An -tx1 -N4 "$out.packed" | tr -d ' ')"
+    case "$magic" in
+        fd377a58) xz -dc --single-stream < "$out.packed" > "$out" ;;
+        28b52ffd) zstd -q -dc < "$out.packed" > "$out" ;;
+        1f8b*) gzip -dc < "$out.packed" > "$out" ;;
+        *) fail "the kernel is compressed in an unknown way ($magic)" ;;
+    esac
+    rm "$out.packed"
+    [ "$(head -c 4 "$out" | tail -c 3)" = ELF ] || fail "no ELF inside $image"
+}
+
+setup_kernel() {
+    [ -s "$kernel_dir/release" ] && [ -s "$kernel_dir/vmlinux" ] && return
+    [ "$(uname -m)" = x86_64 ] || fail "the kernel machine is only there for x86-64"
+    local packages
+    packages="$(kernel_packages)"
+    if [ -z "$packages" ]; then
+        say "fetching apt's package lists"
+        as_root apt-get update -q
+        packages="$(kernel_packages)"
+    fi
+    [ -n "$packages" ] || fail "apt knows no kernel package"
+    say "downloading and unpacking, not installing: $packages"
+    rm -rf "$kernel_dir"
+    mkdir -p "$kernel_dir/root"
+    # apt run by root downloads as _apt, who may not be able to reach the working copy.
+    work="$(mktemp -d)"
+    trap 'rm -rf "$work"' EXIT
+    chmod 755 "$work"
+    [ "$(id -u)" -ne 0 ] || chown _apt "$work"
+    # shellcheck disable=SC2086  # a list of names
+    (cd "$work" && { apt-get download -q $packages || { as_root apt-get update -q && apt-get download -q $packages; }; }) \
+        || fail "could not download $packages"
+    local deb image release
+    for deb in "$work"/*.deb; do
+        # Without what is large and never wanted here.
+        dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$kernel_dir/root" --exclude='*/kernel/drivers/gpu' \
+            --exclude='*/kernel/drivers/net' --exclude='*/kernel/drivers/scsi' --exclude='*/kernel/drivers/infiniband' \
+            --exclude='*/kernel/drivers/media/[!m]*' --exclude='./boot/System.map*' --exclude='./usr/share'
+    done
+    image=("$kernel_dir"/root/boot/vmlinuz-*)
+    [ -e "${image[0]}" ] || fail "the kernel package has no boot/vmlinuz"
+    release="${image[0]##*/vmlinuz-}"
+    # Debian 13 has /usr/lib/modules.
+    [ -d "$kernel_dir/root/lib/modules/$release" ] || ln -s usr/lib "$kernel_dir/root/lib"
+    PATH="$PATH:/sbin:/usr/sbin" depmod -b "$kernel_dir/root" "$release"
+    extract_vmlinux "${image[0]}" "$kernel_dir/vmlinux"
+    echo "$release" > "$kernel_dir/release"
+}
+
+setup_programs
+setup_kernel
+say "kernel machine ready: Linux $(cat "$kernel_dir/release"), $(qemu-system-x86_64 --version | head -n 1)"
