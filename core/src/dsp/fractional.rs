@@ -25,23 +25,26 @@ static ROWS: [[f32; TAPS]; PHASES + 1] = rows::<TAPS, PHASES, { PHASES + 1 }>(BE
 
 /// A way to read a signal between its samples. An image links only the rows of those it names.
 pub(crate) trait Between {
+    /// What it computes with.
+    type Number: Copy + Default + From<i16>;
     /// Samples of the window before the position, and in all, beside those that are read.
     const BEFORE: usize;
     const AROUND: usize;
 
     /// Reads `out` from `window`, which begins [`BEFORE`](Self::BEFORE) samples before a position;
     /// the first is read `at` behind it, each next one `step` further, both in 1/2^32.
-    fn read<'o>(window: &[f32], at_q32: u64, step_q32: u64, out: impl Iterator<Item = &'o mut i16>);
+    fn read(window: &[Self::Number], at_q32: u64, step_q32: u64, out: &mut [i16]);
 }
 
 /// The one that echo cancellers get.
 pub(crate) struct Full;
 
 impl Between for Full {
+    type Number = f32;
     const BEFORE: usize = CENTRE;
     const AROUND: usize = TAPS;
 
-    fn read<'o>(window: &[f32], at_q32: u64, step_q32: u64, out: impl Iterator<Item = &'o mut i16>) {
+    fn read(window: &[f32], at_q32: u64, step_q32: u64, out: &mut [i16]) {
         let mut at = at_q32;
         for sample in out {
             let from = (at >> 32) as usize;
@@ -63,12 +66,7 @@ fn interpolate(window: &[f32; TAPS], fraction: f32) -> i16 {
     let blend = scaled - phase as f32;
     let Some([low, high]) = ROWS.get(phase..phase + 2) else { return 0 };
     let (low, high) = (dot(window, low), dot(window, high));
-    narrow(low + (high - low) * blend)
-}
-
-/// To 16 bits, rounded to nearest.
-#[inline]
-fn narrow(value: f32) -> i16 {
+    let value = low + (high - low) * blend;
     let rounded = if value < 0.0 { value - 0.5 } else { value + 0.5 };
     (rounded as i32).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }

@@ -23,9 +23,9 @@ const LOCKED_SLACK_NS: f64 = 1.5e6;
 /// Frames that a locked offset must be off before it is moved.
 const LOCKED_PATIENCE_FRAMES: u16 = 50;
 /// Reading takes over so many times less of a new time than the clocks do.
-const CALM: f64 = 4.0;
+const CALM: f32 = 4.0;
 /// Off by more standard deviations of their times than this, it takes over more.
-const DOUBT_SIGMAS: f64 = 3.0;
+const DOUBT_SIGMAS: f32 = 3.0;
 /// Reading follows the clocks by at most this much faster or slower, in parts.
 const MAX_SLEW: f64 = 5e-3;
 /// Sample frames beyond the last read position that interpolation needs.
@@ -66,7 +66,7 @@ pub enum ReferenceQuality {
     #[default]
     Full,
     /// Within -50 dB up to half of the Nyquist frequency: for suppressors and meters on small
-    /// processors. 16 multiplications a sample and 2 KB.
+    /// processors. 8 multiplications of integers a sample and 500 bytes.
     Quick,
 }
 
@@ -221,6 +221,14 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             silent -= self.memory.block.extend_silence(silent).max(1).min(silent);
             self.finish_block();
         }
+        // The usual case, without a copy.
+        let whole = frame.sample_frames() == format.sample_frames() && self.memory.block.sample_frames() == 0;
+        if whole && format.rate() == self.rate {
+            let begin = self.history.end();
+            self.history.write(frame.samples());
+            self.learn(begin, frame.stamp.time);
+            return;
+        }
         let channels = format.channels().max(1);
         let mut rest = frame.samples();
         while !rest.is_empty() {
@@ -243,10 +251,20 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             return;
         }
         let begin = self.history.end();
-        converter.convert(block, self.rate, converted);
-        self.history.write(converted.samples());
+        if block.format().rate() == self.rate {
+            self.history.write(block.samples());
+        } else {
+            converter.convert(block, self.rate, converted);
+            self.history.write(converted.samples());
+        }
         block.begin(block.format());
-        let Some(time) = self.block_time.take() else { return };
+        if let Some(time) = self.block_time.take() {
+            self.learn(begin, time);
+        }
+    }
+
+    /// Learns from the time of what was written from index `begin` on.
+    fn learn(&mut self, begin: i64, time: Instant) {
         if core::mem::take(&mut self.fresh) && self.clock.is_running() {
             let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
             let shifted = self.shift(begin, late);
@@ -278,7 +296,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// Reads the reference for the capture frame at `position` of `capture`, as long as `out`'s
     /// format says. `locked` says that one clock drives both converters.
     ///
-    /// Costs a copy when locked, else 128 multiplications a sample, or 16 when quick.
+    /// Costs a copy when locked, else 128 multiplications a sample, or 8 when quick.
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "what, where to, and how")]
     pub(crate) fn read(
@@ -301,7 +319,9 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             return self.read_locked(begin, position, out, far);
         }
         let grown = self.slower * sample_frames as f64;
-        let end = self.target(capture, position + sample_frames as u64) - grown;
+        // Both clocks run evenly within a frame, so what it spans is their ratio.
+        let ratio = capture.period_ns() / self.clock.period_ns();
+        let end = begin + sample_frames as f64 * ratio - grown;
         let newest = self.history.end() as f64;
         let here = match self.head {
             Head::Free { index, fraction_q32 } => Some(index as f64 + f64::from(fraction_q32) / Q32),
@@ -329,13 +349,14 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// (at 60 dB, 10 ppm of it cost AEC3 2 dB and 30 ppm 6), where their ratio is far calmer; but
     /// more when it is off by more than they doubt.
     fn part_made_up(&self, capture: &StreamClock, off: f64) -> f64 {
+        let off = off as f32;
         let (played_ns2, played_jitter_ns2) = self.clock.variances_ns2();
         let (heard_ns2, heard_jitter_ns2) = capture.variances_ns2();
         let doubt_ns2 = played_ns2 + heard_ns2;
         let taken = doubt_ns2 / (doubt_ns2 + played_jitter_ns2 + heard_jitter_ns2);
-        let off_ns = off * 1e9 / f64::from(self.rate.hz());
+        let off_ns = off * 1e9 / self.rate.hz() as f32;
         let surprise = off_ns * off_ns / (DOUBT_SIGMAS * DOUBT_SIGMAS * doubt_ns2);
-        (taken / CALM * surprise.max(1.0)).min(1.0)
+        f64::from((taken / CALM * surprise.max(1.0)).min(1.0))
     }
 
     /// How much of the reference for the capture frame at `position` is not known yet.
@@ -383,13 +404,21 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let step_q32 = (step * Q32) as u64;
         let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
         out.begin(far);
-        let mut window = [0.0; CHUNK + SLACK + MOST_AROUND];
+        let mut window = [B::Number::default(); CHUNK + SLACK + MOST_AROUND];
         for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
             for channel in 0..channels {
                 let around = chunk.len() / channels + SLACK + B::AROUND;
                 let window = window.get_mut(..around).unwrap_or(&mut []);
                 self.history.load(index - B::BEFORE as i64, channel, window);
-                B::read(window, fraction_q32, step_q32, chunk.iter_mut().skip(channel).step_by(channels));
+                if channels == 1 {
+                    B::read(window, fraction_q32, step_q32, chunk);
+                    continue;
+                }
+                let mut single = [0; CHUNK];
+                let single = single.get_mut(..chunk.len() / channels).unwrap_or(&mut []);
+                B::read(window, fraction_q32, step_q32, single);
+                let places = chunk.iter_mut().skip(channel).step_by(channels);
+                places.zip(single).for_each(|(place, sample)| *place = *sample);
             }
             fraction_q32 += step_q32 * (chunk.len() / channels) as u64;
             index += (fraction_q32 >> 32) as i64;

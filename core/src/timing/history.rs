@@ -81,22 +81,22 @@ impl<'a> History<'a> {
     }
 
     /// Copies one channel from index `from` on, for arithmetic.
-    pub(crate) fn load(&self, from: i64, channel: usize, out: &mut [f32]) {
+    pub(crate) fn load<T: Copy + Default + From<i16>>(&self, from: i64, channel: usize, out: &mut [T]) {
         let channels = self.channels.max(1);
         let (unknown, first, second) = self.known(from, out.len());
         let frames = (first.len() + second.len()) / channels;
         if frames < out.len() {
-            out.fill(0.0);
+            out.fill(T::default());
         }
         let out = out.get_mut(unknown..).unwrap_or(&mut []);
         let (now, later) = out.split_at_mut_checked(first.len() / channels).unwrap_or((&mut [], &mut []));
         for (places, samples) in [(now, first), (later, second)] {
             if channels == 1 {
-                places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = f32::from(sample));
+                places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = T::from(sample));
                 continue;
             }
             let samples = samples.iter().skip(channel).step_by(channels);
-            places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = f32::from(sample));
+            places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = T::from(sample));
         }
     }
 

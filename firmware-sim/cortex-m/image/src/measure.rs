@@ -51,6 +51,13 @@ impl Gauge {
         self.most.store(self.most.load(Ordering::Relaxed).max(instructions), Ordering::Relaxed);
     }
 
+    /// Forgets what was measured.
+    pub fn reset(&self) {
+        for word in [&self.runs, &self.total, &self.most] {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// How often it was measured.
     #[must_use]
     pub fn runs(&self) -> u32 {

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use handsfree_core::{ConfigError, Duration, Stats};
 use handsfree_image::listener::{self, LISTENING};
-use handsfree_image::measure::Gauge;
+use handsfree_image::measure::{Gauge, MEASURING};
 use handsfree_image::{TerminalSession, machine, stack};
 
 use crate::interrupts::{self, DISTURBANCES, LATEST_TICKS, NESTED};
@@ -50,8 +50,20 @@ fn figure(name: &str, value: u32) {
     defmt::println!("figure {=str} {=u32}", name, value);
 }
 
-fn gauge(name: &str, gauge: &Gauge) {
-    defmt::println!("figure {=str} {=u32} {=u32} {=u32}", name, gauge.mean(), gauge.most(), gauge.runs());
+fn gauge(phase: &str, name: &str, gauge: &Gauge) {
+    let (mean, most, runs) = (gauge.mean(), gauge.most(), gauge.runs());
+    defmt::println!("figure {=str}_{=str} {=u32} {=u32} {=u32}", phase, name, mean, most, runs);
+    gauge.reset();
+}
+
+/// Ends a measurement and tells what was found.
+pub(crate) fn measured(phase: &str) {
+    MEASURING.store(false, Ordering::Relaxed);
+    gauge(phase, "capture_interrupt", &interrupts::CAPTURE);
+    gauge(phase, "playback_interrupt", &interrupts::PLAYBACK);
+    gauge(phase, "capture_pipeline", &tasks::CAPTURE);
+    gauge(phase, "playback_pipeline", &tasks::PLAYBACK);
+    gauge(phase, "listener", &LISTENING);
 }
 
 /// Tells the figures and leaves, well if all is as it should be.
@@ -59,11 +71,6 @@ pub(crate) fn check(stats: &Stats, drift_ppm: f32, frames: u32) -> ! {
     figure("session_bytes", size_of::<TerminalSession>() as u32);
     figure("stack_used_bytes", stack::used_bytes() as u32);
     figure("stack_size_bytes", stack::size_bytes() as u32);
-    gauge("capture_interrupt", &interrupts::CAPTURE);
-    gauge("playback_interrupt", &interrupts::PLAYBACK);
-    gauge("capture_pipeline", &tasks::CAPTURE);
-    gauge("playback_pipeline", &tasks::PLAYBACK);
-    gauge("listener", &LISTENING);
     figure("seconds", frames / 100);
     figure("xruns", stats.xruns());
     figure("disturbances", DISTURBANCES.load(Ordering::Relaxed));

@@ -14,6 +14,7 @@ mod tasks;
 
 use cortex_m::Peripherals;
 use cortex_m::peripheral::NVIC;
+use embassy_executor::Spawner;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_core::capture::IntakeConfig;
 use handsfree_core::playback::OutletConfig;
@@ -33,6 +34,12 @@ static POOL: StaticCell<Pool> = StaticCell::new();
 fn main() -> ! {
     stack::paint();
     machine::start_counter();
+    executor::run(start)
+}
+
+// Not a part of `main`, whose stack is never given back.
+#[inline(never)]
+fn start(spawner: Spawner) {
     let halves = match split() {
         Ok(halves) => halves,
         Err(error) => finish::refused(error),
@@ -41,8 +48,8 @@ fn main() -> ! {
         Ok(parts) => parts,
         Err(error) => finish::refused(error),
     };
+    tasks::spawn(spawner, worker, pool);
     start_interrupts();
-    executor::run(|spawner| tasks::spawn(spawner, worker, pool))
 }
 
 fn split() -> Result<Halves, ConfigError> {

@@ -22,6 +22,8 @@ pub(crate) type Halves = handsfree_core::Halves<'static, Mutex, Listener, (), CA
 pub(crate) type Pool = TrackPool<'static, Mutex, CAP, SLOTS>;
 type Voice = Track<'static, 'static, Mutex, CAP, SLOTS>;
 
+/// Tells the voice to begin.
+static JOIN: Signal<Mutex, ()> = Signal::new();
 /// Tells the voice that the worker has polled.
 static POLLED: Signal<Mutex, ()> = Signal::new();
 
@@ -38,8 +40,11 @@ pub(crate) static PLAYBACK: Gauge = Gauge::new();
 
 /// Frames that pass before anything is measured, so that clocks and tracks have settled.
 const SETTLE_FRAMES: u32 = 100;
-/// And when the measurement is over.
-const MEASURED_AT_FRAMES: u32 = SETTLE_FRAMES + 200;
+/// When one track has been measured and a second one joins.
+const JOIN_AT_FRAMES: u32 = SETTLE_FRAMES + 100;
+/// When the ducking has settled, between which the two are measured.
+const SETTLED_AT_FRAMES: u32 = JOIN_AT_FRAMES + 20;
+const MEASURED_AT_FRAMES: u32 = SETTLED_AT_FRAMES + 25;
 /// Frames before the echo is checked: the clocks find their rates in some 10 s.
 const CHECK_AFTER_FRAMES: u32 = 2_000;
 /// Stretches for which the application masks interrupts, in ticks: at most 2 ms.
@@ -79,9 +84,13 @@ async fn worker(worker: Worker, pool: &'static Pool) {
         for _ in 0..delivered {
             frames += 1;
             match frames {
-                SETTLE_FRAMES => MEASURING.store(true, Ordering::Relaxed),
+                SETTLE_FRAMES | SETTLED_AT_FRAMES => MEASURING.store(true, Ordering::Relaxed),
+                JOIN_AT_FRAMES => {
+                    finish::measured("one_track");
+                    JOIN.signal(());
+                }
                 MEASURED_AT_FRAMES => {
-                    MEASURING.store(false, Ordering::Relaxed);
+                    finish::measured("two_tracks");
                     DISTURBING.store(true, Ordering::Relaxed);
                     machine::disturb_in(1_000);
                     defmt::info!("measured; from here on interrupts are delayed");
@@ -130,6 +139,7 @@ async fn play_music(pool: &'static Pool) -> Result<core::convert::Infallible, Tr
 #[embassy_executor::task]
 async fn voice(pool: &'static Pool) {
     let mut turn = 0u32;
+    JOIN.wait().await;
     loop {
         if let Err(error) = speak(pool, turn).await {
             defmt::error!("voice: {}", error);
