@@ -27,9 +27,9 @@ const CALM: f32 = 4.0;
 /// Off by more standard deviations of their times than this, it takes over more.
 const DOUBT_SIGMAS: f32 = 3.0;
 /// Reading follows the clocks by at most this much faster or slower, in parts.
-const MAX_SLEW: f64 = 5e-3;
+const MAX_SLEW: f32 = 5e-3;
 /// Sample frames beyond the last read position that interpolation needs.
-const REACH: f64 = 34.0;
+const REACH: f32 = 34.0;
 
 /// Samples interpolated at a time, from one stretch of the history that is converted once.
 const CHUNK: usize = 64;
@@ -39,7 +39,7 @@ const SLACK: usize = 4;
 /// Samples around a chunk that the longest kernel needs.
 const MOST_AROUND: usize = 64;
 
-const _: () = assert!(CHUNK as f64 * MAX_SLEW < (SLACK - 1) as f64);
+const _: () = assert!(CHUNK as f32 * MAX_SLEW < (SLACK - 1) as f32);
 const _: () = assert!(Full::AROUND <= MOST_AROUND && Quick::AROUND <= MOST_AROUND);
 
 /// Working memory of the reference, part of a session.
@@ -318,10 +318,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if locked && self.slower == 0.0 {
             return self.read_locked(begin, position, out, far);
         }
-        let grown = self.slower * sample_frames as f64;
-        // Both clocks run evenly within a frame, so what it spans is their ratio.
-        let ratio = capture.period_ns() / self.clock.period_ns();
-        let end = begin + sample_frames as f64 * ratio - grown;
         let newest = self.history.end() as f64;
         let here = match self.head {
             Head::Free { index, fraction_q32 } => Some(index as f64 + f64::from(fraction_q32) / Q32),
@@ -331,16 +327,23 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let start = here.filter(|here| (begin - here).abs() <= self.samples(JUMP_NS));
         let jumped = start.is_none();
         let start = start.unwrap_or(begin);
-        let made_up = self.part_made_up(capture, begin - start) * (begin - start);
-        let step = ((end - begin + made_up) / sample_frames as f64).clamp(1.0 - MAX_SLEW, 1.0 + MAX_SLEW);
-        if start + step * sample_frames as f64 + REACH > newest {
+        let off = (begin - start) as f32;
+        let made_up = self.part_made_up(capture, off) * off;
+        // Both clocks run evenly within a frame. What a step is longer than 1 is little, so single
+        // precision will do for it.
+        let evenly = capture.slower_than(&self.clock) - self.slower as f32;
+        let longer = (evenly + made_up / sample_frames as f32).clamp(-MAX_SLEW, MAX_SLEW);
+        if sample_frames as f32 * (1.0 + longer) + REACH > (newest - start) as f32 {
             return Reading::Late;
         }
+        let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
         self.head = match quality {
-            ReferenceQuality::Full => self.interpolate::<Full>(start, step, out, far),
-            ReferenceQuality::Quick => self.interpolate::<Quick>(start, step, out, far),
+            ReferenceQuality::Full => self.interpolate::<Full>(start, step_q32, out, far),
+            ReferenceQuality::Quick => self.interpolate::<Quick>(start, step_q32, out, far),
         };
-        self.later += grown;
+        if self.slower != 0.0 {
+            self.later += self.slower * sample_frames as f64;
+        }
         self.landed(jumped)
     }
 
@@ -348,20 +351,19 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// timestamp moves the clocks' idea of now, and that random walk would be an echo path that moves
     /// (at 60 dB, 10 ppm of it cost AEC3 2 dB and 30 ppm 6), where their ratio is far calmer; but
     /// more when it is off by more than they doubt.
-    fn part_made_up(&self, capture: &StreamClock, off: f64) -> f64 {
-        let off = off as f32;
+    fn part_made_up(&self, capture: &StreamClock, off: f32) -> f32 {
         let (played_ns2, played_jitter_ns2) = self.clock.variances_ns2();
         let (heard_ns2, heard_jitter_ns2) = capture.variances_ns2();
         let doubt_ns2 = played_ns2 + heard_ns2;
         let taken = doubt_ns2 / (doubt_ns2 + played_jitter_ns2 + heard_jitter_ns2);
         let off_ns = off * 1e9 / self.rate.hz() as f32;
         let surprise = off_ns * off_ns / (DOUBT_SIGMAS * DOUBT_SIGMAS * doubt_ns2);
-        f64::from((taken / CALM * surprise.max(1.0)).min(1.0))
+        (taken / CALM * surprise.max(1.0)).min(1.0)
     }
 
     /// How much of the reference for the capture frame at `position` is not known yet.
     pub(crate) fn shortfall(&self, capture: &StreamClock, position: u64) -> Duration {
-        let end = self.target(capture, position + self.rate.sample_frames() as u64) + REACH;
+        let end = self.target(capture, position + self.rate.sample_frames() as u64) + f64::from(REACH);
         let missing = (end - self.history.end() as f64).max(0.0);
         Duration::from_nanos((missing * 1e9 / f64::from(self.rate.hz())) as i64)
     }
@@ -397,11 +399,10 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.landed(jumped)
     }
 
-    fn interpolate<B: Between>(&self, start: f64, step: f64, out: &mut Frame<CAP>, far: Format) -> Head {
+    fn interpolate<B: Between>(&self, start: f64, step_q32: u64, out: &mut Frame<CAP>, far: Format) -> Head {
         let whole = libm::floor(start);
         let mut index = whole as i64;
         let mut fraction_q32 = ((start - whole) * Q32) as u64;
-        let step_q32 = (step * Q32) as u64;
         let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
         out.begin(far);
         let mut window = [B::Number::default(); CHUNK + SLACK + MOST_AROUND];

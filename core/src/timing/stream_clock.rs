@@ -36,6 +36,14 @@ const RATE_DRIFT: f32 = 10e-6;
 const RATE_JUMP: f32 = 150e-6;
 const WATCH_AGAIN: u32 = 300;
 
+const Q32: f32 = 4_294_967_296.0;
+
+const fn nominal_q32(rate: SampleRate) -> i64 {
+    let hz = if rate.hz() == 0 { 1 } else { rate.hz() as i64 };
+    // 10^9 x 2^32 is below 2^62.
+    (1_000_000_000 << 32) / hz
+}
+
 /// What an observation meant to the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -85,15 +93,16 @@ pub struct RateEstimate {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct StreamClock {
-    nominal_ns: f64,
+    /// In 1/2^32 of a nanosecond, as the time and the period are: integers cost a processor without
+    /// doubles a tenth, and are the same everywhere.
+    nominal_q32: i64,
     /// A place on the stream and its time, moved along with every observation.
     position: u64,
     time: Instant,
-    /// Parts of a nanosecond that `time` does not hold.
-    time_rest_ns: f64,
-    /// Error of the period against the nominal one, in parts: positive is slow.
-    slowness: f64,
-    /// Covariance of time error (ns) and slowness. What is known only roughly is in single precision,
+    /// Parts of a nanosecond that `time` does not hold, from 0 to below 2^32.
+    time_rest_q32: i64,
+    period_q32: i64,
+    /// Covariance of time error (ns) and the period's, in parts of the nominal one. What is known only roughly is in single precision,
     /// which costs a processor without doubles a twentieth.
     p_tt: f32,
     p_ts: f32,
@@ -112,11 +121,11 @@ impl StreamClock {
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
         Self {
-            nominal_ns: 1e9 / f64::from(rate.hz().max(1)),
+            nominal_q32: nominal_q32(rate),
             position: 0,
             time: Instant::ORIGIN,
-            time_rest_ns: 0.0,
-            slowness: 0.0,
+            time_rest_q32: 0,
+            period_q32: nominal_q32(rate),
             p_tt: 0.0,
             p_ts: 0.0,
             p_ss: PRIOR_RATE * PRIOR_RATE,
@@ -139,7 +148,7 @@ impl StreamClock {
     #[must_use]
     pub fn rate(&self) -> Option<RateEstimate> {
         (self.taken > 1).then(|| RateEstimate {
-            ppm: (1.0 / (1.0 + self.slowness) - 1.0) * 1e6,
+            ppm: (self.nominal_q32 as f64 / self.period_q32 as f64 - 1.0) * 1e6,
             uncertainty_ppm: f64::from(libm::sqrtf(self.p_ss)) * 1e6,
         })
     }
@@ -163,7 +172,7 @@ impl StreamClock {
         }
         let Some(ahead) = position.checked_sub(self.position) else { return Observation::Ignored };
         self.advance(ahead);
-        let residual_ns = ((time - self.time).as_nanos() as f64 - self.time_rest_ns) as f32;
+        let residual_ns = (time - self.time).as_nanos() as f32 - self.time_rest_q32 as f32 / Q32;
         if residual_ns.abs() > ABSURD_NS {
             return Observation::Ignored;
         }
@@ -207,48 +216,62 @@ impl StreamClock {
     #[must_use]
     pub fn time_of(&self, position: u64) -> Instant {
         let ahead = position.wrapping_sub(self.position) as i64;
-        let span_ns = ahead as f64 * self.period_ns() + self.time_rest_ns;
-        self.time + Duration::from_nanos(round(span_ns))
+        let half = 1 << 31;
+        self.time + Duration::from_nanos((self.span_q32(ahead) + half >> 32) as i64)
     }
 
     /// Which position is at the converter at `time`, as sample frames before or after `origin`.
     #[must_use]
     pub fn position_at(&self, time: Instant, origin: u64) -> f64 {
-        let span_ns = (time - self.time).as_nanos() as f64 - self.time_rest_ns;
+        let rest_ns = self.time_rest_q32 as f64 / f64::from(Q32);
+        let span_ns = (time - self.time).as_nanos() as f64 - rest_ns;
         span_ns / self.period_ns() + self.position.wrapping_sub(origin) as i64 as f64
     }
 
     pub(crate) fn period_ns(&self) -> f64 {
-        self.nominal_ns * (1.0 + self.slowness)
+        self.period_q32 as f64 / f64::from(Q32)
+    }
+
+    /// How much longer its period is than another clock's of the same nominal rate, in parts.
+    pub(crate) fn slower_than(&self, other: &Self) -> f32 {
+        (self.period_q32 - other.period_q32) as f32 / other.period_q32 as f32
+    }
+
+    /// How far `ahead` sample frames from the last position are from the last time.
+    fn span_q32(&self, ahead: i64) -> i128 {
+        i128::from(ahead) * i128::from(self.period_q32) + i128::from(self.time_rest_q32)
     }
 
     fn start(&mut self, position: u64, time: Instant) {
         self.position = position;
         self.time = time;
-        self.time_rest_ns = 0.0;
+        self.time_rest_q32 = 0;
         self.p_tt = self.jitter_ns2;
         self.taken = 1;
     }
 
     /// Predicts time, rate and their covariance `ahead` sample frames on.
     fn advance(&mut self, ahead: u64) {
-        let nominal_ns = ahead as f64 * self.nominal_ns;
-        let span_ns = nominal_ns * (1.0 + self.slowness) + self.time_rest_ns;
-        let whole_ns = span_ns as i64;
-        self.time += Duration::from_nanos(whole_ns);
-        self.time_rest_ns = span_ns - whole_ns as f64;
+        self.set_time(self.span_q32(ahead as i64));
         self.position += ahead;
-        let nominal_ns = nominal_ns as f32;
+        let nominal_ns = ahead as f32 * (self.nominal_q32 as f32 / Q32);
         self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
         self.p_ts += nominal_ns * self.p_ss;
         self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;
     }
 
+    /// Moves the time by a span.
+    fn set_time(&mut self, span_q32: i128) {
+        self.time += Duration::from_nanos((span_q32 >> 32) as i64);
+        self.time_rest_q32 = span_q32 as i64 & (Q32 as i64 - 1);
+    }
+
     fn correct(&mut self, residual_ns: f32) {
         let spread = self.p_tt + self.jitter_ns2;
         let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
-        self.time_rest_ns += f64::from(time_gain * residual_ns);
-        self.slowness += f64::from(rate_gain * residual_ns);
+        let later_q32 = (time_gain * residual_ns * Q32) as i64;
+        self.set_time(i128::from(self.time_rest_q32) + i128::from(later_q32));
+        self.period_q32 += (rate_gain * residual_ns * self.nominal_q32 as f32) as i64;
         self.p_ss -= rate_gain * self.p_ts;
         self.p_ts *= 1.0 - time_gain;
         self.p_tt *= 1.0 - time_gain;
