@@ -186,6 +186,7 @@ impl<
         let far = Format::with_rate(terminal.rate, terminal.far_channels)?.fitting(CAP)?;
         self.counters = Counters::new();
         self.plan.clear();
+        self.plan.set_terminal(terminal.rate);
         self.intake_frame = Frame::EMPTY;
         self.outlet_frame = Frame::EMPTY;
         let counters = &self.counters;

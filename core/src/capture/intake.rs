@@ -73,11 +73,13 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     /// goes on where it was.
     ///
     /// # Errors
-    /// Names a format that does not fit a frame, a period of no length, and one that is longer than
+    /// Names a format that does not fit a frame, a rate that is not the terminal's where the feature
+    /// `rate-conversion` is off, a period of no length, and one that is longer than
     /// the capture ring. The intake is then as it was.
     pub fn configure(&mut self, config: IntakeConfig) -> Result<(), ConfigError> {
         let channels = u32::try_from(config.map.to_channels()).unwrap_or(u32::MAX);
         let format = Format::with_rate(config.rate, channels)?.fitting(CAP)?;
+        self.plan.check_rate(config.rate)?;
         check_period(config.max_period_sample_frames, format, self.ring.capacity())?;
         self.lost = self.lost.saturating_add(self.pending.sample_frames() as u32);
         self.pending.begin(format);
