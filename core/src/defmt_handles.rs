@@ -5,7 +5,7 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 
 use crate::av_sync::{AvSynchronizer, PushError};
 use crate::capture::{
-    Chain, Credentials, Fuse, GainSetting, GainStep, Guarded, Intake, LevelMeter, Levels, RingSink, StepHealth,
+    Chain, Credentials, Fuse, GainSetting, GainStep, Guarded, Intake, LevelMeter, Levels, LightVoice, RingSink, StepHealth,
     StepSwitch,
 };
 use crate::dsp::{FrameConverter, Quality, Resampler, Sine};
@@ -63,6 +63,7 @@ handles! {
     [] GainSetting: "GainSetting";
     [] GainStep<'_>: "GainStep";
     [] Levels: "Levels";
+    [] LightVoice: "LightVoice, {}", |voice| voice.reading();
     [] LevelMeter<'_>: "LevelMeter";
     [const CAP: usize] RingSink<'_, CAP>: "RingSink";
     // The token is a secret.
