@@ -10,6 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Eight-byte words of memory for a terminal: uint64_t memory[HANDSFREE_MEMORY_WORDS]; */
+#if UINTPTR_MAX > 0xffffffffu
+#define HANDSFREE_MEMORY_WORDS HANDSFREE_MEMORY_WORDS_64
+#else
+#define HANDSFREE_MEMORY_WORDS HANDSFREE_MEMORY_WORDS_32
+#endif
+
 // Most samples of a frame of 10 ms, all channels: mono at 16 kHz.
 #define HANDSFREE_FRAME_SAMPLES 160
 

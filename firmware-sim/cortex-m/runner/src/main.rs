@@ -2,18 +2,21 @@
 //!
 //!     handsfree-runner board SECONDS DIRECTORY     the figures of the images in a directory
 //!     handsfree-runner log ELF ARGUMENT            one image and its log
+//!     handsfree-runner text ELF                    one image and what it prints
+//!     handsfree-runner vectors ELF                 the recorded orders, here and on an image
 //!     handsfree-runner panics FILE...              names of panics and allocation in images and libraries
 
 mod board;
 mod qemu;
 mod symbols;
+mod vectors;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 
-const USAGE: &str = "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, or panics FILE...";
+const USAGE: &str = "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, or panics FILE...";
 
 fn main() -> ExitCode {
     match run() {
@@ -41,6 +44,13 @@ fn run() -> Result<()> {
             ensure!(said.succeeded, "{elf} failed");
             Ok(())
         }
+        ["text", elf] => {
+            let (text, succeeded) = qemu::run_text(Path::new(elf), "")?;
+            text.lines().for_each(|line| println!("  {line}"));
+            ensure!(succeeded, "{elf} failed");
+            Ok(())
+        }
+        ["vectors", elf] => vectors::run(Path::new(elf)),
         ["panics", files @ ..] if !files.is_empty() => {
             for file in files {
                 let found = symbols::forbidden(Path::new(file))?;

@@ -24,8 +24,6 @@ pub(crate) struct Figure {
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     pub(crate) figures: BTreeMap<String, Figure>,
-    /// What was said raw, beside the log: lines that begin with `vector`.
-    pub(crate) vectors: Vec<String>,
     pub(crate) succeeded: bool,
 }
 
@@ -84,10 +82,6 @@ pub(crate) fn run_text(elf: &Path, argument: &str) -> Result<(String, bool)> {
 
 fn take(said: &mut Said, frame: &defmt_decoder::Frame<'_>) -> Result<()> {
     let message = frame.display_message().to_string();
-    if let Some(vector) = message.strip_prefix("vector ") {
-        said.vectors.push(vector.to_owned());
-        return Ok(());
-    }
     let Some(figure) = message.strip_prefix("figure ") else {
         let time = frame.display_timestamp().map(|time| time.to_string()).unwrap_or_default();
         let level = frame.level().map_or("", |level| level.as_str());

@@ -7,7 +7,7 @@ use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 
 /// Parts of names that nothing in firmware may have: panics, and allocation.
-const FORBIDDEN: [&str; 13] = [
+const FORBIDDEN: [&str; 12] = [
     "panicking",
     "panic_fmt",
     "panic_const",
@@ -16,7 +16,6 @@ const FORBIDDEN: [&str; 13] = [
     "expect_failed",
     "slice_index_fail",
     "len_mismatch_fail",
-    "rust_begin_unwind",
     "__rust_alloc",
     "alloc5alloc",
     "malloc",
@@ -73,12 +72,4 @@ pub(crate) fn sizes(elf: &Path) -> Result<Sizes> {
         }
     }
     Ok(sizes)
-}
-
-/// Size of a symbol whose name holds a part.
-pub(crate) fn symbol_bytes(elf: &Path, part: &str) -> Result<u64> {
-    let bytes = std::fs::read(elf).with_context(|| format!("{}", elf.display()))?;
-    let object = object::File::parse(bytes.as_slice())?;
-    let found = object.symbols().find(|symbol| symbol.size() > 0 && symbol.name().is_ok_and(|name| name.contains(part)));
-    Ok(found.with_context(|| format!("no symbol {part:?} in {}", elf.display()))?.size())
 }
