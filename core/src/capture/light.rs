@@ -3,7 +3,7 @@
 //! It is no echo canceller: nothing is subtracted. While only the far end speaks the microphone is turned
 //! down and comfort noise takes its place; when somebody speaks louder than the echo can be, the microphone
 //! is opened and the far end hears its echo with it, as with a loudspeaking telephone. On integers, some
-//! 60 instructions a sample.
+//! 90 instructions a sample.
 
 mod gate;
 mod level;

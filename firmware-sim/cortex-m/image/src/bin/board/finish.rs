@@ -4,10 +4,12 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
-use handsfree_core::{ConfigError, Duration, Stats};
+use handsfree_core::capture::{LightConfig, LightVoice, VoiceProcessor};
+use handsfree_core::{ConfigError, Duration, Format, PcmMut, PcmRef, Stats};
 use handsfree_image::listener::{self, LISTENING};
 use handsfree_image::measure::{Gauge, MEASURING};
-use handsfree_image::{TerminalSession, machine, stack};
+use handsfree_image::noise::Noise;
+use handsfree_image::{CAP, TerminalSession, machine, stack};
 
 use crate::interrupts::{self, DISTURBANCES, LATEST_TICKS, NESTED};
 use crate::tasks;
@@ -66,11 +68,32 @@ pub(crate) fn measured(phase: &str) {
     gauge(phase, "listener", &LISTENING);
 }
 
+/// What the light voice path takes a frame, both directions, while both ends sound.
+fn measure_light_voice() {
+    static LIGHT: Gauge = Gauge::new();
+    let Ok(format) = Format::new(16_000, 1) else { return };
+    let mut voice = LightVoice::new(LightConfig::default());
+    let mut noise = Noise::new(3);
+    MEASURING.store(true, Ordering::Relaxed);
+    for _ in 0..100 {
+        let (mut far, mut near) = ([0; CAP], [0; CAP]);
+        noise.fill(&mut far);
+        noise.fill(&mut near);
+        LIGHT.run(|| {
+            let heard = voice.process_reverse(PcmRef { format, samples: &far });
+            heard.and(voice.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO)).is_ok()
+        });
+    }
+    MEASURING.store(false, Ordering::Relaxed);
+    gauge("light", "voice", &LIGHT);
+}
+
 /// Tells the figures and leaves, well if all is as it should be.
 pub(crate) fn check(stats: &Stats, drift_ppm: f32, frames: u32) -> ! {
     figure("session_bytes", size_of::<TerminalSession>() as u32);
     figure("stack_used_bytes", stack::used_bytes() as u32);
     figure("stack_size_bytes", stack::size_bytes() as u32);
+    measure_light_voice();
     figure("seconds", frames / 100);
     figure("xruns", stats.xruns());
     figure("disturbances", DISTURBANCES.load(Ordering::Relaxed));
