@@ -5,8 +5,8 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 
 use crate::av_sync::{AvSynchronizer, PushError};
 use crate::capture::{
-    Chain, Credentials, Fuse, GainSetting, GainStep, Guarded, Intake, LevelMeter, Levels, LightVoice, RingSink, StepHealth,
-    StepSwitch,
+    Chain, Credentials, Fuse, GainSetting, GainStep, Guarded, Intake, LevelMeter, Levels, LightVoice,
+    RingSink, StepHealth, StepSwitch,
 };
 use crate::dsp::{FrameConverter, Quality, Resampler, Sine};
 use crate::playback::{MixingTrack, Outlet, StreamMixer, StreamMixerMemory, Track, TrackPool};

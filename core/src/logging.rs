@@ -8,7 +8,10 @@ impl SessionEvent {
     pub const fn is_fault(&self) -> bool {
         matches!(
             self,
-            Self::VoiceTripped { .. } | Self::VoiceGivenUp | Self::ProcessorTripped { .. } | Self::ProcessorGivenUp { .. }
+            Self::VoiceTripped { .. }
+                | Self::VoiceGivenUp
+                | Self::ProcessorTripped { .. }
+                | Self::ProcessorGivenUp { .. }
         )
     }
 

@@ -107,7 +107,14 @@ impl LightVoice {
             noise: Noise::new(),
             far: 0,
             gain_q16: UNITY_Q16,
-            reading: LightReading { near: 0, far: 0, noise: 0, suppressed: false, speech: false, gain_q16: UNITY_Q16 },
+            reading: LightReading {
+                near: 0,
+                far: 0,
+                noise: 0,
+                suppressed: false,
+                speech: false,
+                gain_q16: UNITY_Q16,
+            },
         }
     }
 
@@ -124,7 +131,8 @@ impl LightVoice {
 
     /// Decides what becomes of a frame; returns its gain and the amplitude of the noise put to it.
     fn decide(&mut self, near: u32) -> (u32, u32) {
-        let suppressed = self.suppressor.hear(near, self.far, self.floor.level()) && self.config.suppress_echo;
+        let suppressed =
+            self.suppressor.hear(near, self.far, self.floor.level()) && self.config.suppress_echo;
         // Echo is neither the room's noise nor anybody's speech.
         let speech = if suppressed {
             false
@@ -142,7 +150,8 @@ impl LightVoice {
             _ => made_up,
         };
         let comfort = if suppressed && self.config.comfort_noise { self.floor.amplitude() } else { 0 };
-        self.reading = LightReading { near, far: self.far, noise: self.floor.level(), suppressed, speech, gain_q16 };
+        self.reading =
+            LightReading { near, far: self.far, noise: self.floor.level(), suppressed, speech, gain_q16 };
         (gain_q16, comfort)
     }
 }

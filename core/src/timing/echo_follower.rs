@@ -59,15 +59,7 @@ pub(crate) struct EchoFollower<'a> {
 
 impl<'a> EchoFollower<'a> {
     pub(crate) const fn new(ear: AcousticDelay<'a>) -> Self {
-        Self {
-            hear,
-            done,
-            ear,
-            until_look: LOOK_EVERY_FRAMES,
-            seen_ppm: 0.0,
-            looks: 0,
-            confidence: 0.0,
-        }
+        Self { hear, done, ear, until_look: LOOK_EVERY_FRAMES, seen_ppm: 0.0, looks: 0, confidence: 0.0 }
     }
 
     /// How sure the ear is, from 0 to 1.

@@ -298,7 +298,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     ///
     /// Costs a copy when locked, else 128 multiplications a sample, or 8 when quick.
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "what, where to, and how")]
     pub(crate) fn read(
         &mut self,
         capture: &StreamClock,

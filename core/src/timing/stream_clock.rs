@@ -217,7 +217,7 @@ impl StreamClock {
     pub fn time_of(&self, position: u64) -> Instant {
         let ahead = position.wrapping_sub(self.position) as i64;
         let half = 1 << 31;
-        self.time + Duration::from_nanos((self.span_q32(ahead) + half >> 32) as i64)
+        self.time + Duration::from_nanos(((self.span_q32(ahead) + half) >> 32) as i64)
     }
 
     /// Which position is at the converter at `time`, as sample frames before or after `origin`.
@@ -279,7 +279,8 @@ impl StreamClock {
         // The residual scatters by the jitter and by what was not yet known of the time.
         let seen = (residual_ns * residual_ns - self.p_tt).max(LEAST_JITTER_NS * LEAST_JITTER_NS);
         // Newer ones weigh more from the start, so that the first guess is soon forgotten.
-        let part = if self.taken < JITTER_LEARNT { 2.0 / (self.taken as f32 + 1.0) } else { 1.0 / JITTER_MEMORY };
+        let part =
+            if self.taken < JITTER_LEARNT { 2.0 / (self.taken as f32 + 1.0) } else { 1.0 / JITTER_MEMORY };
         self.jitter_ns2 += (seen - self.jitter_ns2) * part;
     }
 

@@ -59,7 +59,7 @@ impl AutoGain {
     /// Hears a frame of speech.
     pub(super) fn hear(&mut self, near: u32) {
         let gain = u64::from(self.gain_q16);
-        let level = (u64::from(near) * (gain * gain >> 16)) >> 16;
+        let level = (u64::from(near) * ((gain * gain) >> 16)) >> 16;
         self.gain_q16 = if level > TARGET {
             (self.gain_q16 - self.gain_q16 / 16).max(UNITY_Q16)
         } else {

@@ -2,7 +2,8 @@
 
 /// The mean of the squares, of 2^30 at full scale.
 pub(super) fn mean_square(samples: &[i16]) -> u32 {
-    let sum: u64 = samples.iter().map(|&sample| u64::from((i32::from(sample) * i32::from(sample)) as u32)).sum();
+    let sum: u64 =
+        samples.iter().map(|&sample| u64::from((i32::from(sample) * i32::from(sample)) as u32)).sum();
     (sum / samples.len().max(1) as u64) as u32
 }
 
@@ -26,7 +27,8 @@ impl HighPass {
             for below_q14 in &mut self.below_q14 {
                 let apart_q14 = (now << 14).wrapping_sub(*below_q14);
                 *below_q14 += ((i64::from(apart_q14) * part_q16) >> 16) as i32;
-                now = (now - ((*below_q14 + (1 << 13)) >> 14)).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+                now =
+                    (now - ((*below_q14 + (1 << 13)) >> 14)).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
             }
             *sample = now as i16;
         }

@@ -31,7 +31,13 @@ impl Suppressor {
     pub(super) const GAIN_Q16: u32 = 1_024;
 
     pub(super) const fn new() -> Self {
-        Self { far: 0, age_frames: TAIL_FRAMES, coupling_q8: FIRST_COUPLING_Q8, open: false, hang_over_frames: 0 }
+        Self {
+            far: 0,
+            age_frames: TAIL_FRAMES,
+            coupling_q8: FIRST_COUPLING_Q8,
+            open: false,
+            hang_over_frames: 0,
+        }
     }
 
     /// Hears a frame's levels; whether it is echo alone.

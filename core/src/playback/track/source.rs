@@ -139,7 +139,8 @@ impl<const MEMORY: usize> Source<MEMORY> {
             used += to_channels;
         }
         let mapped = mapped.get(..used).unwrap_or(&[]);
-        let progress = if Self::RESAMPLES { self.resampler.push(mapped, out) } else { copy(mapped, out, to_channels) };
+        let progress =
+            if Self::RESAMPLES { self.resampler.push(mapped, out) } else { copy(mapped, out, to_channels) };
         let sample_frames = progress.consumed / to_channels;
         Progress { consumed: sample_frames * self.channels, produced: progress.produced }
     }
