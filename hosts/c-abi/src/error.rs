@@ -76,9 +76,9 @@ impl From<ConfigError> for handsfree_status {
             | ConfigError::RateNotWhole { .. }
             | ConfigError::RateNotTerminal { .. }
             | ConfigError::ResamplerRate { .. } => HANDSFREE_ERROR_RATE,
-            ConfigError::Channels { .. } | ConfigError::DeviceChannels { .. } | ConfigError::NoSuchChannel { .. } => {
-                HANDSFREE_ERROR_CHANNELS
-            }
+            ConfigError::Channels { .. }
+            | ConfigError::DeviceChannels { .. }
+            | ConfigError::NoSuchChannel { .. } => HANDSFREE_ERROR_CHANNELS,
             ConfigError::FrameTooLarge { .. } => HANDSFREE_ERROR_FRAME,
             ConfigError::EmptyPeriod | ConfigError::PeriodTooLong { .. } => HANDSFREE_ERROR_PERIOD,
             ConfigError::LatencyTooLong { .. } => HANDSFREE_ERROR_LATENCY,

@@ -78,7 +78,9 @@ fn translate(event: SessionEvent) -> handsfree_event {
         SessionEvent::TrackEnded { track, position } => (HANDSFREE_TRACK_ENDED, track, position, 0),
         SessionEvent::TrackPaused { track, position } => (HANDSFREE_TRACK_PAUSED, track, position, 0),
         SessionEvent::TrackResumed { track } => (HANDSFREE_TRACK_RESUMED, track, 0, 0),
-        SessionEvent::TrackInterrupted { track, position } => (HANDSFREE_TRACK_INTERRUPTED, track, position, 0),
+        SessionEvent::TrackInterrupted { track, position } => {
+            (HANDSFREE_TRACK_INTERRUPTED, track, position, 0)
+        }
         SessionEvent::DeviceChanged { direction } => {
             (HANDSFREE_DEVICE_CHANGED, 0, 0, u32::from(direction == Direction::Playback))
         }

@@ -57,7 +57,8 @@ pub unsafe extern "C" fn handsfree_capture_configure(
 unsafe fn configure_capture(terminal: *mut handsfree, device: *const handsfree_device) -> Answer<()> {
     let terminal = alive(terminal)?;
     // SAFETY: by the caller's contract; the interrupt is off, so the intake is nobody else's.
-    let (device, intake, near) = unsafe { (read(device)?, &mut (*terminal).intake, (*terminal).near_channels) };
+    let (device, intake, near) =
+        unsafe { (read(device)?, &mut (*terminal).intake, (*terminal).near_channels) };
     intake.configure(IntakeConfig {
         rate: SampleRate::new(device.rate_hz)?,
         map: ChannelMap::natural(device.channels, near)?,
@@ -234,7 +235,7 @@ fn check<S>(samples: *const S, count: usize, period: Period) -> Answer<()> {
     if !samples.is_aligned() {
         return Err(HANDSFREE_ERROR_ALIGNMENT);
     }
-    if count > period.most_samples || count % period.channels.max(1) != 0 {
+    if count > period.most_samples || !count.is_multiple_of(period.channels.max(1)) {
         return Err(HANDSFREE_ERROR_LENGTH);
     }
     Ok(())

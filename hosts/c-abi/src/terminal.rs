@@ -4,9 +4,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::capture::{
-    Intake, LightConfig, LightVoice, ProcessError, VoiceProcessor, VoiceStats,
-};
+use handsfree_core::capture::{Intake, LightConfig, LightVoice, ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::playback::{Outlet, Track, TrackPool};
 use handsfree_core::timing::ReferenceQuality;
 use handsfree_core::{

@@ -57,7 +57,7 @@ unsafe fn push(terminal: *mut handsfree, track: u32, samples: *const i16, count:
         if !samples.is_aligned() {
             return Err(HANDSFREE_ERROR_ALIGNMENT);
         }
-        if count % track.channels().max(1) != 0 || count > isize::MAX as usize / 2 {
+        if !count.is_multiple_of(track.channels().max(1)) || count > isize::MAX as usize / 2 {
             return Err(HANDSFREE_ERROR_LENGTH);
         }
         // SAFETY: by the caller's contract.
@@ -175,7 +175,11 @@ fn place(terminal: *mut handsfree, number: u32) -> Answer<&'static mut Option<Op
     tracks.iter_mut().find(is_it).ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)
 }
 
-fn with<T>(terminal: *mut handsfree, number: u32, work: impl FnOnce(&mut OpenTrack) -> Answer<T>) -> Answer<T> {
+fn with<T>(
+    terminal: *mut handsfree,
+    number: u32,
+    work: impl FnOnce(&mut OpenTrack) -> Answer<T>,
+) -> Answer<T> {
     work(place(terminal, number)?.as_mut().ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)?)
 }
 

@@ -7,9 +7,9 @@ use handsfree_core::capture::{ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::timing::ReferenceQuality;
 use handsfree_core::{Duration, PcmMut, PcmRef};
 
+use crate::CAP;
 use crate::measure::Gauge;
 use crate::room::{DELAY, REFLECTION};
-use crate::CAP;
 
 /// What listening itself took.
 pub static LISTENING: Gauge = Gauge::new();

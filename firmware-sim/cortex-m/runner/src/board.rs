@@ -28,7 +28,10 @@ pub(crate) fn run(seconds: u32, directory: &Path) -> Result<()> {
     ensure!(said.succeeded, "the board's own checks failed");
     let rows = rows(&said, &board, &bare)?;
     println!();
-    println!("  {:<66} {:>9} {:>9}", "16 kHz mono, 10 ms, 250 ms of reference, 2 track slots", "found", "at most");
+    println!(
+        "  {:<66} {:>9} {:>9}",
+        "16 kHz mono, 10 ms, 250 ms of reference, 2 track slots", "found", "at most"
+    );
     for Row { what, found, most } in &rows {
         println!("  {what:<66} {found:>9} {:>9}", most.map_or(String::new(), |most| most.to_string()));
     }
@@ -45,16 +48,32 @@ fn rows(said: &Said, board: &Path, bare: &Path) -> Result<Vec<Row>> {
     let bare_sizes = symbols::sizes(bare)?;
     let board_sizes = symbols::sizes(board)?;
     let mut rows = vec![
-        Row { what: "core: session and interrupt halves, bytes of RAM".to_owned(), found: bare_sizes.ram, most: Some(MOST_RAM) },
-        Row { what: "core with two interrupts and a loop, bytes of flash".to_owned(), found: bare_sizes.flash, most: Some(MOST_FLASH) },
+        Row {
+            what: "core: session and interrupt halves, bytes of RAM".to_owned(),
+            found: bare_sizes.ram,
+            most: Some(MOST_RAM),
+        },
+        Row {
+            what: "core with two interrupts and a loop, bytes of flash".to_owned(),
+            found: bare_sizes.flash,
+            most: Some(MOST_FLASH),
+        },
         Row { what: "board: static RAM, bytes".to_owned(), found: board_sizes.ram, most: None },
         Row { what: "board: flash, bytes".to_owned(), found: board_sizes.flash, most: None },
-        Row { what: "board: stack high-water mark, bytes".to_owned(), found: said.figure("stack_used_bytes")?.mean, most: None },
+        Row {
+            what: "board: stack high-water mark, bytes".to_owned(),
+            found: said.figure("stack_used_bytes")?.mean,
+            most: None,
+        },
     ];
     instructions(&mut rows, said, "one_track", "one track", true)?;
     instructions(&mut rows, said, "two_tracks", "two tracks, one ducked", false)?;
     let light = said.figure("light_voice")?;
-    rows.push(Row { what: "light voice path, instructions a frame, the most".to_owned(), found: light.most.unwrap_or(light.mean), most: None });
+    rows.push(Row {
+        what: "light voice path, instructions a frame, the most".to_owned(),
+        found: light.most.unwrap_or(light.mean),
+        most: None,
+    });
     for (what, name) in [
         ("overruns, underruns and gaps", "xruns"),
         ("interrupts that nested", "nested_interrupts"),
@@ -77,11 +96,23 @@ fn instructions(rows: &mut Vec<Row>, said: &Said, phase: &str, title: &str, boun
     let most = |most: u64| bound.then_some(most);
     let worst = |figure: qemu::Figure| figure.most.unwrap_or(figure.mean);
     rows.extend([
-        Row { what: format!("{title}: capture interrupt, instructions"), found: worst(microphone), most: most(MOST_INTERRUPT) },
-        Row { what: format!("{title}: playback interrupt, instructions"), found: worst(loudspeaker), most: most(MOST_INTERRUPT) },
+        Row {
+            what: format!("{title}: capture interrupt, instructions"),
+            found: worst(microphone),
+            most: most(MOST_INTERRUPT),
+        },
+        Row {
+            what: format!("{title}: playback interrupt, instructions"),
+            found: worst(loudspeaker),
+            most: most(MOST_INTERRUPT),
+        },
         Row { what: format!("{title}: capture pipeline, instructions"), found: each(capture), most: None },
         Row { what: format!("{title}: playback pipeline, instructions"), found: each(playback), most: None },
-        Row { what: format!("{title}: both pipelines, instructions"), found: each(capture) + each(playback), most: most(MOST_PIPELINES) },
+        Row {
+            what: format!("{title}: both pipelines, instructions"),
+            found: each(capture) + each(playback),
+            most: most(MOST_PIPELINES),
+        },
     ]);
     Ok(())
 }

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 
-const USAGE: &str = "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, or panics FILE...";
+const USAGE: &str =
+    "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, or panics FILE...";
 
 fn main() -> ExitCode {
     match run() {
@@ -33,7 +34,8 @@ fn run() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["board", seconds, directory] => {
-            let seconds = seconds.parse().with_context(|| format!("{seconds:?}: expected a number of seconds"))?;
+            let seconds =
+                seconds.parse().with_context(|| format!("{seconds:?}: expected a number of seconds"))?;
             board::run(seconds, Path::new(directory))
         }
         ["log", elf, argument] => {

@@ -44,7 +44,9 @@ fn start(elf: &Path, argument: &str) -> Result<std::process::Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("qemu-system-arm does not start; to install it: apt-get install qemu-system-arm, or make setup")
+        .context(
+            "qemu-system-arm does not start; to install it: apt-get install qemu-system-arm, or make setup",
+        )
 }
 
 /// Runs an image that logs by defmt, and prints its log.

@@ -12,8 +12,8 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
 use handsfree_core::playback::{OutletConfig, Track};
 use handsfree_core::{
-    ChannelMap, ConfigError, DeviceSample, Duration, Frame, Gain, Halves, I24, Instant, PeriodTime, SampleRate, Session,
-    Stats, Terminal,
+    ChannelMap, ConfigError, DeviceSample, Duration, Frame, Gain, Halves, I24, Instant, PeriodTime,
+    SampleRate, Session, Stats, Terminal,
 };
 
 use crate::voice::{Ears, Light, Precise, Quick};
@@ -28,8 +28,14 @@ pub type ReplaySession = Session<CAP, SLOTS, 5, 5, 5, 8, 16_000>;
 type ReplayHalves<'a, V> = Halves<'a, NoopRawMutex, V, (), CAP, SLOTS>;
 
 /// The cases, by number.
-pub const CASES: [&str; 6] =
-    ["steady i16 quick", "steady f32 precise", "ragged i32 precise", "ragged i24 light", "stalls i16 light", "ragged f32 48 kHz"];
+pub const CASES: [&str; 6] = [
+    "steady i16 quick",
+    "steady f32 precise",
+    "ragged i32 precise",
+    "ragged i24 light",
+    "stalls i16 light",
+    "ragged f32 48 kHz",
+];
 
 const STEADY: &str = include_str!("../orders/steady.txt");
 const RAGGED: &str = include_str!("../orders/ragged.txt");
@@ -102,7 +108,13 @@ fn run<S: DeviceSample, V: VoiceProcessor + Ears + Default>(
     let map = ChannelMap::natural(1, 1)?;
     let max_period_sample_frames = PERIOD as u32;
     let gain = Gain::linear(1.3)?;
-    halves.intake.configure(IntakeConfig { rate: device, map, gain, max_period_sample_frames, clock_domain: 0 })?;
+    halves.intake.configure(IntakeConfig {
+        rate: device,
+        map,
+        gain,
+        max_period_sample_frames,
+        clock_domain: 0,
+    })?;
     halves.outlet.configure(OutletConfig {
         rate: device,
         map,
@@ -111,7 +123,8 @@ fn run<S: DeviceSample, V: VoiceProcessor + Ears + Default>(
         latency: Duration::from_millis(20),
         clock_domain: 0,
     })?;
-    let ReplayHalves { mut intake, mut outlet, mut capture, mut playback, tracks, mut events, stats } = halves;
+    let ReplayHalves { mut intake, mut outlet, mut capture, mut playback, tracks, mut events, stats } =
+        halves;
     let mut tracks = [tracks.open().ok(), tracks.open().ok()];
     let (mut speech, mut near) = (Noise(7), Noise(99));
     let (mut hash, mut frames) = (Hash::new(), 0);
@@ -135,7 +148,8 @@ fn run<S: DeviceSample, V: VoiceProcessor + Ears + Default>(
                 let period = period.get_mut(..first as usize).unwrap_or(&mut []);
                 period.iter_mut().for_each(|sample| *sample = S::from_pcm(near.sample()));
                 captured += second;
-                intake.on_period(period, PeriodTime { position: captured, converter: now - span, called: now });
+                intake
+                    .on_period(period, PeriodTime { position: captured, converter: now - span, called: now });
                 captured += first;
             }
             "poll" => {

@@ -5,33 +5,37 @@
 #![no_std]
 #![no_main]
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use cortex_m::peripheral::NVIC;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_core::capture::{Bypass, Intake, IntakeConfig};
 use handsfree_core::playback::{Outlet, OutletConfig};
-use handsfree_core::{ChannelMap, ConfigError, Duration, Frame, Gain, PeriodTime, SampleRate, Session, Terminal};
+use handsfree_core::{
+    ChannelMap, ConfigError, Duration, Frame, Gain, PeriodTime, SampleRate, Session, Terminal,
+};
 use handsfree_image::cell::InterruptCell;
 use handsfree_image::machine::{self, Interrupt};
 use handsfree_image::{CAP, SLOTS, TerminalSession, clock};
+use static_cell::ConstStaticCell;
 
-static mut SESSION: TerminalSession = Session::new();
+static SESSION: ConstStaticCell<TerminalSession> = ConstStaticCell::new(Session::new());
+static CAPTURED: AtomicU32 = AtomicU32::new(0);
+static PLAYED: AtomicU32 = AtomicU32::new(0);
 static INTAKE: InterruptCell<Intake<'static, CAP>> = InterruptCell::new();
 static OUTLET: InterruptCell<Outlet<'static, CAP, SLOTS>> = InterruptCell::new();
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     let _ = run();
-    loop {
-        cortex_m::asm::udf();
-    }
+    cortex_m::asm::udf()
 }
 
 fn run() -> Result<(), ConfigError> {
     machine::start_counter();
     let rate = SampleRate::new(16_000)?;
     let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
-    // SAFETY: `main` runs once, and this is the only place that names it.
-    let session = unsafe { &mut *&raw mut SESSION };
+    let Some(session) = SESSION.try_take() else { return Ok(()) };
     let mut halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
     let map = ChannelMap::natural(1, 1)?;
     let max_period_sample_frames = CAP as u32;
@@ -66,15 +70,19 @@ fn run() -> Result<(), ConfigError> {
     }
 }
 
+/// Where a stream is; each interrupt counts its own periods.
+fn position(periods: &AtomicU32) -> u64 {
+    let before = periods.load(Ordering::Relaxed);
+    periods.store(before.wrapping_add(1), Ordering::Relaxed);
+    u64::from(before) * CAP as u64
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn TIMER0() {
-    static mut PERIODS: u64 = 0;
     machine::CAPTURE_DMA.acknowledge();
-    // SAFETY: this handler does not nest with itself and is the only one to name it.
-    let periods = unsafe { &mut *&raw mut PERIODS };
+    let position = position(&CAPTURED);
     let called = clock::now();
-    let time = PeriodTime { position: *periods * CAP as u64, converter: called - Duration::from_millis(10), called };
-    *periods += 1;
+    let time = PeriodTime { position, converter: called - Duration::from_millis(10), called };
     // SAFETY: borrowed by this interrupt only.
     if let Some(intake) = unsafe { INTAKE.borrow() } {
         intake.on_period(&[0i16; CAP], time);
@@ -83,13 +91,10 @@ extern "C" fn TIMER0() {
 
 #[unsafe(no_mangle)]
 extern "C" fn TIMER1() {
-    static mut PERIODS: u64 = 0;
     machine::PLAYBACK_DMA.acknowledge();
-    // SAFETY: this handler does not nest with itself and is the only one to name it.
-    let periods = unsafe { &mut *&raw mut PERIODS };
+    let position = position(&PLAYED);
     let called = clock::now();
-    let time = PeriodTime { position: *periods * CAP as u64, converter: called + Duration::from_millis(10), called };
-    *periods += 1;
+    let time = PeriodTime { position, converter: called + Duration::from_millis(10), called };
     let mut out = [0i16; CAP];
     // SAFETY: borrowed by this interrupt only.
     if let Some(outlet) = unsafe { OUTLET.borrow() } {

@@ -33,7 +33,8 @@ fn record(seed: u64, ppm: i64, ragged: bool, stall_percent: u64) -> String {
     while captured < 48_000 {
         let length = |random: &mut Random| if ragged { 1 + random.below(320) as i64 } else { 160 };
         let (play, capture) = (length(&mut random), length(&mut random));
-        let (play_at, capture_at) = (time_of(played + play_gap + play, ppm), time_of(captured + capture_gap + capture, 0));
+        let (play_at, capture_at) =
+            (time_of(played + play_gap + play, ppm), time_of(captured + capture_gap + capture, 0));
         let jitter = if ragged { random.below(400_000) as i64 } else { random.below(2_000) as i64 };
         let now = if play_at <= capture_at {
             let gap = if ragged && random.below(60) == 0 { random.below(500) as i64 } else { 0 };

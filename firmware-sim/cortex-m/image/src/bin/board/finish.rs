@@ -30,12 +30,13 @@ pub(crate) fn seconds_to_run() -> u32 {
     let mut text = [0u8; 32];
     let mut block = [text.as_mut_ptr() as usize, text.len()];
     // SAFETY: SYS_GET_CMDLINE takes a block of buffer and length, and fills the buffer.
-    let status = unsafe { cortex_m_semihosting::syscall(0x15, &mut block) };
+    let status = unsafe { cortex_m_semihosting::syscall1(0x15, block.as_mut_ptr() as usize) };
     if status != 0 {
         return DEFAULT_SECONDS;
     }
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
-    let seconds = digits.fold(0u32, |seconds, &byte| seconds.saturating_mul(10).saturating_add(u32::from(byte - b'0')));
+    let seconds =
+        digits.fold(0u32, |seconds, &byte| seconds.saturating_mul(10).saturating_add(u32::from(byte - b'0')));
     if seconds == 0 { DEFAULT_SECONDS } else { seconds.clamp(30, 100_000) }
 }
 

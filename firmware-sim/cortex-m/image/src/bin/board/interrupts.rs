@@ -55,7 +55,8 @@ const fn ticks(count: u32) -> Duration {
 extern "C" fn TIMER0() {
     machine::CAPTURE_DMA.acknowledge();
     IN_CAPTURE.store(true, Ordering::Relaxed);
-    let (called, since) = critical_section::with(|_| (clock::now(), machine::CAPTURE_DMA.since(CAPTURE_TICKS)));
+    let (called, since) =
+        critical_section::with(|_| (clock::now(), machine::CAPTURE_DMA.since(CAPTURE_TICKS)));
     note_lateness(since);
     let position = count(&CAPTURED).wrapping_mul(CAP as u32);
     let mut samples = [0i16; CAP];
@@ -78,7 +79,8 @@ extern "C" fn TIMER1() {
     if IN_CAPTURE.load(Ordering::Relaxed) {
         count(&NESTED);
     }
-    let (called, since) = critical_section::with(|_| (clock::now(), machine::PLAYBACK_DMA.since(PLAYBACK_TICKS)));
+    let (called, since) =
+        critical_section::with(|_| (clock::now(), machine::PLAYBACK_DMA.since(PLAYBACK_TICKS)));
     note_lateness(since);
     let position = count(&PLAYED).wrapping_mul(CAP as u32);
     let mut samples = [0i16; CAP];

@@ -2,8 +2,8 @@
 
 use core::cell::RefCell;
 
-use critical_section::{Mutex, RestoreState};
 use cortex_m_semihosting::hio::{self, HostStream};
+use critical_section::{Mutex, RestoreState};
 
 struct Host {
     stream: Option<HostStream>,

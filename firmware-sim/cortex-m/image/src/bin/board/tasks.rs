@@ -67,7 +67,11 @@ async fn worker(worker: Worker, pool: &'static Pool) {
     let seconds = finish::seconds_to_run();
     let mut frames = 0u32;
     let mut noise = Noise::new(77);
-    defmt::info!("a session of {=usize} bytes, {=u32} s", size_of::<handsfree_image::TerminalSession>(), seconds);
+    defmt::info!(
+        "a session of {=usize} bytes, {=u32} s",
+        size_of::<handsfree_image::TerminalSession>(),
+        seconds
+    );
     loop {
         WORK.wait().await;
         PLAYBACK.run(|| playback.poll());
@@ -100,13 +104,18 @@ async fn worker(worker: Worker, pool: &'static Pool) {
             }
             if frames.is_multiple_of(1_000) {
                 let now = stats.read();
-                defmt::info!("{=u32} s: {=u32} xruns, drift {=f32} ppm", frames / 100, now.xruns(), drift(&capture));
+                defmt::info!(
+                    "{=u32} s: {=u32} xruns, drift {=f32} ppm",
+                    frames / 100,
+                    now.xruns(),
+                    drift(&capture)
+                );
             }
             if frames >= seconds * 100 {
                 finish::check(&stats.read(), drift(&capture), frames);
             }
         }
-        if DISTURBING.load(Ordering::Relaxed) && noise.word() % 8 == 0 {
+        if DISTURBING.load(Ordering::Relaxed) && noise.word().is_multiple_of(8) {
             critical_section::with(|_| interrupts::hold_for(noise.word() % MASKED_TICKS));
         }
     }
