@@ -189,6 +189,7 @@ impl Running {
             median_erle_db: self.observer.median_erle_db(),
             delay_ms: (f64::from(stats.capture.delay_us) / 100.0).round() / 10.0,
             drift_ppm: meters.drift_ppm().map(|ppm| (ppm * 10.0).round() / 10.0),
+            reference_jumps: meters.reference_jumps(),
             cpu_percent: self.observer.cpu_percent(now),
             recorded_s: written.map(|written| seconds(written.sample_frames)),
             recorded_silence_s: written.map(|written| seconds(written.silent_sample_frames)),

@@ -104,6 +104,7 @@ fn a_run_tells_how_it_is_and_ends_with_a_summary() {
             "ring_ms",
             "erle_db",
             "drift_ppm",
+            "reference_jumps",
             "cpu_percent",
             "xruns",
         ] {
