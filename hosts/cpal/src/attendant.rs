@@ -84,26 +84,31 @@ impl Attendant {
     }
 
     pub(crate) fn open(&self, plan: Plan) -> Result<Built, CpalError> {
-        self.ask("opening", |reply| Order::Open(Box::new(plan), reply))?
+        self.ask("opening", PATIENCE, |reply| Order::Open(Box::new(plan), reply))?
     }
 
     pub(crate) fn play(&self) -> Result<(), CpalError> {
-        self.ask("starting", Order::Play)?
+        self.ask("starting", PATIENCE, Order::Play)?
     }
 
     /// Drops the stream; an error says that this takes its time and goes on by itself.
-    pub(crate) fn end(&self) -> Result<(), CpalError> {
-        self.ask("dropping", Order::End)
+    pub(crate) fn end(&self, patience: Span) -> Result<(), CpalError> {
+        self.ask("dropping", patience, Order::End)
     }
 
-    fn ask<R>(&self, doing: &str, order: impl FnOnce(SyncSender<R>) -> Order) -> Result<R, CpalError> {
+    fn ask<R>(
+        &self,
+        doing: &str,
+        patience: Span,
+        order: impl FnOnce(SyncSender<R>) -> Order,
+    ) -> Result<R, CpalError> {
         let silent = || CpalError::NoAnswer {
             doing: format!("{doing} the {} stream", word(self.direction)),
-            waited_ms: PATIENCE.as_millis() as u32,
+            waited_ms: patience.as_millis() as u32,
         };
         let (reply, answer) = mpsc::sync_channel(1);
         self.orders.send(order(reply)).map_err(|_| silent())?;
-        answer.recv_timeout(PATIENCE).map_err(|_| silent())
+        answer.recv_timeout(patience).map_err(|_| silent())
     }
 }
 
@@ -164,7 +169,8 @@ impl Room {
             self.host = None;
             CpalError::on(&id, self.direction, "opening", &error)
         })?;
-        let longest_sample_frames = stream.buffer_size().map_or(asked, |said| said.max(1));
+        // Rounded down by some.
+        let longest_sample_frames = stream.buffer_size().map_or(asked, |said| said.max(asked));
         self.stream = Some((id.clone(), stream));
         Ok(Built { device: id, agreed, longest_sample_frames })
     }

@@ -14,7 +14,7 @@ pub struct CallbackStats {
     pub longest_sample_frames: u32,
     /// Callbacks that were longer than the period that was granted; they were handed over in pieces.
     pub longer_than_granted: u32,
-    /// Callbacks that did not find their half, because it was just being taken back or was gone.
+    /// Callbacks of a running stream that did not find their half: it was just being taken back, or was gone.
     pub missed: u32,
     /// Callbacks whose timestamps could not be; the last latency that could be was kept.
     pub times_disbelieved: u32,
@@ -56,7 +56,7 @@ impl Gauge {
         if sample_frames > self.longest.load(Ordering::Relaxed) {
             self.longest.store(sample_frames, Ordering::Relaxed);
         }
-        if sample_frames > self.granted.load(Ordering::Relaxed) {
+        if self.is_granted() && sample_frames > self.granted.load(Ordering::Relaxed) {
             add(&self.longer, 1);
         }
     }
@@ -77,9 +77,14 @@ impl Gauge {
         Instant::from_nanos(self.ends_at_nanos.load(Ordering::Relaxed))
     }
 
+    /// Whether the half is on its way; PulseAudio asks for its first two periods before.
+    fn is_granted(&self) -> bool {
+        self.granted.load(Ordering::Relaxed) > 0
+    }
+
     /// The callback: the half was not there.
     pub(crate) fn missed(&self) {
-        add(&self.missed, 1);
+        add(&self.missed, u32::from(self.is_granted()));
     }
 
     /// The error callback, which some hosts call on the audio thread.

@@ -11,7 +11,7 @@ use handsfree_core::audio_io::{
 };
 use handsfree_core::capture::{Intake, IntakeConfig};
 use handsfree_core::playback::{Outlet, OutletConfig};
-use handsfree_core::{ChannelMap, Duration, Gain};
+use handsfree_core::{ChannelMap, Duration, Gain, Instant, SampleRate};
 use handsfree_host::clock;
 use handsfree_host::worker::{Work, Worker};
 
@@ -67,7 +67,8 @@ pub struct Opened {
 
 /// The control plane over one audio system, and the worker.
 ///
-/// No call waits for the audio system for more than five seconds.
+/// No call waits for the audio system for more than five seconds a direction; asking for events does not
+/// wait for it at all.
 pub struct CpalIo<const CAP: usize, const SLOTS: usize> {
     config: CpalConfig,
     source: Source,
@@ -329,12 +330,14 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
     /// Notices what ended by itself, and says it once.
     fn look(&mut self) {
         if self.capture.is_lost() {
-            self.capture.end();
+            self.capture.end_lost();
             self.events.push_back(Event::DeviceLost { direction: Direction::Capture });
             self.lookout.await_device(Direction::Capture, self.capture.asked.clone());
         }
         if self.playback.is_lost() {
-            self.end_playback();
+            let rate = self.playback.rate();
+            let end = self.playback.end_lost();
+            self.silence_playback(end, rate);
             self.events.push_back(Event::DeviceLost { direction: Direction::Playback });
             self.lookout.await_device(Direction::Playback, self.playback.asked.clone());
         }
@@ -356,11 +359,9 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
         }
     }
 
-    /// Takes the outlet back and tells it what will never be played.
-    fn end_playback(&mut self) {
-        let rate = self.playback.rate();
-        let Some(end) = self.playback.end() else { return };
-        if let (Some(outlet), Some(rate)) = (&mut self.playback.returned, rate) {
+    /// Tells an outlet that was taken back what will never be played.
+    fn silence_playback(&mut self, end: Option<Instant>, rate: Option<SampleRate>) {
+        if let (Some(outlet), Some(end), Some(rate)) = (&mut self.playback.returned, end, rate) {
             let left = (end - clock::now()).max(Duration::ZERO);
             let left = i128::from(left.as_nanos()) * i128::from(rate.hz()) / 1_000_000_000;
             outlet.stop();
@@ -462,7 +463,9 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
             ends.intake = self.capture.returned.take();
         }
         if which.includes(Direction::Playback) {
-            self.end_playback();
+            let rate = self.playback.rate();
+            let end = self.playback.end();
+            self.silence_playback(end, rate);
             ends.outlet = self.playback.returned.take();
         }
         ends

@@ -8,7 +8,7 @@ use handsfree_core::SampleRate;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::time::Instant;
 
-use crate::attendant::{Attendant, Built, Plan};
+use crate::attendant::{Attendant, Built, PATIENCE, Plan};
 use crate::error::CpalError;
 use crate::gauge::Gauge;
 use crate::hosts::Source;
@@ -17,6 +17,9 @@ use crate::slot::Slot;
 
 /// A stream that calls nobody for so long is lost, whatever its audio system says: its server hangs.
 const SILENCE: Span = Span::from_millis(2_000);
+
+/// How long the end of a lost stream is waited for.
+const LOSS_PATIENCE: Span = Span::from_millis(100);
 
 /// One direction: its half is in the slot of its stream, or in `returned`, or with the caller.
 pub(crate) struct Side<T> {
@@ -113,16 +116,26 @@ impl<T> Side<T> {
         }
     }
 
-    /// Takes the half back, then has the stream dropped. When this returns no callback has the half.
-    /// Says until when the stream's last sample would have been played.
+    /// Takes the half back, then has the stream dropped, so that the device is free when this returns. No
+    /// callback has the half then. Says until when the stream's last sample would have been played.
     pub(crate) fn end(&mut self) -> Option<Instant> {
+        self.end_within(PATIENCE)
+    }
+
+    /// The same for a stream that ended by itself, whose server may hang: the caller, who only looks, does
+    /// not wait for that.
+    pub(crate) fn end_lost(&mut self) -> Option<Instant> {
+        self.end_within(LOSS_PATIENCE)
+    }
+
+    fn end_within(&mut self, patience: Span) -> Option<Instant> {
         if let Some(half) = self.slot.take() {
             self.returned = Some(half);
         }
         let had = std::mem::take(&mut self.runs);
         self.opened = None;
         // An attendant that does not answer is left alone; the next stream has another.
-        self.attendant = self.attendant.take().filter(|attendant| attendant.end().is_ok());
+        self.attendant = self.attendant.take().filter(|attendant| attendant.end(patience).is_ok());
         had.then(|| self.gauge.end())
     }
 
