@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel soak bench firmware check
+.PHONY: help setup run test test-kernel test-desktop soak bench firmware check
 
 ENV := source tools/env.sh;
 ARGS ?=
@@ -11,6 +11,7 @@ help:
 	@echo 'make run       simulate a board and write target/handsfree-report (ARGS="..." is passed on)'
 	@echo 'make test      the Cortex-M builds of the core, then every test'
 	@echo 'make test-kernel  only the tests on a Linux kernel with sound cards inside QEMU; a part of `make test`'
+	@echo 'make test-desktop  only the tests on a real PulseAudio that they start themselves; a part of `make test`'
 	@echo 'make soak      the long tests'
 	@echo 'make bench     time per frame'
 	@echo 'make check     format, lints, documentation, Cortex-M builds, oldest compiler'
@@ -32,6 +33,12 @@ test: setup
 # As `make test` runs them, but with what they measured. Both packages' tests have that name.
 test-kernel: setup
 	$(ENV) cargo test --release -p handsfree-kernel-tests -p handsfree --test kernel -- --nocapture
+
+# As `make test` runs them, but with what they measured.
+test-desktop:
+	@tools/setup-desktop.sh
+	$(ENV) cargo test --release -p handsfree-cpal -- --nocapture
+	$(ENV) cargo test --release -p handsfree --test desktop -- --nocapture
 
 # Tests that live hours of audio; `make test` leaves them out because they take minutes.
 soak: setup

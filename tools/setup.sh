@@ -105,5 +105,6 @@ setup_abseil
 setup_cortex_m
 # The tests on a kernel are not there for other processors, all else is.
 [ "$(uname -m)" != x86_64 ] || "$handsfree_root/tools/setup-kernel.sh"
+"$handsfree_root/tools/setup-desktop.sh"
 meson_found="$(meson --version)"
 summary

@@ -71,7 +71,8 @@ impl Worker {
         self.wake.clone()
     }
 
-    /// Ends it after the round that it is in; what it owned is dropped when this returns.
+    /// Ends it after the round that it is in; what it owned is dropped when this returns, or, where the work
+    /// itself calls this, soon after.
     ///
     /// A panic of the work goes on in the caller.
     pub fn stop(mut self) {
@@ -85,6 +86,10 @@ impl Worker {
         // Release: partner of the Acquire in the thread.
         self.leave.store(true, Ordering::Release);
         self.wake.wake();
+        // Work that drops its own worker cannot be waited for by itself: it leaves after this round.
+        if thread.thread().id() == std::thread::current().id() {
+            return None;
+        }
         Some(thread.join())
     }
 }
@@ -118,6 +123,22 @@ mod tests {
         let inside = Arc::clone(&owned);
         drop(Worker::spawn("test", Box::new(move || _ = &inside)).unwrap());
         assert_eq!(Arc::strong_count(&owned), 1);
+    }
+
+    #[test]
+    fn work_may_drop_its_own_worker() {
+        let (give, given) = mpsc::channel::<Worker>();
+        let (tell, told) = mpsc::channel();
+        let work = move || {
+            if let Ok(worker) = given.try_recv() {
+                drop(worker);
+                tell.send(()).unwrap();
+            }
+        };
+        let worker = Worker::spawn("test", Box::new(work)).unwrap();
+        give.send(worker).unwrap();
+        told.recv_timeout(Duration::from_secs(10)).expect("it waits for itself");
+        assert!(told.recv().is_err(), "what it owned is dropped when it left");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 #[cfg(target_os = "linux")]
 use crate::alsa_io::AlsaArgs;
+use crate::cpal_io::CpalArgs;
 use crate::io::HostChoice;
 use crate::switches::Switches;
 
@@ -78,6 +79,7 @@ second, \"device_lost\", \"device_returned\", \"xrun\", \"note\", \"played\", \"
 
 Examples:
   handsfree run                                      real devices, or the simulated room
+  handsfree run --io cpal --input usb-mic --output usb-speaker       names that 'handsfree devices' lists
   handsfree run --io alsa --input hw:CARD=Device,DEV=0 --output hw:CARD=Device,DEV=0
   handsfree run --io sim --duration 10 --json        for programs
   handsfree run --play voice.flac --record clean.wav
@@ -358,6 +360,9 @@ pub struct RunArgs {
     /// Voice processing.
     #[command(flatten)]
     pub switches: Switches,
+    /// The desktop's audio system.
+    #[command(flatten)]
+    pub cpal: CpalArgs,
     /// ALSA.
     #[cfg(target_os = "linux")]
     #[command(flatten)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 #[cfg(target_os = "linux")]
 use crate::alsa_io::AlsaArgs;
 use crate::cli::{DevicesArgs, SimRoomArgs};
+use crate::cpal_io::CpalArgs;
 use crate::failure::Failure;
 use crate::io::HostConfig;
 
@@ -63,6 +64,7 @@ pub fn list(args: &DevicesArgs) -> Result<(Vec<Device>, Option<&'static str>), F
         rate,
         period_sample_frames: 480,
         sim: SimRoomArgs::default(),
+        cpal: CpalArgs::default(),
         #[cfg(target_os = "linux")]
         alsa: AlsaArgs::default(),
     };

@@ -16,6 +16,7 @@ use handsfree_sim::side::{Jitter, SideConfig};
 #[cfg(target_os = "linux")]
 use crate::alsa_io::{self, AlsaArgs};
 use crate::cli::SimRoomArgs;
+use crate::cpal_io::{self, CpalArgs};
 use crate::failure::Failure;
 use crate::sim_io::{Pace, SimClock, SimHandle, SimIo};
 use crate::sim_room::LiveRoom;
@@ -24,9 +25,11 @@ use crate::terminal::{CAP, HostEnds, SLOTS, SharedClock};
 /// What `--io` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HostChoice {
-    /// Real devices where there are any, else the simulated room
+    /// The desktop's sound server where one answers, else sound cards, else the simulated room
     #[default]
     Auto,
+    /// The desktop's audio system: PulseAudio, PipeWire, Core Audio, WASAPI
+    Cpal,
     /// Linux sound cards, without a sound server
     #[cfg(target_os = "linux")]
     Alsa,
@@ -37,6 +40,8 @@ pub enum HostChoice {
 /// A host that was chosen and does not run yet.
 #[derive(Debug)]
 pub enum Host {
+    /// The desktop's audio system.
+    Cpal,
     /// Direct ALSA.
     #[cfg(target_os = "linux")]
     Alsa,
@@ -56,6 +61,8 @@ pub struct HostConfig {
     pub period_sample_frames: u32,
     /// What the simulated room is like.
     pub sim: SimRoomArgs,
+    /// Which audio system of the desktop's.
+    pub cpal: CpalArgs,
     /// How ALSA's devices are used.
     #[cfg(target_os = "linux")]
     pub alsa: AlsaArgs,
@@ -77,8 +84,10 @@ impl HostChoice {
         let sim = Host::Sim { clock: SimClock::shared() };
         match self {
             Self::Sim => (sim, None),
+            Self::Cpal => (Host::Cpal, None),
             #[cfg(target_os = "linux")]
             Self::Alsa => (Host::Alsa, None),
+            Self::Auto if cpal_io::has_devices() => (Host::Cpal, Some("this is the desktop's audio system")),
             #[cfg(target_os = "linux")]
             Self::Auto if alsa_io::has_devices() => (Host::Alsa, Some("these are ALSA's devices")),
             Self::Auto => (sim, Some("there are no real devices: this is the simulated room")),
@@ -91,6 +100,7 @@ impl Host {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Cpal => "cpal",
             #[cfg(target_os = "linux")]
             Self::Alsa => "alsa",
             Self::Sim { .. } => "sim",
@@ -107,6 +117,7 @@ impl Host {
     #[must_use]
     pub fn clock(&self) -> SharedClock {
         match self {
+            Self::Cpal => Arc::new(handsfree_host::clock::now),
             #[cfg(target_os = "linux")]
             Self::Alsa => Arc::new(handsfree_host::clock::now),
             Self::Sim { clock } => Arc::clone(clock) as SharedClock,
@@ -119,6 +130,7 @@ impl Host {
     /// Says what the host lacks.
     pub fn open(self, config: &HostConfig, work: Work) -> Result<OpenHost, Failure> {
         match self {
+            Self::Cpal => cpal_io::open(config.cpal.clone(), work),
             #[cfg(target_os = "linux")]
             Self::Alsa => alsa_io::open(config.alsa, work),
             Self::Sim { clock } => {

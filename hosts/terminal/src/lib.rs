@@ -18,6 +18,7 @@
 pub mod alsa_io;
 pub mod catch_panic;
 pub mod cli;
+pub mod cpal_io;
 pub mod decode;
 pub mod devices;
 pub mod doctor;

@@ -31,6 +31,7 @@ pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failu
         rate,
         period_sample_frames: period as u32,
         sim: args.sim.clone(),
+        cpal: args.cpal.clone(),
         #[cfg(target_os = "linux")]
         alsa: args.alsa,
     })

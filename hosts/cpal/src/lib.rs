@@ -1,0 +1,79 @@
+//! The audio host of desktops, by cpal: PulseAudio, PipeWire and ALSA on Linux, Core Audio on macOS, WASAPI
+//! on Windows.
+//!
+//! [`open`] makes a [`CpalIo`], the control plane that any host has, and a worker thread that runs the work
+//! given. cpal's callbacks call the interrupt halves themselves, with no queue between, and wake the worker.
+//!
+//! ```no_run
+//! use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+//! use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, StreamRequest};
+//! use handsfree_core::capture::Bypass;
+//! use handsfree_core::{Frame, Gain, SampleRate, Session, Terminal};
+//! use handsfree_cpal::CpalConfig;
+//! use handsfree_host::clock;
+//!
+//! let rate = SampleRate::new(48_000)?;
+//! let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+//! let session: &'static mut Session<480, 4, 32, 32, 64, 32, 144_000> = Box::leak(Box::new(Session::new()));
+//! let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
+//! let (mut capture, mut playback) = (halves.capture, halves.playback);
+//!
+//! let mut io = handsfree_cpal::open(
+//!     CpalConfig::default(),
+//!     Box::new(move || {
+//!         playback.poll();
+//!         capture.poll(&clock::now, &mut |_: &Frame<480>| ());
+//!     }),
+//! )?;
+//! let end = EndRequest {
+//!     device: None, // the default one
+//!     rate,
+//!     device_channels: 1,
+//!     map: None,
+//!     period_sample_frames: 480,
+//!     worker_slack_sample_frames: 480,
+//!     gain: Gain::UNITY,
+//! };
+//! let request = StreamRequest { capture: Some(end), playback: Some(end) };
+//! let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+//! let granted = io.start(&request, ends).map_err(|refused| refused.error)?;
+//! println!("{granted:?}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What may be relied upon
+//!
+//! - **Callbacks of any length.** What is longer than the period granted is handed over in pieces of that
+//!   length, and counted ([`CallbackStats`]). The period granted is what the audio system says it will be,
+//!   and a longer one ([`Opened::longest_sample_frames`]) where more may come at once.
+//! - **Times are checked before they are believed.** Only the difference between callback and converter is
+//!   taken from cpal; the callback's own time is read from the system's clock. Positions are counted.
+//! - **The halves come back**, from a stream that runs, one whose server is gone and one whose server hangs:
+//!   they are parked in a slot that callbacks borrow by one try. A callback after the stop plays silence.
+//! - **A device that is gone** is told once; so is a stream that calls nobody for two seconds. The
+//!   [`Keeper`](handsfree_host::watch::Keeper) starts it again.
+//! - **Another default device** is told. PulseAudio, PipeWire and Core Audio move a stream that was opened on
+//!   the default device by themselves; elsewhere the stream is lost with its device and starts on the new one.
+//! - **No clock is claimed to be shared**: behind an audio system nobody says whose crystal is whose.
+
+mod agree;
+mod attendant;
+mod callback;
+mod devices;
+mod error;
+mod format;
+mod gauge;
+mod hosts;
+mod io;
+mod lookout;
+mod side;
+mod slot;
+mod timing;
+
+pub use agree::Abilities;
+pub use cpal;
+pub use devices::CpalDevice;
+pub use error::CpalError;
+pub use gauge::CallbackStats;
+pub use hosts::{hosts, server};
+pub use io::{CpalConfig, CpalIo, Opened, open, open_on};

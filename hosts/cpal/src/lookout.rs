@@ -1,0 +1,156 @@
+//! Control side: a thread that looks at the audio system now and then, because cpal tells of no device that
+//! comes and of no other default.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::time::Duration as Span;
+
+use cpal::Host;
+use cpal::traits::HostTrait;
+use handsfree_core::audio_io::{Direction, Event};
+
+use crate::attendant::PATIENCE;
+use crate::devices::{self, BOTH, CpalDevice};
+use crate::error::CpalError;
+use crate::hosts::Source;
+
+/// How often it looks while a device is awaited.
+const AWAIT_INTERVAL: Span = Span::from_millis(250);
+/// How often it looks for another default.
+const LOOK_INTERVAL: Span = Span::from_millis(1_000);
+
+enum Order {
+    List(SyncSender<Result<Vec<CpalDevice>, CpalError>>),
+    /// Tells when this device, or any default one, is there; or stop waiting for one.
+    Await(Direction, Option<Missing>),
+}
+
+/// A device that is gone.
+#[derive(Debug)]
+struct Missing {
+    device: Option<String>,
+}
+
+/// Control's end.
+#[derive(Debug)]
+pub(crate) struct Lookout {
+    orders: Sender<Order>,
+    news: Receiver<Event>,
+}
+
+impl Lookout {
+    pub(crate) fn spawn(source: Source) -> Result<Self, CpalError> {
+        let (orders, taken) = mpsc::channel();
+        let (tell, news) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("cpal lookout".to_owned())
+            .spawn(move || {
+                let mut tower = Tower { source, host: None, defaults: [None, None], missing: [None, None] };
+                tower.watch(&taken, &tell);
+            })
+            .map_err(|error| CpalError::Backend {
+                doing: "starting a thread".to_owned(),
+                message: error.to_string(),
+            })?;
+        Ok(Self { orders, news })
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<CpalDevice>, CpalError> {
+        let silent = || CpalError::NoAnswer {
+            doing: "asking for devices".to_owned(),
+            waited_ms: PATIENCE.as_millis() as u32,
+        };
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.orders.send(Order::List(reply)).map_err(|_| silent())?;
+        answer.recv_timeout(PATIENCE).map_err(|_| silent())?
+    }
+
+    /// Tells once when the device is there again.
+    pub(crate) fn await_device(&self, direction: Direction, device: Option<String>) {
+        // Without its thread nobody comes back; the keeper tries by itself.
+        _ = self.orders.send(Order::Await(direction, Some(Missing { device })));
+    }
+
+    pub(crate) fn forget(&self, direction: Direction) {
+        _ = self.orders.send(Order::Await(direction, None));
+    }
+
+    pub(crate) fn news(&self) -> Option<Event> {
+        self.news.try_recv().ok()
+    }
+}
+
+const fn index(direction: Direction) -> usize {
+    match direction {
+        Direction::Capture => 0,
+        Direction::Playback => 1,
+    }
+}
+
+/// What the thread has.
+struct Tower {
+    source: Source,
+    host: Option<Host>,
+    defaults: [Option<String>; 2],
+    missing: [Option<Missing>; 2],
+}
+
+impl Tower {
+    /// Until control drops its end.
+    fn watch(&mut self, orders: &Receiver<Order>, tell: &Sender<Event>) {
+        loop {
+            let awaits = self.missing.iter().any(Option::is_some);
+            match orders.recv_timeout(if awaits { AWAIT_INTERVAL } else { LOOK_INTERVAL }) {
+                Ok(Order::List(reply)) => _ = reply.send(self.list()),
+                Ok(Order::Await(direction, missing)) => self.missing[index(direction)] = missing,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.look(tell),
+            }
+        }
+    }
+
+    /// A connection: the one that is there, or a new one where it is of no use any more. One whose server
+    /// lives is never given up, because cpal's PulseAudio host cannot close it.
+    fn host(&mut self, is_well: impl FnOnce(&Host) -> bool) -> Result<&Host, CpalError> {
+        let kept = self.host.take().filter(|host| !self.source.is_snapshot() && is_well(host));
+        let host = match kept {
+            Some(host) => host,
+            None => self.source.connect()?,
+        };
+        Ok(self.host.insert(host))
+    }
+
+    fn list(&mut self) -> Result<Vec<CpalDevice>, CpalError> {
+        let doing = format!("asking {} for devices", self.source.name);
+        let host = self.host(|host| host.devices().is_ok())?;
+        devices::list(host).map_err(|error| CpalError::of_host(&doing, &error))
+    }
+
+    fn look(&mut self, tell: &Sender<Event>) {
+        let mut missing = std::mem::take(&mut self.missing);
+        let mut defaults = std::mem::take(&mut self.defaults);
+        // Listing all devices costs some systems much, so only where there is no default any more.
+        let has_default = |host: &Host| BOTH.iter().any(|&way| devices::default(host, way).is_some());
+        if let Ok(host) = self.host(|host| has_default(host) || host.devices().is_ok()) {
+            for direction in BOTH {
+                let known = &mut defaults[index(direction)];
+                // That there is none for a while is told by the loss of the device.
+                if let Some(now) = devices::default(host, direction).as_ref().and_then(devices::id)
+                    && known.as_ref() != Some(&now)
+                    && known.replace(now).is_some()
+                {
+                    _ = tell.send(Event::DefaultChanged { direction });
+                }
+                let awaited = &mut missing[index(direction)];
+                let is_back = |missing: &Missing| {
+                    devices::find(host, direction, missing.device.as_deref()).is_ok_and(|d| d.is_some())
+                };
+                if awaited.as_ref().is_some_and(is_back) {
+                    *awaited = None;
+                    _ = tell.send(Event::DeviceReturned { direction });
+                }
+            }
+        }
+        self.missing = missing;
+        self.defaults = defaults;
+    }
+}

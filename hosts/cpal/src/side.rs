@@ -1,0 +1,159 @@
+//! Control side: one direction, from its opening to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration as Span, Instant as Moment};
+
+use handsfree_core::SampleRate;
+use handsfree_core::audio_io::Direction;
+use handsfree_core::time::Instant;
+
+use crate::attendant::{Attendant, Built, PATIENCE, Plan};
+use crate::error::CpalError;
+use crate::gauge::Gauge;
+use crate::hosts::Source;
+use crate::io::Opened;
+use crate::slot::Slot;
+
+/// A stream that calls nobody for so long is lost, whatever its audio system says: its server hangs.
+const SILENCE: Span = Span::from_millis(2_000);
+
+/// How long the end of a lost stream is waited for.
+const LOSS_PATIENCE: Span = Span::from_millis(100);
+
+/// One direction: its half is in the slot of its stream, or in `returned`, or with the caller.
+pub(crate) struct Side<T> {
+    direction: Direction,
+    attendant: Option<Attendant>,
+    /// Each stream has a slot and a gauge of its own: callbacks of the one before may still come.
+    slot: Arc<Slot<T>>,
+    pub(crate) gauge: Arc<Gauge>,
+    /// Whether there is a stream that has the half, or may have.
+    runs: bool,
+    /// The half of a stream that ended by itself.
+    pub(crate) returned: Option<T>,
+    pub(crate) opened: Option<Opened>,
+    rate: Option<SampleRate>,
+    /// The device as it was asked for.
+    pub(crate) asked: Option<String>,
+    /// The callbacks last seen, and when they last grew.
+    seen: (u32, Moment),
+    xruns: u32,
+}
+
+impl<T> Side<T> {
+    pub(crate) fn new(direction: Direction) -> Self {
+        Self {
+            direction,
+            attendant: None,
+            slot: Arc::new(Slot::empty()),
+            gauge: Arc::default(),
+            runs: false,
+            returned: None,
+            opened: None,
+            rate: None,
+            asked: None,
+            seen: (0, Moment::now()),
+            xruns: 0,
+        }
+    }
+
+    /// Whether it runs, or has a half that nobody took back.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.runs || self.returned.is_some()
+    }
+
+    pub(crate) fn rate(&self) -> Option<SampleRate> {
+        self.rate
+    }
+
+    /// A slot and a gauge for the next stream.
+    pub(crate) fn renew(&mut self) -> (Arc<Slot<T>>, Arc<Gauge>) {
+        self.slot = Arc::new(Slot::empty());
+        self.gauge = Arc::default();
+        self.xruns = 0;
+        (Arc::clone(&self.slot), Arc::clone(&self.gauge))
+    }
+
+    pub(crate) fn open(&mut self, source: &Source, plan: Plan) -> Result<Built, CpalError> {
+        let attendant = match self.attendant.take() {
+            Some(attendant) => attendant,
+            None => Attendant::spawn(source.clone(), self.direction)?,
+        };
+        let built = attendant.open(plan);
+        if !matches!(built, Err(CpalError::NoAnswer { .. })) {
+            self.attendant = Some(attendant);
+        }
+        built
+    }
+
+    /// Takes down what was granted, before anything runs.
+    pub(crate) fn grant(&mut self, asked: Option<&str>, built: &Built) {
+        self.gauge.granted.store(built.longest_sample_frames, Ordering::Relaxed);
+        self.asked = asked.map(str::to_owned);
+        self.rate = Some(built.agreed.rate);
+        self.opened = Some(Opened {
+            device: built.device.clone(),
+            format: built.agreed.format,
+            rate_hz: built.agreed.rate.hz(),
+            channels: built.agreed.channels,
+            period_sample_frames: built.agreed.period_sample_frames,
+            longest_sample_frames: built.longest_sample_frames,
+        });
+    }
+
+    /// Parks the half and starts the stream. Where that fails the half comes back with [`end`](Self::end).
+    pub(crate) fn run(&mut self, half: T) -> Result<(), CpalError> {
+        self.runs = true;
+        if let Err(half) = self.slot.park(half) {
+            self.returned = Some(half);
+            return Err(CpalError::Misuse("the slot of a new stream is in use"));
+        }
+        self.seen = (0, Moment::now());
+        match &self.attendant {
+            Some(attendant) => attendant.play(),
+            None => Err(CpalError::Misuse("there is no stream to start")),
+        }
+    }
+
+    /// Takes the half back, then has the stream dropped, so that the device is free when this returns. No
+    /// callback has the half then. Says until when the stream's last sample would have been played.
+    pub(crate) fn end(&mut self) -> Option<Instant> {
+        self.end_within(PATIENCE)
+    }
+
+    /// The same for a stream that ended by itself, whose server may hang: the caller, who only looks, does
+    /// not wait for that.
+    pub(crate) fn end_lost(&mut self) -> Option<Instant> {
+        self.end_within(LOSS_PATIENCE)
+    }
+
+    fn end_within(&mut self, patience: Span) -> Option<Instant> {
+        if let Some(half) = self.slot.take() {
+            self.returned = Some(half);
+        }
+        let had = std::mem::take(&mut self.runs);
+        self.opened = None;
+        // An attendant that does not answer is left alone; the next stream has another.
+        self.attendant = self.attendant.take().filter(|attendant| attendant.end(patience).is_ok());
+        had.then(|| self.gauge.end())
+    }
+
+    /// Whether the stream ended by itself, or stands still.
+    pub(crate) fn is_lost(&mut self) -> bool {
+        if !self.runs {
+            return false;
+        }
+        let callbacks = self.gauge.callbacks.load(Ordering::Relaxed);
+        if callbacks != self.seen.0 {
+            self.seen = (callbacks, Moment::now());
+        }
+        self.gauge.is_broken() || self.seen.1.elapsed() > SILENCE
+    }
+
+    /// How many overruns or underruns there were since last asked; how long they were, nobody says.
+    pub(crate) fn new_xruns(&mut self) -> Option<u32> {
+        let xruns = self.gauge.read().xruns;
+        (std::mem::replace(&mut self.xruns, xruns) != xruns).then_some(0)
+    }
+}
