@@ -101,7 +101,8 @@ fn run(args: &Args) -> Result<Value, Box<dyn std::error::Error>> {
         heard += count as u64;
         let carried = air.carry(&block[..count]);
         // How far the card is from the end of what it was given. It does not stop there: see `open`.
-        let queued = i64::try_from(to.delay()?)?;
+        #[allow(clippy::useless_conversion, reason = "a long has 32 bits on some targets")]
+        let queued = i64::from(to.delay()?);
         least_queued = least_queued.min(queued);
         late += if queued < 0 { carried.len() as u64 } else { 0 };
         let mut written = 0;
