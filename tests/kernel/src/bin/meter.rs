@@ -68,11 +68,9 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
     while heard < SPACING * (args.clicks + 1) {
         let count = input.readi(&mut block)?;
         // By how much the hearing card is ahead of the playing one, at a moment at which neither moves.
-        let at = |written: u64| {
-            Ok::<_, alsa::Error>(written as i64 - (buffer - mouth.status()?.get_avail()) as i64)
-        };
+        let at = |written: u64| Ok::<_, alsa::Error>(written as i64 - (buffer - mouth.status()?.get_avail()));
         let before = at(written)?;
-        let hears = (heard + count as u64) as i64 + ears.status()?.get_avail() as i64;
+        let hears = (heard + count as u64) as i64 + ears.status()?.get_avail();
         if before == at(written)? {
             let now = hears - before;
             if *ahead.get_or_insert(now) != now {
