@@ -98,7 +98,7 @@ pub fn examine(args: &RunArgs) -> Result<Diagnosis, Failure> {
     let frames = terminal.take_cleaned().ok_or_else(|| Failure::run("the terminal's frames are taken"))?;
     let open = host.open(&config, work)?;
     let mut bench = Bench { keeper: Keeper::new(open.io, ends), terminal, frames, rate };
-    let [Some(capture), Some(playback)] = run::plans(args, rate, &config)? else {
+    let [Some(capture), Some(playback)] = run::wishes::plans(args, rate, &config)? else {
         return Err(Failure::usage(
             "doctor needs a microphone and a loudspeaker: '--input none' leaves nothing to hear",
         ));
