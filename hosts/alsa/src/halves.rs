@@ -10,9 +10,6 @@ use crate::format::{PeriodMemory, in_its_type};
 use crate::pcm::Fault;
 use crate::side::{Half, Stream};
 
-/// Periods read in one turn at most, so that the worker runs in between when there is much to catch up.
-const MAX_PERIODS: u32 = 4;
-
 /// Tries to write the first fill before the device is said to have failed.
 const MAX_FILL_WRITES: u32 = 64;
 
@@ -32,9 +29,12 @@ impl<const CAP: usize> Half for CaptureHalf<'_, CAP> {
     const DIRECTION: Direction = Direction::Capture;
 
     fn transfer(&mut self, stream: &Stream, queued: u32, time: &mut PeriodTime) -> Result<u32, Fault> {
+        // One period a turn, as in playback: when there is much to catch up, neither direction starves the
+        // other, and the worker runs in between.
+        let most = queued.min(stream.period_sample_frames);
         let mut moved = 0;
-        while moved < queued.min(stream.period_sample_frames * MAX_PERIODS) {
-            let wanted = (queued - moved).min(stream.period_sample_frames) as usize;
+        while moved < most {
+            let wanted = (most - moved) as usize;
             let bytes =
                 self.memory.bytes_mut().get_mut(..wanted * stream.pcm.frame_bytes()).unwrap_or_default();
             let read = match stream.pcm.read(bytes) {
@@ -50,6 +50,10 @@ impl<const CAP: usize> Half for CaptureHalf<'_, CAP> {
             moved += read as u32;
         }
         Ok(moved)
+    }
+
+    fn has_more(&self, stream: &Stream, queued: u32, moved: u32) -> bool {
+        queued.saturating_sub(moved) >= stream.period_sample_frames
     }
 
     fn waiting_sample_frames(&self) -> u32 {
@@ -123,6 +127,10 @@ impl<const CAP: usize, const SLOTS: usize> Half for PlaybackHalf<'_, CAP, SLOTS>
             moved += self.write(stream)?;
         }
         Ok(moved)
+    }
+
+    fn has_more(&self, stream: &Stream, queued: u32, moved: u32) -> bool {
+        queued.saturating_add(moved).saturating_add(stream.period_sample_frames) <= stream.fill_sample_frames
     }
 
     fn waiting_sample_frames(&self) -> u32 {

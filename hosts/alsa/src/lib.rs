@@ -37,6 +37,26 @@
 //! println!("{granted:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Latency
+//!
+//! From microphone to loudspeaker, in sample frames, of a session that plays what it hears frame by frame; P is
+//! the period of both devices, F a frame of 10 ms, n [`AlsaConfig::playback_periods`], S the worker's slack that
+//! the request asks for:
+//!
+//! ```text
+//! F                      until the frame that a sample begins is complete
+//! 0 to max(F, P)         until the playback ring has room for it: what is left of the frame that is being played
+//! ceil((P + S) / F) * F  in the ring, which is kept at its target
+//! (n - 1) * P            in the device, before the period that it is written with
+//! ```
+//!
+//! Up to P comes on top where F is no multiple of P, or P none of F; beside it what the hardware itself delays,
+//! and what voice processing does. So at 48 kHz with n = 2: 1440 to 1920 at periods of 10 ms, 1200 to 1680 at 5 ms,
+//! 1080 to 1560 at 2.5 ms. Which it is within these bounds is decided at the start and stays. In the kernel machine
+//! (`tests/kernel/tests/kernel/ours_latency.rs`) it is 1440, 1440 or 1680, and 1200; `alsaloop`, which has no frames and no
+//! worker, needs n * P for the same periods before the loudspeaker. Frames make the difference, so periods shorter
+//! than 5 ms gain little.
 #![cfg(target_os = "linux")]
 
 mod board;

@@ -40,6 +40,9 @@ pub(crate) trait Half {
     /// `time` is that of the next sample frame and moves on with each one.
     fn transfer(&mut self, stream: &Stream, queued: u32, time: &mut PeriodTime) -> Result<u32, Fault>;
 
+    /// Whether another period could be moved at once, after `moved` with `queued` in the buffer.
+    fn has_more(&self, stream: &Stream, queued: u32, moved: u32) -> bool;
+
     /// What the core made and the device did not take yet.
     fn waiting_sample_frames(&self) -> u32;
 
@@ -132,6 +135,8 @@ pub(crate) struct Side<H> {
     woken: bool,
     failures: u32,
     idle_wakes: u32,
+    /// Whether there was more to move than one turn moves.
+    behind: bool,
     /// When it last moved something, and when it last failed.
     moved: Instant,
     failed: Instant,
@@ -162,6 +167,7 @@ impl<H: Half> Side<H> {
             woken: false,
             failures: 0,
             idle_wakes: 0,
+            behind: false,
             moved: long_ago,
             failed: long_ago,
             xruns: Xruns { sample_frames: None, told: long_ago },
@@ -195,6 +201,7 @@ impl<H: Half> Side<H> {
     /// When it wants a turn though its device has nothing to say.
     pub(crate) fn due(&self) -> Option<Instant> {
         let next = match self.phase {
+            Phase::Starting { .. } | Phase::Running if self.behind => self.moved,
             Phase::Starting { deadline } => deadline,
             Phase::Running => self.moved + self.stalled_after(),
             Phase::Failed { again } => again,
@@ -309,6 +316,8 @@ impl<H: Half> Side<H> {
         let mut time = PeriodTime { position: self.position, converter, called: now };
         let moved = self.half.transfer(&self.stream, queued, &mut time);
         self.position = time.position;
+        // A hardware device says at once that it has more; a plug-in may wait for its next tick.
+        self.behind = moved.is_ok_and(|moved| moved > 0 && self.half.has_more(&self.stream, queued, moved));
         moved
     }
 

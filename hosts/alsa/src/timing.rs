@@ -13,6 +13,10 @@ use crate::pcm::Status;
 /// What a device may hold beyond its buffer, in seconds: wireless loudspeakers take up to one and a half.
 const MAX_HARDWARE_DELAY_S: i64 = 3;
 
+/// A plug-in reads the room and the delay one after the other: so small a part of a second, this is
+/// how many there are in one, may lie between them.
+const ASIDE_PER_SECOND: i64 = 1_000;
+
 /// Timestamps in a row that cannot be, after which none is believed for a while.
 const DISTRUST_AFTER: u32 = 4;
 
@@ -86,8 +90,9 @@ impl Timing {
     pub(crate) fn converter(&mut self, status: &Status, position: u64, now: Instant) -> Instant {
         let queued = self.queued(status);
         let beyond = status.delay.saturating_sub(queued);
-        if (0..=MAX_HARDWARE_DELAY_S * i64::from(self.rate.hz())).contains(&beyond) {
-            self.hardware_delay = beyond;
+        let hz = i64::from(self.rate.hz());
+        if (-hz / ASIDE_PER_SECOND..=MAX_HARDWARE_DELAY_S * hz).contains(&beyond) {
+            self.hardware_delay = beyond.max(0);
         } else {
             self.disbelieved.delays = self.disbelieved.delays.wrapping_add(1);
         }
@@ -164,7 +169,7 @@ mod tests {
         let mut timing = timing(Direction::Playback);
         let queued = 4_800 - 480;
         assert_eq!(timing.converter(&status(10 * MS, queued, 480 + 96), 480, at(10)), at(22));
-        for (k, delay) in [-5, i64::MIN, 7_000_000_000_000_000_000, i64::MAX, 479].into_iter().enumerate() {
+        for (k, delay) in [-5, i64::MIN, 7_000_000_000_000_000_000, i64::MAX, 400].into_iter().enumerate() {
             let ms = 11 + k as i64;
             assert_eq!(
                 timing.converter(&status(ms * MS, queued, delay), 480 + ms as u64, at(ms)),

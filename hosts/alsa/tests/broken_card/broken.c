@@ -4,14 +4,14 @@
  *
  * mode     what it does
  * none     nothing wrong
- * eio      after 100 ms every transfer fails with EIO, for ever
- * gone     after 100 ms every transfer fails with ENODEV
- * lost     after 100 ms it ran out once, and preparing it then fails with ENODEV
+ * eio      after half a second every transfer fails with EIO, for ever
+ * gone     after half a second every transfer fails with ENODEV
+ * lost     after half a second it ran out once, and preparing it then fails with ENODEV
  * short    transfers take 1, 2, 3 ... 7 sample frames at a time, and every third is refused with EAGAIN or EINTR
  * delay    says delays that are negative, absurd, or right, in turns
- * frozen   after 100 ms its position stands still, though it says that it runs
- * asleep   after 100 ms it is suspended for two seconds, and refuses with EAGAIN or ESTRPIPE before
- * once     runs out once, after 100 ms, and is well after that
+ * frozen   after half a second its position stands still, though it says that it runs
+ * asleep   after half a second it is suspended for two seconds, and refuses with EAGAIN or ESTRPIPE before
+ * once     runs out once, after half a second, and is well after that
  */
 #define _GNU_SOURCE
 #include <alsa/asoundlib.h>
@@ -53,7 +53,7 @@ static int is(const struct broken *card, const char *mode)
 /* Whether its time to fail has come. */
 static int due(const struct broken *card)
 {
-    return card->opened_ns && now_ns() - card->opened_ns > 100000000;
+    return card->opened_ns && now_ns() - card->opened_ns > 500000000;
 }
 
 static int broken_start(snd_pcm_ioplug_t *io)
@@ -99,7 +99,7 @@ static snd_pcm_sframes_t broken_pointer(snd_pcm_ioplug_t *io)
     }
     int64_t until_ns = now_ns();
     if (is(card, "frozen") && due(card))
-        until_ns = card->opened_ns + 100000000;
+        until_ns = card->opened_ns + 500000000;
     if (until_ns < card->started_ns)
         until_ns = card->started_ns;
     int64_t frames = (int64_t)((double)(until_ns - card->started_ns) * io->rate / 1e9);

@@ -10,6 +10,7 @@ mod harness;
 mod ours_calls;
 mod ours_exact;
 mod ours_faults;
+mod ours_latency;
 mod stream;
 mod suspend;
 mod unplug;
