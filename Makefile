@@ -16,22 +16,23 @@ help:
 	@echo 'make bench     time per frame'
 	@echo 'make check     format, lints, documentation, Cortex-M builds, oldest compiler'
 	@echo 'make setup     install what is missing; the others do it too'
-	@echo 'make firmware  the Cortex-M image (a later step)'
+	@echo 'make firmware  a Cortex-M4F image and C programs in QEMU, with their figures'
 
 setup:
 	@tools/setup.sh
+	@tools/setup-firmware.sh
 
 run: setup
 	$(ENV) cargo run --release -p handsfree -- sim --out target/handsfree-report $(ARGS)
 
 test: setup
 	tools/check-cortex-m.sh
+	$(ENV) tools/firmware.sh
 	$(ENV) cargo test --workspace --release
 
-# As `make test` runs them, but with what they measured and without the C++ of the audio processing.
-test-kernel:
-	@tools/setup-kernel.sh
-	$(ENV) cargo test --release -p handsfree-kernel-tests -- --nocapture
+# As `make test` runs them, but with what they measured. Both packages' tests have that name.
+test-kernel: setup
+	$(ENV) cargo test --release -p handsfree-kernel-tests -p handsfree --test kernel -- --nocapture
 
 # As `make test` runs them, but with what they measured.
 test-desktop:
@@ -41,15 +42,15 @@ test-desktop:
 
 # Tests that live hours of audio; `make test` leaves them out because they take minutes.
 soak: setup
-	@echo 'soak: the tests marked #[ignore], a few minutes to some hours'
+	@echo 'soak: an hour on the board, then the tests marked #[ignore], a few minutes to some hours'
+	$(ENV) tools/firmware.sh 3600
 	$(ENV) cargo test --workspace --release -- --ignored
 
 bench: setup
 	$(ENV) cargo bench --workspace
 
-firmware:
-	@echo 'firmware: the Cortex-M image comes with a later step; `tools/check-cortex-m.sh` builds the core for it' >&2
-	@exit 1
+firmware: setup
+	$(ENV) tools/firmware.sh
 
 # In the release profile as `test` is, so that the C++ is built once.
 check: setup

@@ -17,7 +17,7 @@ fn sim_args(more: &[&str]) -> SimArgs {
     let words = CANCELLER_ONLY.iter().chain(more);
     match Cli::parse_from(words).command {
         Command::Sim(args) => *args,
-        Command::Process(_) => unreachable!("the second word is sim"),
+        _ => unreachable!("the second word is sim"),
     }
 }
 

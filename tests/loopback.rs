@@ -4,7 +4,9 @@
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::IntakeConfig;
-use handsfree_core::{CaptureStats, ChannelMap, Duration, Frame, Gain, Instant, PeriodTime, SampleRate, Session, Terminal};
+use handsfree_core::{
+    CaptureStats, ChannelMap, Duration, Frame, Gain, Instant, PeriodTime, SampleRate, Session, Terminal,
+};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{Recorder, for_seeds, one_in, outlet_config, played_at};
 
@@ -23,7 +25,13 @@ fn run(rng: &mut Rng, terminal: Terminal, rate: SampleRate, map: ChannelMap, dev
     halves.capture.hear_loopback().unwrap();
     halves
         .intake
-        .configure(IntakeConfig { rate, map, gain: Gain::UNITY, max_period_sample_frames: 400, clock_domain: 1 })
+        .configure(IntakeConfig {
+            rate,
+            map,
+            gain: Gain::UNITY,
+            max_period_sample_frames: 400,
+            clock_domain: 1,
+        })
         .unwrap();
     let plays = one_in(rng, 2);
     if plays {
@@ -45,7 +53,9 @@ fn run(rng: &mut Rng, terminal: Terminal, rate: SampleRate, map: ChannelMap, dev
         }
         done += taken;
         halves.playback.poll();
-        halves.capture.poll(&|| called, &mut |frame: &Frame<1_920>| heard.near.extend_from_slice(frame.samples()));
+        halves
+            .capture
+            .poll(&|| called, &mut |frame: &Frame<1_920>| heard.near.extend_from_slice(frame.samples()));
     }
     heard.reverse = std::mem::take(&mut halves.capture.voice_mut().reverse);
     assert_eq!(halves.stats.read().capture.foreign_frames, 0);
@@ -62,14 +72,18 @@ fn the_loopback_channels_are_the_reference_sample_for_sample() {
         let terminal = Terminal { rate, near_channels, far_channels };
         let device_channels = (near_channels + far_channels + rng.range(0, 4) as u32) as usize;
         let frames = 20 * rate.sample_frames();
-        let device: Vec<i16> = (0..frames * device_channels).map(|_| rng.range(0, 65_536) as u16 as i16).collect();
+        let device: Vec<i16> =
+            (0..frames * device_channels).map(|_| rng.range(0, 65_536) as u16 as i16).collect();
         let picks: Vec<u8> =
             (0..near_channels + far_channels).map(|_| rng.range(0, device_channels as u64) as u8).collect();
         let map = ChannelMap::select(device_channels as u32, &picks).unwrap();
         let heard = run(rng, terminal, rate, map, &device);
         let (near, far) = picks.split_at(near_channels as usize);
         let expected = |picks: &[u8]| -> Vec<i16> {
-            device.chunks_exact(device_channels).flat_map(|frame| picks.iter().map(|&p| frame[usize::from(p)])).collect()
+            device
+                .chunks_exact(device_channels)
+                .flat_map(|frame| picks.iter().map(|&p| frame[usize::from(p)]))
+                .collect()
         };
         assert_eq!(heard.near, expected(near));
         assert_eq!(heard.reverse, expected(far));

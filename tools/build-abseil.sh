@@ -1,53 +1,27 @@
 #!/usr/bin/env bash
 # Builds abseil statically into target/tools/abseil for webrtc-audio-processing, also where the system has one that is
-# new enough: as shared libraries it does not link, see the merging below. The source is the distribution's, through apt and its signatures, from the mirrors that this machine's apt already uses.
+# new enough: as shared libraries it does not link, see the merging below. The source is the distribution's.
+#   tools/build-abseil.sh                       for this machine
+#   tools/build-abseil.sh aarch64-linux-gnu     for boards, by that cross compiler, into target/tools/aarch64/abseil
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
+source "$handsfree_root/tools/private-apt.sh"
 
-distribution="$(. /etc/os-release && echo "$ID")"
-codename="$(. /etc/os-release && echo "${VERSION_CODENAME:-}")"
-case "$distribution" in
-    debian)
-        suite=trixie
-        keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-        ;;
-    ubuntu)
-        suite=resolute
-        keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg
-        ;;
-    *) fail "do not know where $distribution keeps abseil's source: install abseil >= $abseil_min with its pkg-config files" ;;
+case "$(. /etc/os-release && echo "$ID")" in
+    debian) suite=trixie ;;
+    ubuntu) suite=resolute ;;
+    *) fail "do not know where this distribution keeps abseil's source: install abseil >= $abseil_min with its pkg-config files" ;;
 esac
-[ -r "$keyring" ] || fail "$keyring is missing: apt-get install $distribution-archive-keyring"
-
-# apt run by root drops to the user _apt to download, who must be able to reach this directory and write into it.
-work="$(mktemp -d)"
-trap 'rm -rf "$work"' EXIT
-chmod 755 "$work"
-mkdir -p "$work"/{lists/partial,cache/archives/partial,parts,source,log}
-touch "$work/status"
-[ "$(id -u)" -ne 0 ] || chown _apt "$work/source"
-
-private_apt() {
-    apt-get -q \
-        -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts="$work/parts" \
-        -o Dir::State="$work" -o Dir::State::Lists="$work/lists" -o Dir::State::Status="$work/status" \
-        -o Dir::Cache="$work/cache" -o Dir::Log="$work/log" \
-        -o APT::Update::Post-Invoke= -o APT::Update::Post-Invoke-Success= "$@"
-}
-
-mirrors() {
-    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' \
-        | awk -v codename="$codename" '$2 == codename || $2 == "stable" { print $1 }' | sort -u
-}
+private_apt_open
 
 download_source() {
     local mirror
-    for mirror in $(mirrors); do
+    for mirror in $(apt_mirrors); do
         echo "deb-src [signed-by=$keyring] $mirror $suite main" > "$work/sources.list"
         say "looking for the source of abseil in $suite, where this machine's apt looks"
         if private_apt update --error-on=any \
-            && (cd "$work/source" && private_apt source --download-only abseil); then
+            && (cd "$work/download" && private_apt source --download-only abseil); then
             return 0
         fi
     done
@@ -57,20 +31,28 @@ download_source() {
 download_source || fail "none of this machine's apt mirrors gave the source of abseil from $suite" \
     "install abseil >= $abseil_min with its pkg-config files by hand, then \`make setup\` again"
 
-dsc=("$work"/source/abseil_*.dsc)
+dsc=("$work"/download/abseil_*.dsc)
 version="$(sed -n 's/^Version: //p' "${dsc[0]}" | head -n 1)"
 version_at_least "$version" "$abseil_min" || fail "$suite has abseil $version, $abseil_min or newer is needed"
-say "building abseil $version into target/tools/abseil (a minute)"
+case "${1:-}" in
+    '') prefix="$handsfree_tools/abseil" ar=ar cross=() ;;
+    aarch64-linux-gnu)
+        prefix="$handsfree_tools/aarch64/abseil" ar="$1-ar"
+        cross=(-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64
+            "-DCMAKE_C_COMPILER=$1-gcc" "-DCMAKE_CXX_COMPILER=$1-g++")
+        ;;
+    *) fail "do not know how to build abseil for $1" ;;
+esac
+say "building abseil $version into ${prefix#"$handsfree_root/"} (a minute)"
 # apt has checked the files against the signed index already.
 dpkg-source --no-check --extract "${dsc[0]}" "$work/abseil" >/dev/null
 
-prefix="$handsfree_tools/abseil"
 rm -rf "$prefix"
 {
     cmake -S "$work/abseil" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
         -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=OFF \
         -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DCMAKE_CXX_STANDARD=17 -DABSL_PROPAGATE_CXX_STD=ON \
-        -DABSL_BUILD_TESTING=OFF \
+        -DABSL_BUILD_TESTING=OFF "${cross[@]}" \
         && cmake --build "$work/build" --parallel "$(nproc)" \
         && cmake --install "$work/build"
 } > "$work/log/build" 2>&1 || { tail -n 40 "$work/log/build" >&2; fail "abseil $version did not build"; }
@@ -84,7 +66,7 @@ merged="$work/merged.a"
     done
     echo save
     echo end
-} | ar -M
+} | "$ar" -M
 mv "$merged" "$prefix/lib/libabsl_strings.a"
 
 # So that the working copy may be moved.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the kernel machine needs (tools/kernel, tests/kernel): QEMU, busybox, alsa-utils, and a kernel of the distribution,
+# What the kernel machine needs (tools/kernel, tests/kernel): QEMU, busybox, alsa-utils, strace, and a kernel of the distribution,
 # which is unpacked into target/tools/kernel and not installed. Called by setup.sh; safe to run again.
 #   tools/setup-kernel.sh
 #   HANDSFREE_KERNEL=linux-image-6.12-amd64 tools/setup-kernel.sh      another kernel, by its metapackage, until the next such call
@@ -17,6 +17,7 @@ setup_programs() {
     busybox_is_static || missing+=(busybox-static)
     command -v cpio >/dev/null || missing+=(cpio)
     command -v aplay >/dev/null && command -v alsaloop >/dev/null || missing+=(alsa-utils)
+    command -v strace >/dev/null || missing+=(strace)
     command -v depmod >/dev/null || [ -x /sbin/depmod ] || missing+=(kmod)
     command -v xz >/dev/null || missing+=(xz-utils)
     command -v zstd >/dev/null || missing+=(zstd)

@@ -13,6 +13,7 @@ use crate::time::Duration;
 
 /// A direction of audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Direction {
     /// Microphone to application.
     Capture,
@@ -22,17 +23,21 @@ pub enum Direction {
 
 /// What one device can do in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Capabilities<'d> {
     /// Most channels.
     pub max_channels: u32,
     /// Rates it takes; empty when it takes any.
     pub rates: &'d [SampleRate],
+    /// Sample formats it takes, by the host's names for them; empty when that is not known.
+    pub formats: &'d [&'d str],
     /// Shortest and longest period in sample frames.
     pub period_sample_frames: (u32, u32),
 }
 
 /// One device in one direction, as [`AudioIo::devices`] shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DeviceInfo<'d> {
     /// Names the device in a [`StreamRequest`], and stays the same when it is plugged in again.
     pub id: &'d str,
@@ -48,6 +53,7 @@ pub struct DeviceInfo<'d> {
 
 /// One direction of a stream, as asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EndRequest<'r> {
     /// Which device; the default one when not said.
     pub device: Option<&'r str>,
@@ -67,6 +73,7 @@ pub struct EndRequest<'r> {
 
 /// A stream as asked for; a direction that is `None` is left as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamRequest<'r> {
     /// The capture direction.
     pub capture: Option<EndRequest<'r>>,
@@ -76,6 +83,7 @@ pub struct StreamRequest<'r> {
 
 /// One direction of a stream, as granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EndInfo {
     /// The device's rate.
     pub rate: SampleRate,
@@ -91,6 +99,7 @@ pub struct EndInfo {
 
 /// A stream as granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamInfo {
     /// The capture direction, if started.
     pub capture: Option<EndInfo>,
@@ -118,6 +127,7 @@ pub struct Refused<'a, const CAP: usize, const SLOTS: usize, E> {
 
 /// Which directions to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Which {
     /// Capture only.
     Capture,
@@ -140,6 +150,7 @@ impl Which {
 
 /// The portable kinds of a host's errors.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A request that cannot work on any host.
@@ -177,6 +188,7 @@ impl fmt::Display for ErrorKind {
 
 /// Something that happened to a host's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event {
     /// The device went away; [`AudioIo::stop`] gives the half back. Said once.

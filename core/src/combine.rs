@@ -6,6 +6,7 @@ use crate::frame::PcmRef;
 
 /// Why pieces of PCM could not be combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CombineError {
     /// There was no piece, so no format either.

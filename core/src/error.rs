@@ -9,6 +9,7 @@ use crate::limits::{
 
 /// A configuration that cannot work, naming the value found and what was expected.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A sample rate outside the supported range, in hertz.
@@ -20,6 +21,14 @@ pub enum ConfigError {
     RateNotWhole {
         /// The rate asked for.
         rate_hz: u32,
+    },
+    /// A device of another rate than the terminal's, in a core that was built without
+    /// `rate-conversion`, in hertz.
+    RateNotTerminal {
+        /// The rate asked for.
+        rate_hz: u32,
+        /// The terminal's.
+        terminal_hz: u32,
     },
     /// A frame with no channels or too many.
     Channels {
@@ -135,6 +144,10 @@ impl fmt::Display for ConfigError {
             Self::RateNotWhole { rate_hz } => write!(
                 f,
                 "sample rate {rate_hz} Hz: expected a multiple of 100 Hz, so that 10 ms hold whole samples"
+            ),
+            Self::RateNotTerminal { rate_hz, terminal_hz } => write!(
+                f,
+                "a device of {rate_hz} Hz: expected the terminal's {terminal_hz} Hz, for the core was built without rate-conversion"
             ),
             Self::Channels { channels } => {
                 write!(f, "{channels} channels: expected 1 to {MAX_CHANNELS}")

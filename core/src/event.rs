@@ -2,15 +2,17 @@
 
 use core::fmt;
 
-use heapless::spsc::{Consumer, Producer, Queue};
+use heapless::spsc::Queue;
 
 use crate::audio_io::Direction;
 use crate::capture::ProcessorFault;
 use crate::limits::EVENT_DEPTH;
+use crate::queue::{Reader, Writer};
 use crate::stats::Counter;
 
 /// Something a worker half reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// The first frame of a track went into the mix.
@@ -88,7 +90,7 @@ impl From<ProcessorFault> for SessionEvent {
 pub(crate) type EventQueue = Queue<SessionEvent, EVENT_DEPTH>;
 
 pub(crate) struct EventSender<'a> {
-    pub(crate) queue: Producer<'a, SessionEvent>,
+    pub(crate) queue: Writer<'a, SessionEvent>,
     pub(crate) dropped: &'a Counter,
 }
 
@@ -100,7 +102,7 @@ impl fmt::Debug for EventSender<'_> {
 
 impl EventSender<'_> {
     pub(crate) fn send(&mut self, event: SessionEvent) {
-        if self.queue.enqueue(event).is_err() {
+        if self.queue.push(event).is_err() {
             self.dropped.add(1);
         }
     }
@@ -110,8 +112,8 @@ impl EventSender<'_> {
 /// [`PlaybackStats::dropped_events`](crate::PlaybackStats::dropped_events) or
 /// [`CaptureStats::dropped_events`](crate::CaptureStats::dropped_events).
 pub struct Events<'a> {
-    pub(crate) capture: Consumer<'a, SessionEvent>,
-    pub(crate) playback: Consumer<'a, SessionEvent>,
+    pub(crate) capture: Reader<'a, SessionEvent>,
+    pub(crate) playback: Reader<'a, SessionEvent>,
 }
 
 impl fmt::Debug for Events<'_> {
@@ -124,6 +126,6 @@ impl fmt::Debug for Events<'_> {
 impl Events<'_> {
     /// The oldest event of either worker that was not taken yet.
     pub fn poll(&mut self) -> Option<SessionEvent> {
-        self.capture.dequeue().or_else(|| self.playback.dequeue())
+        self.capture.pop().or_else(|| self.playback.pop())
     }
 }

@@ -5,6 +5,7 @@ use crate::limits::{FRAMES_PER_SECOND, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RA
 
 /// A sample rate from 8 to 192 kHz with a whole number of samples in 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SampleRate {
     per_frame: u16,
 }
@@ -39,6 +40,7 @@ impl SampleRate {
 
 /// The rate and channel count of interleaved PCM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Format {
     rate: SampleRate,
     channels: u8,
@@ -117,6 +119,7 @@ impl Format {
 /// An intake maps device channels to frame channels (selection and down-mix), an outlet frame
 /// channels to device channels (spread). What is not named gets silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChannelMap {
     from: [u8; MAX_DEVICE_CHANNELS as usize],
     to_channels: u8,

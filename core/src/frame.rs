@@ -5,6 +5,7 @@ use crate::time::{Duration, Instant};
 
 /// Which stretch of a track a played frame holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TrackSpan {
     /// Identity of the track, 0 for none.
     pub track: u32,
@@ -19,6 +20,7 @@ pub struct TrackSpan {
 /// Where and when a frame belongs. `SLOTS` is how many mixed tracks it can name: none for captured
 /// frames, the session's track slots for played ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stamp<const SLOTS: usize = 0> {
     /// Stream position of the first sample frame. The next frame's position is this one's plus its
     /// length plus what was lost between.
@@ -206,12 +208,23 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     /// Takes over another frame's format and samples, not its stamp.
     pub(crate) fn copy_samples<const OTHER: usize>(&mut self, other: &Frame<CAP, OTHER>) {
         self.begin(other.format);
-        self.extend(other.sample_frames()).copy_from_slice(other.samples());
+        copy(other.samples(), self.extend(other.sample_frames()));
     }
+}
+
+/// Copies as many samples as both have and says how many.
+#[inline]
+pub(crate) fn copy(from: &[i16], to: &mut [i16]) -> usize {
+    let count = from.len().min(to.len());
+    if let (Some(from), Some(to)) = (from.get(..count), to.get_mut(..count)) {
+        to.copy_from_slice(from);
+    }
+    count
 }
 
 /// A frame's samples and format, to read: what processors see, whatever the capacity.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PcmRef<'a> {
     /// Rate and channels.
     pub format: Format,

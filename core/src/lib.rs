@@ -64,15 +64,20 @@ pub mod audio_io;
 pub mod av_sync;
 pub mod capture;
 mod combine;
+#[cfg(feature = "defmt")]
+mod defmt_handles;
 pub mod dsp;
 mod error;
 mod event;
 mod format;
 mod frame;
 pub mod limits;
+#[cfg(any(feature = "defmt", feature = "log"))]
+mod logging;
 pub mod playback;
 mod position;
 mod published;
+mod queue;
 mod ring;
 mod sample;
 mod session;

@@ -18,8 +18,9 @@ impl<const N: usize> Published<N> {
         Self { turn: AtomicU32::new(0), copies: [const { [const { AtomicU32::new(0) }; N] }; 2] }
     }
 
-    /// By the one writer.
-    pub(crate) fn publish(&self, words: &[u32; N]) {
+    /// By the one writer. Of fewer words than `N` the rest keeps older values, which the words that
+    /// are written must tell not to be read.
+    pub(crate) fn publish(&self, words: &[u32]) {
         let turn = self.turn.load(Ordering::Relaxed).wrapping_add(1);
         // A reader that meets a word of this copy must see that the copy it began with is over.
         fence(Ordering::Release);

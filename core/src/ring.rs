@@ -1,27 +1,24 @@
 //! Both sides: the ring between an interrupt and its worker, one writer, one reader, wait-free.
 
 use core::fmt;
-use core::sync::atomic::{Ordering, fence};
 
-use heapless::spsc::{Consumer, Producer, Queue};
+use heapless::spsc::Queue;
 
 use crate::frame::Frame;
+use crate::queue::{self, Reader, Writer};
 
 /// The memory of a ring that holds `N - 1` frames.
 pub(crate) type RingMemory<const CAP: usize, const SLOTS: usize, const N: usize> =
     Queue<Frame<CAP, SLOTS>, N>;
 
 /// The writing end of a frame ring.
-///
-/// `heapless::spsc` orders a frame's bytes before its visibility: the release store of its tail is
-/// the partner of the reader's acquire load.
 pub struct FrameProducer<'a, const CAP: usize, const SLOTS: usize = 0> {
-    queue: Producer<'a, Frame<CAP, SLOTS>>,
+    queue: Writer<'a, Frame<CAP, SLOTS>>,
 }
 
 /// The reading end of a frame ring.
 pub struct FrameConsumer<'a, const CAP: usize, const SLOTS: usize = 0> {
-    queue: Consumer<'a, Frame<CAP, SLOTS>>,
+    queue: Reader<'a, Frame<CAP, SLOTS>>,
 }
 
 /// A ring of frames for an application's own use, such as the cleaned capture frames that a worker
@@ -67,9 +64,8 @@ impl<const CAP: usize, const SLOTS: usize, const N: usize> FrameRing<CAP, SLOTS,
 pub(crate) fn split<const CAP: usize, const SLOTS: usize, const N: usize>(
     memory: &mut RingMemory<CAP, SLOTS, N>,
 ) -> (FrameProducer<'_, CAP, SLOTS>, FrameConsumer<'_, CAP, SLOTS>) {
-    while memory.dequeue().is_some() {}
-    let (producer, consumer) = memory.split();
-    (FrameProducer { queue: producer }, FrameConsumer { queue: consumer })
+    let (writer, reader) = queue::fresh(memory);
+    (FrameProducer { queue: writer }, FrameConsumer { queue: reader })
 }
 
 impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
@@ -81,7 +77,7 @@ impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
     #[allow(clippy::result_large_err)]
     #[inline]
     pub fn push(&mut self, frame: Frame<CAP, SLOTS>) -> Result<(), Frame<CAP, SLOTS>> {
-        self.queue.enqueue(frame)
+        self.queue.push(frame)
     }
 
     /// Frames in the ring; the reader may make it fewer meanwhile.
@@ -107,23 +103,17 @@ impl<const CAP: usize, const SLOTS: usize> FrameConsumer<'_, CAP, SLOTS> {
     /// Takes the oldest frame; costs one copy of it. The writer may add frames meanwhile.
     #[inline]
     pub fn pop(&mut self) -> Option<Frame<CAP, SLOTS>> {
-        self.queue.dequeue()
+        self.queue.pop()
     }
 
     /// Drops the oldest frame, without a copy of it.
     pub(crate) fn discard(&mut self) {
-        let _ = self.queue.dequeue();
+        let _ = self.queue.pop();
     }
 
     /// The oldest frame, left where it is.
     #[must_use]
     pub fn peek(&self) -> Option<&Frame<CAP, SLOTS>> {
-        if !self.queue.ready() {
-            return None;
-        }
-        // heapless looks with relaxed loads: the fence is the partner of the release with which the
-        // frame was pushed.
-        fence(Ordering::Acquire);
         self.queue.peek()
     }
 

@@ -4,6 +4,7 @@ use crate::error::ConfigError;
 
 /// A linear gain from 0 to 64, held as Q16 so that integer formats stay on integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Gain {
     q16: u32,
 }
@@ -72,12 +73,14 @@ pub trait DeviceSample: Copy {
 
 /// A 24-bit sample in the low bits of 32 (`S24_LE`); what the high byte holds is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
 pub struct I24(pub i32);
 
 /// A 24-bit sample in three bytes, least first (`S24_3LE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PackedI24(pub [u8; 3]);
 
 /// A 32-bit full-scale value to 16 bits. Rounding up the last half step at the positive end is

@@ -14,12 +14,14 @@ use crate::playback::{
     self, Mixer, Outlet, PlaybackEnds, PlaybackMemory, PlayoutMemory, PlayoutTracker, SharedPlan, SlotMemory,
     TrackPool,
 };
+use crate::queue;
 use crate::ring::{self, RingMemory};
 use crate::stats::{Counters, StatsReader};
 use crate::time::Duration;
 
 /// The terminal's own format: what tracks take, processors see and the sink gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Terminal {
     /// Rate of both directions.
     pub rate: SampleRate,
@@ -184,14 +186,15 @@ impl<
         let far = Format::with_rate(terminal.rate, terminal.far_channels)?.fitting(CAP)?;
         self.counters = Counters::new();
         self.plan.clear();
+        self.plan.set_terminal(terminal.rate);
         self.intake_frame = Frame::EMPTY;
         self.outlet_frame = Frame::EMPTY;
         let counters = &self.counters;
         let (capture_in, capture_out) = ring::split(&mut self.capture);
         let (playback_in, playback_out) = ring::split(&mut self.playback);
         let (reference_in, reference_out) = ring::split(&mut self.reference);
-        let (capture_sender, capture_receiver) = fresh(&mut self.capture_events);
-        let (playback_sender, playback_receiver) = fresh(&mut self.playback_events);
+        let (capture_sender, capture_receiver) = queue::fresh(&mut self.capture_events);
+        let (playback_sender, playback_receiver) = queue::fresh(&mut self.playback_events);
         let mut ports = heapless::Vec::new();
         let mut shared = [None; SLOTS];
         let mut places = shared.iter_mut().enumerate();
@@ -240,11 +243,4 @@ impl<
             stats: StatsReader { counters },
         })
     }
-}
-
-fn fresh<'a>(
-    queue: &'a mut EventQueue,
-) -> (heapless::spsc::Producer<'a, crate::SessionEvent>, heapless::spsc::Consumer<'a, crate::SessionEvent>) {
-    while queue.dequeue().is_some() {}
-    queue.split()
 }

@@ -32,6 +32,7 @@ macro_rules! counters {
     ($(#[$meta:meta])* $name:ident => $cells:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         pub struct $name { $($(#[$doc])* pub $field: u32,)* }
 
         #[derive(Debug)]
@@ -155,6 +156,7 @@ counters! {
 
 /// All counters of one session at about one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stats {
     /// The capture interrupt's.
     pub intake: IntakeStats,

@@ -47,19 +47,21 @@ mod sink;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use heapless::spsc::{Consumer, Producer, Queue};
+use heapless::spsc::Queue;
 
 pub use self::sink::{Tapped, TeeReader, TeeSink, TeeWriter};
 use crate::capture::FrameSink;
 use crate::event::SessionEvent;
 use crate::frame::Frame;
 use crate::playback::TrackTap;
+use crate::queue;
 
 /// The track that captured frames count as; no track of a mixer has this identity.
 pub const CAPTURED: u32 = 0;
 
 /// What a sink wants to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TapFilter {
     /// Everything.
     All,
@@ -80,10 +82,12 @@ impl TapFilter {
 
 /// Names a sink from the moment it was added until its writer is back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SinkId(u32);
 
 /// Why a tee did not do what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TeeError {
     /// All places are taken, some perhaps by writers that wait to be reclaimed.
@@ -176,8 +180,8 @@ impl<'s, const CAP: usize, const SINKS: usize> Tee<'s, CAP, SINKS> {
         *self = Self::new();
         let mut ends = heapless::Vec::new();
         let attached = self.places.each_mut().map(|Place { arriving, leaving, removed }| {
-            let (arriving, arrived) = arriving.split();
-            let (leaving, left) = leaving.split();
+            let (arriving, arrived) = queue::fresh(arriving);
+            let (leaving, left) = queue::fresh(leaving);
             // As many ends as places fit by type.
             let _ = ends.push(ControlPlace { arriving, left, removed, id: None });
             FeedPlace { arrived, leaving, removed, sink: None }
@@ -188,8 +192,8 @@ impl<'s, const CAP: usize, const SINKS: usize> Tee<'s, CAP, SINKS> {
 }
 
 struct ControlPlace<'a, 's, const CAP: usize> {
-    arriving: Producer<'a, Attached<'s, CAP>>,
-    left: Consumer<'a, TeeWriter<'s, CAP>>,
+    arriving: queue::Writer<'a, Attached<'s, CAP>>,
+    left: queue::Reader<'a, TeeWriter<'s, CAP>>,
     removed: &'a AtomicU32,
     /// The sink that was added and whose writer is not back.
     id: Option<SinkId>,
@@ -230,7 +234,7 @@ impl<'s, const CAP: usize, const SINKS: usize> TeeControl<'_, 's, CAP, SINKS> {
         // Never 0, which a new place's word for the removed one says.
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         let id = SinkId(self.last_id);
-        match place.arriving.enqueue(Attached { writer, filter, id }) {
+        match place.arriving.push(Attached { writer, filter, id }) {
             Ok(()) => {
                 place.id = Some(id);
                 Ok(id)
@@ -256,7 +260,7 @@ impl<'s, const CAP: usize, const SINKS: usize> TeeControl<'_, 's, CAP, SINKS> {
     /// free then; the writer can be added again, its reader going on where it is.
     pub fn reclaim(&mut self) -> Option<(SinkId, TeeWriter<'s, CAP>)> {
         self.places.iter_mut().find_map(|place| {
-            let writer = place.left.dequeue()?;
+            let writer = place.left.pop()?;
             Some((place.id.take()?, writer))
         })
     }
@@ -276,8 +280,8 @@ impl<'s, const CAP: usize, const SINKS: usize> TeeControl<'_, 's, CAP, SINKS> {
 }
 
 struct FeedPlace<'a, 's, const CAP: usize> {
-    arrived: Consumer<'a, Attached<'s, CAP>>,
-    leaving: Producer<'a, TeeWriter<'s, CAP>>,
+    arrived: queue::Reader<'a, Attached<'s, CAP>>,
+    leaving: queue::Writer<'a, TeeWriter<'s, CAP>>,
     removed: &'a AtomicU32,
     sink: Option<Attached<'s, CAP>>,
 }
@@ -285,7 +289,7 @@ struct FeedPlace<'a, 's, const CAP: usize> {
 impl<'s, const CAP: usize> FeedPlace<'_, 's, CAP> {
     fn look(&mut self) {
         if self.sink.is_none() {
-            self.sink = self.arrived.dequeue();
+            self.sink = self.arrived.pop();
             if let Some(sink) = &mut self.sink {
                 sink.writer.forget_losses();
             }
@@ -294,7 +298,7 @@ impl<'s, const CAP: usize> FeedPlace<'_, 's, CAP> {
         let goes = |sink: &mut Attached<'s, CAP>| sink.id.0 == removed || sink.writer.is_deserted();
         if let Some(sink) = self.sink.take_if(goes) {
             // There is room: the place is not used again before the writer was taken.
-            let _ = self.leaving.enqueue(sink.writer);
+            let _ = self.leaving.push(sink.writer);
         }
     }
 }
@@ -351,7 +355,7 @@ impl<const CAP: usize, const SINKS: usize> FrameSink<CAP> for TeeFeed<'_, '_, CA
 impl<const CAP: usize, const SINKS: usize> TrackTap<CAP> for TeeFeed<'_, '_, CAP, SINKS> {
     /// Also while a sink is about to come, so that the next frame brings it in.
     fn wants(&self, track: u32) -> bool {
-        self.is_heard(track) || self.places.iter().any(|place| place.arrived.ready())
+        self.is_heard(track) || self.places.iter().any(|place| place.arrived.len() > 0)
     }
 
     fn replaces(&self, track: u32) -> bool {

@@ -8,10 +8,12 @@ use crate::format::SampleRate;
 ///
 /// All times given to one session must come from one clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant(i64);
 
 /// A signed span of time in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Duration(i64);
 
 impl Instant {
@@ -149,6 +151,7 @@ impl Neg for Duration {
 
 /// When and where in its stream a device period was, as the host saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PeriodTime {
     /// Stream position of the period's first sample frame, counted by the device or host from the
     /// start of the stream. A jump ahead says that sample frames were lost.

@@ -19,6 +19,19 @@ pub enum SampleFormat {
     F32,
 }
 
+impl SampleFormat {
+    /// What Linux calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::I16 => "S16_LE",
+            Self::I24 => "S24_LE",
+            Self::I32 => "S32_LE",
+            Self::F32 => "FLOAT_LE",
+        }
+    }
+}
+
 /// How wrong a device's timestamps are around the truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Jitter {

@@ -17,9 +17,7 @@ modules=(
     snd-aloop snd-dummy snd-hrtimer snd-usb-audio snd-hda-intel snd-hda-codec-generic
     xhci-pci
 )
-programs=(aplay arecord alsaloop amixer speaker-test)
-# Welcome where the machine has them; no test may need them.
-optional_programs=(strace)
+programs=(aplay arecord alsaloop amixer speaker-test strace)
 
 fail() {
     printf '%s\n' "$@" >&2
@@ -49,7 +47,7 @@ module_files() {
 
 program_files() {
     local program path
-    for program in "${programs[@]}" "${optional_programs[@]}"; do
+    for program in "${programs[@]}"; do
         path="$(command -v "$program")" || continue
         files_of "$path"
     done | sort -u

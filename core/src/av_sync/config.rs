@@ -7,6 +7,7 @@ use crate::time::Duration;
 
 /// What happens to a frame that is still queued when a later one is due as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum WhenLate {
     /// It is discarded: what is shown belongs to what is heard. For eyes.
     #[default]
@@ -18,6 +19,7 @@ pub enum WhenLate {
 
 /// How video is paced.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AvSyncConfig {
     /// Frames a second, 0.1 to 1000: the pace of frames without a timestamp and the measure of the queue.
     pub video_fps: f64,
@@ -100,6 +102,7 @@ impl<V> core::error::Error for PushError<V> {}
 
 /// What became of the frames since the last reset. `pushed` is the sum of the next two and what is queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AvSyncStats {
     /// Frames taken.
     pub pushed: u64,

@@ -7,6 +7,7 @@ const FORGIVEN_AFTER_FRAMES: u32 = 60_000;
 
 /// What the worker does with a processor that is guarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum GuardState {
     /// Every frame goes through it.
     #[default]
@@ -22,6 +23,7 @@ pub enum GuardState {
 
 /// Whose the next frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Turn {
     /// The processor's.
     Process,

@@ -26,6 +26,7 @@ pub struct StepHealth {
 
 /// A guarded step's counters at about one moment; they wrap at 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StepStats {
     /// What the guard does with the step.
     pub state: GuardState,

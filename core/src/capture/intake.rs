@@ -3,7 +3,6 @@
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::Frame;
-use crate::limits::MAX_CHANNELS;
 use crate::playback::SharedPlan;
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::FrameProducer;
@@ -13,6 +12,7 @@ use crate::time::{Duration, Instant, PeriodTime};
 
 /// How a capture device's periods become frames.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IntakeConfig {
     /// The device's rate; frames in the ring have it too.
     pub rate: SampleRate,
@@ -73,11 +73,13 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     /// goes on where it was.
     ///
     /// # Errors
-    /// Names a format that does not fit a frame, a period of no length, and one that is longer than
+    /// Names a format that does not fit a frame, a rate that is not the terminal's where the feature
+    /// `rate-conversion` is off, a period of no length, and one that is longer than
     /// the capture ring. The intake is then as it was.
     pub fn configure(&mut self, config: IntakeConfig) -> Result<(), ConfigError> {
         let channels = u32::try_from(config.map.to_channels()).unwrap_or(u32::MAX);
         let format = Format::with_rate(config.rate, channels)?.fitting(CAP)?;
+        self.plan.check_rate(config.rate)?;
         check_period(config.max_period_sample_frames, format, self.ring.capacity())?;
         self.lost = self.lost.saturating_add(self.pending.sample_frames() as u32);
         self.pending.begin(format);
@@ -208,7 +210,7 @@ fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig, f
     }
     let mut device = [0i16; crate::limits::MAX_DEVICE_CHANNELS as usize];
     let device_channels = config.map.from_channels().max(1);
-    let channels = format.channels().clamp(1, usize::from(MAX_CHANNELS));
+    let channels = format.channels().max(1);
     for (samples, out) in from.chunks_exact(device_channels).zip(to.chunks_exact_mut(channels)) {
         for (sample, converted) in samples.iter().zip(&mut device) {
             *converted = pcm(sample);

@@ -24,6 +24,7 @@ const FULL_SCALE_POWER: f32 = (1u32 << 30) as f32;
 
 /// Levels over all channels; 0 dBFS is full scale, and for the RMS a signal that is always there.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LevelReading {
     /// The highest sample: at once when it rises, falling back by 20 dB in 1.7 s.
     pub peak_dbfs: f32,

@@ -8,7 +8,7 @@ use crate::dsp::FrameConverter;
 use crate::error::ConfigError;
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
-use crate::frame::Frame;
+use crate::frame::{Frame, Stamp};
 use crate::limits::{MAX_CHAIN_STEPS, MAX_HOLD};
 use crate::playback::{PlayoutTracker, SharedPlan};
 use crate::ring::FrameConsumer;
@@ -293,49 +293,62 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
 
     fn drain_reference(&mut self) {
         for _ in 0..self.reference_ring.capacity() {
-            let Some(frame) = self.reference_ring.pop() else { break };
+            // Read where it lies, for a copy costs as much as all the rest.
+            let Some(frame) = self.reference_ring.peek() else { break };
+            let (format, stamp) = (frame.format(), &frame.stamp);
             if frame.sample_frames() == 0 {
                 // It only tells what was never played, of a device that was heard before.
-                if self.loudspeaker == Some(frame.format()) {
-                    self.playout.hear(&frame);
+                if self.loudspeaker == Some(format) {
+                    self.playout.hear(frame);
                 }
+                self.reference_ring.discard();
                 continue;
             }
-            if frame.format().channels() != self.far.channels() {
+            if format.channels() != self.far.channels() {
                 self.counters.foreign_frames.add(1);
+                self.reference_ring.discard();
                 continue;
             }
-            let before = self.loudspeaker.replace(frame.format());
-            self.meet_device(before, frame.format(), Direction::Playback);
-            if frame.stamp.fresh {
+            if stamp.fresh {
                 self.delay.reset_render();
             }
-            self.delay.on_render(frame.stamp.latency);
-            if frame.stamp.lost > 0 {
-                self.counters.reference_lost_sample_frames.add(frame.stamp.lost);
+            self.delay.on_render(stamp.latency);
+            if stamp.lost > 0 {
+                self.counters.reference_lost_sample_frames.add(stamp.lost);
             }
-            self.playout.hear(&frame);
-            self.reference.push(&frame);
+            self.playout.hear(frame);
+            self.reference.push(frame);
+            self.reference_ring.discard();
+            let before = self.loudspeaker.replace(format);
+            self.meet_device(before, format, Direction::Playback);
         }
     }
 
     /// Takes the next captured frame from the ring and brings it to the terminal's rate.
     fn stage(&mut self, clock: &impl Clock) -> bool {
+        let channels = self.captured_channels();
         for _ in 0..self.capture.capacity() {
-            let Some(captured) = self.capture.pop() else { return false };
-            let format = captured.format();
-            if format.channels() != self.captured_channels() {
+            let Some(captured) = self.capture.peek() else { return false };
+            let (format, stamp) = (captured.format(), captured.stamp);
+            if format.channels() != channels {
                 self.counters.foreign_frames.add(1);
                 self.lost = self.lost.saturating_add(self.near.sample_frames() as u32);
+                self.capture.discard();
                 continue;
+            }
+            let CaptureFrames { converter, near, far, .. } = &mut *self.frames;
+            converter.convert(captured, self.near.rate(), near);
+            self.capture.discard();
+            if self.captured == Captured::NearAndLoopback {
+                near.split_channels(self.near, self.far, far);
             }
             let before = self.device.replace(format);
             self.meet_device(before, format, Direction::Capture);
-            if captured.stamp.fresh {
+            if stamp.fresh {
                 self.delay.reset_capture();
             }
-            self.delay.on_capture(captured.stamp.latency);
-            self.stamp_and_convert(&captured);
+            self.delay.on_capture(stamp.latency);
+            self.place(stamp, format.rate());
             self.keep_time();
             self.staged = Some(clock.now());
             return true;
@@ -352,21 +365,17 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         }
     }
 
-    fn stamp_and_convert(&mut self, captured: &Frame<CAP>) {
+    /// Stamps the staged frame with its place on the output, from the stamp it was captured with.
+    fn place(&mut self, captured: Stamp, device: SampleRate) {
         let rate = self.near.rate();
-        let frames = &mut *self.frames;
-        frames.converter.convert(captured, rate, &mut frames.near);
-        if self.captured == Captured::NearAndLoopback {
-            frames.near.split_channels(self.near, self.far, &mut frames.far);
-        }
-        let lost = at_rate(captured.stamp.lost, captured.format().rate(), rate);
+        let lost = at_rate(captured.lost, device, rate);
         let lost = lost.saturating_add(core::mem::take(&mut self.lost));
         self.position += u64::from(lost);
-        let stamp = &mut frames.near.stamp;
-        *stamp = captured.stamp;
+        let stamp = &mut self.frames.near.stamp;
+        *stamp = captured;
         stamp.lost = lost;
         stamp.position = self.position;
-        stamp.time = captured.stamp.time - FrameConverter::<CAP>::latency(captured.format().rate(), rate);
+        stamp.time = captured.time - FrameConverter::<CAP>::latency(device, rate);
         self.position += self.near.sample_frames() as u64;
     }
 
@@ -396,7 +405,10 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         }
         let position = self.frames.near.stamp.position;
         let locked = self.plan.is_one_clock() && !self.clocks_differ();
-        match self.reference.read(&self.clock, position, locked, &mut self.frames.far, self.far) {
+        let far = &mut self.frames.far;
+        // Known when compiled, so that only one kernel is linked.
+        let quality = V::reference_quality();
+        match self.reference.read(&self.clock, position, locked, far, self.far, quality) {
             Reading::Aligned | Reading::Jumped => {
                 self.impatient = false;
                 self.late_frames = 0;

@@ -8,20 +8,59 @@
 use crate::dsp::products::dot;
 use crate::dsp::special::{bessel_i0_of_quarter_square, sinc};
 
+mod quick;
+
+pub(crate) use self::quick::Quick;
+
 /// Samples around a position that shape it.
-pub(crate) const TAPS: usize = 64;
+const TAPS: usize = 64;
 
 /// The position lies between this sample of the window and the next.
-pub(crate) const CENTRE: usize = TAPS / 2 - 1;
+const CENTRE: usize = TAPS / 2 - 1;
 
 const PHASES: usize = 128;
 const BETA: f64 = 9.0;
 
-static ROWS: [[f32; TAPS]; PHASES + 1] = rows();
+static ROWS: [[f32; TAPS]; PHASES + 1] = rows::<TAPS, PHASES, { PHASES + 1 }>(BETA);
+
+/// A way to read a signal between its samples. An image links only the rows of those it names.
+pub(crate) trait Between {
+    /// What it computes with.
+    type Number: Copy + Default + From<i16>;
+    /// Samples of the window before the position, and in all, beside those that are read.
+    const BEFORE: usize;
+    const AROUND: usize;
+
+    /// Reads `out` from `window`, which begins [`BEFORE`](Self::BEFORE) samples before a position;
+    /// the first is read `at` behind it, each next one `step` further, both in 1/2^32.
+    fn read(window: &[Self::Number], at_q32: u64, step_q32: u64, out: &mut [i16]);
+}
+
+/// The one that echo cancellers get.
+pub(crate) struct Full;
+
+impl Between for Full {
+    type Number = f32;
+    const BEFORE: usize = CENTRE;
+    const AROUND: usize = TAPS;
+
+    fn read(window: &[f32], at_q32: u64, step_q32: u64, out: &mut [i16]) {
+        let mut at = at_q32;
+        for sample in out {
+            let from = (at >> 32) as usize;
+            let fraction = (at & u64::from(u32::MAX)) as f32 / Q32;
+            let taps = window.get(from..).and_then(|rest| rest.first_chunk::<TAPS>());
+            *sample = taps.map_or(0, |taps| interpolate(taps, fraction));
+            at += step_q32;
+        }
+    }
+}
+
+const Q32: f32 = 4_294_967_296.0;
 
 /// The signal at `fraction` (0 to 1) of a sample behind `window[CENTRE]`.
 #[inline]
-pub(crate) fn interpolate(window: &[f32; TAPS], fraction: f32) -> i16 {
+fn interpolate(window: &[f32; TAPS], fraction: f32) -> i16 {
     let scaled = fraction * PHASES as f32;
     let phase = (scaled as usize).min(PHASES - 1);
     let blend = scaled - phase as f32;
@@ -32,26 +71,27 @@ pub(crate) fn interpolate(window: &[f32; TAPS], fraction: f32) -> i16 {
     (rounded as i32).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
-const fn rows() -> [[f32; TAPS]; PHASES + 1] {
-    let mut rows = [[0.0; TAPS]; PHASES + 1];
+/// A row of `N` weights for each of `PHASES` fractions of a sample, and one for the next sample.
+const fn rows<const N: usize, const PHASES: usize, const ROWS: usize>(beta: f64) -> [[f32; N]; ROWS] {
+    let mut rows = [[0.0; N]; ROWS];
     let mut phase = 0;
     while phase <= PHASES {
         let fraction = phase as f64 / PHASES as f64;
-        let mut exact = [0.0; TAPS];
+        let mut exact = [0.0; N];
         let mut sum = 0.0;
         let mut tap = 0;
-        while tap < TAPS {
-            let signed = tap as f64 - CENTRE as f64 - fraction;
+        while tap < N {
+            let signed = tap as f64 - (N / 2 - 1) as f64 - fraction;
             let distance = if signed < 0.0 { -signed } else { signed };
-            let edge = distance / (TAPS / 2) as f64;
+            let edge = distance / (N / 2) as f64;
             // But for a constant factor, which the sum takes out.
-            let window = bessel_i0_of_quarter_square(BETA * BETA / 4.0 * (1.0 - edge * edge));
+            let window = bessel_i0_of_quarter_square(beta * beta / 4.0 * (1.0 - edge * edge));
             exact[tap] = if edge < 1.0 { sinc(distance) * window } else { 0.0 };
             sum += exact[tap];
             tap += 1;
         }
         tap = 0;
-        while tap < TAPS {
+        while tap < N {
             // A row that does not sum to 1 would turn the phase into an amplitude.
             rows[phase][tap] = (exact[tap] / sum) as f32;
             tap += 1;

@@ -1,17 +1,18 @@
 //! Worker side: 10 ms at one rate in, 10 ms at another rate out.
 
-use crate::dsp::products::{accumulate, dot};
-use crate::dsp::resampler::{Quality, ResamplerSample};
+use crate::dsp::resampler::Quality;
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::time::Duration;
 
+#[cfg(feature = "rate-conversion")]
+mod spans;
+#[cfg(feature = "rate-conversion")]
+use spans::{Position, Signal, gather, spread};
+
 const KERNEL: &Quality = Quality::FRAMES;
 const TAPS: usize = 64;
 const HALF: usize = TAPS / 2;
-
-/// Output samples gathered from one stretch of input that is converted to floats once.
-const CHUNK: usize = 128;
 
 const _: () = assert!(KERNEL.taps() == TAPS);
 
@@ -31,6 +32,7 @@ const _: () = assert!(KERNEL.taps() == TAPS);
 /// state: a frame of 16-bit samples holds all that is needed.
 #[derive(Debug)]
 pub struct FrameConverter<const CAP: usize> {
+    #[cfg(feature = "rate-conversion")]
     before: Frame<CAP>,
     to: Option<SampleRate>,
 }
@@ -45,7 +47,11 @@ impl<const CAP: usize> FrameConverter<CAP> {
     /// A converter that has heard silence so far.
     #[must_use]
     pub const fn new() -> Self {
-        Self { before: Frame::EMPTY, to: None }
+        Self {
+            #[cfg(feature = "rate-conversion")]
+            before: Frame::EMPTY,
+            to: None,
+        }
     }
 
     /// How much later the converted signal comes out than it went in; a whole number of samples of
@@ -94,6 +100,30 @@ impl<const CAP: usize> FrameConverter<CAP> {
             self.to = None;
             return;
         }
+        self.change_rate(input, to, output);
+    }
+
+    /// Never needed: devices of another rate are refused.
+    #[cfg(not(feature = "rate-conversion"))]
+    fn change_rate<const A: usize, const B: usize>(
+        &mut self,
+        input: &Frame<CAP, A>,
+        to: SampleRate,
+        output: &mut Frame<CAP, B>,
+    ) {
+        if let Ok(format) = Format::with_rate(to, input.format().channels() as u32) {
+            output.clear(format, format.sample_frames());
+        }
+    }
+
+    #[cfg(feature = "rate-conversion")]
+    fn change_rate<const A: usize, const B: usize>(
+        &mut self,
+        input: &Frame<CAP, A>,
+        to: SampleRate,
+        output: &mut Frame<CAP, B>,
+    ) {
+        let from = input.format();
         let Ok(format) = Format::with_rate(to, from.channels() as u32) else {
             return;
         };
@@ -114,119 +144,6 @@ impl<const CAP: usize> FrameConverter<CAP> {
             }
         }
         self.before.copy_samples(input);
-    }
-}
-
-/// The last two frames of one channel as one signal; position 0 is the newer frame's first sample.
-struct Signal<'a> {
-    before: &'a [i16],
-    now: &'a [i16],
-    channel: usize,
-    channels: usize,
-}
-
-impl<'a> Signal<'a> {
-    /// The samples from a position on, which must not lie before the older frame.
-    fn from(&self, position: isize) -> impl Iterator<Item = f32> + use<'a> {
-        let ago = position.min(0).unsigned_abs() * self.channels;
-        let old = self.before.get(self.before.len().saturating_sub(ago)..).unwrap_or(&[]);
-        let new = self.now.get(position.max(0) as usize * self.channels..).unwrap_or(&[]);
-        let of_channel = |samples: &'a [i16]| samples.iter().skip(self.channel).step_by(self.channels);
-        of_channel(old).chain(of_channel(new)).map(|&sample| f32::from(sample))
-    }
-}
-
-/// A position among the samples of the lower rate, which steps with each sample of the higher one.
-struct Position {
-    whole: isize,
-    /// The fraction, in parts of `high`.
-    part: usize,
-    low: usize,
-    high: usize,
-    /// One part in 1/2^48, for a product costs less than a quotient.
-    part_q48: u64,
-    /// Every fraction is one of the kernel's.
-    exact: bool,
-}
-
-impl Position {
-    /// The position after `steps`, from 0.
-    fn new(low: SampleRate, high: SampleRate, steps: isize) -> Self {
-        let (low, high) = (low.sample_frames(), high.sample_frames().max(1));
-        let exact = (low * KERNEL.phases()).is_multiple_of(high);
-        let reached = steps * low as isize;
-        let (whole, part) = (reached.div_euclid(high as isize), reached.rem_euclid(high as isize) as usize);
-        Self { whole, part, low, high, part_q48: (1 << 48) / high as u64, exact }
-    }
-
-    /// Takes a step; returns whether it passed a sample.
-    #[inline]
-    fn advance(&mut self) -> bool {
-        self.part += self.low;
-        let passed = self.part >= self.high;
-        if passed {
-            self.part -= self.high;
-            self.whole += 1;
-        }
-        passed
-    }
-
-    /// The kernel's row for where this is.
-    #[inline]
-    fn row<'a>(&self, between: &'a mut [f32; TAPS]) -> &'a [f32] {
-        if self.exact {
-            return KERNEL.row(self.part * KERNEL.phases() / self.high);
-        }
-        KERNEL.interpolate(((self.part as u64 * self.part_q48) >> 16) as u32, between);
-        between
-    }
-}
-
-/// Going up: each output is a weighted sum of the inputs around `at`.
-fn gather(signal: &Signal<'_>, mut at: Position, out: &mut [i16]) {
-    let (mut line, mut between) = ([0.0; CHUNK + TAPS], [0.0; TAPS]);
-    for chunk in out.chunks_mut(CHUNK * signal.channels) {
-        let first = at.whole;
-        let samples = signal.from(first - KERNEL.centre() as isize);
-        line.iter_mut().zip(samples).for_each(|(known, sample)| *known = sample);
-        for sample in chunk.iter_mut().skip(signal.channel).step_by(signal.channels) {
-            let begin = (at.whole - first) as usize;
-            let window = line.get(begin..begin + TAPS).unwrap_or(&[]);
-            *sample = i16::narrow(dot(window, at.row(&mut between))).0;
-            at.advance();
-        }
-    }
-}
-
-/// Going down: each input is spread over the outputs around it, and what the next input does not
-/// reach any more is an output.
-fn spread(signal: &Signal<'_>, to: SampleRate, from: SampleRate, out: &mut [i16]) {
-    let mut out = out.iter_mut().skip(signal.channel).step_by(signal.channels);
-    let (mut sums, mut between) = ([0.0; 2 * TAPS], [0.0; TAPS]);
-    let scale = to.sample_frames() as f32 / from.sample_frames().max(1) as f32;
-    // The first input that the first output hears of.
-    let begin = -((TAPS * from.sample_frames() / to.sample_frames().max(1)) as isize);
-    let mut at = Position::new(to, from, begin);
-    let mut start = 0;
-    for sample in signal.from(begin) {
-        if let Some(sums) = sums.get_mut(start..start + TAPS) {
-            accumulate(sums, false, at.row(&mut between), sample * scale);
-        }
-        // The first of the outputs that this input was spread over, each late by the latency.
-        let complete = at.whole - KERNEL.centre() as isize + HALF as isize;
-        if !at.advance() {
-            continue;
-        }
-        if complete >= 0 {
-            let Some(output) = out.next() else { return };
-            *output = i16::narrow(sums.get(start).copied().unwrap_or(0.0)).0;
-        }
-        start += 1;
-        if start == TAPS {
-            sums.copy_within(TAPS.., 0);
-            sums[TAPS..].fill(0.0);
-            start = 0;
-        }
     }
 }
 

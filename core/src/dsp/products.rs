@@ -60,12 +60,10 @@ pub(crate) fn add(sums: &mut [f32], terms: &[f32]) {
 /// `blend` of four rows that lie behind one another.
 #[inline]
 pub(crate) fn blend(row: &mut [f32], four: &[f32], weights: [f32; 4]) {
-    let taps = row.len();
-    let (a, rest) = four.split_at(taps);
-    let (b, rest) = rest.split_at(taps);
-    let (c, rest) = rest.split_at(taps);
-    let d = &rest[..taps];
-    for (i, out) in row.iter_mut().enumerate() {
-        *out = (a[i] * weights[0] + b[i] * weights[1]) + (c[i] * weights[2] + d[i] * weights[3]);
+    let mut fours = four.chunks_exact(row.len().max(1));
+    let mut next = || fours.next().unwrap_or(&[]);
+    let (a, b, c, d) = (next(), next(), next(), next());
+    for ((((out, a), b), c), d) in row.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *out = (a * weights[0] + b * weights[1]) + (c * weights[2] + d * weights[3]);
     }
 }

@@ -9,6 +9,7 @@ use crate::time::Duration;
 
 /// What a [`Sine`] is to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SineConfig {
     /// Above 0 and below half the sample rate, in hertz.
     pub frequency_hz: f64,

@@ -8,6 +8,7 @@ use crate::time::Duration;
 /// A track speaks while it has something to play, and for `hold` longer, so that the background does
 /// not pump in the pauses between words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ducking {
     /// The gain under a voice, besides the track's own.
     pub depth: Gain,

@@ -2,6 +2,7 @@
 
 /// What happens to a sum beyond 16 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limiter {
     /// It saturates; a single source at unity gain passes bit by bit.
     #[default]

@@ -360,8 +360,17 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         }
         return;
     }
+    if let Some(gain) = gains.standing() {
+        for (sum, &sample) in sum.iter_mut().zip(samples) {
+            *sum += gain.amplify(sample);
+        }
+        for (copy, &sample) in copy.iter_mut().zip(samples) {
+            *copy = narrow(gain.amplify(sample));
+        }
+        return;
+    }
     let (mut sums, mut copies) = (sum.iter_mut(), copy.iter_mut());
-    for samples in samples.chunks_exact(channels) {
+    for samples in samples.chunks_exact(channels.max(1)) {
         let gain = gains.next();
         for &sample in samples {
             let scaled = gain.amplify(sample);
@@ -369,10 +378,14 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
                 *sum += scaled;
             }
             if let Some(copy) = copies.next() {
-                *copy = scaled.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+                *copy = narrow(scaled);
             }
         }
     }
+}
+
+fn narrow(wide: i32) -> i16 {
+    wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
 /// Lets a track that sounds fade away within the next frame.

@@ -15,6 +15,7 @@ use crate::time::{Duration, Instant, PeriodTime};
 
 /// How frames become a playback device's periods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct OutletConfig {
     /// The device's rate; the playback worker makes frames of it.
     pub rate: SampleRate,
@@ -97,12 +98,14 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     /// stream runs; allocates nothing. Frames of an earlier format are dropped when they come.
     ///
     /// # Errors
-    /// Names a format that does not fit a frame, a period of no length, one that is longer than the
+    /// Names a format that does not fit a frame, a rate that is not the terminal's where the feature
+    /// `rate-conversion` is off, a period of no length, one that is longer than the
     /// playback or reference ring, and a latency that the reference history does not reach across.
     /// The outlet is then as it was.
     pub fn configure(&mut self, config: OutletConfig) -> Result<(), ConfigError> {
         let channels = u32::try_from(config.map.from_channels()).unwrap_or(u32::MAX);
         let format = Format::with_rate(config.rate, channels)?.fitting(CAP)?;
+        self.plan.check_rate(config.rate)?;
         let ring_frames = self.ring.capacity().min(self.reference.capacity());
         check_period(config.max_period_sample_frames, format, ring_frames)?;
         check_latency(config.latency, self.history)?;

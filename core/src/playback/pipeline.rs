@@ -87,9 +87,15 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
         while made < target && self.ends.ring.len() < target {
             let PlaybackFrames { mixed, converted, converter } = &mut *self.ends.frames;
             self.mixer.mix(mixed, tap, self.ends.counters, &mut send);
-            converter.convert(mixed, plan.format.rate(), converted);
-            converted.stamp = mixed.stamp;
-            if self.ends.ring.push(converted.clone()).is_err() {
+            let ready = if mixed.format().rate() == plan.format.rate() {
+                converter.reset();
+                mixed
+            } else {
+                converter.convert(mixed, plan.format.rate(), converted);
+                converted.stamp = mixed.stamp;
+                converted
+            };
+            if self.ends.ring.push(ready.clone()).is_err() {
                 break;
             }
             self.ends.counters.frames.add(1);

@@ -2,7 +2,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::format::Format;
+use crate::error::ConfigError;
+use crate::format::{Format, SampleRate};
 
 /// The playback device's format and how many frames the ring should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct SharedPlan {
     word: AtomicU32,
     playback_domain: AtomicU32,
     capture_domain: AtomicU32,
+    /// The terminal's rate in hertz, written before the halves exist.
+    terminal_hz: AtomicU32,
     /// Of the tracks: 0 while more may be opened, then [`ENDED`] or [`CLOSED`].
     input: AtomicU32,
 }
@@ -33,8 +36,22 @@ impl SharedPlan {
             word: AtomicU32::new(0),
             playback_domain: AtomicU32::new(0),
             capture_domain: AtomicU32::new(0),
+            terminal_hz: AtomicU32::new(0),
             input: AtomicU32::new(0),
         }
+    }
+
+    pub(crate) fn set_terminal(&self, rate: SampleRate) {
+        self.terminal_hz.store(rate.hz(), Ordering::Relaxed);
+    }
+
+    /// Whether a device of this rate can be used: any, where rates are converted.
+    pub(crate) fn check_rate(&self, rate: SampleRate) -> Result<(), ConfigError> {
+        let terminal_hz = self.terminal_hz.load(Ordering::Relaxed);
+        if cfg!(feature = "rate-conversion") || rate.hz() == terminal_hz {
+            return Ok(());
+        }
+        Err(ConfigError::RateNotTerminal { rate_hz: rate.hz(), terminal_hz })
     }
 
     /// No more tracks are opened from now on.

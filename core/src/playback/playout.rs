@@ -37,7 +37,8 @@ impl PlayoutWords {
     /// Says that `track` was heard up to `position`, where nobody keeps a clock.
     pub(crate) fn publish_heard(&self, track: u32, position: u64) {
         let track = TrackPlayout { track, heard: position, silent_at: f64::MIN, ..TrackPlayout::default() };
-        self.words.publish(&Playout { anchor: Anchor::default(), track }.to_words());
+        let playout = Playout { anchor: Anchor::default(), track };
+        self.words.publish(playout.to_words(&mut [0; WORDS]));
     }
 
     /// What is known of `track`, as far as the slot is its.
@@ -240,11 +241,12 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
         // What is over by the time this frame was written needs no stretch of its own.
         let called = stamp.time - stamp.latency;
         let over = anchor.at(called) - 1.0;
+        let mut words = [0; WORDS];
         for (track, shared) in self.tracks.iter_mut().zip(&self.shared) {
             let (track, Some(shared)) = (&mut track.0, shared) else { continue };
             if track.track != 0 {
                 track.forget_before(over, ratio);
-                shared.playout.words.publish(&Playout { anchor, track: *track }.to_words());
+                shared.playout.words.publish(Playout { anchor, track: *track }.to_words(&mut words));
             }
         }
     }
@@ -325,9 +327,9 @@ impl Playout {
         Some(Instant::from_nanos(begin.as_nanos().saturating_add(libm::round(period_ns) as i64)))
     }
 
-    fn to_words(self) -> [u32; WORDS] {
-        let mut words = [0; WORDS];
-        let mut writer = Writer::new(&mut words);
+    /// As many words as it needs, which its count of stretches tells the reader.
+    fn to_words(self, words: &mut [u32; WORDS]) -> &[u32] {
+        let mut writer = Writer::new(words);
         writer.u64(self.anchor.time_ns as u64);
         writer.f64(self.anchor.position);
         writer.f64(self.anchor.period_ns);
@@ -342,7 +344,8 @@ impl Playout {
             writer.u64(stretch.position);
             writer.u32(stretch.sample_frames);
         }
-        words
+        let used = ANCHOR_WORDS + TRACK_WORDS + self.track.stretches().len() * STRETCH_WORDS;
+        words.get(..used).unwrap_or(words)
     }
 
     fn from_words(words: &[u32; WORDS]) -> Self {

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use heapless::spsc::{Consumer, Producer, Queue};
+use heapless::spsc::Queue;
 
 use crate::dsp::Ramp;
 use crate::frame::Frame;
@@ -10,6 +10,7 @@ use crate::limits::COMMAND_DEPTH;
 use crate::playback::ducking::Ducking;
 use crate::playback::playout::PlayoutWords;
 use crate::published::{Published, Reader, Writer};
+use crate::queue;
 use crate::ring::{self, FrameConsumer, FrameProducer, RingMemory};
 use crate::sample::Gain;
 
@@ -192,10 +193,9 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
 
     /// The application's and the mixer's end, both fresh, and what the capture worker tells of it.
     pub(crate) fn split(&mut self, index: usize) -> (TrackPort<'_, CAP>, MixSlot<'_, CAP>, &SlotShared) {
-        while self.commands.dequeue().is_some() {}
         self.shared = SlotShared::new();
         let (producer, consumer) = ring::split(&mut self.frames);
-        let (sender, receiver) = self.commands.split();
+        let (sender, receiver) = queue::fresh(&mut self.commands);
         let shared = &self.shared;
         let port = TrackPort {
             frames: producer,
@@ -232,7 +232,7 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
 /// The application's end of a slot. Waits in the pool while no track uses it.
 pub(crate) struct TrackPort<'a, const CAP: usize> {
     pub(crate) frames: FrameProducer<'a, CAP>,
-    pub(crate) commands: Producer<'a, Command>,
+    pub(crate) commands: queue::Writer<'a, Command>,
     pub(crate) pending: &'a mut Frame<CAP>,
     pub(crate) shared: &'a SlotShared,
     /// Which of the session's slots it is.
@@ -263,6 +263,11 @@ impl Gains {
         self.own.is_unity() && self.fade.is_unity() && self.duck.is_unity()
     }
 
+    /// The gain of all further sample frames, if none of the three moves.
+    pub(crate) fn standing(&self) -> Option<Gain> {
+        Some(self.own.standing()?.times(self.fade.standing()?).times(self.duck.standing()?))
+    }
+
     /// The gain for the next sample frame.
     #[inline]
     pub(crate) fn next(&mut self) -> Gain {
@@ -273,7 +278,7 @@ impl Gains {
 /// The mixer's end of a slot.
 pub(crate) struct MixSlot<'a, const CAP: usize> {
     pub(crate) frames: FrameConsumer<'a, CAP>,
-    commands: Consumer<'a, Command>,
+    commands: queue::Reader<'a, Command>,
     pub(crate) shared: &'a SlotShared,
     /// The track being played, 0 for none.
     pub(crate) track: u32,
@@ -304,7 +309,7 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
     /// Applies the commands that have come.
     pub(crate) fn obey(&mut self) {
         for _ in 0..COMMAND_DEPTH {
-            match self.commands.dequeue() {
+            match self.commands.pop() {
                 Some(Command::Gain { gain, ramp_sample_frames }) => {
                     self.gains.own.move_to(gain, ramp_sample_frames);
                 }
@@ -358,7 +363,7 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
             self.drop_front();
         }
         for _ in 0..COMMAND_DEPTH {
-            if self.commands.dequeue().is_none() {
+            if self.commands.pop().is_none() {
                 break;
             }
         }

@@ -4,7 +4,7 @@
 use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
-use heapless::spsc::{Consumer, Queue};
+use heapless::spsc::Queue;
 
 use crate::error::ConfigError;
 use crate::event::{EventQueue, EventSender, SessionEvent};
@@ -16,6 +16,7 @@ use crate::playback::plan::SharedPlan;
 use crate::playback::slot::SlotMemory;
 use crate::playback::tap::TrackTap;
 use crate::playback::track::TrackPool;
+use crate::queue;
 use crate::stats::{PlaybackCounters, PlaybackStats};
 use crate::time::{Duration, Instant};
 
@@ -72,7 +73,6 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
         let format = format.fitting(CAP)?;
         self.counters = PlaybackCounters::new();
         self.plan = SharedPlan::new();
-        while self.events.dequeue().is_some() {}
         let mut ports = heapless::Vec::new();
         let mut index = 0;
         let slots = self.slots.each_mut().map(|memory| {
@@ -82,7 +82,7 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
             let _ = ports.push(port);
             slot
         });
-        let (sender, events) = self.events.split();
+        let (sender, events) = queue::fresh(&mut self.events);
         let tracks = TrackPool::new(ports, &self.plan, format);
         let mixer = StreamMixer {
             mixer: Mixer::new(slots, &mut self.mixer, format),
@@ -100,6 +100,7 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
 
 /// What asking a [`StreamMixer`] for 10 ms came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Mixed {
     /// The frame holds the next 10 ms.
     Frame,
@@ -150,7 +151,7 @@ pub struct StreamMixer<'a, const CAP: usize, const SLOTS: usize> {
     mixer: Mixer<'a, CAP, SLOTS>,
     counters: &'a PlaybackCounters,
     sender: EventSender<'a>,
-    events: Consumer<'a, SessionEvent>,
+    events: queue::Reader<'a, SessionEvent>,
     plan: &'a SharedPlan,
     timeout: Duration,
     late_since: Option<Instant>,
@@ -232,7 +233,7 @@ impl<const CAP: usize, const SLOTS: usize> StreamMixer<'_, CAP, SLOTS> {
 
     /// The oldest event that was not taken yet.
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
-        self.events.dequeue()
+        self.events.pop()
     }
 
     /// What was counted so far.

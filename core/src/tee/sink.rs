@@ -3,11 +3,12 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
-use heapless::spsc::{Consumer, Producer, Queue};
+use heapless::spsc::Queue;
 
 use crate::event::SessionEvent;
 use crate::frame::Frame;
 use crate::limits::EVENT_DEPTH;
+use crate::queue;
 use crate::ring::{self, FrameConsumer, FrameProducer, RingMemory};
 use crate::stats::Counter;
 
@@ -104,10 +105,9 @@ impl<const CAP: usize, const FRAMES: usize, const TRACKS: usize> TeeSink<CAP, FR
     /// The two ends: the writer for [`TeeControl::add`](super::TeeControl::add), the reader for
     /// whoever listens. A sink that was split before starts empty again.
     pub fn split(&mut self) -> (TeeWriter<'_, CAP>, TeeReader<'_, CAP>) {
-        while self.events.dequeue().is_some() {}
         self.shared = Shared::new();
         let (frames_in, frames_out) = ring::split(&mut self.frames);
-        let (events_in, events_out) = self.events.split();
+        let (events_in, events_out) = queue::fresh(&mut self.events);
         let (losses, shared) = (&mut self.losses, &self.shared);
         let mut writer = TeeWriter { frames: frames_in, events: events_in, losses, shared, written: 0 };
         writer.forget_losses();
@@ -119,7 +119,7 @@ impl<const CAP: usize, const FRAMES: usize, const TRACKS: usize> TeeSink<CAP, FR
 /// owner otherwise, and may be dropped at any time.
 pub struct TeeWriter<'s, const CAP: usize> {
     frames: FrameProducer<'s, CAP>,
-    events: Producer<'s, Noted>,
+    events: queue::Writer<'s, Noted>,
     losses: &'s mut [Loss],
     shared: &'s Shared,
     /// Frames that went into the ring, modulo 2^32.
@@ -173,7 +173,7 @@ impl<const CAP: usize> TeeWriter<'_, CAP> {
 
     /// Worker side.
     pub(super) fn note(&mut self, event: SessionEvent) {
-        if self.events.enqueue(Noted { event, after_frames: self.written }).is_err() {
+        if self.events.push(Noted { event, after_frames: self.written }).is_err() {
             self.shared.dropped_events.add(1);
         }
         if let SessionEvent::TrackEnded { track, .. } = event {
@@ -189,7 +189,7 @@ impl<const CAP: usize> TeeWriter<'_, CAP> {
 /// copy a frame, and all it misses is counted.
 pub struct TeeReader<'s, const CAP: usize> {
     frames: FrameConsumer<'s, CAP>,
-    events: Consumer<'s, Noted>,
+    events: queue::Reader<'s, Noted>,
     /// The oldest event, waiting for the frames before it.
     due: Option<Noted>,
     /// Frames taken from the ring, modulo 2^32.
@@ -212,7 +212,7 @@ impl<const CAP: usize> TeeReader<'_, CAP> {
         let frame_waits = !self.frames.is_empty();
         fence(Ordering::Acquire);
         if self.due.is_none() {
-            self.due = self.events.dequeue();
+            self.due = self.events.pop();
         }
         if let Some(Noted { event, .. }) = self.due.take_if(|noted| noted.after_frames == self.taken) {
             return Some(Tapped::Event(event));

@@ -48,6 +48,7 @@ const _: () = assert!(size_of::<AcousticMemory>() < 64 * 1024);
 
 /// Where the echo was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EchoLag {
     /// How much later the echo's direct sound comes than the reference is read; negative if it
     /// comes earlier. At least -100 to 1000 ms.

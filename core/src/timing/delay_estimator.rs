@@ -21,6 +21,7 @@ const HISTORY_LEN: usize = 64;
 
 /// Where an estimate comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DelaySource {
     /// The devices' own times.
     #[default]
@@ -33,6 +34,7 @@ pub enum DelaySource {
 
 /// Render plus capture latency as estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DelayEstimate {
     /// The delay, at least 0.
     pub delay: Duration,
@@ -220,7 +222,7 @@ impl LatencyFilter {
         self.unused = 0;
         self.taken = (self.taken + 1).min(SETTLED);
         let error_q8 = latency.as_nanos() * 256 - self.estimate_q8;
-        self.estimate_q8 += error_q8 / i64::from(self.taken);
+        self.estimate_q8 += error_q8 / i64::from(self.taken.max(1));
     }
 
     fn outlier(&mut self, latency: Duration) {
@@ -231,7 +233,7 @@ impl LatencyFilter {
             return;
         }
         self.outliers += 1;
-        self.candidate_ns += (latency.as_nanos() - self.candidate_ns) / i64::from(self.outliers);
+        self.candidate_ns += (latency.as_nanos() - self.candidate_ns) / i64::from(self.outliers.max(1));
         if self.outliers >= JUMP_AFTER {
             self.estimate_q8 = self.candidate_ns * 256;
             self.taken = JUMP_AFTER;

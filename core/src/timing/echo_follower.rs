@@ -40,9 +40,16 @@ pub(crate) struct Correction {
     pub(crate) slower_ppm: f64,
 }
 
+type Hear = for<'a> fn(&mut EchoFollower<'a>, PcmRef<'_>, PcmRef<'_>, Duration, f64) -> Option<Correction>;
+
 /// Listens for the echo and says what to change.
+///
+/// What it does is called through pointers that only [`new`](Self::new) names, so that an image that
+/// never listens does not link it: some 40 KB.
 #[derive(Debug)]
 pub(crate) struct EchoFollower<'a> {
+    hear: Hear,
+    done: for<'b> fn(&mut EchoFollower<'b>, Correction),
     ear: AcousticDelay<'a>,
     until_look: u16,
     seen_ppm: f64,
@@ -52,7 +59,7 @@ pub(crate) struct EchoFollower<'a> {
 
 impl<'a> EchoFollower<'a> {
     pub(crate) const fn new(ear: AcousticDelay<'a>) -> Self {
-        Self { ear, until_look: LOOK_EVERY_FRAMES, seen_ppm: 0.0, looks: 0, confidence: 0.0 }
+        Self { hear, done, ear, until_look: LOOK_EVERY_FRAMES, seen_ppm: 0.0, looks: 0, confidence: 0.0 }
     }
 
     /// How sure the ear is, from 0 to 1.
@@ -69,33 +76,12 @@ impl<'a> EchoFollower<'a> {
         lead: Duration,
         doubt_ppm: f64,
     ) -> Option<Correction> {
-        self.ear.observe(far, near);
-        let echo = self.ear.echo()?;
-        self.confidence = echo.confidence;
-        if echo.confidence < TRUSTED {
-            return None;
-        }
-        let off = echo.lag - lead;
-        let mut correction = Correction::default();
-        if off < -EARLY.min(lead) || off > LATE {
-            correction.shift = echo.lag - lead.max(AIM);
-        }
-        self.until_look = self.until_look.saturating_sub(1);
-        if self.until_look == 0 {
-            self.until_look = LOOK_EVERY_FRAMES;
-            correction.slower_ppm = self.look(doubt_ppm).unwrap_or(0.0);
-        }
-        (correction != Correction::default()).then_some(correction)
+        (self.hear)(self, far, near, lead, doubt_ppm)
     }
 
     /// What was really done about a correction.
     pub(crate) fn done(&mut self, correction: Correction) {
-        if correction.shift != Duration::ZERO {
-            self.ear.shifted(correction.shift);
-        }
-        if correction.slower_ppm != 0.0 {
-            self.ear.steered(correction.slower_ppm);
-        }
+        (self.done)(self, correction);
     }
 
     /// The drift to steer against, once it was seen often enough.
@@ -116,5 +102,40 @@ impl<'a> EchoFollower<'a> {
         }
         self.looks = 0;
         Some(drift.ppm)
+    }
+}
+
+fn hear(
+    follower: &mut EchoFollower<'_>,
+    far: PcmRef<'_>,
+    near: PcmRef<'_>,
+    lead: Duration,
+    doubt_ppm: f64,
+) -> Option<Correction> {
+    follower.ear.observe(far, near);
+    let echo = follower.ear.echo()?;
+    follower.confidence = echo.confidence;
+    if echo.confidence < TRUSTED {
+        return None;
+    }
+    let off = echo.lag - lead;
+    let mut correction = Correction::default();
+    if off < -EARLY.min(lead) || off > LATE {
+        correction.shift = echo.lag - lead.max(AIM);
+    }
+    follower.until_look = follower.until_look.saturating_sub(1);
+    if follower.until_look == 0 {
+        follower.until_look = LOOK_EVERY_FRAMES;
+        correction.slower_ppm = follower.look(doubt_ppm).unwrap_or(0.0);
+    }
+    (correction != Correction::default()).then_some(correction)
+}
+
+fn done(follower: &mut EchoFollower<'_>, correction: Correction) {
+    if correction.shift != Duration::ZERO {
+        follower.ear.shifted(correction.shift);
+    }
+    if correction.slower_ppm != 0.0 {
+        follower.ear.steered(correction.slower_ppm);
     }
 }

@@ -6,9 +6,10 @@
 //! latency all become one constant, small, causal delay.
 
 use crate::dsp::FrameConverter;
-use crate::dsp::fractional::{self, CENTRE, TAPS};
+use crate::dsp::fractional::{Between, Full, Quick};
 use crate::format::{Format, SampleRate};
-use crate::frame::Frame;
+use crate::frame::{Frame, copy};
+use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::echo_follower::Correction;
 use crate::timing::history::History;
@@ -22,20 +23,24 @@ const LOCKED_SLACK_NS: f64 = 1.5e6;
 /// Frames that a locked offset must be off before it is moved.
 const LOCKED_PATIENCE_FRAMES: u16 = 50;
 /// Reading takes over so many times less of a new time than the clocks do.
-const CALM: f64 = 4.0;
+const CALM: f32 = 4.0;
 /// Off by more standard deviations of their times than this, it takes over more.
-const DOUBT_SIGMAS: f64 = 3.0;
+const DOUBT_SIGMAS: f32 = 3.0;
 /// Reading follows the clocks by at most this much faster or slower, in parts.
-const MAX_SLEW: f64 = 5e-3;
+const MAX_SLEW: f32 = 5e-3;
 /// Sample frames beyond the last read position that interpolation needs.
-const REACH: f64 = 34.0;
+const REACH: f32 = 34.0;
 
 /// Samples interpolated at a time, from one stretch of the history that is converted once.
 const CHUNK: usize = 64;
 /// Samples more that a chunk may reach by slewing.
 const SLACK: usize = 4;
 
-const _: () = assert!(CHUNK as f64 * MAX_SLEW < (SLACK - 1) as f64);
+/// Samples around a chunk that the longest kernel needs.
+const MOST_AROUND: usize = 64;
+
+const _: () = assert!(CHUNK as f32 * MAX_SLEW < (SLACK - 1) as f32);
+const _: () = assert!(Full::AROUND <= MOST_AROUND && Quick::AROUND <= MOST_AROUND);
 
 /// Working memory of the reference, part of a session.
 #[derive(Debug)]
@@ -51,8 +56,23 @@ impl<const CAP: usize> ReferenceMemory<CAP> {
     }
 }
 
+/// How precisely the reference is read where two clocks drive the converters; with one clock it is a
+/// copy, bit by bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ReferenceQuality {
+    /// Within -75 dB up to 0.9 of the Nyquist frequency: for cancellers. 128 multiplications a sample
+    /// and 33 KB of read-only memory.
+    #[default]
+    Full,
+    /// Within -50 dB up to half of the Nyquist frequency: for suppressors and meters on small
+    /// processors. 8 multiplications of integers a sample and 500 bytes.
+    Quick,
+}
+
 /// What reading the reference came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reading {
     /// The frame holds what was played at that time.
     Aligned,
@@ -201,6 +221,14 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             silent -= self.memory.block.extend_silence(silent).max(1).min(silent);
             self.finish_block();
         }
+        // The usual case, without a copy.
+        let whole = frame.sample_frames() == format.sample_frames() && self.memory.block.sample_frames() == 0;
+        if whole && format.rate() == self.rate {
+            let begin = self.history.end();
+            self.history.write(frame.samples());
+            self.learn(begin, frame.stamp.time);
+            return;
+        }
         let channels = format.channels().max(1);
         let mut rest = frame.samples();
         while !rest.is_empty() {
@@ -210,10 +238,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
                     Some(frame.stamp.time + Duration::of_sample_frames(into as u64, format.rate()));
             }
             let room = self.memory.block.extend(rest.len() / channels);
-            let taken = room.len().max(1).min(rest.len());
-            let (now, later) = rest.split_at(taken);
-            room.iter_mut().zip(now).for_each(|(to, &from)| *to = from);
-            rest = later;
+            let taken = copy(rest, room).max(1);
+            rest = rest.get(taken..).unwrap_or(&[]);
             self.finish_block();
         }
     }
@@ -225,10 +251,20 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             return;
         }
         let begin = self.history.end();
-        converter.convert(block, self.rate, converted);
-        self.history.write(converted.samples());
+        if block.format().rate() == self.rate {
+            self.history.write(block.samples());
+        } else {
+            converter.convert(block, self.rate, converted);
+            self.history.write(converted.samples());
+        }
         block.begin(block.format());
-        let Some(time) = self.block_time.take() else { return };
+        if let Some(time) = self.block_time.take() {
+            self.learn(begin, time);
+        }
+    }
+
+    /// Learns from the time of what was written from index `begin` on.
+    fn learn(&mut self, begin: i64, time: Instant) {
         if core::mem::take(&mut self.fresh) && self.clock.is_running() {
             let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
             let shifted = self.shift(begin, late);
@@ -260,7 +296,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// Reads the reference for the capture frame at `position` of `capture`, as long as `out`'s
     /// format says. `locked` says that one clock drives both converters.
     ///
-    /// Costs a copy when locked, else 128 multiplications a sample.
+    /// Costs a copy when locked, else 128 multiplications a sample, or 8 when quick.
+    #[inline]
     pub(crate) fn read(
         &mut self,
         capture: &StreamClock,
@@ -268,6 +305,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         locked: bool,
         out: &mut Frame<CAP>,
         far: Format,
+        quality: ReferenceQuality,
     ) -> Reading {
         if !self.clock.is_running() || !capture.is_running() {
             return Reading::Late;
@@ -279,8 +317,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if locked && self.slower == 0.0 {
             return self.read_locked(begin, position, out, far);
         }
-        let grown = self.slower * sample_frames as f64;
-        let end = self.target(capture, position + sample_frames as u64) - grown;
         let newest = self.history.end() as f64;
         let here = match self.head {
             Head::Free { index, fraction_q32 } => Some(index as f64 + f64::from(fraction_q32) / Q32),
@@ -290,13 +326,23 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let start = here.filter(|here| (begin - here).abs() <= self.samples(JUMP_NS));
         let jumped = start.is_none();
         let start = start.unwrap_or(begin);
-        let made_up = self.part_made_up(capture, begin - start) * (begin - start);
-        let step = ((end - begin + made_up) / sample_frames as f64).clamp(1.0 - MAX_SLEW, 1.0 + MAX_SLEW);
-        if start + step * sample_frames as f64 + REACH > newest {
+        let off = (begin - start) as f32;
+        let made_up = self.part_made_up(capture, off) * off;
+        // Both clocks run evenly within a frame. What a step is longer than 1 is little, so single
+        // precision will do for it.
+        let evenly = capture.slower_than(&self.clock) - self.slower as f32;
+        let longer = (evenly + made_up / sample_frames as f32).clamp(-MAX_SLEW, MAX_SLEW);
+        if sample_frames as f32 * (1.0 + longer) + REACH > (newest - start) as f32 {
             return Reading::Late;
         }
-        self.head = self.interpolate(start, step, out, far);
-        self.later += grown;
+        let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
+        self.head = match quality {
+            ReferenceQuality::Full => self.interpolate::<Full>(start, step_q32, out, far),
+            ReferenceQuality::Quick => self.interpolate::<Quick>(start, step_q32, out, far),
+        };
+        if self.slower != 0.0 {
+            self.later += self.slower * sample_frames as f64;
+        }
         self.landed(jumped)
     }
 
@@ -304,19 +350,19 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// timestamp moves the clocks' idea of now, and that random walk would be an echo path that moves
     /// (at 60 dB, 10 ppm of it cost AEC3 2 dB and 30 ppm 6), where their ratio is far calmer; but
     /// more when it is off by more than they doubt.
-    fn part_made_up(&self, capture: &StreamClock, off: f64) -> f64 {
+    fn part_made_up(&self, capture: &StreamClock, off: f32) -> f32 {
         let (played_ns2, played_jitter_ns2) = self.clock.variances_ns2();
         let (heard_ns2, heard_jitter_ns2) = capture.variances_ns2();
         let doubt_ns2 = played_ns2 + heard_ns2;
         let taken = doubt_ns2 / (doubt_ns2 + played_jitter_ns2 + heard_jitter_ns2);
-        let off_ns = off * 1e9 / f64::from(self.rate.hz());
+        let off_ns = off * 1e9 / self.rate.hz() as f32;
         let surprise = off_ns * off_ns / (DOUBT_SIGMAS * DOUBT_SIGMAS * doubt_ns2);
         (taken / CALM * surprise.max(1.0)).min(1.0)
     }
 
     /// How much of the reference for the capture frame at `position` is not known yet.
     pub(crate) fn shortfall(&self, capture: &StreamClock, position: u64) -> Duration {
-        let end = self.target(capture, position + self.rate.sample_frames() as u64) + REACH;
+        let end = self.target(capture, position + self.rate.sample_frames() as u64) + f64::from(REACH);
         let missing = (end - self.history.end() as f64).max(0.0);
         Duration::from_nanos((missing * 1e9 / f64::from(self.rate.hz())) as i64)
     }
@@ -352,25 +398,27 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.landed(jumped)
     }
 
-    fn interpolate(&self, start: f64, step: f64, out: &mut Frame<CAP>, far: Format) -> Head {
+    fn interpolate<B: Between>(&self, start: f64, step_q32: u64, out: &mut Frame<CAP>, far: Format) -> Head {
         let whole = libm::floor(start);
         let mut index = whole as i64;
         let mut fraction_q32 = ((start - whole) * Q32) as u64;
-        let step_q32 = (step * Q32) as u64;
-        let channels = far.channels();
+        let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
         out.begin(far);
-        let mut window = [0.0; CHUNK + SLACK + TAPS];
+        let mut window = [B::Number::default(); CHUNK + SLACK + MOST_AROUND];
         for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
             for channel in 0..channels {
-                self.history.load(index - CENTRE as i64, channel, &mut window);
-                let mut at = fraction_q32;
-                for sample in chunk.iter_mut().skip(channel).step_by(channels) {
-                    let from = (at >> 32) as usize;
-                    let fraction = (at & u64::from(u32::MAX)) as f32 / Q32 as f32;
-                    let taps = window.get(from..).and_then(|rest| rest.first_chunk::<TAPS>());
-                    *sample = taps.map_or(0, |taps| fractional::interpolate(taps, fraction));
-                    at += step_q32;
+                let around = chunk.len() / channels + SLACK + B::AROUND;
+                let window = window.get_mut(..around).unwrap_or(&mut []);
+                self.history.load(index - B::BEFORE as i64, channel, window);
+                if channels == 1 {
+                    B::read(window, fraction_q32, step_q32, chunk);
+                    continue;
                 }
+                let mut single = [0; CHUNK];
+                let single = single.get_mut(..chunk.len() / channels).unwrap_or(&mut []);
+                B::read(window, fraction_q32, step_q32, single);
+                let places = chunk.iter_mut().skip(channel).step_by(channels);
+                places.zip(single).for_each(|(place, sample)| *place = *sample);
             }
             fraction_q32 += step_q32 * (chunk.len() / channels) as u64;
             index += (fraction_q32 >> 32) as i64;

@@ -1,5 +1,7 @@
 //! Worker side: what was played lately, by index on the loudspeaker's own clock.
 
+use crate::frame::copy;
+
 /// The last stretch of a signal in a ring of fixed memory; what is not known is silence.
 #[derive(Debug)]
 pub(crate) struct History<'a> {
@@ -30,17 +32,25 @@ impl<'a> History<'a> {
 
     /// Adds interleaved samples at the end.
     pub(crate) fn write(&mut self, samples: &[i16]) {
-        for frame in samples.chunks_exact(self.channels) {
-            let end = self.end;
-            self.place(end).copy_from_slice(frame);
-            self.end += 1;
+        let channels = self.channels.max(1);
+        let mut rest = samples.get(..samples.len() - samples.len() % channels).unwrap_or(&[]);
+        self.end += (rest.len() / channels) as i64;
+        let mut start = self.start_of(self.end - (rest.len() / channels) as i64);
+        while !rest.is_empty() {
+            let room = self.ring_mut().get_mut(start..).unwrap_or(&mut []);
+            if room.is_empty() {
+                break;
+            }
+            let taken = copy(rest, room);
+            rest = rest.get(taken..).unwrap_or(&[]);
+            start = 0;
         }
     }
 
     /// Moves what was written from index `from` on by `by` sample frames: later, with silence in the
     /// gap, or earlier, over what was there. Costs a copy of what is moved.
     pub(crate) fn shift(&mut self, from: i64, by: i64) {
-        let from = from.clamp(self.oldest(), self.end);
+        let from = from.clamp(self.oldest().min(self.end), self.end);
         if by.abs() >= self.capacity {
             return self.clear(self.end + by);
         }
@@ -61,41 +71,59 @@ impl<'a> History<'a> {
 
     /// Copies sample frames from index `from` on.
     pub(crate) fn copy_to(&self, from: i64, out: &mut [i16]) {
-        for (offset, frame) in out.chunks_exact_mut(self.channels).enumerate() {
-            match self.known(from + offset as i64) {
-                Some(samples) => frame.copy_from_slice(samples),
-                None => frame.fill(0),
-            }
-        }
+        let channels = self.channels.max(1);
+        let (unknown, first, second) = self.known(from, out.len() / channels);
+        out.fill(0);
+        let out = out.get_mut(unknown * channels..).unwrap_or(&mut []);
+        let (now, later) = out.split_at_mut_checked(first.len()).unwrap_or((&mut [], &mut []));
+        copy(first, now);
+        copy(second, later);
     }
 
     /// Copies one channel from index `from` on, for arithmetic.
-    pub(crate) fn load(&self, from: i64, channel: usize, out: &mut [f32]) {
-        let start = self.start_of(from) + channel;
-        let inside = from >= self.oldest() && from + out.len() as i64 <= self.end;
-        let straight = self.samples.get(start..).unwrap_or(&[]);
-        if inside && straight.len() > (out.len().max(1) - 1) * self.channels {
-            for (to, &sample) in out.iter_mut().zip(straight.iter().step_by(self.channels)) {
-                *to = f32::from(sample);
+    pub(crate) fn load<T: Copy + Default + From<i16>>(&self, from: i64, channel: usize, out: &mut [T]) {
+        let channels = self.channels.max(1);
+        let (unknown, first, second) = self.known(from, out.len());
+        let frames = (first.len() + second.len()) / channels;
+        if frames < out.len() {
+            out.fill(T::default());
+        }
+        let out = out.get_mut(unknown..).unwrap_or(&mut []);
+        let (now, later) = out.split_at_mut_checked(first.len() / channels).unwrap_or((&mut [], &mut []));
+        for (places, samples) in [(now, first), (later, second)] {
+            if channels == 1 {
+                places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = T::from(sample));
+                continue;
             }
-            return;
+            let samples = samples.iter().skip(channel).step_by(channels);
+            places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = T::from(sample));
         }
-        for (offset, to) in out.iter_mut().enumerate() {
-            let samples = self.known(from + offset as i64).unwrap_or(&[]);
-            *to = samples.get(channel).copied().map_or(0.0, f32::from);
-        }
+    }
+
+    /// What is known of `count` sample frames from index `from` on: how many unknown ones come
+    /// first, and the others in two parts.
+    fn known(&self, from: i64, count: usize) -> (usize, &[i16], &[i16]) {
+        let begin = from.max(self.oldest());
+        let end = from.saturating_add(count as i64).min(self.end);
+        let Ok(known) = usize::try_from(end - begin) else { return (count, &[], &[]) };
+        let len = known * self.channels;
+        let straight = self.ring().get(self.start_of(begin)..).unwrap_or(&[]);
+        let first = straight.get(..len).unwrap_or(straight);
+        let second = self.ring().get(..len.saturating_sub(first.len())).unwrap_or(&[]);
+        ((begin - from) as usize, first, second)
     }
 
     fn oldest(&self) -> i64 {
         self.end - self.capacity
     }
 
-    fn known(&self, index: i64) -> Option<&[i16]> {
-        if index < self.oldest() || index >= self.end {
-            return None;
-        }
-        let start = self.start_of(index);
-        self.samples.get(start..start + self.channels)
+    /// The whole sample frames of the memory.
+    fn ring(&self) -> &[i16] {
+        self.samples.get(..self.capacity as usize * self.channels).unwrap_or(&[])
+    }
+
+    fn ring_mut(&mut self) -> &mut [i16] {
+        self.samples.get_mut(..self.capacity as usize * self.channels).unwrap_or(&mut [])
     }
 
     fn start_of(&self, index: i64) -> usize {
@@ -108,10 +136,14 @@ impl<'a> History<'a> {
         self.samples.get_mut(start..end).unwrap_or(&mut [])
     }
 
+    /// One sample frame at a time, for what is moved may overlap and wrap.
     fn copy(&mut self, from: i64, to: i64) {
         let (from, to) = (self.start_of(from), self.start_of(to));
-        if from + self.channels <= self.samples.len() && to + self.channels <= self.samples.len() {
-            self.samples.copy_within(from..from + self.channels, to);
+        for channel in 0..self.channels {
+            let sample = self.samples.get(from + channel).copied();
+            if let (Some(sample), Some(place)) = (sample, self.samples.get_mut(to + channel)) {
+                *place = sample;
+            }
         }
     }
 }

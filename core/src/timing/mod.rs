@@ -12,5 +12,5 @@ pub use acoustic_delay::{AcousticDelay, AcousticMemory, EchoLag};
 pub use delay_estimator::{DelayEstimate, DelayEstimator, DelaySource};
 pub(crate) use echo_follower::{Correction, EchoFollower};
 pub(crate) use echo_reference::ReferenceMemory;
-pub use echo_reference::{EchoReference, Reading};
+pub use echo_reference::{EchoReference, Reading, ReferenceQuality};
 pub use stream_clock::{Observation, RateEstimate, StreamClock};

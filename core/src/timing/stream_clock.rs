@@ -4,38 +4,49 @@ use crate::format::SampleRate;
 use crate::time::{Duration, Instant};
 
 /// Beyond this a time is an outlier, unless the jitter itself is larger.
-const OUTLIER_NS: f64 = 4e6;
+const OUTLIER_NS: f32 = 4e6;
 /// And beyond so many standard deviations.
-const OUTLIER_SIGMAS: f64 = 6.0;
+const OUTLIER_SIGMAS: f32 = 6.0;
 /// So many outliers in a row that agree among themselves are a jump of the device's latency.
 const JUMP_AFTER: u32 = 6;
 /// A time further than this from the prediction says nothing at all.
-const ABSURD_NS: f64 = 60e9;
+const ABSURD_NS: f32 = 60e9;
 /// A clock's error that is expected before anything is known, in parts.
-const PRIOR_RATE: f64 = 300e-6;
+const PRIOR_RATE: f32 = 300e-6;
 /// Timestamps are not believed to be better than this.
-const LEAST_JITTER_NS: f64 = 5e3;
+const LEAST_JITTER_NS: f32 = 5e3;
 /// Jitter expected before anything is known. Rather too much than too little: too much costs the first
 /// few times some of their weight, too little makes the clock sure of a start that was chance, and it
 /// takes a minute to unlearn that.
-const FIRST_JITTER_NS: f64 = 2e6;
+const FIRST_JITTER_NS: f32 = 2e6;
 /// Observations over which the jitter is averaged.
-const JITTER_MEMORY: f64 = 128.0;
+const JITTER_MEMORY: f32 = 128.0;
+/// Observations after which they all weigh the same.
+const JITTER_LEARNT: u32 = 2 * JITTER_MEMORY as u32 - 1;
 /// How far a crystal's rate wanders, in parts per root second.
-const RATE_WANDER: f64 = 0.005e-6;
+const RATE_WANDER: f32 = 0.005e-6;
 /// Observations over which the mean residual is watched for a change of the rate.
-const WATCH: f64 = 64.0;
+const WATCH: f32 = 64.0;
 /// The mean residual's standard deviation is the jitter's over the root of 2 WATCH; so many of it
 /// are no chance.
-const WATCH_SIGMAS: f64 = 7.0;
+const WATCH_SIGMAS: f32 = 7.0;
 /// What the rate may have wandered by when the watch fires, in parts.
-const RATE_DRIFT: f64 = 10e-6;
+const RATE_DRIFT: f32 = 10e-6;
 /// What it may have jumped by when the watch fires once more within [`WATCH_AGAIN`] observations.
-const RATE_JUMP: f64 = 150e-6;
+const RATE_JUMP: f32 = 150e-6;
 const WATCH_AGAIN: u32 = 300;
+
+const Q32: f32 = 4_294_967_296.0;
+
+const fn nominal_q32(rate: SampleRate) -> i64 {
+    let hz = if rate.hz() == 0 { 1 } else { rate.hz() as i64 };
+    // 10^9 x 2^32 is below 2^62.
+    (1_000_000_000 << 32) / hz
+}
 
 /// What an observation meant to the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Observation {
     /// It was used.
     Taken,
@@ -49,6 +60,7 @@ pub enum Observation {
 
 /// A stream's rate as estimated.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RateEstimate {
     /// How much faster than nominal, in ppm of the host's clock.
     pub ppm: f64,
@@ -81,25 +93,27 @@ pub struct RateEstimate {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct StreamClock {
-    nominal_ns: f64,
+    /// In 1/2^32 of a nanosecond, as the time and the period are: integers cost a processor without
+    /// doubles a tenth, and are the same everywhere.
+    nominal_q32: i64,
     /// A place on the stream and its time, moved along with every observation.
     position: u64,
     time: Instant,
-    /// Parts of a nanosecond that `time` does not hold.
-    time_rest_ns: f64,
-    /// Error of the period against the nominal one, in parts: positive is slow.
-    slowness: f64,
-    /// Covariance of time error (ns) and slowness.
-    p_tt: f64,
-    p_ts: f64,
-    p_ss: f64,
-    jitter_ns2: f64,
-    mean_residual_ns: f64,
+    /// Parts of a nanosecond that `time` does not hold, from 0 to below 2^32.
+    time_rest_q32: i64,
+    period_q32: i64,
+    /// Covariance of time error (ns) and the period's, in parts of the nominal one. What is known only roughly is in single precision,
+    /// which costs a processor without doubles a twentieth.
+    p_tt: f32,
+    p_ts: f32,
+    p_ss: f32,
+    jitter_ns2: f32,
+    mean_residual_ns: f32,
     /// Observations since the watch fired last.
     since_watch: u32,
     taken: u32,
     outliers: u32,
-    outlier_mean_ns: f64,
+    outlier_mean_ns: f32,
 }
 
 impl StreamClock {
@@ -107,11 +121,11 @@ impl StreamClock {
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
         Self {
-            nominal_ns: 1e9 / f64::from(rate.hz().max(1)),
+            nominal_q32: nominal_q32(rate),
             position: 0,
             time: Instant::ORIGIN,
-            time_rest_ns: 0.0,
-            slowness: 0.0,
+            time_rest_q32: 0,
+            period_q32: nominal_q32(rate),
             p_tt: 0.0,
             p_ts: 0.0,
             p_ss: PRIOR_RATE * PRIOR_RATE,
@@ -134,19 +148,19 @@ impl StreamClock {
     #[must_use]
     pub fn rate(&self) -> Option<RateEstimate> {
         (self.taken > 1).then(|| RateEstimate {
-            ppm: (1.0 / (1.0 + self.slowness) - 1.0) * 1e6,
-            uncertainty_ppm: sqrt(self.p_ss) * 1e6,
+            ppm: (self.nominal_q32 as f64 / self.period_q32 as f64 - 1.0) * 1e6,
+            uncertainty_ppm: f64::from(libm::sqrtf(self.p_ss)) * 1e6,
         })
     }
 
     /// Standard deviation of the timestamps, as seen.
     #[must_use]
     pub fn jitter(&self) -> Duration {
-        Duration::from_nanos(sqrt(self.jitter_ns2) as i64)
+        Duration::from_nanos(libm::sqrtf(self.jitter_ns2) as i64)
     }
 
     /// Variances in ns^2: of the time as it is known, and of one timestamp.
-    pub(crate) const fn variances_ns2(&self) -> (f64, f64) {
+    pub(crate) const fn variances_ns2(&self) -> (f32, f32) {
         (self.p_tt, self.jitter_ns2)
     }
 
@@ -158,13 +172,16 @@ impl StreamClock {
         }
         let Some(ahead) = position.checked_sub(self.position) else { return Observation::Ignored };
         self.advance(ahead);
-        let residual_ns = (time - self.time).as_nanos() as f64 - self.time_rest_ns;
+        let residual_ns = (time - self.time).as_nanos() as f32 - self.time_rest_q32 as f32 / Q32;
         if residual_ns.abs() > ABSURD_NS {
             return Observation::Ignored;
         }
-        let sigma_ns = sqrt(self.jitter_ns2 + self.p_tt);
-        if residual_ns.abs() > f64::max(OUTLIER_NS, OUTLIER_SIGMAS * sigma_ns) {
-            return self.outlier(residual_ns, sigma_ns);
+        // The root is dear without a processor for doubles, so it is drawn only where it may matter.
+        if residual_ns.abs() > OUTLIER_NS {
+            let sigma_ns = libm::sqrtf(self.jitter_ns2 + self.p_tt);
+            if residual_ns.abs() > OUTLIER_SIGMAS * sigma_ns {
+                return self.outlier(residual_ns, sigma_ns);
+            }
         }
         self.outliers = 0;
         self.correct(residual_ns);
@@ -199,63 +216,79 @@ impl StreamClock {
     #[must_use]
     pub fn time_of(&self, position: u64) -> Instant {
         let ahead = position.wrapping_sub(self.position) as i64;
-        let span_ns = ahead as f64 * self.period_ns() + self.time_rest_ns;
-        self.time + Duration::from_nanos(round(span_ns))
+        let half = 1 << 31;
+        self.time + Duration::from_nanos(((self.span_q32(ahead) + half) >> 32) as i64)
     }
 
     /// Which position is at the converter at `time`, as sample frames before or after `origin`.
     #[must_use]
     pub fn position_at(&self, time: Instant, origin: u64) -> f64 {
-        let span_ns = (time - self.time).as_nanos() as f64 - self.time_rest_ns;
+        let rest_ns = self.time_rest_q32 as f64 / f64::from(Q32);
+        let span_ns = (time - self.time).as_nanos() as f64 - rest_ns;
         span_ns / self.period_ns() + self.position.wrapping_sub(origin) as i64 as f64
     }
 
     pub(crate) fn period_ns(&self) -> f64 {
-        self.nominal_ns * (1.0 + self.slowness)
+        self.period_q32 as f64 / f64::from(Q32)
+    }
+
+    /// How much longer its period is than another clock's of the same nominal rate, in parts.
+    pub(crate) fn slower_than(&self, other: &Self) -> f32 {
+        (self.period_q32 - other.period_q32) as f32 / other.period_q32 as f32
+    }
+
+    /// How far `ahead` sample frames from the last position are from the last time.
+    fn span_q32(&self, ahead: i64) -> i128 {
+        i128::from(ahead) * i128::from(self.period_q32) + i128::from(self.time_rest_q32)
     }
 
     fn start(&mut self, position: u64, time: Instant) {
         self.position = position;
         self.time = time;
-        self.time_rest_ns = 0.0;
+        self.time_rest_q32 = 0;
         self.p_tt = self.jitter_ns2;
         self.taken = 1;
     }
 
     /// Predicts time, rate and their covariance `ahead` sample frames on.
     fn advance(&mut self, ahead: u64) {
-        let nominal_ns = ahead as f64 * self.nominal_ns;
-        let span_ns = nominal_ns * (1.0 + self.slowness) + self.time_rest_ns;
-        let whole_ns = span_ns as i64;
-        self.time += Duration::from_nanos(whole_ns);
-        self.time_rest_ns = span_ns - whole_ns as f64;
+        self.set_time(self.span_q32(ahead as i64));
         self.position += ahead;
+        let nominal_ns = ahead as f32 * (self.nominal_q32 as f32 / Q32);
         self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
         self.p_ts += nominal_ns * self.p_ss;
         self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;
     }
 
-    fn correct(&mut self, residual_ns: f64) {
+    /// Moves the time by a span.
+    fn set_time(&mut self, span_q32: i128) {
+        self.time += Duration::from_nanos((span_q32 >> 32) as i64);
+        self.time_rest_q32 = span_q32 as i64 & (Q32 as i64 - 1);
+    }
+
+    fn correct(&mut self, residual_ns: f32) {
         let spread = self.p_tt + self.jitter_ns2;
         let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
-        self.time_rest_ns += time_gain * residual_ns;
-        self.slowness += rate_gain * residual_ns;
+        let later_q32 = (time_gain * residual_ns * Q32) as i64;
+        self.set_time(i128::from(self.time_rest_q32) + i128::from(later_q32));
+        self.period_q32 += (rate_gain * residual_ns * self.nominal_q32 as f32) as i64;
         self.p_ss -= rate_gain * self.p_ts;
         self.p_ts *= 1.0 - time_gain;
         self.p_tt *= 1.0 - time_gain;
         self.taken = self.taken.saturating_add(1);
         // The residual scatters by the jitter and by what was not yet known of the time.
-        let seen = f64::max(residual_ns * residual_ns - self.p_tt, LEAST_JITTER_NS * LEAST_JITTER_NS);
+        let seen = (residual_ns * residual_ns - self.p_tt).max(LEAST_JITTER_NS * LEAST_JITTER_NS);
         // Newer ones weigh more from the start, so that the first guess is soon forgotten.
-        let part = f64::max(2.0 / (f64::from(self.taken) + 1.0), 1.0 / JITTER_MEMORY);
+        let part =
+            if self.taken < JITTER_LEARNT { 2.0 / (self.taken as f32 + 1.0) } else { 1.0 / JITTER_MEMORY };
         self.jitter_ns2 += (seen - self.jitter_ns2) * part;
     }
 
     /// A rate that changed shows as a mean residual that is not zero.
-    fn watch(&mut self, residual_ns: f64) {
+    fn watch(&mut self, residual_ns: f32) {
         self.mean_residual_ns += (residual_ns - self.mean_residual_ns) / WATCH;
-        let chance_ns = sqrt(self.jitter_ns2 / (2.0 * WATCH));
-        if self.mean_residual_ns.abs() > WATCH_SIGMAS * chance_ns {
+        let chance_ns2 = self.jitter_ns2 * (WATCH_SIGMAS * WATCH_SIGMAS / (2.0 * WATCH));
+        if self.mean_residual_ns * self.mean_residual_ns > chance_ns2 {
             self.p_tt += self.jitter_ns2;
             let change = if self.since_watch < WATCH_AGAIN { RATE_JUMP } else { RATE_DRIFT };
             self.p_ss += change * change;
@@ -265,30 +298,26 @@ impl StreamClock {
         self.since_watch = self.since_watch.saturating_add(1);
     }
 
-    fn outlier(&mut self, residual_ns: f64, sigma_ns: f64) -> Observation {
-        let agreement_ns = f64::max(OUTLIER_NS / 2.0, 3.0 * sigma_ns);
+    fn outlier(&mut self, residual_ns: f32, sigma_ns: f32) -> Observation {
+        let agreement_ns = (OUTLIER_NS / 2.0).max(3.0 * sigma_ns);
         if self.outliers == 0 || (residual_ns - self.outlier_mean_ns).abs() > agreement_ns {
             self.outliers = 1;
             self.outlier_mean_ns = residual_ns;
             return Observation::Ignored;
         }
         self.outliers += 1;
-        self.outlier_mean_ns += (residual_ns - self.outlier_mean_ns) / f64::from(self.outliers);
+        self.outlier_mean_ns += (residual_ns - self.outlier_mean_ns) / self.outliers as f32;
         if self.outliers < JUMP_AFTER {
             return Observation::Ignored;
         }
         self.outliers = 0;
-        Observation::Jumped(Duration::from_nanos(round(self.outlier_mean_ns)))
+        Observation::Jumped(Duration::from_nanos(round(f64::from(self.outlier_mean_ns))))
     }
 }
 
 /// To the nearest whole number; core has no `round` without std.
 fn round(x: f64) -> i64 {
     if x < 0.0 { (x - 0.5) as i64 } else { (x + 0.5) as i64 }
-}
-
-fn sqrt(x: f64) -> f64 {
-    libm::sqrt(x)
 }
 
 #[cfg(test)]

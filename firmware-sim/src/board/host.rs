@@ -56,6 +56,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board
                 capabilities: Capabilities {
                     max_channels: side.device_channels,
                     rates: &[side.rate],
+                    formats: &[side.format.name()],
                     period_sample_frames: (longest, longest),
                 },
             });

@@ -35,7 +35,10 @@ impl Default for RealTime {
 /// interrupt halves, and then calls the worker, which polls both pipelines or wakes somebody who does. In
 /// its loop it makes only these system calls: `poll`, `ioctl` on the devices (`STATUS_EXT`, `READI_FRAMES`,
 /// `WRITEI_FRAMES`, and where a stream begins, ends or fails `PREPARE`, `START`, `DROP`, `RESUME`, `LINK`,
-/// `UNLINK`), and `read` on the descriptor that orders ring. It allocates and frees nothing.
+/// `UNLINK`), and `read` on the descriptor that orders ring. It allocates and frees nothing. Where the
+/// kernel does not share a device's state in memory, as on ARM, there is `ioctl(SYNC_PTR)` as well. Before the
+/// loop comes what is asked for as [`RealTime`]: `sched_setscheduler` and `mlockall`. A test traces the thread
+/// (`tests/kernel/tests/kernel/ours_calls.rs`).
 #[derive(Debug)]
 pub struct Board<'a, const CAP: usize, const SLOTS: usize> {
     end: BoardEnd<'a, CAP, SLOTS>,

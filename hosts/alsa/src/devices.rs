@@ -33,15 +33,23 @@ pub struct AlsaDevice {
 impl AlsaDevice {
     /// The device in the core's words; what is not known now is given as wide as it can be.
     pub fn show(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) {
+        let formats: Vec<&str> = self
+            .abilities
+            .iter()
+            .flat_map(|abilities| &abilities.formats)
+            .map(|format| format.name())
+            .collect();
         let capabilities = match &self.abilities {
             Ok(abilities) => Capabilities {
                 max_channels: abilities.channels.1.min(MAX_DEVICE_CHANNELS.into()),
                 rates: &abilities.rates,
+                formats: &formats,
                 period_sample_frames: abilities.period_sample_frames,
             },
             Err(_) => Capabilities {
                 max_channels: MAX_DEVICE_CHANNELS.into(),
                 rates: &[],
+                formats: &formats,
                 period_sample_frames: (1, u32::MAX),
             },
         };

@@ -94,7 +94,18 @@ pub(crate) struct ControlEnd<'a, const CAP: usize, const SLOTS: usize> {
     pub(crate) news: Consumer<News<'a, CAP, SLOTS>>,
     pub(crate) events: Consumer<Event>,
     pub(crate) counters: Arc<BoardCounters>,
-    bell: Arc<Bell>,
+    /// The last field: it rings when all others are gone, and the board then sees that they are.
+    bell: LastRing,
+}
+
+/// A bell that is rung once more when it is dropped.
+#[derive(Debug)]
+struct LastRing(Arc<Bell>);
+
+impl Drop for LastRing {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
 }
 
 /// The board's end.
@@ -118,7 +129,7 @@ pub(crate) fn exchange<'a, const CAP: usize, const SLOTS: usize>()
         news: news_out,
         events: events_out,
         counters: Arc::clone(&counters),
-        bell: Arc::clone(&bell),
+        bell: LastRing(Arc::clone(&bell)),
     };
     Ok((control, BoardEnd { orders: orders_out, news, events, counters, bell }))
 }
@@ -131,7 +142,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> ControlEnd<'a, CAP, SLOTS> {
         }
         match self.orders.push(order) {
             Ok(()) => {
-                self.bell.ring();
+                self.bell.0.ring();
                 Ok(())
             }
             Err(rtrb::PushError::Full(order)) => Err(order),
@@ -141,12 +152,6 @@ impl<'a, const CAP: usize, const SLOTS: usize> ControlEnd<'a, CAP, SLOTS> {
     /// Whether the board is gone.
     pub(crate) fn is_alone(&self) -> bool {
         self.orders.is_abandoned()
-    }
-}
-
-impl<const CAP: usize, const SLOTS: usize> Drop for ControlEnd<'_, CAP, SLOTS> {
-    fn drop(&mut self) {
-        self.bell.ring();
     }
 }
 

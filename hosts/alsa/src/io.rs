@@ -138,6 +138,15 @@ pub fn open<'a, const CAP: usize, const SLOTS: usize>(
     Ok((io, Board::new(board, config.real_time)))
 }
 
+/// Why a side does not run any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It was told to stop, or could not start.
+    Ordered,
+    /// Its device is gone.
+    Lost,
+}
+
 /// A device that is open and set up.
 struct Ready {
     stream: Stream,
@@ -295,7 +304,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
         let mut awaited = [sides.capture.is_some(), sides.playback.is_some()];
         if let Err(order) = self.end.order(Order::Start(sides)) {
             if let Order::Start(sides) = order {
-                self.take_back(sides.capture, sides.playback);
+                self.take_back(sides.capture, sides.playback, Ending::Ordered);
             }
             return Err(AlsaError::BoardStandsStill);
         }
@@ -304,11 +313,11 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
             match self.end.news.pop() {
                 Ok(News::Began(direction)) => awaited[index(direction)] = false,
                 Ok(News::CaptureBack(side)) => {
-                    self.take_back(Some(side), None);
+                    self.take_back(Some(side), None, Ending::Ordered);
                     return Err(AlsaError::NoProgress { direction: Direction::Capture });
                 }
                 Ok(News::PlaybackBack(side)) => {
-                    self.take_back(None, Some(side));
+                    self.take_back(None, Some(side), Ending::Ordered);
                     return Err(AlsaError::NoProgress { direction: Direction::Playback });
                 }
                 Err(_) if began.elapsed() > PATIENCE => {
@@ -327,44 +336,48 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
             (which.includes(Direction::Capture) && io.capture.is_some())
                 || (which.includes(Direction::Playback) && io.playback.is_some())
         };
-        self.take_news();
+        self.take_news(Ending::Lost);
         if !wanted(self) || self.end.order(Order::Stop(which)).is_err() {
-            self.take_news();
+            self.take_news(Ending::Ordered);
             return;
         }
         let began = Moment::now();
         while wanted(self) && began.elapsed() < PATIENCE && !(self.end.is_alone() && self.end.news.is_empty())
         {
             std::thread::sleep(LOOK_INTERVAL);
-            self.take_news();
+            self.take_news(Ending::Ordered);
         }
     }
 
-    fn take_news(&mut self) {
+    fn take_news(&mut self, ending: Ending) {
         while let Ok(news) = self.end.news.pop() {
             match news {
                 News::Began(_) => {}
-                News::CaptureBack(side) => self.take_back(Some(side), None),
-                News::PlaybackBack(side) => self.take_back(None, Some(side)),
+                News::CaptureBack(side) => self.take_back(Some(side), None, ending),
+                News::PlaybackBack(side) => self.take_back(None, Some(side), ending),
             }
         }
     }
 
-    /// Closes the devices of sides that do not run any more and keeps their halves.
+    /// Closes the devices of sides that do not run any more and keeps their halves. A device that was lost
+    /// is looked for from now on.
     fn take_back(
         &mut self,
         capture: Option<CaptureSide<'a, CAP>>,
         playback: Option<PlaybackSide<'a, CAP, SLOTS>>,
+        ending: Ending,
     ) {
+        let lost =
+            |opened: Option<Opened>| opened.filter(|_| ending == Ending::Lost).map(|opened| opened.device);
         if let Some(side) = capture {
             self.returned.intake = Some(side.half.intake);
-            self.missing[0] = self.capture.take().map(|opened| opened.device);
+            self.missing[0] = lost(self.capture.take());
         }
         if let Some(side) = playback {
             let mut outlet = side.half.outlet;
             outlet.stop();
             self.returned.outlet = Some(outlet);
-            self.missing[1] = self.playback.take().map(|opened| opened.device);
+            self.missing[1] = lost(self.playback.take());
         }
     }
 
@@ -425,7 +438,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for AlsaI
         request: &StreamRequest<'_>,
         mut ends: Ends<'a, CAP, SLOTS>,
     ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, AlsaError>> {
-        self.take_news();
+        self.take_news(Ending::Lost);
         let ready = self
             .check(request, &ends)
             .and_then(|()| self.await_board())
@@ -485,7 +498,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for AlsaI
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        self.take_news();
+        self.take_news(Ending::Lost);
         if let Ok(event) = self.end.events.pop() {
             return Some(event);
         }

@@ -36,7 +36,7 @@ pub(crate) struct Timing {
     rate: SampleRate,
     buffer: i64,
     last_time: Option<Instant>,
-    /// Where the device was in the stream when its last timestamp came, and that timestamp.
+    /// Where the device was in the stream when it was last seen, and the first timestamp from there.
     seen: Option<(u64, Instant)>,
     /// Delay beyond what is in the buffer, when it last could be.
     hardware_delay: i64,
@@ -105,14 +105,16 @@ impl Timing {
 
     /// The driver's time of the status where it can be, else the time it was asked at.
     ///
-    /// The kernel stamps the moment it saw the device move, so a device that has not moved since the last
-    /// time has the same timestamp, and one that has moved a later one.
+    /// The kernel stamps the moment it was asked, and many a device moves in steps: of a transfer, a
+    /// millisecond, a timer's tick. What tells when it was where it is, is the first time it was seen there;
+    /// a later look would make it late by however long the worker took meanwhile.
     fn time(&mut self, said: Instant, device: u64, now: Instant) -> Instant {
         let longest = Duration::of_sample_frames(self.buffer.unsigned_abs(), self.rate);
         let follows =
             self.seen.is_none_or(|(was, time)| if device == was { said >= time } else { said > time });
+        let first_seen = self.seen.filter(|(was, _)| device == *was).map_or(said, |(_, time)| time);
         if follows && said >= now - longest && said <= now + AHEAD {
-            self.seen = Some((device, said));
+            self.seen = Some((device, first_seen));
             self.right_in_a_row += 1;
             self.wrong_in_a_row = 0;
             self.distrusts &= self.right_in_a_row < TRUST_AFTER;
@@ -122,7 +124,7 @@ impl Timing {
             self.right_in_a_row = 0;
             self.distrusts |= self.wrong_in_a_row >= DISTRUST_AFTER;
         }
-        let time = if self.distrusts || self.right_in_a_row == 0 { now } else { said };
+        let time = if self.distrusts || self.right_in_a_row == 0 { now } else { first_seen };
         let monotonic = self.last_time.map_or(time, |last| time.max(last));
         self.last_time = Some(monotonic);
         monotonic
@@ -207,6 +209,21 @@ mod tests {
         assert_eq!(timing.disbelieved().times, 2);
         assert_eq!(timing.converter(&status(129 * MS, 0, 0), 1_440, at(131)), at(129), "neither has moved");
         assert_eq!(timing.disbelieved().times, 2);
+    }
+
+    #[test]
+    fn a_device_is_where_it_is_since_it_was_first_seen_there() {
+        // A period and half of one are in the buffer, and are written in two rounds with the worker between.
+        let mut timing = timing(Direction::Playback);
+        let room = |queued: i64| 4_800 - queued;
+        assert_eq!(timing.converter(&status(100 * MS, room(480), 480), 480, at(100)), at(110));
+        assert_eq!(timing.converter(&status(103 * MS, room(960), 960), 960, at(103)), at(120));
+        assert_eq!(
+            timing.converter(&status(108 * MS, room(768), 768), 960, at(108)),
+            at(124),
+            "it has moved"
+        );
+        assert_eq!(timing.disbelieved().times, 0);
     }
 
     #[test]

@@ -327,7 +327,7 @@ fn what_cannot_start_gives_the_halves_back() {
         let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
         let refused = io.start(&both, ends).unwrap_err();
         assert_eq!(refused.error.kind(), ErrorKind::Misuse, "no board runs: {}", refused.error);
-        board.spawn(Box::new(|| {})).unwrap();
+        let thread = board.spawn(Box::new(|| {})).unwrap();
         let wrong = StreamRequest { capture: Some(end("none")), playback: Some(end("nobody")) };
         let refused = io.start(&wrong, refused.ends).unwrap_err();
         assert_eq!(refused.error.kind(), ErrorKind::NotFound, "{}", refused.error);
@@ -351,5 +351,17 @@ fn what_cannot_start_gives_the_halves_back() {
         let ends = io.stop(Which::Both);
         assert!(ends.intake.is_some() && ends.outlet.is_some());
         assert!(io.stop(Which::Both).intake.is_none());
+        // What was stopped is not missed.
+        let deadline = Moment::now() + Span::from_millis(700);
+        while Moment::now() < deadline {
+            assert_eq!(io.poll_event().filter(|event| *event != Event::RealTimeRefused), None);
+            std::thread::sleep(Span::from_millis(5));
+        }
+        drop(io);
+        let deadline = Moment::now() + Span::from_secs(10);
+        while !thread.is_finished() {
+            assert!(Moment::now() < deadline, "an idle board ends with its control plane");
+            std::thread::sleep(Span::from_millis(5));
+        }
     });
 }

@@ -27,15 +27,20 @@ pub struct CpalDevice {
 impl CpalDevice {
     /// The device in the core's words; what is not known now is given as wide as it can be.
     pub fn show(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) {
+        let names: Vec<String> =
+            self.abilities.iter().flat_map(|abilities| &abilities.formats).map(ToString::to_string).collect();
+        let formats: Vec<&str> = names.iter().map(String::as_str).collect();
         let capabilities = match &self.abilities {
             Ok(abilities) => Capabilities {
                 max_channels: abilities.channels.1,
                 rates: &abilities.rates,
+                formats: &formats,
                 period_sample_frames: abilities.period_sample_frames,
             },
             Err(_) => Capabilities {
                 max_channels: MAX_DEVICE_CHANNELS.into(),
                 rates: &[],
+                formats: &formats,
                 period_sample_frames: (1, u32::MAX),
             },
         };

@@ -35,6 +35,9 @@ pub enum Command {
     /// List the audio devices
     #[command(after_help = DEVICES_HELP)]
     Devices(DevicesArgs),
+    /// Measure what the devices and the machine really do, and say what to change
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Box<RunArgs>),
     /// Print what a shell needs to complete these commands
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
@@ -84,6 +87,21 @@ Examples:
                                                      a loudspeaker far away that is unplugged for 2 s
 
 Exit codes: 0 done, 1 something outside failed (a device, a file), 2 the command line asks for what cannot be.";
+
+const DOCTOR_HELP: &str = "\
+Takes the switches of 'handsfree run' that say which devices and how; plays five chirps, listens for them, watches
+both clocks for 20 s, tries periods from 2.5 to 20 ms for 3 s each. The loudspeaker must be heard by the microphone.
+
+  round trip      from the interrupt that writes a sample to the one that reads its echo: by the sound, and by the
+                  devices' times; more by the sound is air (3 ms a metre) or times that leave something out
+  clocks          the loudspeaker's minus the microphone's
+  safe period     one longer than the shortest that ran without xruns
+
+Examples:
+  handsfree doctor --io alsa --input hw:CARD=Device,DEV=0 --output hw:CARD=Device,DEV=0
+  handsfree doctor --json
+
+Exit codes: 0 measured, 1 something outside failed (a device), 2 the command line asks for what cannot be.";
 
 const DEVICES_HELP: &str = "\
 Lists id, name, direction, whether it is the default, channels, rates and period limits. An id goes with

@@ -28,6 +28,8 @@ pub struct Device {
     pub max_channels: u32,
     /// Rates it takes, in hertz; empty when it takes any.
     pub rates_hz: Vec<u32>,
+    /// Sample formats it takes; empty when that is not known.
+    pub formats: Vec<String>,
     /// Shortest and longest period, in sample frames.
     pub period_sample_frames: [u32; 2],
 }
@@ -45,6 +47,7 @@ impl From<&DeviceInfo<'_>> for Device {
             is_default: info.is_default,
             max_channels: info.capabilities.max_channels,
             rates_hz: info.capabilities.rates.iter().map(|rate| rate.hz()).collect(),
+            formats: info.capabilities.formats.iter().map(ToString::to_string).collect(),
             period_sample_frames: [shortest, longest],
         }
     }
@@ -78,11 +81,13 @@ pub fn table(devices: &[Device]) -> String {
     for device in devices {
         let rates: Vec<String> = device.rates_hz.iter().map(ToString::to_string).collect();
         let rates = if rates.is_empty() { "any".to_owned() } else { rates.join(", ") };
+        let formats =
+            if device.formats.is_empty() { String::new() } else { format!(", {}", device.formats.join(" ")) };
         let [shortest, longest] = device.period_sample_frames;
         // Writing to a String cannot fail.
         _ = writeln!(
             text,
-            "{} {:<8}  {}\n    {}\n    up to {} channels, {rates} Hz, periods of {shortest} to {longest} sample frames",
+            "{} {:<8}  {}\n    {}\n    up to {} channels, {rates} Hz{formats}, periods of {shortest} to {longest} sample frames",
             if device.is_default { '*' } else { ' ' },
             device.direction,
             device.id,

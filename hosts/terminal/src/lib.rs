@@ -21,6 +21,7 @@ pub mod cli;
 pub mod cpal_io;
 pub mod decode;
 pub mod devices;
+pub mod doctor;
 pub mod evaluate;
 pub mod failure;
 pub mod io;

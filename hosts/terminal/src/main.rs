@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use handsfree::cli::{Cli, Command, DevicesArgs, ProcessArgs, SimArgs};
+use handsfree::cli::{Cli, Command, DevicesArgs, ProcessArgs, RunArgs, SimArgs};
 use handsfree::failure::Failure;
-use handsfree::{devices, process, publish, run, scenario_file, sim};
+use handsfree::{devices, doctor, process, publish, run, scenario_file, sim};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Process(args) => clean(&args),
         Command::Run(args) => run::run(&args),
         Command::Devices(args) => list(&args),
+        Command::Doctor(args) => diagnose(&args),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "handsfree", &mut std::io::stdout());
             Ok(())
@@ -78,6 +79,21 @@ fn list(args: &DevicesArgs) -> Result<(), Failure> {
         tell(&["there are no devices".to_owned()]);
     } else {
         print!("{}", devices::table(&devices));
+    }
+    Ok(())
+}
+
+fn diagnose(args: &RunArgs) -> Result<(), Failure> {
+    if !args.json {
+        eprintln!("handsfree: listening for half a minute; the loudspeaker chirps");
+    }
+    let found = doctor::examine(args)?;
+    if args.json {
+        let text = serde_json::to_string(&found)
+            .map_err(|error| Failure::run(format!("the diagnosis as JSON: {error}")))?;
+        println!("{text}");
+    } else {
+        print!("{}", doctor::page(&found));
     }
     Ok(())
 }

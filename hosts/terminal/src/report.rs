@@ -139,6 +139,8 @@ pub struct Ended {
     pub delay_ms: f64,
     /// The last estimate.
     pub drift_ppm: Option<f32>,
+    /// How often the echo reference had to jump to another place, the first time included.
+    pub reference_jumps: u32,
     /// Processor time over time, 100 for one core.
     pub cpu_percent: Option<f64>,
     /// How long the recording is.
@@ -306,6 +308,7 @@ fn summary(ended: &Ended) -> String {
     row("echo reduction", or_dash(ended.median_erle_db.map(|db| format!("{db:.1} dB, the median second"))));
     row("delay", format!("{:.1} ms", ended.delay_ms));
     row("drift", or_dash(ended.drift_ppm.map(|ppm| format!("{ppm:+.1} ppm"))));
+    row("reference", format!("{} jumps, the first time included", ended.reference_jumps));
     row(
         "sample frames",
         format!(

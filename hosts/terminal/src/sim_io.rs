@@ -338,6 +338,7 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
                 is_default: true,
                 capabilities: Capabilities {
                     max_channels: side.device_channels,
+                    formats: &[side.format.name()],
                     rates,
                     period_sample_frames: (longest, longest),
                 },

@@ -67,6 +67,8 @@ pub struct Status {
     pub delay_ms: f64,
     /// The loudspeaker's clock minus the microphone's.
     pub drift_ppm: Option<f32>,
+    /// How often the echo reference had to jump to another place, the first time included, so far.
+    pub reference_jumps: u32,
     /// What waits in the rings.
     pub ring_ms: Rings,
     /// Overruns, underruns and gaps so far.
@@ -126,6 +128,7 @@ impl Observer {
             erle_db: meters.erle_db().map(tenths),
             delay_ms: (f64::from(stats.capture.delay_us) / 100.0).round() / 10.0,
             drift_ppm: meters.drift_ppm().map(tenths),
+            reference_jumps: meters.reference_jumps(),
             ring_ms: Rings {
                 capture: stats.capture.ring_fill * 10,
                 playback: stats.playback.ring_fill * 10,

@@ -204,6 +204,7 @@ mod tests {
             erle_db: Some(41.26),
             delay_ms: 612.3,
             drift_ppm: Some(-199.9),
+            reference_jumps: 1,
             ring_ms: Rings { capture: 0, playback: 20, reference: 10 },
             xruns: 3,
             dropped_frames: 0,

@@ -16,6 +16,7 @@ mod machine;
 mod options;
 mod qemu;
 mod qmp;
+pub mod room;
 pub mod wav;
 
 pub use failure::{Failure, Result};

@@ -94,6 +94,7 @@ pub(crate) fn spawn(options: &Options, directory: &Directory, kernel: &Path) -> 
         } else {
             ["-accel", "tcg", "-cpu", "max,la57=off"]
         })
+        .args(if options.own_time && !with_kvm { &["-icount", "shift=0,sleep=off"][..] } else { &[] })
         .args(["-smp", &options.processors.unwrap_or(1).to_string()])
         .arg("-kernel")
         .arg(kernel)

@@ -176,7 +176,7 @@ impl Quality {
     #[inline]
     pub(crate) fn row(&self, phase: usize) -> &'static [f32] {
         let start = (phase + 1) * self.shape.taps;
-        &self.rows[start..start + self.shape.taps]
+        self.rows.get(start..start + self.shape.taps).unwrap_or(&[])
     }
 
     /// The row for a fraction of a sample in 1/2^32, by the cubic through four rows (Lagrange).
@@ -193,6 +193,6 @@ impl Quality {
             before * x * beyond * 0.5,
             -before * x * after * (1.0 / 6.0),
         ];
-        blend(row, &self.rows[phase * taps..(phase + 4) * taps], weights);
+        blend(row, self.rows.get(phase * taps..(phase + 4) * taps).unwrap_or(&[]), weights);
     }
 }

@@ -4,6 +4,7 @@ use super::quality::Quality;
 
 /// What a [`Resampler`](crate::dsp::Resampler) is to do.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ResamplerConfig {
     /// Rate of what is pushed, 4,000 to 192,000 Hz, any whole number.
     pub from_hz: u32,
@@ -20,6 +21,7 @@ pub struct ResamplerConfig {
 
 /// What one call of [`Resampler::push`](crate::dsp::Resampler::push) came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Progress {
     /// Samples of the input taken, all channels.
     pub consumed: usize,

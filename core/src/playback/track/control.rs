@@ -124,6 +124,6 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
 
     fn command(&mut self, command: Command) -> Result<(), TrackError> {
         let port = self.port.as_mut().ok_or(TrackError::Full)?;
-        port.commands.enqueue(command).map_err(|_| TrackError::Full)
+        port.commands.push(command).map_err(|_| TrackError::Full)
     }
 }

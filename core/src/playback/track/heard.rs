@@ -13,6 +13,7 @@ const DEFAULT_GRACE: Duration = Duration::from_millis(500);
 
 /// What happened to a track at the loudspeaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TrackEvent {
     /// The first sample of an utterance left the loudspeaker. An utterance begins with the track and

@@ -18,6 +18,7 @@ const LEARN_WITHIN_S: f64 = 0.1;
 /// opening or an interruption puts silence before the source, up to the target, so that the queue
 /// starts where it is to stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Matching {
     /// How much of the source is to wait in the queue, in milliseconds: at least the longest time
     /// between two pushes, at most what the queue holds less that.

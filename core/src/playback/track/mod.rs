@@ -21,6 +21,7 @@ pub use self::source::SourceConfig;
 use self::source::{CHUNK, Source};
 use crate::error::ConfigError;
 use crate::format::Format;
+use crate::frame::copy;
 use crate::playback::slot::{Closing, TrackPort};
 use crate::time::Duration;
 
@@ -29,6 +30,7 @@ const DEFAULT_FADE: Duration = Duration::from_millis(5);
 
 /// Why a track could not do what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TrackError {
     /// All of the session's slots are in use.
@@ -175,7 +177,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     /// [`TrackError::Closed`] when the mixer was closed; the samples are counted in
     /// [`refused_sample_frames`](Self::refused_sample_frames).
     pub fn push(&mut self, samples: &[i16]) -> Result<usize, TrackError> {
-        let channels = self.channels();
+        let channels = self.channels().max(1);
         self.check_input(samples.len() / channels)?;
         let taken = if self.source.is_direct() {
             let taken = self.queue(samples);
@@ -193,7 +195,8 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     /// # Errors
     /// As [`push`](Self::push).
     pub fn push_bytes(&mut self, bytes: &[u8]) -> Result<usize, TrackError> {
-        let (width, channels) = (2 * self.channels(), self.channels());
+        let channels = self.channels().max(1);
+        let width = 2 * channels;
         self.check_input(bytes.len() / width)?;
         let mut rest = bytes;
         let mut samples = [0i16; CHUNK];
@@ -340,11 +343,13 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     }
 
     fn push_converted(&mut self, samples: &[i16]) -> usize {
-        if let Some(matching) = &mut self.source.matching {
+        if Source::<MEMORY>::RESAMPLES
+            && let Some(matching) = &mut self.source.matching
+        {
             let silence = matching.prime(self.pool.format().rate_hz());
             self.queue_silence(silence);
         }
-        let channels = self.channels();
+        let channels = self.channels().max(1);
         let mut taken = 0;
         let mut converted = [0i16; CHUNK];
         loop {
@@ -357,6 +362,9 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
             if progress.consumed == 0 && progress.produced == 0 {
                 break;
             }
+        }
+        if !Source::<MEMORY>::RESAMPLES {
+            return taken;
         }
         let seconds = (taken / channels) as f64 / f64::from(self.source.rate_hz());
         let fill_s = self.queued_sample_frames() as f64 / f64::from(self.format().rate_hz());
@@ -389,7 +397,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         let Some(port) = self.port.as_mut() else {
             return 0;
         };
-        let channels = self.pool.format().channels();
+        let channels = self.pool.format().channels().max(1);
         let mut taken = 0;
         loop {
             if port.pending.missing() == 0 && !queue_pending(port, self.id, self.queued) {
@@ -400,9 +408,9 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
             if room.is_empty() {
                 break;
             }
-            room.iter_mut().zip(rest).for_each(|(to, &from)| *to = from);
-            taken += room.len();
-            self.queued += (room.len() / channels) as u64;
+            let copied = copy(rest, room);
+            taken += copied;
+            self.queued += (copied / channels) as u64;
         }
         taken
     }

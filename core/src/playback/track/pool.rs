@@ -109,9 +109,15 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
             return Err(TrackError::Closed);
         }
         self.pool.lock(|pool| {
-            let pool = &mut *pool.borrow_mut();
+            // Nothing in here comes back here, so it is never borrowed; but a panic must not be linked.
+            let Ok(mut pool) = pool.try_borrow_mut() else { return Err(TrackError::NoSlot { slots: SLOTS }) };
+            let pool = &mut *pool;
             let free = pool.ports.iter().position(is_free).ok_or(TrackError::NoSlot { slots: SLOTS })?;
-            let mut port = pool.ports.swap_remove(free);
+            let mut port = pool.ports.pop().ok_or(TrackError::NoSlot { slots: SLOTS })?;
+            // Unless it was the last one that is free.
+            if let Some(place) = pool.ports.get_mut(free) {
+                core::mem::swap(place, &mut port);
+            }
             pool.last_track = if pool.last_track == SlotShared::LAST_TRACK { 1 } else { pool.last_track + 1 };
             port.track = pool.last_track;
             port.pending.begin(self.format);
@@ -123,7 +129,9 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
     /// Slots that can be opened now.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.pool.lock(|pool| pool.borrow().ports.iter().filter(|port| is_free(port)).count())
+        self.pool.lock(|pool| {
+            pool.try_borrow().map_or(0, |pool| pool.ports.iter().filter(|port| is_free(port)).count())
+        })
     }
 
     /// Says that no more tracks will be opened; those that are open go on to their ends.
@@ -138,12 +146,19 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
     /// audio thread or a board's real-time thread: it takes the mutex and calls the executor's
     /// wakers. Costs little while nobody waits.
     pub fn dispatch(&self) {
-        self.waiting.lock(|waiting| waiting.borrow_mut().iter_mut().for_each(WakerRegistration::wake));
+        self.waiting.lock(|waiting| {
+            // A waker that comes back here while it is called finds it borrowed, and all woken anyway.
+            if let Ok(mut waiting) = waiting.try_borrow_mut() {
+                waiting.iter_mut().for_each(WakerRegistration::wake);
+            }
+        });
     }
 
     pub(crate) fn wait(&self, slot: usize, waker: &Waker) {
         self.waiting.lock(|waiting| {
-            if let Some(place) = waiting.borrow_mut().get_mut(slot) {
+            if let Ok(mut waiting) = waiting.try_borrow_mut()
+                && let Some(place) = waiting.get_mut(slot)
+            {
                 place.register(waker);
             }
         });
@@ -161,7 +176,7 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
 
     pub(crate) fn give_back(&self, port: TrackPort<'a, CAP>) {
         // There is room: the port came from here.
-        self.pool.lock(|pool| pool.borrow_mut().ports.push(port).is_ok());
+        self.pool.lock(|pool| pool.try_borrow_mut().is_ok_and(|mut pool| pool.ports.push(port).is_ok()));
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::dsp::{Progress, Quality, Resampler, ResamplerConfig};
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format};
+use crate::frame;
 use crate::limits::MAX_CHANNELS;
 use crate::playback::track::matching::{Matching, MatchingLoop};
 
@@ -15,6 +16,7 @@ const SECTIONS: usize = 4;
 
 /// What a track's source is like.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SourceConfig {
     /// The source's nominal rate, 4 to 192 kHz, whole 10 ms or not.
     pub rate_hz: u32,
@@ -69,6 +71,9 @@ pub(crate) struct Source<const MEMORY: usize> {
 }
 
 impl<const MEMORY: usize> Source<MEMORY> {
+    /// Without memory there is only a copy to be made, and nothing of the resampler need be linked.
+    pub(crate) const RESAMPLES: bool = MEMORY > 0;
+
     /// A source of the mix's own format.
     pub(crate) fn same(format: Format) -> Self {
         Self::unconfigured(format.rate_hz(), format.channels(), ChannelMap::identity(format), format)
@@ -129,24 +134,26 @@ impl<const MEMORY: usize> Source<MEMORY> {
         let mut mapped = [0i16; CHUNK];
         let mut used = 0;
         let places = mapped.chunks_exact_mut(to_channels);
-        for (to, from) in places.zip(samples.chunks_exact(self.channels)) {
+        for (to, from) in places.zip(samples.chunks_exact(self.channels.max(1))) {
             self.map.apply(from, to);
             used += to_channels;
         }
-        let progress = self.resampler.push(mapped.get(..used).unwrap_or(&[]), out);
+        let mapped = mapped.get(..used).unwrap_or(&[]);
+        let progress =
+            if Self::RESAMPLES { self.resampler.push(mapped, out) } else { copy(mapped, out, to_channels) };
         let sample_frames = progress.consumed / to_channels;
         Progress { consumed: sample_frames * self.channels, produced: progress.produced }
     }
 
     /// Writes what the conversion still holds; 0 once that is nothing.
     pub(crate) fn flush(&mut self, out: &mut [i16]) -> usize {
-        if self.direct { 0 } else { self.resampler.flush(out) }
+        if self.direct || !Self::RESAMPLES { 0 } else { self.resampler.flush(out) }
     }
 
     /// Forgets what the conversion holds: the next sample pushed is no continuation and comes at
     /// `track` of the mix.
     pub(crate) fn cut(&mut self, track: u64) {
-        if !self.direct {
+        if !self.direct && Self::RESAMPLES {
             self.resampler.restart();
         }
         if let Some(matching) = &mut self.matching {
@@ -239,4 +246,12 @@ impl<const MEMORY: usize> Source<MEMORY> {
     pub(crate) fn forget_bytes_after(&mut self, count: usize) {
         self.held_bytes = self.held_bytes.min(count);
     }
+}
+
+/// Copies whole sample frames, as many as fit.
+fn copy(from: &[i16], to: &mut [i16], channels: usize) -> Progress {
+    let fitting = from.len().min(to.len());
+    let copied = fitting - fitting % channels.max(1);
+    frame::copy(from, to.get_mut(..copied).unwrap_or(&mut []));
+    Progress { consumed: copied, produced: copied }
 }

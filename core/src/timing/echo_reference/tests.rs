@@ -52,7 +52,7 @@ fn wander(seed: u64, jitter_ns: f64, ppm: impl Fn(usize) -> f64) -> Vec<f64> {
         if k % 100 == 99 {
             errors.push(index - truth);
         }
-        reference.read(&capture, position, false, &mut out, far);
+        reference.read(&capture, position, false, &mut out, far, ReferenceQuality::Full);
     }
     errors
 }

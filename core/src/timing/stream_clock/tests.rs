@@ -127,7 +127,7 @@ fn its_stated_uncertainty_is_what_it_errs_by() {
                     let rate = clock.rate().unwrap();
                     squares[place] += ((rate.ppm - 80.0) / rate.uncertainty_ppm).powi(2);
                     let late_ns = clock.time_of(k * 480).as_nanos() as f64 - truth(k * 480, 80.0);
-                    time_squares[place] += late_ns * late_ns / clock.variances_ns2().0;
+                    time_squares[place] += late_ns * late_ns / f64::from(clock.variances_ns2().0);
                 }
             }
         }

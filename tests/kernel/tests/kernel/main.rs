@@ -7,6 +7,7 @@ mod cards;
 mod drift;
 mod duplex;
 mod harness;
+mod ours_calls;
 mod ours_exact;
 mod ours_faults;
 mod stream;

@@ -12,8 +12,11 @@ const SECONDS: f64 = 1.5;
 /// Longer than a run takes in a machine that is busy.
 const LONG: Duration = Duration::from_secs(40);
 
+/// Makes a user with no rights.
+const USER: &str = "grep -q '^u:' /etc/passwd || echo 'u:x:1000:1000::/:/bin/sh' >> /etc/passwd";
+
 /// What differs from run to run: switches of the program, and what must have been granted.
-const CASES: [(&str, &str, u32); 11] = [
+const CASES: [(&str, &str, u32); 12] = [
     ("--format S16_LE --rate 48000 --period 480 --periods 20", "S16_LE", 48_000),
     ("--format S16_LE --rate 16000 --period 160 --periods 20", "S16_LE", 16_000),
     ("--format S16_LE --rate 8000 --period 160 --periods 10", "S16_LE", 8_000),
@@ -24,6 +27,7 @@ const CASES: [(&str, &str, u32); 11] = [
     ("--format FLOAT_LE --rate 44100 --period 1024 --periods 9", "FLOAT_LE", 44_100),
     ("--format FLOAT_LE --rate 16000 --period 333 --periods 10", "FLOAT_LE", 16_000),
     ("--format S24_3LE --rate 48000 --period 960 --periods 10 --channels 8 --channel 7", "S24_3LE", 48_000),
+    ("--format S16_LE --rate 48000 --period 480 --periods 20 --channels 12 --channel 11", "S16_LE", 48_000),
     ("--format S16_LE --rate 48000 --period 480 --periods 20 --no-link", "S16_LE", 48_000),
 ];
 
@@ -65,6 +69,20 @@ fn what_is_played_is_heard_sample_by_sample() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn without_the_right_to_real_time_it_runs_and_says_so_once() -> Result<()> {
+    let _turn = turn();
+    let machine = shared()?;
+    let run = "duplex --input hw:A,1 --output hw:A,0 --periods 20 --seconds 1";
+    let allowed = Said::read(&machine.run(run, LONG)?.success()?)?;
+    assert_eq!(allowed.named("RealTimeRefused").len(), 0, "{allowed:#?}");
+    let user = format!("{USER}; chmod 666 /dev/snd/*; su u -c 'ulimit -r 0; ulimit -l 64; {run}'");
+    let refused = Said::read(&machine.run(&user, LONG)?.success()?)?;
+    assert_eq!(refused.named("RealTimeRefused").len(), 1, "{refused:#?}");
+    assert!(refused.number("/listener/exact") > 10_000.0, "{refused:#?}");
     Ok(())
 }
 

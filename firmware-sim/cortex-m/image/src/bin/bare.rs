@@ -1,0 +1,108 @@
+//! The smallest image: the core between two interrupts and a loop, no executor, no log.
+//!
+//! What it takes of flash is what the core takes, with all that the core needs of libm and of the
+//! compiler's own routines. `nm` must find no panic in it.
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use cortex_m::peripheral::NVIC;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use handsfree_core::capture::{Bypass, Intake, IntakeConfig};
+use handsfree_core::playback::{Outlet, OutletConfig};
+use handsfree_core::{
+    ChannelMap, ConfigError, Duration, Frame, Gain, PeriodTime, SampleRate, Session, Terminal,
+};
+use handsfree_image::cell::InterruptCell;
+use handsfree_image::machine::{self, Interrupt};
+use handsfree_image::{CAP, SLOTS, TerminalSession, clock};
+use static_cell::ConstStaticCell;
+
+static SESSION: ConstStaticCell<TerminalSession> = ConstStaticCell::new(Session::new());
+static CAPTURED: AtomicU32 = AtomicU32::new(0);
+static PLAYED: AtomicU32 = AtomicU32::new(0);
+static INTAKE: InterruptCell<Intake<'static, CAP>> = InterruptCell::new();
+static OUTLET: InterruptCell<Outlet<'static, CAP, SLOTS>> = InterruptCell::new();
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let _ = run();
+    cortex_m::asm::udf()
+}
+
+fn run() -> Result<(), ConfigError> {
+    machine::start_counter();
+    let rate = SampleRate::new(16_000)?;
+    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let Some(session) = SESSION.try_take() else { return Ok(()) };
+    let mut halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
+    let map = ChannelMap::natural(1, 1)?;
+    let max_period_sample_frames = CAP as u32;
+    let gain = Gain::UNITY;
+    halves.intake.configure(IntakeConfig { rate, map, gain, max_period_sample_frames, clock_domain: 0 })?;
+    halves.outlet.configure(OutletConfig {
+        rate,
+        map,
+        max_period_sample_frames,
+        worker_slack_sample_frames: 0,
+        latency: Duration::from_millis(20),
+        clock_domain: 0,
+    })?;
+    // SAFETY: both interrupts are still disabled.
+    unsafe {
+        INTAKE.fill(halves.intake);
+        OUTLET.fill(halves.outlet);
+        NVIC::unmask(Interrupt::Timer0);
+        NVIC::unmask(Interrupt::Timer1);
+    }
+    machine::CAPTURE_DMA.start(250_000);
+    machine::PLAYBACK_DMA.start(249_975);
+    let Ok(mut track) = halves.tracks.open() else { return Ok(()) };
+    let mut heard = Frame::<CAP>::silence(handsfree_core::Format::with_rate(rate, 1)?)?;
+    loop {
+        halves.playback.poll();
+        halves.capture.poll(&clock::now, &mut |frame: &Frame<CAP>| heard.clone_from(frame));
+        // A loop-back: the far end says what the near end said.
+        let _ = track.push(heard.samples());
+        while let Some(_event) = halves.events.poll() {}
+        cortex_m::asm::wfi();
+    }
+}
+
+/// Where a stream is; each interrupt counts its own periods.
+fn position(periods: &AtomicU32) -> u64 {
+    let before = periods.load(Ordering::Relaxed);
+    periods.store(before.wrapping_add(1), Ordering::Relaxed);
+    u64::from(before) * CAP as u64
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn TIMER0() {
+    machine::CAPTURE_DMA.acknowledge();
+    let position = position(&CAPTURED);
+    let called = clock::now();
+    let time = PeriodTime { position, converter: called - Duration::from_millis(10), called };
+    // SAFETY: borrowed by this interrupt only.
+    if let Some(intake) = unsafe { INTAKE.borrow() } {
+        intake.on_period(&[0i16; CAP], time);
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn TIMER1() {
+    machine::PLAYBACK_DMA.acknowledge();
+    let position = position(&PLAYED);
+    let called = clock::now();
+    let time = PeriodTime { position, converter: called + Duration::from_millis(10), called };
+    let mut out = [0i16; CAP];
+    // SAFETY: borrowed by this interrupt only.
+    if let Some(outlet) = unsafe { OUTLET.borrow() } {
+        outlet.on_period(&mut out, time);
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    cortex_m::asm::udf()
+}

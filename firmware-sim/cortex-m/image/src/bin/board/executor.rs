@@ -1,0 +1,33 @@
+//! embassy's executor, sleeping by WFI: QEMU's WFE does not sleep.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use embassy_executor::Spawner;
+use embassy_executor::raw::Executor;
+use static_cell::StaticCell;
+
+static EXECUTOR: StaticCell<Executor> = StaticCell::new();
+static WOKEN: AtomicBool = AtomicBool::new(false);
+
+#[unsafe(export_name = "__pender")]
+fn pender(_context: *mut ()) {
+    WOKEN.store(true, Ordering::Release);
+}
+
+/// Runs what `start` spawns, for ever.
+pub(crate) fn run(start: impl FnOnce(Spawner)) -> ! {
+    let executor: &'static Executor = EXECUTOR.init(Executor::new(core::ptr::null_mut()));
+    start(executor.spawner());
+    loop {
+        WOKEN.store(false, Ordering::Release);
+        // SAFETY: this loop is the only one that polls, and `pender` does not.
+        unsafe { executor.poll() };
+        // An interrupt between the look and the sleep would be slept through; masked, it ends the sleep.
+        cortex_m::interrupt::disable();
+        if !WOKEN.load(Ordering::Acquire) {
+            cortex_m::asm::wfi();
+        }
+        // SAFETY: no critical section is open here.
+        unsafe { cortex_m::interrupt::enable() };
+    }
+}

@@ -1,0 +1,66 @@
+//! Runs the images in QEMU, prints what they say and what they take, and checks the bounds.
+//!
+//!     handsfree-runner board SECONDS DIRECTORY     the figures of the images in a directory
+//!     handsfree-runner log ELF ARGUMENT            one image and its log
+//!     handsfree-runner text ELF                    one image and what it prints
+//!     handsfree-runner vectors ELF                 the recorded orders, here and on an image
+//!     handsfree-runner panics FILE...              names of panics and allocation in images and libraries
+
+mod board;
+mod qemu;
+mod symbols;
+mod vectors;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+
+const USAGE: &str =
+    "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, or panics FILE...";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("firmware: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["board", seconds, directory] => {
+            let seconds =
+                seconds.parse().with_context(|| format!("{seconds:?}: expected a number of seconds"))?;
+            board::run(seconds, Path::new(directory))
+        }
+        ["log", elf, argument] => {
+            let said = qemu::run(Path::new(elf), argument)?;
+            for (name, figure) in &said.figures {
+                println!("  {name}: {figure:?}");
+            }
+            ensure!(said.succeeded, "{elf} failed");
+            Ok(())
+        }
+        ["text", elf] => {
+            let (text, succeeded) = qemu::run_text(Path::new(elf), "")?;
+            text.lines().for_each(|line| println!("  {line}"));
+            ensure!(succeeded, "{elf} failed");
+            Ok(())
+        }
+        ["vectors", elf] => vectors::run(Path::new(elf)),
+        ["panics", files @ ..] if !files.is_empty() => {
+            for file in files {
+                let found = symbols::forbidden(Path::new(file))?;
+                ensure!(found.is_empty(), "{file} holds {}", found.join(", "));
+                println!("{file}: no panic, no allocation");
+            }
+            Ok(())
+        }
+        _ => bail!(USAGE),
+    }
+}

@@ -1,0 +1,7 @@
+//! Runs in the guest: the air between two loopback cards.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    handsfree_kernel_tests::room::main_with(std::env::args())
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The core as firmware: a Cortex-M4F image and C programs, built, run in QEMU and measured.
+#   tools/firmware.sh [SECONDS]     how long the board runs, in simulated seconds; 60 unless given
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$handsfree_root"
+tools/setup-firmware.sh --check
+seconds="${1:-60}"
+target=thumbv7em-none-eabihf
+image=firmware-sim/cortex-m
+library=hosts/c-abi
+warnings=(-std=c99 -Wall -Wextra -Werror -pedantic)
+
+step() { printf '\nfirmware: %s\n' "$*"; }
+
+step "the core for processors without compare-and-swap and without floating point"
+for other in thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
+    cargo build --release -q -p handsfree-core --target "$other" --features defmt
+    echo "  $other"
+done
+
+step "the image"
+export DEFMT_LOG="${DEFMT_LOG:-info}"
+(cd "$image" && cargo build -q --release --target "$target" -p handsfree-image \
+    && cargo build -q --release --target "$target" -p handsfree-vectors-image && cargo build -q -p handsfree-runner)
+runner="$image/target/debug/handsfree-runner"
+"$runner" board "$seconds" "$image/target/$target/release"
+"$runner" vectors "$image/target/$target/release/vectors"
+
+step "the C library"
+(cd "$library" && cargo build -q --release -p handsfree-c && cargo build -q --release -p handsfree-c --target "$target" \
+    && cargo run -q -p handsfree-header -- --check)
+"$runner" panics "$library/target/release/libhandsfree.a" "$library/target/$target/release/libhandsfree.a"
+out="$library/target/c"
+mkdir -p "$out"
+arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -nostdlib -mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 \
+    -mfloat-abi=hard -ffunction-sections -Wl,--gc-sections -Wl,-z,noexecstack -I"$library/include" \
+    -T "$library/examples/firmware/board.ld" "$library"/examples/firmware/*.c \
+    "$library/target/$target/release/libhandsfree.a" -o "$out/firmware.elf"
+"$runner" panics "$out/firmware.elf"
+"$runner" text "$out/firmware.elf"
+for program in tests/misuse examples/host/simulated; do
+    cc "${warnings[@]}" -O1 -I"$library/include" "$library/$program.c" "$library/target/release/libhandsfree.a" \
+        -o "$out/$(basename "$program")"
+    "$out/$(basename "$program")"
+done
+cmake -S "$library" -B "$out/cmake" > "$out/cmake.log" && cmake --build "$out/cmake" >> "$out/cmake.log" \
+    && ctest --test-dir "$out/cmake" >> "$out/cmake.log" || { tail -n 30 "$out/cmake.log" >&2; exit 1; }
+echo "  CMake builds and passes the same"
+
+step "all of it works"

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# What the Cortex-M image and the C firmware need beside what setup.sh installs. Safe to run again.
+#   tools/setup-firmware.sh           installs what is missing
+#   tools/setup-firmware.sh --check   fails with what to install
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+source "$handsfree_root/tools/versions.sh"
+
+firmware_targets=(thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-none-elf)
+
+missing_packages() {
+    command -v qemu-system-arm >/dev/null || echo qemu-system-arm
+    command -v arm-none-eabi-gcc >/dev/null || echo gcc-arm-none-eabi
+    command -v cmake >/dev/null || echo cmake
+}
+
+missing_targets() {
+    local target
+    for target in "${firmware_targets[@]}"; do
+        has_cortex_m_target "$target" || echo "$target"
+    done
+}
+
+mapfile -t packages < <(missing_packages)
+mapfile -t targets < <(missing_targets)
+
+if [ "${1:-}" = --check ]; then
+    [ "${#packages[@]}" -eq 0 ] || fail "missing: ${packages[*]}" "apt-get install ${packages[*]}, or: make setup"
+    [ "${#targets[@]}" -eq 0 ] || fail "missing Rust targets" "rustup target add ${targets[*]}, or: make setup"
+    exit 0
+fi
+
+if [ "${#packages[@]}" -gt 0 ]; then
+    say "installing from apt: ${packages[*]}"
+    as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    install=("${as_root[@]}" apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}")
+    "${install[@]}" || { "${as_root[@]}" apt-get update -q && "${install[@]}"; } || fail "could not install: ${packages[*]}"
+fi
+if [ "${#targets[@]}" -gt 0 ]; then
+    say "adding Rust targets: ${targets[*]}"
+    command -v rustup >/dev/null && rustup target add "${targets[@]}" \
+        || fail "rustup could not add ${targets[*]}: the image is built with rustup's targets"
+fi
