@@ -66,13 +66,20 @@ impl<T> Callback<T> {
         let sample_frames = samples / self.channels;
         self.gauge.called(u32::try_from(sample_frames).unwrap_or(u32::MAX));
         let period = Duration::of_sample_frames(sample_frames as u64, self.rate);
-        let (latency, believed) = self.timing.latency(said, period);
-        self.gauge.timed(latency.as_micros(), believed);
+        let place = self.timing.place(said, called, period);
+        self.gauge.timed(place.latency.as_micros(), place.believed);
         let position = self.position;
         // It goes on whether the half is there or not: what nobody took is a gap.
         self.position += sample_frames as u64;
-        let round =
-            Round { position, called, latency, done: 0, rate: self.rate, channels: self.channels, frames: 0 };
+        let round = Round {
+            position,
+            called,
+            begin: place.time,
+            done: 0,
+            rate: self.rate,
+            channels: self.channels,
+            frames: 0,
+        };
         (round, self.gauge.granted.load(Ordering::Relaxed) as usize)
     }
 
@@ -101,7 +108,8 @@ impl<T> Callback<T> {
 struct Round {
     position: u64,
     called: Instant,
-    latency: Duration,
+    /// When its first sample was or will be at the converter.
+    begin: Instant,
     done: u64,
     rate: SampleRate,
     channels: usize,
@@ -110,15 +118,11 @@ struct Round {
 
 impl Round {
     /// The time of a piece of so many samples.
-    fn next(&mut self, samples: usize, direction: Direction) -> PeriodTime {
+    fn next(&mut self, samples: usize) -> PeriodTime {
         let into = Duration::of_sample_frames(self.done, self.rate);
-        let converter = match direction {
-            Direction::Capture => self.called - self.latency,
-            Direction::Playback => self.called + self.latency,
-        };
         let time = PeriodTime {
             position: self.position + self.done,
-            converter: converter + into,
+            converter: self.begin + into,
             called: self.called,
         };
         self.done += (samples / self.channels) as u64;
@@ -130,7 +134,7 @@ struct TakeIn<'h, const CAP: usize>(&'h mut Intake<'static, CAP>, Round);
 
 impl<const CAP: usize> PieceIn for TakeIn<'_, CAP> {
     fn piece<S: DeviceSample>(&mut self, samples: &[S]) {
-        let time = self.1.next(samples.len(), Direction::Capture);
+        let time = self.1.next(samples.len());
         self.1.frames += self.0.on_period(samples, time);
     }
 }
@@ -139,7 +143,7 @@ struct PutOut<'h, const CAP: usize, const SLOTS: usize>(&'h mut Outlet<'static, 
 
 impl<const CAP: usize, const SLOTS: usize> PieceOut for PutOut<'_, CAP, SLOTS> {
     fn piece<S: DeviceSample>(&mut self, samples: &mut [S]) {
-        let time = self.1.next(samples.len(), Direction::Playback);
+        let time = self.1.next(samples.len());
         self.1.frames += self.0.on_period(samples, time);
     }
 }
@@ -182,7 +186,7 @@ impl<const CAP: usize, const SLOTS: usize> Callback<Outlet<'static, CAP, SLOTS>>
         });
         if frames.is_some() {
             let end = Duration::of_sample_frames(self.position - round.position, self.rate);
-            self.gauge.ends_at(round.called + round.latency + end);
+            self.gauge.ends_at(round.begin + end);
         } else {
             // A host may hand its memory over as it was.
             format::put_out(data, channels, longest, &mut Silence);

@@ -114,6 +114,31 @@ mod tests {
     }
 
     #[test]
+    fn a_half_that_a_callback_has_is_waited_for() {
+        let slot = Arc::new(Slot::empty());
+        slot.park(5).unwrap();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let inside = Arc::clone(&slot);
+        let callback = std::thread::spawn(move || {
+            inside.borrow(|_| {
+                begin.send(()).unwrap();
+                released.recv().unwrap();
+            })
+        });
+        begun.recv().unwrap();
+        let taker = std::thread::spawn(move || slot.take());
+        // Whoever does not wait is done by now; who waits may be let go at any moment.
+        let began = Instant::now();
+        while !taker.is_finished() && began.elapsed() < Duration::from_millis(50) {
+            std::thread::yield_now();
+        }
+        release.send(()).unwrap();
+        assert_eq!(callback.join().unwrap(), Some(()));
+        assert_eq!(taker.join().unwrap(), Some(5));
+    }
+
+    #[test]
     fn taking_waits_for_the_callback_that_has_it_and_no_two_have_it() {
         let slot = Arc::new(Slot::empty());
         let leave = Arc::new(AtomicBool::new(false));

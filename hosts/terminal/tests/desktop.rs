@@ -1,0 +1,98 @@
+//! `handsfree run --io cpal` on a real PulseAudio: speech that is played comes back by the monitor of a null sink, and
+//! the canceller takes it out again. Needs no sound card.
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+#[allow(dead_code, reason = "shared with tests that use more of it")]
+#[path = "../../cpal/tests/desktop/server.rs"]
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use server::with_server;
+
+/// Recorded speech, joined to one file of so many seconds.
+fn speech(name: &str, seconds: u32) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.wav", std::process::id()));
+    let words = ["Front_Center", "Rear_Left", "Side_Right", "Front_Right", "Rear_Center", "Side_Left"];
+    let mut out: Option<hound::WavWriter<_>> = None;
+    for word in words.iter().cycle() {
+        let file = format!("/usr/share/sounds/alsa/{word}.wav");
+        let mut reader = hound::WavReader::open(&file)
+            .unwrap_or_else(|error| panic!("{file}: {error}: `apt install alsa-utils`, or `make setup`"));
+        let spec = reader.spec();
+        let writer = out.get_or_insert_with(|| hound::WavWriter::create(&path, spec).unwrap());
+        reader.samples::<i16>().for_each(|sample| writer.write_sample(sample.unwrap()).unwrap());
+        if writer.duration() > seconds * spec.sample_rate {
+            break;
+        }
+    }
+    out.unwrap().finalize().unwrap();
+    path
+}
+
+fn events(words: &[&str]) -> Vec<Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_handsfree")).args(words).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {told}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn speech_that_is_played_is_cancelled() {
+    with_server("speech_that_is_played_is_cancelled", |_server| {
+        let file = speech("speech", 25);
+        for (rate, device) in [("48000", "speaker"), ("16000", "phone")] {
+            let events = events(
+                &[
+                    &[
+                        "run",
+                        "--io",
+                        "cpal",
+                        "--json",
+                        "--no-ns",
+                        "--no-agc",
+                        "--duration",
+                        "24",
+                        "--rate",
+                        rate,
+                    ][..],
+                    &["--output", device, "--input", &format!("{device}.monitor")],
+                    &["--play", file.to_str().unwrap()],
+                ]
+                .concat(),
+            );
+            let statuses: Vec<&Value> = events.iter().filter(|event| event["event"] == "status").collect();
+            let heard: Vec<f64> = statuses.iter().filter_map(|status| status["erle_db"].as_f64()).collect();
+            let best = heard.iter().copied().fold(0.0, f64::max);
+            let ended = events.last().unwrap();
+            let median = ended["median_erle_db"].as_f64().unwrap();
+            println!(
+                "{rate} Hz: echo reduction {median:.1} dB, the median second; {best:.1} dB, the best; {ended}"
+            );
+            assert!(statuses.len() >= 20, "{}", statuses.len());
+            assert_eq!(
+                (&ended["device_losses"], &ended["unprocessed_frames"]),
+                (&0.into(), &0.into()),
+                "{ended}"
+            );
+            // A machine that is busy with other tests delays what the server says of its latency.
+            assert!(
+                best > 30.0 && median > 10.0,
+                "{rate} Hz: best {best:.1} dB, median {median:.1} dB: {heard:?}"
+            );
+        }
+        std::fs::remove_file(file).unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_answers_is_what_is_used() {
+    with_server("a_server_that_answers_is_what_is_used", |_server| {
+        let events = events(&["run", "--json", "--duration", "1"]);
+        assert_eq!(events.first().unwrap()["io"], "cpal", "{:?}", events.first());
+    });
+}
