@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel soak bench firmware check
+.PHONY: help setup run test test-kernel aarch64 soak bench firmware check
 
 ENV := source tools/env.sh;
 ARGS ?=
@@ -11,6 +11,8 @@ help:
 	@echo 'make run       simulate a board and write target/handsfree-report (ARGS="..." is passed on)'
 	@echo 'make test      the Cortex-M builds of the core, then every test'
 	@echo 'make test-kernel  only the tests on a Linux kernel with sound cards inside QEMU; a part of `make test`'
+	@echo 'make aarch64   the same binary for 64-bit ARM boards, tested in an emulator; no part of `make test`, for it'
+	@echo '               builds the C++ a second time (ten minutes)'
 	@echo 'make soak      the long tests'
 	@echo 'make bench     time per frame'
 	@echo 'make check     format, lints, documentation, Cortex-M builds, oldest compiler'
@@ -31,6 +33,10 @@ test: setup
 test-kernel:
 	@tools/setup-kernel.sh
 	$(ENV) cargo test --release -p handsfree-kernel-tests -- --nocapture
+
+# For boards such as a Raspberry Pi. This machine's binary is built as well: the test compares the two.
+aarch64: setup
+	@tools/build-aarch64.sh
 
 # Tests that live hours of audio; `make test` leaves them out because they take minutes.
 soak: setup
