@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel test-desktop soak bench firmware check
+.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check
 
 ENV := source tools/env.sh;
 ARGS ?=
@@ -12,6 +12,8 @@ help:
 	@echo 'make test      the Cortex-M builds of the core, then every test'
 	@echo 'make test-kernel  only the tests on a Linux kernel with sound cards inside QEMU; a part of `make test`'
 	@echo 'make test-desktop  only the tests on a real PulseAudio that they start themselves; a part of `make test`'
+	@echo 'make aarch64   the same binary for 64-bit ARM boards, tested in an emulator; no part of `make test`, for it'
+	@echo '               builds the C++ a second time (ten minutes)'
 	@echo 'make soak      the long tests'
 	@echo 'make bench     time per frame'
 	@echo 'make check     format, lints, documentation, Cortex-M builds, oldest compiler'
@@ -39,6 +41,10 @@ test-desktop:
 	@tools/setup-desktop.sh
 	$(ENV) cargo test --release -p handsfree-cpal -- --nocapture
 	$(ENV) cargo test --release -p handsfree --test desktop -- --nocapture
+
+# For boards such as a Raspberry Pi. This machine's binary is built as well: the test compares the two.
+aarch64: setup
+	@tools/build-aarch64.sh
 
 # Tests that live hours of audio; `make test` leaves them out because they take minutes.
 soak: setup

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Builds the handsfree command for 64-bit ARM boards with Linux, such as a Raspberry Pi with a 64-bit system:
+# target/aarch64-unknown-linux-gnu/release/handsfree. Then tests it, and says what it needs on the board.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+source "$handsfree_root/tools/versions.sh"
+cd "$handsfree_root"
+tools/setup-aarch64.sh
+
+target=aarch64-unknown-linux-gnu
+# The meson of this directory is to be found before any other.
+export PATH="$handsfree_root/tools/aarch64:$PATH"
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+export CXX_aarch64_unknown_linux_gnu=aarch64-linux-gnu-g++
+export AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar
+export PKG_CONFIG_aarch64_unknown_linux_gnu="$handsfree_root/tools/aarch64/aarch64-linux-gnu-pkg-config"
+# For libclang, which does not always guess where the cross compiler's C library is.
+export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include"
+cargo build --release --target "$target" -p handsfree
+
+tools/test-aarch64.sh
+binary="target/$target/release/handsfree"
+libraries="$(aarch64-linux-gnu-readelf --dynamic "$binary" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | paste -sd' ')"
+libc="$(aarch64-linux-gnu-readelf --version-info "$binary" | grep -o 'GLIBC_2\.[0-9]*' | sort -Vu | tail -n 1)"
+echo "build-aarch64: $binary, for $libc or newer, with $libraries"
