@@ -33,8 +33,8 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// Gives the calling thread the first-in-first-out scheduling of real-time threads, at a priority from
-/// 1 to 99. A kernel built for real time runs its interrupt handlers at 50: audio belongs above other
-/// work and, unless the sound card's handler was raised, below them.
+/// 1 to 99. Where a kernel runs interrupt handlers as threads they are at 50; a thread above that is
+/// served before them, which is well as long as its rounds are much shorter than a period.
 ///
 /// # Errors
 /// When the system does not allow it.
