@@ -55,12 +55,10 @@ fn what_is_played_is_heard_sample_by_sample() -> Result<()> {
             assert!(of("exact") > f64::from(rate_hz) * (SECONDS - 0.7), "{line}: {said:#?}");
             assert_eq!(said.number("/xruns"), 0.0, "{line}: {said:#?}");
             if !switches.contains("no-link") {
-                // Both directions began in one instant: the round trip is the fill, to the sample.
-                assert_eq!(
-                    of("silent_before"),
-                    said.number("/playback/fill_sample_frames"),
-                    "{line}: {said:#?}"
-                );
+                // Both directions began in one instant, so the round trip is the fill, to the sample; but the
+                // cable's clock is the kernel's tick of 4 ms, and one may fall between the two beginnings.
+                let late = of("silent_before") - said.number("/playback/fill_sample_frames");
+                assert!(late == 0.0 || late == f64::from(rate_hz / 250), "{line}: {late} late: {said:#?}");
             }
             println!(
                 "{kind}, {switches}: {} samples, {} of fill before them",
