@@ -11,7 +11,7 @@ use handsfree_host::{clock, realtime};
 use libc::pollfd;
 
 use crate::exchange::{BoardEnd, CaptureSide, News, Order, PlaybackSide, Sides};
-use crate::pcm::{Fault, MAX_DESCRIPTORS};
+use crate::pcm::MAX_DESCRIPTORS;
 use crate::side::{Half, Side, Turn};
 
 /// How the board's thread wants to be treated by the system.
@@ -156,35 +156,16 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
     }
 
     fn turn(&mut self, polled: &Polled) {
-        let counters = std::sync::Arc::clone(&self.end.counters);
-        let now = clock::now();
         if let Some(mut side) = self.capture.take() {
-            let turn = side.turn(polled.is_ready(&side, polled.of_capture()), now);
-            publish(&counters, Direction::Capture, &side);
-            if let Some(event) = side.event(now) {
-                self.end.tell(event);
-            }
-            match turn {
+            match serve(&mut side, polled.of_capture(), &mut self.end) {
                 Turn::Lost => self.lose(Direction::Capture, News::CaptureBack(side)),
                 Turn::Began | Turn::Goes => self.capture = Some(side),
             }
-            if turn == Turn::Began {
-                self.end.send(News::Began(Direction::Capture));
-            }
         }
-        let now = clock::now();
         if let Some(mut side) = self.playback.take() {
-            let turn = side.turn(polled.is_ready(&side, polled.of_playback()), now);
-            publish(&counters, Direction::Playback, &side);
-            if let Some(event) = side.event(now) {
-                self.end.tell(event);
-            }
-            match turn {
+            match serve(&mut side, polled.of_playback(), &mut self.end) {
                 Turn::Lost => self.lose(Direction::Playback, News::PlaybackBack(side)),
                 Turn::Began | Turn::Goes => self.playback = Some(side),
-            }
-            if turn == Turn::Began {
-                self.end.send(News::Began(Direction::Playback));
             }
         }
         if let (Some(capture), Some(playback)) = (&mut self.capture, &mut self.playback) {
@@ -227,15 +208,26 @@ fn start_linked<const CAP: usize, const SLOTS: usize>(
     }
 }
 
-fn publish<H: Half>(counters: &crate::exchange::BoardCounters, direction: Direction, side: &Side<H>) {
-    let index = usize::from(direction == Direction::Playback);
+/// One side's turn, and all that there is to say of it.
+fn serve<H: Half, const CAP: usize, const SLOTS: usize>(
+    side: &mut Side<H>,
+    fds: &[pollfd],
+    end: &mut BoardEnd<'_, CAP, SLOTS>,
+) -> Turn {
+    let now = clock::now();
+    let ready = if fds.is_empty() { Ok(false) } else { side.pcm().is_ready(fds) };
+    let turn = side.turn(ready, now);
+    let index = usize::from(H::DIRECTION == Direction::Playback);
     let disbelieved = side.disbelieved();
-    for (counter, value) in [
-        (&counters.times_disbelieved[index], disbelieved.times),
-        (&counters.delays_disbelieved[index], disbelieved.delays),
-    ] {
-        counter.store(value, Ordering::Relaxed);
+    end.counters.times_disbelieved[index].store(disbelieved.times, Ordering::Relaxed);
+    end.counters.delays_disbelieved[index].store(disbelieved.delays, Ordering::Relaxed);
+    if let Some(event) = side.event(now) {
+        end.tell(event);
     }
+    if turn == Turn::Began {
+        end.send(News::Began(H::DIRECTION));
+    }
+    turn
 }
 
 impl Polled {
@@ -279,9 +271,5 @@ impl Polled {
     fn of_playback(&self) -> &[pollfd] {
         let first = 1 + self.capture;
         self.fds.get(first..first + self.playback).unwrap_or_default()
-    }
-
-    fn is_ready<H: Half>(&self, side: &Side<H>, fds: &[pollfd]) -> Result<bool, Fault> {
-        if fds.is_empty() { Ok(false) } else { side.pcm().is_ready(fds) }
     }
 }
