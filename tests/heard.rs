@@ -7,13 +7,13 @@ use handsfree_core::audio_io::{AudioIo, Direction, Ends, Which};
 use handsfree_core::av_sync::{AvSyncConfig, AvSynchronizer};
 use handsfree_core::capture::Bypass;
 use handsfree_core::playback::{Track, TrackEvent};
-use handsfree_core::{Duration, Frame, Halves, Instant, SampleRate, Terminal};
+use handsfree_core::{ChannelMap, Duration, Frame, Halves, Instant, SampleRate, Terminal};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, BoardConfig, Step};
 use handsfree_sim::noise::Rng;
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
 use handsfree_sim::side::{Jitter, SideConfig};
-use handsfree_tests::{for_seeds, one_in, plain_board, with_room};
+use handsfree_tests::{for_seeds, one_in, outlet_config, plain_board, played_at, with_room};
 
 /// The source says its own position: sample `n` is `n` modulo this plus [`BASE`], so that it is never silence and
 /// not mistaken for a faded one.
@@ -277,6 +277,41 @@ fn a_lost_device_takes_what_it_held_with_it() {
             }
         });
     }
+}
+
+#[test]
+fn what_a_running_device_dropped_is_not_heard_wherever_in_a_frame_that_was() {
+    for_seeds(60, |rng| {
+        let rate = SampleRate::new(48_000).unwrap();
+        let mut session = Box::new(SimSession::new());
+        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
+        halves.outlet.configure(outlet_config(rate, ChannelMap::natural(1, 1).unwrap(), 960)).unwrap();
+        let mut voice = halves.tracks.open().unwrap();
+        let mut out = [0_i16; 960];
+        let mut written = 0;
+        for _ in 0..rng.range(1, 5) {
+            while voice.push(&[source_at(voice.position())]).unwrap() > 0 {}
+            halves.playback.poll();
+            let period = rng.range(1, 961) as usize;
+            halves.outlet.on_period(&mut out[..period], played_at(written, rate, 0));
+            written += period as u64;
+            halves.capture.poll(&|| Instant::ORIGIN, &mut |_: &Frame<CAP>| {});
+        }
+        let dropped = rng.range(1, written.min(1_000) + 1);
+        // As an interrupt does that starts its device anew: the stream is not stopped before.
+        halves.outlet.discarded(dropped as u32);
+        let played = written - dropped;
+        if one_in(rng, 2) {
+            // It goes on after a gap; what comes then is due in a later second.
+            let later = written + 48_000;
+            halves.outlet.on_period(&mut out[..480], played_at(later, rate, 0));
+        }
+        halves.outlet.stop();
+        halves.capture.poll(&|| Instant::ORIGIN, &mut |_: &Frame<CAP>| {});
+        let over = Instant::ORIGIN + Duration::of_sample_frames(written + 1_000, rate);
+        assert_eq!(voice.played_position(over), played, "{written} written, {dropped} of them dropped");
+    });
 }
 
 /// The device has another rate than the mix: the conversion's delay is part of the truth.

@@ -138,9 +138,12 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     }
 
     /// Tells that the last `sample_frames` written were never played, such as what a device still
-    /// held when it was stopped or lost; no track counts them as heard. Control side, or the
-    /// interrupt itself, before the outlet is configured anew.
+    /// held when it was stopped or lost; no track counts them as heard. A frame that was begun is
+    /// given up. Control side, or the interrupt itself, before the outlet is configured anew.
     pub fn discarded(&mut self, sample_frames: u32) {
+        // What is told back must have been told before.
+        self.tell_silence();
+        self.cut_current();
         self.counters.discarded_sample_frames.add(sample_frames);
         self.unplayed = self.unplayed.saturating_add(sample_frames);
         let mut frame = Frame::EMPTY;
