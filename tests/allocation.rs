@@ -18,6 +18,7 @@ use handsfree_core::capture::{
     Levels, ProcessError, StepHealth, StepSwitch,
 };
 use handsfree_core::dsp::Quality;
+use handsfree_core::journal::Journal;
 use handsfree_core::playback::{Limiter, SourceConfig};
 use handsfree_core::tee::{TapFilter, Tee, TeeSink};
 use handsfree_core::{Duration, Format, Frame, Gain, Instant, PcmMut, SampleRate, Stats, Terminal};
@@ -173,9 +174,18 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     let switches = [StepSwitch::new(true), StepSwitch::new(true)];
     let mut steps: [&mut (dyn FrameProcessor + Send); 3] = [&mut gain, &mut fails, &mut meter];
     let chain = Chain::new(&mut steps, &switches).unwrap();
+    let mut journals = [const { Journal::<8_192>::new() }; 3].map(Box::new);
     let mut session = Box::new(SimSession::new());
     let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, chain).unwrap();
+    let [mut taken_down, mut given_down, mut found_down] = journals.each_mut().map(|journal| {
+        let (writer, reader) = journal.split();
+        (Some(writer), reader)
+    });
+    halves.intake.write_journal(taken_down.0.take().unwrap());
+    halves.outlet.write_journal(given_down.0.take().unwrap());
+    halves.capture.write_journal(found_down.0.take().unwrap());
+    let mut lines = 0u64;
     let talker = far_speech(rate(48_000), 30.0);
     let mut board = Board::new(config.clone(), Box::new(Echo::new(700, 0.3, talker))).unwrap();
     board.set_guard(watch);
@@ -206,6 +216,9 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
         let now_s = board.now().as_nanos() as f64 / 1e9;
         if now_s >= seconds {
             break;
+        }
+        for (_, reader) in [&mut taken_down, &mut given_down, &mut found_down] {
+            lines += std::iter::from_fn(|| reader.pop()).count() as u64;
         }
         while let Some((_, incident)) = incidents.next_if(|(at_s, _)| *at_s <= now_s) {
             happen(&mut board, &mut halves.playback, &both, incident);
@@ -267,6 +280,8 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     assert!(incidents.next().is_none() && heard > 0 && chimes > 800);
     assert!(events > 100 && tapped > 10_000, "{events} events, {tapped} times something for the tee's sink");
     let calls = taken();
+    assert!(lines > 1_000_000, "{lines} lines of the journals");
+    assert_eq!(taken_down.1.lost_records() + given_down.1.lost_records() + found_down.1.lost_records(), 0);
     assert_eq!(levels.read().frames, halves.stats.read().capture.frames);
     assert_eq!((failing.read().state, failing.read().errors), (GuardState::GivenUp, 4));
     assert!(health.read().frames > 40_000 && health.read().errors == 0, "{:?}", health.read());

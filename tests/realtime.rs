@@ -14,6 +14,7 @@ use std::process::Command;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::{Bypass, FrameSink};
+use handsfree_core::journal::Journal;
 use handsfree_core::playback::TrackTap;
 use handsfree_core::tee::{TapFilter, Tee, TeeSink};
 use handsfree_core::{DeviceSample, Format, Frame, I24, SampleRate, Session, SessionEvent, Terminal};
@@ -44,10 +45,17 @@ fn interrupts<S: DeviceSample>(rng: &mut Rng) {
     const CAP: usize = 7_680;
     let rate = SampleRate::new(pick(rng, &RATES_HZ)).unwrap();
     let map = KnownMap::any(rng).map;
+    // Too short for all, so that both of their ways are walked.
+    let mut journals = [const { Journal::<2_048>::new() }; 2].map(Box::new);
     let mut session = Box::new(Session::<CAP, 2, 128, 128, 128, 16, 100_000>::new());
     let terminal =
         Terminal { rate, near_channels: map.to_channels() as u32, far_channels: map.from_channels() as u32 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
+    let [taken_down, given_down] = journals.each_mut().map(|journal| journal.split().0);
+    if one_in(rng, 2) {
+        halves.intake.write_journal(taken_down);
+        halves.outlet.write_journal(given_down);
+    }
     halves.intake.configure(intake_config(rate, map, LONGEST_PERIOD)).unwrap();
     halves.outlet.configure(outlet_config(rate, map, LONGEST_PERIOD)).unwrap();
     let mut track = halves.tracks.open().unwrap();

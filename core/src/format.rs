@@ -228,6 +228,25 @@ impl ChannelMap {
         }
     }
 
+    /// For a journal: for each receiving channel what it gets.
+    #[cfg(feature = "journal")]
+    pub(crate) fn sources(&self) -> &[u8] {
+        self.from.get(..self.to_channels()).unwrap_or(&[])
+    }
+
+    /// The map that a journal tells of.
+    #[cfg(feature = "journal")]
+    pub(crate) fn of_sources(from_channels: u32, sources: &[u8]) -> Result<Self, ConfigError> {
+        let mut map = Self::checked(from_channels, u32::try_from(sources.len()).unwrap_or(u32::MAX))?;
+        for (from, &source) in map.from.iter_mut().zip(sources) {
+            if u32::from(source) >= from_channels && source < Self::SILENCE {
+                return Err(ConfigError::NoSuchChannel { channel: source, channels: map.from_channels });
+            }
+            *from = source;
+        }
+        Ok(map)
+    }
+
     /// Whether every channel goes to the same place, so that a copy does.
     pub(crate) fn is_identity(&self) -> bool {
         self.from_channels == self.to_channels

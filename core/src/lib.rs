@@ -12,6 +12,7 @@
 //! | [`timing`] | worker | what was played when it was heard |
 //! | [`dsp`] | worker | rate conversion, a test tone |
 //! | [`av_sync`] | application | video frames paced by the audio that is heard |
+//! | `journal` | all | with the feature `journal`: a run written down, to have it again |
 //! | [`audio_io`] | control | what a host implements |
 //! | [`time`], [`limits`] | all | values and bounds |
 //!
@@ -71,9 +72,13 @@ mod error;
 mod event;
 mod format;
 mod frame;
+#[cfg(feature = "journal")]
+pub mod journal;
 pub mod limits;
 #[cfg(any(feature = "defmt", feature = "log"))]
 mod logging;
+#[cfg(not(feature = "journal"))]
+mod no_journal;
 pub mod playback;
 mod position;
 mod published;
@@ -85,6 +90,11 @@ mod stats;
 pub mod tee;
 pub mod time;
 pub mod timing;
+
+#[cfg(feature = "journal")]
+use journal::scribe;
+#[cfg(not(feature = "journal"))]
+use no_journal as scribe;
 
 pub use combine::{CombineError, combine_frames};
 pub use error::ConfigError;

@@ -32,6 +32,16 @@ impl Gain {
         Self { q16 }
     }
 
+    /// The gain that a journal tells of.
+    #[cfg(feature = "journal")]
+    pub(crate) const fn checked_q16(q16: u32) -> Result<Self, ConfigError> {
+        let gain = Self { q16 };
+        if q16 > Self::MAX.q16 {
+            return Err(ConfigError::Gain { gain: q16 as f32 / 65_536.0 });
+        }
+        Ok(gain)
+    }
+
     pub(crate) const fn q16(self) -> u32 {
         self.q16
     }
@@ -62,6 +72,9 @@ impl Gain {
 pub trait DeviceSample: Copy {
     /// What the device calls silence.
     const SILENCE: Self;
+    /// Which format it is.
+    #[cfg(feature = "journal")]
+    const KIND: SampleKind;
 
     /// This sample times `gain` in 16 bits, rounded to nearest; `true` beside it when it was not a
     /// number or did not fit and had to be scrubbed.
@@ -69,6 +82,44 @@ pub trait DeviceSample: Copy {
 
     /// The device's form of a 16-bit sample.
     fn from_pcm(sample: i16) -> Self;
+
+    /// The sample bit by bit, in the low bits.
+    #[cfg(feature = "journal")]
+    fn to_bits(self) -> u32;
+
+    /// The sample of these bits; higher ones than it has are ignored.
+    #[cfg(feature = "journal")]
+    fn from_bits(bits: u32) -> Self;
+}
+
+/// A device's sample format, as a journal names it.
+#[cfg(feature = "journal")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SampleKind {
+    /// `i16`.
+    I16,
+    /// [`I24`].
+    I24,
+    /// [`PackedI24`].
+    PackedI24,
+    /// `i32`.
+    I32,
+    /// `f32`.
+    F32,
+}
+
+#[cfg(feature = "journal")]
+impl SampleKind {
+    /// Bytes a sample takes in a journal.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::I16 => 2,
+            Self::PackedI24 => 3,
+            Self::I24 | Self::I32 | Self::F32 => 4,
+        }
+    }
 }
 
 /// A 24-bit sample in the low bits of 32 (`S24_LE`); what the high byte holds is ignored.
@@ -97,6 +148,8 @@ fn amplify(sample: i32, gain: Gain) -> i64 {
 
 impl DeviceSample for i16 {
     const SILENCE: Self = 0;
+    #[cfg(feature = "journal")]
+    const KIND: SampleKind = SampleKind::I16;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
@@ -107,10 +160,22 @@ impl DeviceSample for i16 {
     fn from_pcm(sample: i16) -> Self {
         sample
     }
+
+    #[cfg(feature = "journal")]
+    fn to_bits(self) -> u32 {
+        u32::from(self.cast_unsigned())
+    }
+
+    #[cfg(feature = "journal")]
+    fn from_bits(bits: u32) -> Self {
+        bits as i16
+    }
 }
 
 impl DeviceSample for i32 {
     const SILENCE: Self = 0;
+    #[cfg(feature = "journal")]
+    const KIND: SampleKind = SampleKind::I32;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
@@ -121,10 +186,22 @@ impl DeviceSample for i32 {
     fn from_pcm(sample: i16) -> Self {
         i32::from(sample) << 16
     }
+
+    #[cfg(feature = "journal")]
+    fn to_bits(self) -> u32 {
+        self.cast_unsigned()
+    }
+
+    #[cfg(feature = "journal")]
+    fn from_bits(bits: u32) -> Self {
+        bits.cast_signed()
+    }
 }
 
 impl DeviceSample for I24 {
     const SILENCE: Self = Self(0);
+    #[cfg(feature = "journal")]
+    const KIND: SampleKind = SampleKind::I24;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
@@ -135,10 +212,22 @@ impl DeviceSample for I24 {
     fn from_pcm(sample: i16) -> Self {
         Self(i32::from(sample) << 8)
     }
+
+    #[cfg(feature = "journal")]
+    fn to_bits(self) -> u32 {
+        self.0.cast_unsigned()
+    }
+
+    #[cfg(feature = "journal")]
+    fn from_bits(bits: u32) -> Self {
+        Self(bits.cast_signed())
+    }
 }
 
 impl DeviceSample for PackedI24 {
     const SILENCE: Self = Self([0; 3]);
+    #[cfg(feature = "journal")]
+    const KIND: SampleKind = SampleKind::PackedI24;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
@@ -151,10 +240,24 @@ impl DeviceSample for PackedI24 {
         let [low, high] = sample.to_le_bytes();
         Self([0, low, high])
     }
+
+    #[cfg(feature = "journal")]
+    fn to_bits(self) -> u32 {
+        let [low, middle, high] = self.0;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+
+    #[cfg(feature = "journal")]
+    fn from_bits(bits: u32) -> Self {
+        let [low, middle, high, _] = bits.to_le_bytes();
+        Self([low, middle, high])
+    }
 }
 
 impl DeviceSample for f32 {
     const SILENCE: Self = 0.0;
+    #[cfg(feature = "journal")]
+    const KIND: SampleKind = SampleKind::F32;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
@@ -174,6 +277,16 @@ impl DeviceSample for f32 {
     fn from_pcm(sample: i16) -> Self {
         f32::from(sample) / 32_768.0
     }
+
+    #[cfg(feature = "journal")]
+    fn to_bits(self) -> u32 {
+        self.to_bits()
+    }
+
+    #[cfg(feature = "journal")]
+    fn from_bits(bits: u32) -> Self {
+        Self::from_bits(bits)
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +295,8 @@ mod tests {
 
     fn round_trips<S: DeviceSample>() {
         for sample in i16::MIN..=i16::MAX {
+            #[cfg(feature = "journal")]
+            assert_eq!(S::from_bits(S::from_pcm(sample).to_bits()).to_pcm(Gain::UNITY), (sample, false));
             assert_eq!(S::from_pcm(sample).to_pcm(Gain::UNITY), (sample, false));
         }
     }

@@ -3,10 +3,13 @@
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::Frame;
+#[cfg(feature = "journal")]
+use crate::journal::JournalWriter;
 use crate::playback::SharedPlan;
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::FrameProducer;
 use crate::sample::{DeviceSample, Gain};
+use crate::scribe::Scribe;
 use crate::stats::IntakeCounters;
 use crate::time::{Duration, Instant, PeriodTime};
 
@@ -45,6 +48,7 @@ pub struct Intake<'a, const CAP: usize> {
     lost: u32,
     /// Whether times start anew with the next frame.
     fresh: bool,
+    scribe: Scribe<'a>,
 }
 
 impl<'a, const CAP: usize> Intake<'a, CAP> {
@@ -64,7 +68,29 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
             position: 0,
             lost: 0,
             fresh: true,
+            scribe: Scribe::default(),
         }
+    }
+
+    /// Writes down from now on what it is given. Before it is first configured; costs a copy of each
+    /// period.
+    #[cfg(feature = "journal")]
+    pub fn write_journal(&mut self, journal: JournalWriter<'a>) {
+        self.scribe.begin(journal);
+    }
+
+    /// Puts frames into another ring than the session's from now on, for a replay: `ring` must have room
+    /// for what [`make_room`](Self::make_room) says.
+    #[cfg(feature = "journal")]
+    pub fn replay_into(&mut self, ring: FrameProducer<'a, CAP>) {
+        self.ring = ring;
+        self.make_room(0);
+    }
+
+    /// For a replay: takes so many frames from now on and drops the others, as the ring of the run did.
+    #[cfg(feature = "journal")]
+    pub fn make_room(&mut self, frames: u32) {
+        self.scribe.make_room(frames);
     }
 
     /// Makes ready for a stream. Control side, while no stream runs; allocates nothing.
@@ -87,6 +113,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.tracker = PositionTracker::new();
         self.fresh = true;
         self.plan.set_capture_domain(config.clock_domain);
+        self.scribe.capture_configured(self.plan, &config);
         Ok(())
     }
 
@@ -145,6 +172,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
                 frames += self.complete(format, latency);
             }
         }
+        self.scribe.captured(samples, time);
         frames
     }
 
@@ -159,12 +187,14 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
 
     fn complete(&mut self, format: Format, latency: Duration) -> u32 {
         self.pending.stamp.latency = latency;
-        let pushed = self.ring.push(self.pending.clone());
+        let frame = self.pending.clone();
+        let pushed = if self.scribe.admits() { self.ring.push(frame) } else { Err(frame) };
         let lost = self.pending.stamp.lost;
         self.pending.begin(format);
         match pushed {
             Ok(()) => {
                 self.counters.frames.add(1);
+                self.scribe.accepted();
                 1
             }
             Err(rejected) => {

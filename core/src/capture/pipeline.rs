@@ -9,9 +9,12 @@ use crate::error::ConfigError;
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, Stamp};
+#[cfg(feature = "journal")]
+use crate::journal::JournalWriter;
 use crate::limits::{MAX_CHAIN_STEPS, MAX_HOLD};
 use crate::playback::{PlayoutTracker, SharedPlan};
 use crate::ring::FrameConsumer;
+use crate::scribe::{Witness, WorkerScribe};
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
@@ -111,6 +114,7 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     loudspeaker: Option<Format>,
     /// What the captured frames hold: the near end, and the loudspeaker's loopback if there is one.
     captured: Captured,
+    scribe: WorkerScribe<'a>,
 }
 
 /// The channels of captured frames.
@@ -156,6 +160,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             device: None,
             loudspeaker: None,
             captured: Captured::Near,
+            scribe: WorkerScribe::default(),
         }
     }
 
@@ -168,6 +173,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// not there yet waits for it, at most 100 ms; then it is taken with silence. `clock` is read
     /// to see how long that has been, and whether the voice processor is too slow.
     pub fn poll(&mut self, clock: &impl Clock, sink: &mut impl FrameSink<CAP>) -> usize {
+        self.scribe.turn(self.plan);
+        let clock = &Witness::new(clock);
         self.counters.ring_fill.set(self.capture.len() as u32);
         self.counters.reference_fill.set(self.reference_ring.len() as u32);
         self.drain_reference();
@@ -181,10 +188,32 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             }
             self.staged = None;
             self.process(clock);
+            self.scribe.cleaned(&self.frames.near, clock);
             sink.on_frame(&self.frames.near);
             delivered += 1;
         }
+        self.scribe.polled(clock);
         delivered
+    }
+
+    /// Writes down from now on what it finds and makes. Before its first turn; costs a copy of each
+    /// frame. Worker side.
+    #[cfg(feature = "journal")]
+    pub fn write_journal(&mut self, journal: JournalWriter<'a>) {
+        self.scribe.begin(journal);
+    }
+
+    /// Writes down something of the owner's, between two turns. Worker side.
+    #[cfg(feature = "journal")]
+    pub fn note(&mut self, words: [u64; 2]) {
+        self.scribe.note(words);
+    }
+
+    /// Takes frames from other rings than the session's from now on, for a replay.
+    #[cfg(feature = "journal")]
+    pub fn replay_from(&mut self, capture: FrameConsumer<'a, CAP>, reference: FrameConsumer<'a, CAP, SLOTS>) {
+        self.capture = capture;
+        self.reference_ring = reference;
     }
 
     /// What the voice processor says about its work.
@@ -295,6 +324,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         for _ in 0..self.reference_ring.capacity() {
             // Read where it lies, for a copy costs as much as all the rest.
             let Some(frame) = self.reference_ring.peek() else { break };
+            self.scribe.took_reference();
             let (format, stamp) = (frame.format(), &frame.stamp);
             if frame.sample_frames() == 0 {
                 // It only tells what was never played, of a device that was heard before.
@@ -329,6 +359,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let channels = self.captured_channels();
         for _ in 0..self.capture.capacity() {
             let Some(captured) = self.capture.peek() else { return false };
+            self.scribe.took_captured();
             let (format, stamp) = (captured.format(), captured.stamp);
             if format.channels() != channels {
                 self.counters.foreign_frames.add(1);

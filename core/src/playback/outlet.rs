@@ -5,11 +5,14 @@ use crate::capture::check_period;
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::{Frame, Stamp};
+#[cfg(feature = "journal")]
+use crate::journal::JournalWriter;
 use crate::limits::{MAX_DEVICE_CHANNELS, MAX_FOREIGN_PER_PERIOD, MAX_HOLD};
 use crate::playback::plan::{Plan, SharedPlan};
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::{FrameConsumer, FrameProducer};
 use crate::sample::DeviceSample;
+use crate::scribe::Scribe;
 use crate::stats::OutletCounters;
 use crate::time::{Duration, Instant, PeriodTime};
 
@@ -63,6 +66,7 @@ pub struct Outlet<'a, const CAP: usize, const SLOTS: usize> {
     starving: bool,
     /// Whether times start anew with the next frame.
     fresh: bool,
+    scribe: Scribe<'a>,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
@@ -91,7 +95,46 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             primed: false,
             starving: false,
             fresh: true,
+            scribe: Scribe::default(),
         }
+    }
+
+    /// Writes down from now on what it takes and gives. Before it is first configured; costs a copy of
+    /// each frame.
+    #[cfg(feature = "journal")]
+    pub fn write_journal(&mut self, journal: JournalWriter<'a>) {
+        self.scribe.begin(journal);
+    }
+
+    /// Takes frames from another ring than the session's from now on and puts what it played into
+    /// another, for a replay.
+    #[cfg(feature = "journal")]
+    pub fn replay_between(
+        &mut self,
+        ring: FrameConsumer<'a, CAP, SLOTS>,
+        reference: FrameProducer<'a, CAP, SLOTS>,
+    ) {
+        self.ring = ring;
+        self.reference = reference;
+        self.make_room(0);
+    }
+
+    /// For a replay: gives so many reference frames from now on and drops the others, as the ring of the
+    /// run did.
+    #[cfg(feature = "journal")]
+    pub fn make_room(&mut self, frames: u32) {
+        self.scribe.make_room(frames);
+    }
+
+    // As in the ring: the frame goes back to its owner.
+    #[allow(clippy::result_large_err)]
+    fn push_reference(&mut self, frame: Frame<CAP, SLOTS>) -> Result<(), Frame<CAP, SLOTS>> {
+        if !self.scribe.admits() {
+            return Err(frame);
+        }
+        self.reference.push(frame)?;
+        self.scribe.accepted();
+        Ok(())
     }
 
     /// Makes ready for a stream and tells the playback worker what to make. Control side, while no
@@ -109,7 +152,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let ring_frames = self.ring.capacity().min(self.reference.capacity());
         check_period(config.max_period_sample_frames, format, ring_frames)?;
         check_latency(config.latency, self.history)?;
-        self.stop();
+        self.end();
         let wanted = config.max_period_sample_frames.saturating_add(config.worker_slack_sample_frames);
         let frames = wanted.div_ceil(format.sample_frames() as u32).max(1) as usize;
         let target_frames = u8::try_from(frames.min(self.ring.capacity())).unwrap_or(u8::MAX);
@@ -117,12 +160,18 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.tracker = PositionTracker::new();
         self.fresh = true;
         self.plan.set(Plan { format, target_frames }, config.clock_domain);
+        self.scribe.playback_configured(self.plan, &config);
         Ok(())
     }
 
     /// Ends the stream: the reference hears what was written of the last frame, the worker stops
     /// filling the ring. Control side, after the last period.
     pub fn stop(&mut self) {
+        self.end();
+        self.scribe.stopped(self.plan);
+    }
+
+    fn end(&mut self) {
         self.plan.clear();
         self.tell_silence();
         self.cut_current();
@@ -151,9 +200,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         frame.begin(self.current.format());
         frame.stamp.position = self.position;
         frame.stamp.unplayed = self.unplayed;
-        if self.reference.push(frame).is_ok() {
+        if self.push_reference(frame).is_ok() {
             self.unplayed = 0;
         }
+        self.scribe.discarded(sample_frames);
     }
 
     /// Fills one period, interleaved, of any length; returns how many reference frames it
@@ -183,7 +233,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             }
             Continuity::Gap(gap) => self.skip(gap),
         }
-        let mut rest = out;
+        let mut rest = &mut *out;
         let mut done = 0;
         let mut foreign = 0;
         let mut frames = 0;
@@ -206,6 +256,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
                 frames += self.finish_frame();
             }
         }
+        self.scribe.played(out, time);
         frames
     }
 
@@ -215,6 +266,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             let Some(frame) = self.ring.pop() else {
                 return false;
             };
+            self.scribe.took(&frame);
             if frame.format() != format || frame.sample_frames() == 0 {
                 *foreign += 1;
                 self.counters.foreign_frames.add(1);
@@ -298,7 +350,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
 
     fn tell_reference(&mut self, mut frame: Frame<CAP, SLOTS>) -> u32 {
         frame.stamp.unplayed = self.unplayed;
-        match self.reference.push(frame) {
+        match self.push_reference(frame) {
             Ok(()) => {
                 self.unplayed = 0;
                 1

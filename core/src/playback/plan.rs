@@ -4,6 +4,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::ConfigError;
 use crate::format::{Format, SampleRate};
+#[cfg(feature = "journal")]
+use crate::stats::Counter;
 
 /// The playback device's format and how many frames the ring should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,17 @@ pub(crate) struct SharedPlan {
     terminal_hz: AtomicU32,
     /// Of the tracks: 0 while more may be opened, then [`ENDED`] or [`CLOSED`].
     input: AtomicU32,
+    /// How often each half changed what is in here, by its own count.
+    #[cfg(feature = "journal")]
+    pub(crate) changes: Changes,
+}
+
+/// For a journal.
+#[cfg(feature = "journal")]
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) capture: Counter,
+    pub(crate) playback: Counter,
 }
 
 const ENDED: u32 = 1;
@@ -38,6 +51,8 @@ impl SharedPlan {
             capture_domain: AtomicU32::new(0),
             terminal_hz: AtomicU32::new(0),
             input: AtomicU32::new(0),
+            #[cfg(feature = "journal")]
+            changes: Changes { capture: Counter::new(), playback: Counter::new() },
         }
     }
 

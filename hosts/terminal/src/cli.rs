@@ -32,6 +32,9 @@ pub enum Command {
     /// Be a hands-free terminal: play, record the cleaned microphone, show how it is
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArgs>),
+    /// Have a run again that 'handsfree run --dump' wrote down, and compare
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
     /// List the audio devices
     #[command(after_help = DEVICES_HELP)]
     Devices(DevicesArgs),
@@ -87,6 +90,17 @@ Examples:
                                                      a loudspeaker far away that is unplugged for 2 s
 
 Exit codes: 0 done, 1 something outside failed (a device, a file), 2 the command line asks for what cannot be.";
+
+const REPLAY_HELP: &str = "\
+Puts the raw periods of a dump with their times into the terminal's halves, faster than real time, and compares
+every sample of the cleaned microphone and of the loudspeaker with what came out then. What the tracks held is not in
+a dump; what was mixed of them is. On another processor architecture, or with another version, some may differ.
+
+Example:
+  handsfree run --duration 20 --dump trouble
+  handsfree replay trouble --out heard               microphone.wav, loudspeaker.wav, cleaned.wav
+
+Exit codes: 0 every sample is the same, 1 some differ or a file cannot be used, 2 the command line asks for what cannot be.";
 
 const DOCTOR_HELP: &str = "\
 Takes the switches of 'handsfree run' that say which devices and how; plays five chirps, listens for them, watches
@@ -348,6 +362,9 @@ pub struct RunArgs {
     /// End after so many seconds
     #[arg(long, value_name = "S", help_heading = "Run")]
     pub duration: Option<f64>,
+    /// Write down all that goes in and out, for 'handsfree replay' and for bug reports; some 500 kB a second
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    pub dump: Option<PathBuf>,
     /// Print JSON objects on stdout, one a line, and nothing else
     #[arg(long, help_heading = "Run")]
     pub json: bool,
@@ -396,6 +413,20 @@ pub struct SimRoomArgs {
     /// Seed of noise, timestamp jitter and of where things stand in the room
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated room")]
     pub seed: u64,
+}
+
+/// `handsfree replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The dump
+    #[arg(value_name = "DIR")]
+    pub dump: PathBuf,
+    /// Write what microphone and loudspeaker had, and the cleaned microphone, as WAV files into a folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the figures as one JSON object on stdout and nothing else
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `handsfree devices`.

@@ -22,6 +22,7 @@ pub mod cpal_io;
 pub mod decode;
 pub mod devices;
 pub mod doctor;
+pub mod dump;
 pub mod evaluate;
 pub mod failure;
 pub mod io;

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use handsfree::cli::{Cli, Command, DevicesArgs, ProcessArgs, RunArgs, SimArgs};
+use handsfree::cli::{Cli, Command, DevicesArgs, ProcessArgs, ReplayArgs, RunArgs, SimArgs};
 use handsfree::failure::Failure;
-use handsfree::{devices, doctor, process, publish, run, scenario_file, sim};
+use handsfree::{devices, doctor, dump, process, publish, run, scenario_file, sim};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => simulate(&args),
         Command::Process(args) => clean(&args),
         Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay(&args),
         Command::Devices(args) => list(&args),
         Command::Doctor(args) => diagnose(&args),
         Command::Completions(args) => {
@@ -66,6 +67,21 @@ fn clean(args: &ProcessArgs) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    let replayed = dump::replay(&args.dump, args.out.as_deref())?;
+    if args.json {
+        let text = serde_json::to_string(&replayed)
+            .map_err(|error| Failure::run(format!("the replay as JSON: {error}")))?;
+        println!("{text}");
+    } else {
+        println!("{}", dump::summary(&replayed));
+    }
+    if replayed.is_equal() {
+        return Ok(());
+    }
+    Err(Failure::run("the replay differs from the run"))
 }
 
 fn list(args: &DevicesArgs) -> Result<(), Failure> {

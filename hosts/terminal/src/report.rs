@@ -110,6 +110,8 @@ pub enum Reason {
     Signal,
     /// The recording could not be written any more.
     RecordingFailed,
+    /// Nothing more could be written into the dump.
+    DumpFailed,
 }
 
 /// What came of it.
@@ -299,6 +301,7 @@ fn summary(ended: &Ended) -> String {
             Reason::Played => "all was heard",
             Reason::Signal => "interrupted",
             Reason::RecordingFailed => "the recording failed",
+            Reason::DumpFailed => "the dump failed",
         }
     );
     let mut row = |name: &str, value: String| {

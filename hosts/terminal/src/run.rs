@@ -13,6 +13,7 @@ use handsfree_host::watch::{Keeper, Notice};
 pub use self::wishes::host_config;
 use self::wishes::{plans, refused, sources};
 use crate::cli::RunArgs;
+use crate::dump::{DumpWriter, Dumped};
 use crate::failure::Failure;
 use crate::io::{AnyIo, HostConfig};
 use crate::player::{Player, PlayerEvent, Source};
@@ -47,6 +48,7 @@ struct Running {
     /// All sources play to their ends, and that is the end of the run.
     ends_with_player: bool,
     recorder: Option<Recorder>,
+    dump: Option<DumpWriter>,
     teller: Teller,
     observer: Observer,
     begun: Instant,
@@ -75,7 +77,13 @@ impl Running {
             loopback: args.input_loopback.is_some(),
             voice_deadline: Duration::from_millis(args.voice_deadline_ms.into()),
         };
-        let Parts { mut terminal, ends, work } = terminal_config.build(host.clock())?;
+        let (Parts { mut terminal, ends, work }, dump) = match &args.dump {
+            Some(folder) => {
+                let (parts, journals) = terminal_config.build_with_journals(host.clock())?;
+                (parts, Some(DumpWriter::start(folder, &terminal_config, io_name, journals)?))
+            }
+            None => (terminal_config.build(host.clock())?, None),
+        };
         let open = host.open(&config, work)?;
         let mut keeper = Keeper::new(open.io, ends);
         // Files first: a missing one is no reason to make a sound.
@@ -99,6 +107,7 @@ impl Running {
             terminal,
             player,
             recorder,
+            dump,
             begun: now,
             lost_at: [None; 2],
             device_losses: 0,
@@ -161,6 +170,9 @@ impl Running {
             if self.recorder.as_ref().is_some_and(Recorder::has_failed) {
                 return Reason::RecordingFailed;
             }
+            if self.dump.as_ref().is_some_and(DumpWriter::has_failed) {
+                return Reason::DumpFailed;
+            }
         }
     }
 
@@ -169,6 +181,10 @@ impl Running {
         self.keeper.close(Direction::Capture);
         self.keeper.close(Direction::Playback);
         let recorded = self.recorder.take().map(Recorder::finish);
+        let dumped = self.dump.take().map(DumpWriter::finish);
+        if let Some(Ok(Dumped { lost_records: lost @ 1.., .. })) = dumped {
+            self.note(now, &format!("the dump lacks {lost} records at its end: the disk was too slow"));
+        }
         let written = recorded.as_ref().and_then(|recorded| recorded.as_ref().ok());
         let rate_hz = f64::from(self.terminal.config().rate.hz());
         let seconds = |sample_frames: u64| (sample_frames as f64 / rate_hz * 1e3).round() / 1e3;
@@ -195,7 +211,9 @@ impl Running {
             recorded_silence_s: written.map(|written| seconds(written.silent_sample_frames)),
         };
         self.tell(&Report::Ended(ended));
-        recorded.transpose().map(|_| ())
+        // Both are closed before either's failure is told.
+        recorded.transpose()?;
+        dumped.transpose().map(|_| ())
     }
 
     fn hear_devices(&mut self, now: Instant) {

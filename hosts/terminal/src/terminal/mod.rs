@@ -22,6 +22,7 @@
 //! ```
 
 mod cleaned;
+mod memory;
 mod meters;
 mod voice_slot;
 
@@ -36,17 +37,21 @@ use handsfree_core::limits::PROCESSOR_DEADLINE;
 use handsfree_core::playback::{self, TrackPool};
 use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{
-    Clock, Duration, Events, Format, FrameRing, Instant, SampleRate, Session, SessionEvent, Stats,
+    Clock, Duration, Events, Format, FrameRing, Halves, Instant, SampleRate, Session, SessionEvent, Stats,
     StatsReader, capture,
 };
 use handsfree_host::worker::Work;
 
 pub use self::cleaned::{CleanedFrames, MAX_WAITING};
 use self::cleaned::{CleanedSink, QueueState};
+pub use self::memory::JournalReaders;
+pub(crate) use self::memory::roomy;
+use self::memory::{JournalWriters, journals};
 use self::meters::EchoMeter;
 pub use self::meters::Meters;
 pub use self::voice_slot::AnyVoice;
-use self::voice_slot::{VoiceExchange, VoiceSlot};
+pub(crate) use self::voice_slot::{VoiceExchange, VoiceSlot};
+use crate::dump;
 use crate::failure::Failure;
 use crate::try_only::Busy;
 
@@ -71,6 +76,7 @@ pub type HostEnds = Ends<'static, CAP, SLOTS>;
 pub type SharedClock = Arc<dyn Clock + Send + Sync>;
 
 type CleanedRing = FrameRing<CAP, 0, { MAX_WAITING as usize + 1 }>;
+type HostHalves<'a> = Halves<'a, CriticalSectionRawMutex, VoiceSlot, (), CAP, SLOTS>;
 type CaptureWorker = capture::Pipeline<'static, CAP, SLOTS, VoiceSlot>;
 type PlaybackWorker = playback::Pipeline<'static, CAP, SLOTS>;
 
@@ -147,25 +153,32 @@ impl TerminalConfig {
     /// # Errors
     /// Names a rate that the voice processor does not take.
     pub fn build(self, clock: SharedClock) -> Result<Parts, Failure> {
-        let format = Format::with_rate(self.rate, 1)?;
-        let voice = voice(format, self.voice)?;
+        self.build_with(clock, None)
+    }
+
+    /// The same, with everything that the terminal takes and gives written down, as
+    /// [`dump::DumpWriter`] wants it. Takes 12 MB more, and a copy of each period.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with_journals(self, clock: SharedClock) -> Result<(Parts, JournalReaders), Failure> {
+        let (pens, readers) = journals()?;
+        Ok((self.build_with(clock, Some(pens))?, readers))
+    }
+
+    fn build_with(self, clock: SharedClock, pens: Option<JournalWriters>) -> Result<Parts, Failure> {
         let session = roomy(|| Box::new(HostSession::new()))?;
         let ring = roomy(|| Box::new(CleanedRing::new()))?;
         let meters: &'static Meters = Box::leak(Box::new(Meters::new()));
         let queue: &'static QueueState = Box::leak(Box::new(QueueState::new()));
-        let slot = VoiceSlot::new(voice, EchoMeter::new(meters));
-        let exchange = slot.exchange();
+        let (mut halves, exchange) =
+            self.split(Box::leak(session), Box::leak(Box::new(AcousticMemory::new())), meters)?;
+        if let Some(JournalWriters { intake, outlet, worker }) = pens {
+            halves.intake.write_journal(intake);
+            halves.outlet.write_journal(outlet);
+            halves.capture.write_journal(worker);
+        }
         let (producer, consumer) = Box::leak(ring).split();
-        let terminal = handsfree_core::Terminal { rate: self.rate, near_channels: 1, far_channels: 1 };
-        let mut halves =
-            Box::leak(session).split::<CriticalSectionRawMutex, VoiceSlot, ()>(terminal, slot, ())?;
-        halves.capture.set_voice_deadline(self.voice_deadline);
-        if self.loopback {
-            halves.capture.hear_loopback()?;
-        }
-        if self.follow_echo {
-            halves.capture.follow_echo(Box::leak(Box::new(AcousticMemory::new())));
-        }
         let round = Round {
             capture: halves.capture,
             playback: halves.playback,
@@ -175,7 +188,7 @@ impl TerminalConfig {
         };
         let terminal = Terminal {
             config: self,
-            format,
+            format: self.format()?,
             clock,
             tracks: Box::leak(Box::new(halves.tracks)),
             events: halves.events,
@@ -188,27 +201,39 @@ impl TerminalConfig {
         let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
         Ok(Parts { terminal, ends, work: round.into_work() })
     }
+
+    /// The session's halves as they run and as a replay runs them.
+    pub(crate) fn split<'a>(
+        self,
+        session: &'a mut HostSession,
+        ear: &'a mut AcousticMemory,
+        meters: &'static Meters,
+    ) -> Result<(HostHalves<'a>, VoiceExchange), Failure> {
+        let slot = VoiceSlot::new(voice(self.format()?, self.voice)?, EchoMeter::new(meters));
+        let exchange = slot.exchange();
+        let terminal = handsfree_core::Terminal { rate: self.rate, near_channels: 1, far_channels: 1 };
+        let mut halves = session.split::<CriticalSectionRawMutex, VoiceSlot, ()>(terminal, slot, ())?;
+        halves.capture.set_voice_deadline(self.voice_deadline);
+        if self.loopback {
+            halves.capture.hear_loopback()?;
+        }
+        if self.follow_echo {
+            halves.capture.follow_echo(ear);
+        }
+        Ok((halves, exchange))
+    }
+
+    pub(crate) fn format(self) -> Result<Format, Failure> {
+        Ok(Format::with_rate(self.rate, 1)?)
+    }
 }
 
 /// A voice processor as configured. Allocates.
-fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failure> {
+pub(crate) fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failure> {
     if config == ApmConfig::BYPASS {
         return Ok(Box::new(Bypass));
     }
     Ok(Box::new(ApmProcessor::new(format, format, config)?))
-}
-
-/// Megabytes that are made on the stack before they are boxed want a thread with room for them: callers
-/// may have 2 MB, and without optimisation the box is filled from there.
-fn roomy<T: Send>(make: impl FnOnce() -> T + Send) -> Result<T, Failure> {
-    const STACK_BYTES: usize = 64 << 20;
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("memory".into()).stack_size(STACK_BYTES);
-        let made = thread.spawn_scoped(scope, make).map_err(|error| {
-            Failure::run(format!("a thread of {} MB could not be started: {error}", STACK_BYTES >> 20))
-        })?;
-        made.join().map_err(|_| Failure::run("the terminal's memory could not be made"))
-    })
 }
 
 /// What the worker owns.
@@ -228,13 +253,14 @@ impl Round {
     /// One round: allocates nothing, waits for nothing.
     fn run(&mut self) {
         self.playback.poll();
-        let clock = &self.clock;
-        let frames = self.capture.poll(&|| clock.now(), &mut self.sink);
-        if self.capture.voice_mut().take_new() {
+        if let Some(made_from) = self.capture.voice_mut().take_next() {
             // A new processor has a clean record.
             self.capture.rearm();
+            self.capture.note([made_from, 0]);
             self.meters.count_voice_change();
         }
+        let clock = &self.clock;
+        let frames = self.capture.poll(&|| clock.now(), &mut self.sink);
         if frames > 0 {
             let rates = self.capture.rates();
             let is_settled = rates.is_some_and(|(a, b)| a.uncertainty_ppm + b.uncertainty_ppm < SETTLED_PPM);
@@ -330,7 +356,7 @@ impl Terminal {
     /// # Errors
     /// When it cannot be made; the old one stays.
     pub fn set_voice(&mut self, config: ApmConfig) -> Result<(), Failure> {
-        self.voice.replace(voice(self.format, config)?)?;
+        self.voice.replace(voice(self.format, config)?, dump::voice_number(config))?;
         self.config.voice = config;
         Ok(())
     }

@@ -19,8 +19,8 @@ pub type AnyVoice = Box<dyn VoiceProcessor + Send>;
 
 struct Parked {
     voice: Option<AnyVoice>,
-    /// It is the next one, not the one before.
-    is_next: bool,
+    /// What the one that waits was made from, in a number; none while the one before is parked.
+    next: Option<u64>,
 }
 
 struct Exchange {
@@ -34,7 +34,6 @@ pub(crate) struct VoiceSlot {
     current: AnyVoice,
     exchange: Arc<Exchange>,
     meter: EchoMeter,
-    is_new: bool,
 }
 
 /// Replaces the voice processor of a running terminal.
@@ -43,48 +42,42 @@ pub(crate) struct VoiceExchange(Arc<Exchange>);
 
 impl VoiceSlot {
     pub(crate) fn new(voice: AnyVoice, meter: EchoMeter) -> Self {
-        let parked = TryOnly::new(Parked { voice: None, is_next: false });
+        let parked = TryOnly::new(Parked { voice: None, next: None });
         let exchange = Arc::new(Exchange { parked, waiting: AtomicBool::new(false) });
-        Self { current: voice, exchange, meter, is_new: false }
+        Self { current: voice, exchange, meter }
     }
 
     pub(crate) fn exchange(&self) -> VoiceExchange {
         VoiceExchange(Arc::clone(&self.exchange))
     }
 
-    /// Whether the processor was replaced since this was last asked.
-    pub(crate) fn take_new(&mut self) -> bool {
-        std::mem::take(&mut self.is_new)
-    }
-
-    /// Wait-free; frees nothing, for the old one stays parked.
-    fn take_next(&mut self) {
+    /// Uses the processor that waits from now on, if there is one, and returns what it was made from.
+    /// Between two rounds of the worker. Wait-free; frees nothing, for the old one stays parked.
+    pub(crate) fn take_next(&mut self) -> Option<u64> {
         // Relaxed: the lock orders what matters.
         if !self.exchange.waiting.load(Ordering::Relaxed) {
-            return;
+            return None;
         }
-        let Some(mut parked) = self.exchange.parked.attempt() else { return };
-        if !std::mem::take(&mut parked.is_next) {
-            return;
-        }
+        let mut parked = self.exchange.parked.attempt()?;
+        let made_from = parked.next.take()?;
         if let Some(next) = &mut parked.voice {
             std::mem::swap(next, &mut self.current);
-            self.is_new = true;
         }
         self.exchange.waiting.store(false, Ordering::Relaxed);
+        Some(made_from)
     }
 }
 
 impl VoiceExchange {
-    /// Puts `voice` in place of the present one, from the next frame on; of several the last. The one
-    /// before is freed at the next replacement, or with the terminal.
+    /// Puts `voice`, made from what `made_from` says, in place of the present one, from the worker's next
+    /// round on; of several the last. The one before is freed at the next replacement, or with the terminal.
     ///
     /// # Errors
     /// [`Busy`] when the worker does not let go; it holds what is exchanged for some nanoseconds.
-    pub(crate) fn replace(&self, voice: AnyVoice) -> Result<(), Busy> {
+    pub(crate) fn replace(&self, voice: AnyVoice, made_from: u64) -> Result<(), Busy> {
         let old = {
             let mut parked = self.0.parked.wait()?;
-            parked.is_next = true;
+            parked.next = Some(made_from);
             self.0.waiting.store(true, Ordering::Relaxed);
             parked.voice.replace(voice)
         };
@@ -93,7 +86,7 @@ impl VoiceExchange {
         Ok(())
     }
 
-    /// Whether a replacement waits for a frame.
+    /// Whether a replacement waits for the worker.
     #[cfg(test)]
     fn is_waiting(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed)
@@ -101,9 +94,7 @@ impl VoiceExchange {
 }
 
 impl VoiceProcessor for VoiceSlot {
-    /// A reverse frame begins each pair, so this is where processors change.
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
-        self.take_next();
         self.meter.played(far.samples);
         self.current.process_reverse(far)
     }
@@ -126,7 +117,7 @@ impl VoiceProcessor for VoiceSlot {
 
 impl fmt::Debug for VoiceSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VoiceSlot").field("is_new", &self.is_new).finish_non_exhaustive()
+        f.debug_struct("VoiceSlot").finish_non_exhaustive()
     }
 }
 
@@ -167,52 +158,41 @@ mod tests {
         }
     }
 
-    fn pair(slot: &mut VoiceSlot) -> i16 {
+    /// A round of the worker with one frame: what was taken before it, and what it made.
+    fn round(slot: &mut VoiceSlot) -> (Option<u64>, i16) {
+        let taken = slot.take_next();
         let format = Format::new(8_000, 1).unwrap();
         let mut samples = [0; 80];
         slot.process_reverse(PcmRef { format, samples: &[0; 80] }).unwrap();
         slot.process_capture(PcmMut { format, samples: &mut samples }, Duration::ZERO).unwrap();
-        samples[0]
+        (taken, samples[0])
     }
 
     #[test]
-    fn the_last_of_several_is_in_force_from_the_next_pair_on_and_control_frees_the_others() {
+    fn the_last_of_several_is_in_force_from_the_next_round_on_and_control_frees_the_others() {
         let freed = Arc::new(AtomicU32::new(0));
         let voice = |number| Numbered(number, Arc::clone(&freed), std::thread::current().id());
         let meter = EchoMeter::new(Box::leak(Box::new(Meters::new())));
         let slot = VoiceSlot::new(Box::new(voice(1)), meter);
         let exchange = slot.exchange();
         let worker = |mut slot: VoiceSlot| {
-            let round = move || (pair(&mut slot), slot);
-            std::thread::spawn(round).join().unwrap()
+            let work = move || (round(&mut slot), slot);
+            std::thread::spawn(work).join().unwrap()
         };
         let (heard, slot) = worker(slot);
-        assert_eq!(heard, 1);
-        exchange.replace(Box::new(voice(2))).unwrap();
-        exchange.replace(Box::new(voice(3))).unwrap();
+        assert_eq!(heard, (None, 1));
+        exchange.replace(Box::new(voice(2)), 20).unwrap();
+        exchange.replace(Box::new(voice(3)), 30).unwrap();
         assert_eq!(freed.load(Ordering::Relaxed), 1, "the second was never used");
         assert!(exchange.is_waiting());
-        let (heard, mut slot) = worker(slot);
-        assert_eq!(heard, 3);
+        let (heard, slot) = worker(slot);
+        assert_eq!(heard, (Some(30), 3));
         assert!(!exchange.is_waiting());
         assert_eq!(freed.load(Ordering::Relaxed), 1, "the worker frees nothing");
-        exchange.replace(Box::new(voice(4))).unwrap();
+        exchange.replace(Box::new(voice(4)), 40).unwrap();
         assert_eq!(freed.load(Ordering::Relaxed), 2);
-        assert!(slot.take_new() && !slot.take_new());
-    }
-
-    #[test]
-    fn between_reverse_and_capture_nothing_changes() {
-        let freed = Arc::new(AtomicU32::new(0));
-        let voice = |number| Numbered(number, Arc::clone(&freed), std::thread::current().id());
-        let meter = EchoMeter::new(Box::leak(Box::new(Meters::new())));
-        let mut slot = VoiceSlot::new(Box::new(voice(1)), meter);
-        let format = Format::new(8_000, 1).unwrap();
-        let mut samples = [0; 80];
-        slot.process_reverse(PcmRef { format, samples: &[0; 80] }).unwrap();
-        slot.exchange().replace(Box::new(voice(2))).unwrap();
-        slot.process_capture(PcmMut { format, samples: &mut samples }, Duration::ZERO).unwrap();
-        assert_eq!(samples[0], 1);
-        assert_eq!(pair(&mut slot), 2);
+        let (heard, mut slot) = worker(slot);
+        assert_eq!(heard, (Some(40), 4));
+        assert_eq!(round(&mut slot), (None, 4));
     }
 }

@@ -4,7 +4,9 @@
 use handsfree::cli::NearArg;
 use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
 use handsfree::sim_room::LiveRoom;
-use handsfree::terminal::{CAP, CleanedFrames, Parts, SLOTS, Terminal, TerminalConfig, Track};
+use handsfree::terminal::{
+    CAP, CleanedFrames, JournalReaders, Parts, SLOTS, SharedClock, Terminal, TerminalConfig, Track,
+};
 use handsfree_apm::{ApmConfig, GainControl, NoiseSuppression};
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, SampleRate, SessionEvent};
@@ -62,10 +64,29 @@ impl Stage {
 
     /// The same with something around the worker's work.
     pub fn watched(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> Self {
+        Self::made(playback_ppm, around, |config, clock| config.build(clock).unwrap())
+    }
+
+    /// The same with its journals.
+    pub fn with_journals(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> (Self, JournalReaders) {
+        let mut journals = None;
+        let stage = Self::made(playback_ppm, around, |config, clock| {
+            let (parts, readers) = config.build_with_journals(clock).unwrap();
+            journals = Some(readers);
+            parts
+        });
+        (stage, journals.unwrap())
+    }
+
+    fn made(
+        playback_ppm: f64,
+        around: impl FnOnce(Work) -> Work,
+        build: impl FnOnce(TerminalConfig, SharedClock) -> Parts,
+    ) -> Self {
         let rate = SampleRate::new(16_000).unwrap();
         let clock = SimClock::shared();
         let config = TerminalConfig { voice: canceller(), ..TerminalConfig::new(rate) };
-        let Parts { mut terminal, ends, work } = config.build(clock.clone()).unwrap();
+        let Parts { mut terminal, ends, work } = build(config, clock.clone());
         let board = board(rate, playback_ppm);
         let air = LiveRoom::new(rate, Some(&NearArg::None), 1).unwrap();
         let side = board.playback.clone();

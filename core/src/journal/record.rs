@@ -1,0 +1,583 @@
+//! Any side: one record, to bytes and back.
+
+use core::fmt;
+
+use super::lines::{JournalWriter, LINE_BYTES};
+use crate::capture::IntakeConfig;
+use crate::error::ConfigError;
+use crate::format::{ChannelMap, Format, SampleRate};
+use crate::frame::Frame;
+use crate::playback::OutletConfig;
+use crate::sample::{DeviceSample, Gain, SampleKind};
+use crate::time::{Duration, Instant, PeriodTime};
+
+/// Readings of the clock that one record tells of.
+pub(crate) const MAX_CLOCK_READS: usize = 6;
+const WORDS: usize = 7;
+
+/// What happened, in the order in which one half saw it.
+///
+/// Frames are `accepted` when there was room for them in the ring behind the half.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Record<'r> {
+    /// The intake was made ready.
+    CaptureConfigured {
+        /// As what.
+        config: IntakeConfig,
+    },
+    /// A period of the microphone.
+    CapturePeriod {
+        /// As the device gave it.
+        samples: RawSamples<'r>,
+        /// Its time.
+        time: PeriodTime,
+        /// Frames that went into the ring.
+        accepted_frames: u32,
+    },
+    /// The outlet was made ready.
+    PlaybackConfigured {
+        /// As what.
+        config: OutletConfig,
+        /// Reference frames of the stream before that went into the ring.
+        accepted_frames: u32,
+    },
+    /// The outlet took a mixed frame from the ring, in the period that is recorded next.
+    PlaybackFrame {
+        /// Rate and channels.
+        format: Format,
+        /// The samples, interleaved.
+        samples: RawSamples<'r>,
+    },
+    /// A period for the loudspeaker.
+    PlaybackPeriod {
+        /// The device's format.
+        kind: SampleKind,
+        /// Samples asked for, all channels.
+        samples: u32,
+        /// What was written, condensed: see [`digest`].
+        digest: u64,
+        /// Its time.
+        time: PeriodTime,
+        /// Reference frames that went into the ring.
+        accepted_frames: u32,
+    },
+    /// The outlet was stopped.
+    PlaybackStopped {
+        /// Reference frames that went into the ring.
+        accepted_frames: u32,
+    },
+    /// Samples written were never played.
+    PlaybackDiscarded {
+        /// How many sample frames.
+        sample_frames: u32,
+        /// Reference frames that went into the ring.
+        accepted_frames: u32,
+    },
+    /// The capture worker read its clock.
+    ClockRead {
+        /// So many of `times`.
+        count: usize,
+        /// In the order of reading.
+        times: [Instant; MAX_CLOCK_READS],
+    },
+    /// The capture worker gave a cleaned frame to its sink.
+    Cleaned {
+        /// Rate and channels.
+        format: Format,
+        /// The samples, interleaved.
+        samples: RawSamples<'r>,
+        /// Its place in the stream.
+        position: u64,
+        /// Sample frames lost before it.
+        lost: u32,
+    },
+    /// The capture worker's turn is over in which it found and did what is said here.
+    Polled {
+        /// Frames that it took from the capture ring.
+        captured_frames: u32,
+        /// Frames that it took from the reference ring.
+        reference_frames: u32,
+        /// How often the intake had been configured before, and the outlet configured or stopped.
+        changes: (u32, u32),
+    },
+    /// Something that the worker's owner wants to find again: see
+    /// [`Pipeline::note`](crate::capture::Pipeline::note).
+    Note {
+        /// What the owner says.
+        words: [u64; 2],
+    },
+}
+
+/// Samples as they lay in memory, least byte first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawSamples<'r> {
+    /// Their format.
+    pub kind: SampleKind,
+    bytes: &'r [u8],
+}
+
+impl<'r> RawSamples<'r> {
+    pub(super) const fn of_bytes(kind: SampleKind, bytes: &'r [u8]) -> Self {
+        Self { kind, bytes }
+    }
+
+    /// How many there are, all channels.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len() / self.kind.bytes()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One after the other; `S` must be of this [`kind`](Self::kind), or there is none.
+    pub fn iter<S: DeviceSample>(&self) -> impl Iterator<Item = S> {
+        let bytes = if S::KIND == self.kind { self.bytes } else { &[] };
+        bytes.chunks_exact(self.kind.bytes()).map(|bytes| {
+            let mut word = [0; 4];
+            word.iter_mut().zip(bytes).for_each(|(to, &from)| *to = from);
+            S::from_bits(u32::from_le_bytes(word))
+        })
+    }
+
+    /// A frame of 16-bit samples, with an empty stamp.
+    ///
+    /// # Errors
+    /// When they are not 16-bit samples, not whole sample frames or more than `CAP`.
+    pub fn to_frame<const CAP: usize, const SLOTS: usize>(
+        &self,
+        format: Format,
+    ) -> Result<Frame<CAP, SLOTS>, Malformed> {
+        let sample_frames = self.len() / format.channels();
+        let mut frame = Frame::EMPTY;
+        frame.clear(format.fitting(CAP)?, sample_frames);
+        if frame.samples().len() != self.len() || self.kind != SampleKind::I16 {
+            return Err(Malformed::Length);
+        }
+        frame.samples_mut().iter_mut().zip(self.iter::<i16>()).for_each(|(to, from)| *to = from);
+        Ok(frame)
+    }
+}
+
+/// Bytes that no journal wrote.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Malformed {
+    /// A kind of record or of sample that is not known.
+    Unknown {
+        /// Its number.
+        tag: u8,
+    },
+    /// More or fewer bytes than such a record has.
+    Length,
+    /// A value that no half would have taken.
+    Value(ConfigError),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { tag } => write!(f, "a record or sample of kind {tag}, which is not known"),
+            Self::Length => f.write_str("a record of a length that it cannot have"),
+            Self::Value(error) => write!(f, "a record with a bad value: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+impl From<ConfigError> for Malformed {
+    fn from(error: ConfigError) -> Self {
+        Self::Value(error)
+    }
+}
+
+/// What a period's samples come to in 64 bits: FNV-1a over whole samples instead of bytes.
+#[must_use]
+pub fn digest<S: DeviceSample>(samples: &[S]) -> u64 {
+    samples.iter().fold(0xCBF2_9CE4_8422_2325, |digest, sample| {
+        (digest ^ u64::from(sample.to_bits())).wrapping_mul(0x100_0000_01B3)
+    })
+}
+
+/// The first line of a record.
+#[derive(Clone, Copy)]
+struct Head {
+    tag: u8,
+    kind: u8,
+    channels: u8,
+    payload_bytes: u32,
+    words: [u64; WORDS],
+}
+
+impl Head {
+    const fn new(tag: u8, words: [u64; WORDS]) -> Self {
+        Self { tag, kind: 0, channels: 0, payload_bytes: 0, words }
+    }
+
+    fn write(&self, page: &mut super::lines::Page<'_>) {
+        page.put(&[self.tag, self.kind, self.channels, 0]);
+        page.put(&self.payload_bytes.to_le_bytes());
+        self.words.iter().for_each(|word| page.put(&word.to_le_bytes()));
+    }
+
+    fn read(line: &[u8; LINE_BYTES]) -> Self {
+        let [tag, kind, channels, _, a, b, c, d, words @ ..] = line;
+        let mut read = [0; WORDS];
+        for (word, bytes) in read.iter_mut().zip(words.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        Self {
+            tag: *tag,
+            kind: *kind,
+            channels: *channels,
+            payload_bytes: u32::from_le_bytes([*a, *b, *c, *d]),
+            words: read,
+        }
+    }
+}
+
+const fn kind_number(kind: SampleKind) -> u8 {
+    match kind {
+        SampleKind::I16 => 0,
+        SampleKind::I24 => 1,
+        SampleKind::PackedI24 => 2,
+        SampleKind::I32 => 3,
+        SampleKind::F32 => 4,
+    }
+}
+
+const fn kind_of(number: u8) -> Result<SampleKind, Malformed> {
+    Ok(match number {
+        0 => SampleKind::I16,
+        1 => SampleKind::I24,
+        2 => SampleKind::PackedI24,
+        3 => SampleKind::I32,
+        4 => SampleKind::F32,
+        tag => return Err(Malformed::Unknown { tag }),
+    })
+}
+
+fn word(nanos: i64) -> u64 {
+    nanos.cast_unsigned()
+}
+
+fn time_words(time: PeriodTime) -> [u64; 3] {
+    [time.position, word(time.converter.as_nanos()), word(time.called.as_nanos())]
+}
+
+fn instant(word: u64) -> Instant {
+    Instant::from_nanos(word.cast_signed())
+}
+
+/// What comes behind the first line.
+pub(crate) enum Payload<'p, S> {
+    None,
+    Sources(&'p ChannelMap),
+    Samples(&'p [S]),
+}
+
+impl Record<'_> {
+    /// Writes it down. The samples are given beside it, for in a record they are bytes already.
+    pub(crate) fn write<S: DeviceSample>(&self, to: &mut JournalWriter<'_>, payload: &Payload<'_, S>) {
+        let mut head = self.head();
+        let bytes = match payload {
+            Payload::None => 0,
+            Payload::Sources(map) => map.sources().len(),
+            Payload::Samples(samples) => {
+                head.kind = kind_number(S::KIND);
+                samples.len() * S::KIND.bytes()
+            }
+        };
+        head.payload_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Some(mut page) = to.open(bytes) else { return };
+        head.write(&mut page);
+        match payload {
+            Payload::None => {}
+            Payload::Sources(map) => map.sources().iter().for_each(|source| page.put(&[*source])),
+            Payload::Samples(samples) => {
+                for sample in *samples {
+                    let bits = sample.to_bits().to_le_bytes();
+                    page.put(bits.get(..S::KIND.bytes()).unwrap_or(&bits));
+                }
+            }
+        }
+        page.close();
+    }
+
+    fn head(&self) -> Head {
+        match *self {
+            Self::CaptureConfigured { config } => Head {
+                channels: config.map.from_channels() as u8,
+                ..Head::new(
+                    1,
+                    [
+                        u64::from(config.rate.hz()),
+                        u64::from(config.gain.q16()),
+                        u64::from(config.max_period_sample_frames),
+                        u64::from(config.clock_domain),
+                        0,
+                        0,
+                        0,
+                    ],
+                )
+            },
+            Self::CapturePeriod { time, accepted_frames, .. } => {
+                let [position, converter, called] = time_words(time);
+                Head::new(2, [position, converter, called, accepted_frames.into(), 0, 0, 0])
+            }
+            Self::PlaybackConfigured { config, accepted_frames } => Head {
+                channels: config.map.from_channels() as u8,
+                ..Head::new(
+                    3,
+                    [
+                        u64::from(config.rate.hz()),
+                        u64::from(config.worker_slack_sample_frames),
+                        u64::from(config.max_period_sample_frames),
+                        u64::from(config.clock_domain),
+                        word(config.latency.as_nanos()),
+                        accepted_frames.into(),
+                        0,
+                    ],
+                )
+            },
+            Self::PlaybackFrame { format, .. } => Head {
+                channels: format.channels() as u8,
+                ..Head::new(4, [format.rate_hz().into(), 0, 0, 0, 0, 0, 0])
+            },
+            Self::PlaybackPeriod { kind, samples, digest, time, accepted_frames } => {
+                let [position, converter, called] = time_words(time);
+                let words = [position, converter, called, accepted_frames.into(), samples.into(), digest, 0];
+                Head { kind: kind_number(kind), ..Head::new(5, words) }
+            }
+            Self::PlaybackStopped { accepted_frames } => {
+                Head::new(6, [accepted_frames.into(), 0, 0, 0, 0, 0, 0])
+            }
+            Self::PlaybackDiscarded { sample_frames, accepted_frames } => {
+                Head::new(7, [accepted_frames.into(), sample_frames.into(), 0, 0, 0, 0, 0])
+            }
+            Self::ClockRead { count, times } => {
+                let [a, b, c, d, e, f] = times.map(|time| word(time.as_nanos()));
+                Head::new(8, [count as u64, a, b, c, d, e, f])
+            }
+            Self::Cleaned { format, position, lost, .. } => Head {
+                channels: format.channels() as u8,
+                ..Head::new(9, [format.rate_hz().into(), position, lost.into(), 0, 0, 0, 0])
+            },
+            Self::Polled { captured_frames, reference_frames, changes: (capture, playback) } => Head::new(
+                10,
+                [captured_frames.into(), reference_frames.into(), capture.into(), playback.into(), 0, 0, 0],
+            ),
+            Self::Note { words: [first, second] } => Head::new(11, [first, second, 0, 0, 0, 0, 0]),
+        }
+    }
+}
+
+impl<'r> Record<'r> {
+    /// How many bytes the record takes whose first line `bytes` begin with; a line's without one.
+    #[must_use]
+    pub fn bytes(bytes: &[u8]) -> usize {
+        let payload_bytes = bytes.first_chunk().map_or(0, |line| Head::read(line).payload_bytes as usize);
+        LINE_BYTES + payload_bytes.div_ceil(LINE_BYTES) * LINE_BYTES
+    }
+
+    /// The first record in `bytes` and what follows it; `None` when `bytes` end before it does.
+    ///
+    /// # Errors
+    /// When no journal wrote these bytes.
+    pub fn read(bytes: &'r [u8]) -> Result<Option<(Self, &'r [u8])>, Malformed> {
+        let Some((line, rest)) = bytes.split_first_chunk::<LINE_BYTES>() else { return Ok(None) };
+        let head = Head::read(line);
+        let payload_bytes = head.payload_bytes as usize;
+        let Some((lines, rest)) = rest.split_at_checked(payload_bytes.div_ceil(LINE_BYTES) * LINE_BYTES)
+        else {
+            return Ok(None);
+        };
+        let payload = lines.get(..payload_bytes).unwrap_or(&[]);
+        Ok(Some((Self::of(&head, payload)?, rest)))
+    }
+
+    fn of(head: &Head, payload: &'r [u8]) -> Result<Self, Malformed> {
+        let [a, b, c, d, e, f, _] = head.words;
+        let number = |word: u64| u32::try_from(word).map_err(|_| Malformed::Length);
+        let time = || PeriodTime { position: a, converter: instant(b), called: instant(c) };
+        let map = || ChannelMap::of_sources(head.channels.into(), payload);
+        let samples = || -> Result<RawSamples<'r>, Malformed> {
+            let kind = kind_of(head.kind)?;
+            match payload.len() % kind.bytes() {
+                0 => Ok(RawSamples { kind, bytes: payload }),
+                _ => Err(Malformed::Length),
+            }
+        };
+        let format = || -> Result<Format, Malformed> { Ok(Format::new(number(a)?, head.channels.into())?) };
+        Ok(match head.tag {
+            1 => Self::CaptureConfigured {
+                config: IntakeConfig {
+                    rate: SampleRate::new(number(a)?)?,
+                    gain: Gain::checked_q16(number(b)?)?,
+                    max_period_sample_frames: number(c)?,
+                    clock_domain: number(d)?,
+                    map: map()?,
+                },
+            },
+            2 => Self::CapturePeriod { samples: samples()?, time: time(), accepted_frames: number(d)? },
+            3 => Self::PlaybackConfigured {
+                config: OutletConfig {
+                    rate: SampleRate::new(number(a)?)?,
+                    worker_slack_sample_frames: number(b)?,
+                    max_period_sample_frames: number(c)?,
+                    clock_domain: number(d)?,
+                    latency: Duration::from_nanos(e.cast_signed()),
+                    map: map()?,
+                },
+                accepted_frames: number(f)?,
+            },
+            4 => Self::PlaybackFrame { format: format()?, samples: samples()? },
+            5 => Self::PlaybackPeriod {
+                kind: kind_of(head.kind)?,
+                samples: number(e)?,
+                digest: f,
+                time: time(),
+                accepted_frames: number(d)?,
+            },
+            6 => Self::PlaybackStopped { accepted_frames: number(a)? },
+            7 => Self::PlaybackDiscarded { accepted_frames: number(a)?, sample_frames: number(b)? },
+            8 => {
+                let [count, times @ ..] = head.words;
+                let count = number(count)? as usize;
+                if count > MAX_CLOCK_READS {
+                    return Err(Malformed::Length);
+                }
+                Self::ClockRead { count, times: times.map(instant) }
+            }
+            9 => Self::Cleaned { format: format()?, samples: samples()?, position: b, lost: number(c)? },
+            10 => Self::Polled {
+                captured_frames: number(a)?,
+                reference_frames: number(b)?,
+                changes: (number(c)?, number(d)?),
+            },
+            11 => Self::Note { words: [a, b] },
+            tag => return Err(Malformed::Unknown { tag }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::lines::Journal;
+    use super::*;
+    use crate::sample::{I24, PackedI24};
+
+    fn written<S: DeviceSample>(record: &Record<'_>, payload: &Payload<'_, S>) -> Vec<u8> {
+        let mut journal = Box::new(Journal::<256>::new());
+        let (mut writer, mut reader) = journal.split();
+        record.write(&mut writer, payload);
+        assert_eq!(reader.lost_records(), 0);
+        std::iter::from_fn(|| reader.pop()).flatten().collect()
+    }
+
+    fn survives(record: &Record<'_>, map: Option<&ChannelMap>) {
+        let payload = map.map_or(Payload::<i16>::None, Payload::Sources);
+        let mut bytes = written(record, &payload);
+        assert_eq!(Record::bytes(&bytes), bytes.len());
+        for end in [0, 1, bytes.len() - 1] {
+            assert_eq!(Record::read(&bytes[..end]), Ok(None));
+        }
+        bytes.push(77);
+        assert_eq!(Record::read(&bytes), Ok(Some((*record, &[77][..]))));
+    }
+
+    fn samples_survive<S: DeviceSample + PartialEq + fmt::Debug>(samples: &[S]) {
+        let time = PeriodTime { position: 0, converter: Instant::ORIGIN, called: Instant::ORIGIN };
+        let none = RawSamples::of_bytes(S::KIND, &[]);
+        let record = Record::CapturePeriod { samples: none, time, accepted_frames: 3 };
+        let bytes = written(&record, &Payload::Samples(samples));
+        let (read, rest) = Record::read(&bytes).unwrap().unwrap();
+        let Record::CapturePeriod { samples: read, accepted_frames: 3, .. } = read else {
+            panic!("{read:?}")
+        };
+        assert!(rest.is_empty());
+        assert_eq!((read.len(), read.kind), (samples.len(), S::KIND));
+        assert_eq!(read.iter::<S>().collect::<Vec<_>>(), samples);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            words in any::<[i64; 3]>(), counts in any::<[u32; 4]>(), rate in 80u32..=1_920, channels in 1u32..=8,
+            times in any::<[i64; MAX_CLOCK_READS]>(), count in 0..=MAX_CLOCK_READS, gain in 0f32..=64.0,
+        ) {
+            let rate = SampleRate::new(rate * 100).unwrap();
+            let [position, converter, called] = words;
+            let time = PeriodTime {
+                position: position.cast_unsigned(),
+                converter: Instant::from_nanos(converter),
+                called: Instant::from_nanos(called),
+            };
+            let [accepted_frames, sample_frames, lost, domain] = counts;
+            for map in [ChannelMap::natural(channels, 1), ChannelMap::natural(channels, channels)] {
+                let map = map.unwrap();
+                let config = IntakeConfig {
+                    rate, map, gain: Gain::linear(gain).unwrap(), max_period_sample_frames: sample_frames,
+                    clock_domain: domain,
+                };
+                survives(&Record::CaptureConfigured { config }, Some(&map));
+                let config = OutletConfig {
+                    rate, map, max_period_sample_frames: sample_frames, worker_slack_sample_frames: lost,
+                    latency: Duration::from_nanos(converter), clock_domain: domain,
+                };
+                survives(&Record::PlaybackConfigured { config, accepted_frames }, Some(&map));
+            }
+            let digest = position.cast_unsigned();
+            for kind in 0..5 {
+                let kind = kind_of(kind).unwrap();
+                let record =
+                    Record::PlaybackPeriod { kind, samples: sample_frames, digest, time, accepted_frames };
+                survives(&record, None);
+            }
+            survives(&Record::PlaybackStopped { accepted_frames }, None);
+            survives(&Record::PlaybackDiscarded { sample_frames, accepted_frames }, None);
+            survives(&Record::ClockRead { count, times: times.map(Instant::from_nanos) }, None);
+            let changes = (lost, domain);
+            survives(&Record::Polled { captured_frames: accepted_frames, reference_frames: sample_frames, changes }, None);
+            survives(&Record::Note { words: [digest, !digest] }, None);
+        }
+
+        #[test]
+        fn every_format_keeps_its_bits(words in prop::collection::vec(any::<u32>(), 0..500)) {
+            fn of<S: DeviceSample>(words: &[u32]) -> Vec<S> {
+                words.iter().map(|&bits| S::from_bits(bits)).collect()
+            }
+            samples_survive::<i16>(&of(&words));
+            samples_survive::<I24>(&of(&words));
+            samples_survive::<PackedI24>(&of(&words));
+            samples_survive::<i32>(&of(&words));
+            // Not a number is not equal to itself.
+            let numbers: Vec<f32> = of::<f32>(&words).into_iter().filter(|sample| !sample.is_nan()).collect();
+            samples_survive(&numbers);
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), tag in 0u8..13, length in 0u8..200) {
+            let mut bytes = bytes;
+            if bytes.len() > 8 {
+                bytes[0] = tag;
+                bytes[4..8].copy_from_slice(&[length, 0, 0, 0]);
+            }
+            if let Ok(Some((_, rest))) = Record::read(&bytes) {
+                assert!(rest.len() < bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_tells_samples_apart() {
+        assert_ne!(digest(&[1i16, 2]), digest(&[2i16, 1]));
+        assert_ne!(digest(&[0i16; 3]), digest(&[0i16; 4]));
+        assert_eq!(digest(&[0.5f32]), digest(&[0.5f32]));
+    }
+}

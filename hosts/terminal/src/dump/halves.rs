@@ -1,0 +1,191 @@
+//! Control side: the interrupt halves do again what their journals say.
+
+use std::collections::VecDeque;
+
+use handsfree_core::capture::Intake;
+use handsfree_core::journal::{RawSamples, Record, SampleKind, digest};
+use handsfree_core::playback::Outlet;
+use handsfree_core::time::PeriodTime;
+use handsfree_core::{DeviceSample, Frame, FrameConsumer, FrameProducer, I24, Instant, PackedI24};
+
+use super::read::Records;
+use super::spool::Spool;
+use crate::failure::Failure;
+use crate::terminal::{CAP, SLOTS};
+
+/// More than a second of 64 channels at 192 kHz.
+const MOST_SAMPLES: u32 = 16 << 20;
+
+/// Periods of one direction.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tally {
+    /// How often the half was configured or stopped.
+    changes: u32,
+    pub(crate) periods: u64,
+    pub(crate) differing: u64,
+    span: Option<(Instant, Instant)>,
+}
+
+impl Tally {
+    fn period(&mut self, time: PeriodTime, is_same: bool) {
+        self.periods += 1;
+        self.differing += u64::from(!is_same);
+        let (first, _) = self.span.unwrap_or((time.called, time.called));
+        self.span = Some((first, time.called));
+    }
+
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        self.span.map(|(first, last)| (last - first).as_millis_f64() / 1e3)
+    }
+}
+
+pub(crate) struct Microphone<'s> {
+    pub(crate) records: Records,
+    pub(crate) intake: Intake<'s, CAP>,
+    pub(crate) taken: FrameConsumer<'s, CAP>,
+    pub(crate) waiting: VecDeque<Frame<CAP>>,
+    pub(crate) tally: Tally,
+    pub(crate) spool: Option<Spool>,
+}
+
+impl Microphone<'_> {
+    /// Runs until so many frames wait for the worker and so many changes were made, or to the end.
+    pub(crate) fn run_to(&mut self, frames: u32, changes: u32) -> Result<(), Failure> {
+        while (self.waiting.len() < frames as usize || self.tally.changes < changes) && self.step()? {}
+        Ok(())
+    }
+
+    pub(crate) fn run_out(&mut self) -> Result<(), Failure> {
+        while self.step()? {}
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<bool, Failure> {
+        let Some(record) = self.records.next()? else { return Ok(false) };
+        let failed = match record {
+            Record::CaptureConfigured { config } => {
+                self.tally.changes += 1;
+                self.intake.configure(config).err().map(|error| error.to_string())
+            }
+            Record::CapturePeriod { samples, time, accepted_frames } => {
+                self.intake.make_room(accepted_frames);
+                let intake = &mut self.intake;
+                match samples.kind {
+                    SampleKind::I16 => take::<i16>(intake, &samples, time),
+                    SampleKind::I24 => take::<I24>(intake, &samples, time),
+                    SampleKind::PackedI24 => take::<PackedI24>(intake, &samples, time),
+                    SampleKind::I32 => take::<i32>(intake, &samples, time),
+                    SampleKind::F32 => take::<f32>(intake, &samples, time),
+                }
+                let before = self.waiting.len();
+                while let Some(frame) = self.taken.pop() {
+                    if let Some(spool) = &mut self.spool {
+                        spool.write(&frame)?;
+                    }
+                    self.waiting.push_back(frame);
+                }
+                self.tally.period(time, self.waiting.len() - before == accepted_frames as usize);
+                None
+            }
+            _ => Some("not a microphone's".to_owned()),
+        };
+        failed.map_or(Ok(true), |why| Err(self.records.bad(&why)))
+    }
+}
+
+fn take<S: DeviceSample>(intake: &mut Intake<'_, CAP>, samples: &RawSamples<'_>, time: PeriodTime) {
+    let period: Vec<S> = samples.iter().collect();
+    intake.on_period(&period, time);
+}
+
+pub(crate) struct Loudspeaker<'s> {
+    pub(crate) records: Records,
+    pub(crate) outlet: Outlet<'s, CAP, SLOTS>,
+    pub(crate) mixed: FrameProducer<'s, CAP, SLOTS>,
+    pub(crate) played: FrameConsumer<'s, CAP, SLOTS>,
+    pub(crate) waiting: VecDeque<Frame<CAP, SLOTS>>,
+    pub(crate) tally: Tally,
+    pub(crate) spool: Option<Spool>,
+}
+
+impl Loudspeaker<'_> {
+    /// As [`Microphone::run_to`].
+    pub(crate) fn run_to(&mut self, frames: u32, changes: u32) -> Result<(), Failure> {
+        while (self.waiting.len() < frames as usize || self.tally.changes < changes) && self.step()? {}
+        Ok(())
+    }
+
+    pub(crate) fn run_out(&mut self) -> Result<(), Failure> {
+        while self.step()? {}
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<bool, Failure> {
+        let Some(record) = self.records.next()? else { return Ok(false) };
+        let outlet = &mut self.outlet;
+        let (mut failed, mut period, mut accepted) = (None, None, 0);
+        match record {
+            Record::PlaybackConfigured { config, accepted_frames } => {
+                self.tally.changes += 1;
+                accepted = accepted_frames;
+                outlet.make_room(accepted);
+                failed = outlet.configure(config).err().map(|error| error.to_string());
+            }
+            Record::PlaybackFrame { format, samples } => match samples.to_frame(format) {
+                Ok(frame) => {
+                    if self.mixed.push(frame).is_err() {
+                        failed = Some("more frames than a period takes".to_owned());
+                    }
+                }
+                Err(error) => failed = Some(error.to_string()),
+            },
+            Record::PlaybackPeriod { samples, .. } if samples > MOST_SAMPLES => {
+                failed = Some(format!("a period of {samples} samples, expected at most {MOST_SAMPLES}"));
+            }
+            Record::PlaybackPeriod { kind, samples, digest, time, accepted_frames } => {
+                accepted = accepted_frames;
+                outlet.make_room(accepted);
+                let samples = samples as usize;
+                let written = match kind {
+                    SampleKind::I16 => give::<i16>(outlet, samples, time),
+                    SampleKind::I24 => give::<I24>(outlet, samples, time),
+                    SampleKind::PackedI24 => give::<PackedI24>(outlet, samples, time),
+                    SampleKind::I32 => give::<i32>(outlet, samples, time),
+                    SampleKind::F32 => give::<f32>(outlet, samples, time),
+                };
+                period = Some((time, written == digest));
+            }
+            Record::PlaybackStopped { accepted_frames } => {
+                self.tally.changes += 1;
+                accepted = accepted_frames;
+                outlet.make_room(accepted);
+                outlet.stop();
+            }
+            Record::PlaybackDiscarded { sample_frames, accepted_frames } => {
+                accepted = accepted_frames;
+                outlet.make_room(accepted);
+                outlet.discarded(sample_frames);
+            }
+            _ => failed = Some("not a loudspeaker's".to_owned()),
+        }
+        let before = self.waiting.len();
+        while let Some(frame) = self.played.pop() {
+            if let Some(spool) = &mut self.spool
+                && frame.sample_frames() > 0
+            {
+                spool.write(&frame)?;
+            }
+            self.waiting.push_back(frame);
+        }
+        if let Some((time, is_same)) = period {
+            self.tally.period(time, is_same && self.waiting.len() - before == accepted as usize);
+        }
+        failed.map_or(Ok(true), |why| Err(self.records.bad(&why)))
+    }
+}
+
+fn give<S: DeviceSample>(outlet: &mut Outlet<'_, CAP, SLOTS>, samples: usize, time: PeriodTime) -> u64 {
+    let mut period = vec![S::SILENCE; samples];
+    outlet.on_period(&mut period, time);
+    digest(&period)
+}

@@ -1,0 +1,269 @@
+//! Control side: the run again.
+//!
+//! Each half does what its journal says, with the ring behind it as full as it was then. The worker's
+//! journal says how many frames each round found, so interrupts run as far ahead of a round as it needs
+//! and no further; whether they overlapped it then does not matter.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::path::Path;
+
+use handsfree_core::capture::FrameSink;
+use handsfree_core::journal::Record;
+use handsfree_core::timing::AcousticMemory;
+use handsfree_core::{Frame, FrameProducer, FrameRing, Instant, SampleRate};
+use serde::Serialize;
+
+use super::compare::Compared;
+use super::halves::{Loudspeaker, Microphone, Tally};
+use super::info::{RunInfo, voice_of_number};
+use super::read::Records;
+use super::spool::Spool;
+use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, WORKER_FILE};
+use crate::failure::Failure;
+use crate::terminal::{CAP, HostSession, Meters, SLOTS, roomy, voice};
+
+/// What came of a replay.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Replayed {
+    /// What the terminal was made as.
+    #[serde(skip)]
+    pub info: RunInfo,
+    /// From the first period of the microphone to the last, or of the loudspeaker where it had none.
+    pub seconds: f64,
+    /// The cleaned microphone.
+    pub cleaned: Compared,
+    /// Periods of the microphone.
+    pub microphone_periods: u64,
+    /// Periods of the loudspeaker.
+    pub loudspeaker_periods: u64,
+    /// Those of both whose samples or frames came out otherwise.
+    pub differing_periods: u64,
+    /// Rounds of the worker that read its clock more or less often, or found less than then.
+    pub differing_rounds: u64,
+}
+
+impl Replayed {
+    /// Whether everything came out as it did then, to the sample.
+    #[must_use]
+    pub const fn is_equal(&self) -> bool {
+        self.cleaned.is_equal() && self.differing_periods == 0 && self.differing_rounds == 0
+    }
+}
+
+/// What came of a replay, for people.
+#[must_use]
+pub fn summary(replayed: &Replayed) -> String {
+    let Replayed { info, cleaned, .. } = replayed;
+    let mut text = format!(
+        "{:.1} s at {} Hz on {}: {} periods of the microphone, {} of the loudspeaker, {} cleaned frames",
+        replayed.seconds,
+        info.rate_hz,
+        info.io,
+        replayed.microphone_periods,
+        replayed.loudspeaker_periods,
+        cleaned.frames
+    );
+    if replayed.is_equal() {
+        return text + "\nevery sample is the same";
+    }
+    if info.architecture != std::env::consts::ARCH || info.handsfree != env!("CARGO_PKG_VERSION") {
+        text += &format!("\nwritten by version {} on {}", info.handsfree, info.architecture);
+    }
+    text += &format!(
+        "\n{} cleaned frames differ, by at most {}; {} periods and {} rounds of the worker",
+        cleaned.differing_frames,
+        cleaned.largest_difference,
+        replayed.differing_periods,
+        replayed.differing_rounds
+    );
+    if let Some(first) = cleaned.first {
+        text += &format!("\nfirst in frame {} at {:.3} s", first.frame, first.at_s);
+        if let Some(sample) = first.sample {
+            text += &format!(", sample {sample}");
+        }
+    }
+    text
+}
+
+/// More than the session's, for while a round goes through its ring more may come in.
+type CapturedRing = FrameRing<CAP, 0, 4_096>;
+/// As the session's.
+type PlayedRing = FrameRing<CAP, SLOTS, 128>;
+
+/// Has the run in `folder` again and compares; with `out`, a folder, writes `microphone.wav`,
+/// `loudspeaker.wav` (each as in its ring, at the device's rate) and `cleaned.wav`.
+///
+/// # Errors
+/// Names the file that cannot be read or written, and the record in it that no run wrote.
+pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
+    let info = RunInfo::read(folder)?;
+    let config = info.config()?;
+    if let Some(out) = out {
+        std::fs::create_dir_all(out)
+            .map_err(|error| Failure::run(format!("{}: cannot be made: {error}", out.display())))?;
+    }
+    let spool = |name| out.map(|out| Spool::new(out, name));
+    let mut worker = Records::open(folder, WORKER_FILE)?;
+
+    let mut session = roomy(|| Box::new(HostSession::new()))?;
+    let mut ear = Box::new(AcousticMemory::new());
+    // A few words, which the voice processor's meter wants for ever.
+    let meters = Box::leak(Box::new(Meters::new()));
+    let (halves, exchange) = config.split(&mut session, &mut ear, meters)?;
+    let [mut taken_ring, mut found_ring] = [captured_ring()?, captured_ring()?];
+    let [mut mixed_ring, mut played_ring, mut heard_ring] = [played_ring()?, played_ring()?, played_ring()?];
+    let (taken_in, taken) = taken_ring.split();
+    let (mut found, found_out) = found_ring.split();
+    let (mixed, mixed_out) = mixed_ring.split();
+    let (played_in, played) = played_ring.split();
+    let (mut heard, heard_out) = heard_ring.split();
+    let (mut intake, mut outlet, mut capture) = (halves.intake, halves.outlet, halves.capture);
+    intake.replay_into(taken_in);
+    outlet.replay_between(mixed_out, played_in);
+    capture.replay_from(found_out, heard_out);
+
+    let mut microphone = Microphone {
+        records: Records::open(folder, MICROPHONE_FILE)?,
+        intake,
+        taken,
+        waiting: VecDeque::new(),
+        tally: Tally::default(),
+        spool: spool("microphone"),
+    };
+    let mut loudspeaker = Loudspeaker {
+        records: Records::open(folder, LOUDSPEAKER_FILE)?,
+        outlet,
+        mixed,
+        played,
+        waiting: VecDeque::new(),
+        tally: Tally::default(),
+        spool: spool("loudspeaker"),
+    };
+    let mut cleaned_spool = spool("cleaned");
+    let mut round = Round::default();
+    let (mut cleaned, mut differing_rounds) = (Compared::default(), 0);
+    while let Some(record) = worker.next()? {
+        match record {
+            Record::ClockRead { count, times } => round.reads.get_mut().extend(times.into_iter().take(count)),
+            Record::Cleaned { format, samples, position, lost } => {
+                let mut frame: Frame<CAP> =
+                    samples.to_frame(format).map_err(|error| worker.bad(&error.to_string()))?;
+                (frame.stamp.position, frame.stamp.lost) = (position, lost);
+                round.expected.push_back(frame);
+            }
+            Record::Note { words: [made_from, _] } => {
+                let config = voice_of_number(made_from)?;
+                exchange.replace(voice(info.config()?.format()?, config)?, made_from)?;
+                if capture.voice_mut().take_next().is_some() {
+                    capture.rearm();
+                }
+            }
+            Record::Polled { captured_frames, reference_frames, changes } => {
+                microphone.run_to(captured_frames, changes.0)?;
+                loudspeaker.run_to(reference_frames, changes.1)?;
+                round.is_whole &= hand_over(&mut microphone.waiting, &mut found, captured_frames)
+                    & hand_over(&mut loudspeaker.waiting, &mut heard, reference_frames);
+                let mut made = Made::default();
+                capture.poll(&|| round.read(), &mut made);
+                for frame in &made.0 {
+                    if let Some(spool) = &mut cleaned_spool {
+                        spool.write(frame)?;
+                    }
+                }
+                differing_rounds += u64::from(!round.compare(&made.0, &mut cleaned, config.rate));
+            }
+            _ => return Err(worker.bad("not a worker's")),
+        }
+    }
+    microphone.run_out()?;
+    loudspeaker.run_out()?;
+    for spool in [&mut microphone.spool, &mut loudspeaker.spool, &mut cleaned_spool].into_iter().flatten() {
+        spool.finish()?;
+    }
+    let (heard, said) = (microphone.tally, loudspeaker.tally);
+    Ok(Replayed {
+        info,
+        seconds: heard.seconds().or(said.seconds()).unwrap_or(0.0),
+        cleaned,
+        microphone_periods: heard.periods,
+        loudspeaker_periods: said.periods,
+        differing_periods: heard.differing + said.differing,
+        differing_rounds,
+    })
+}
+
+fn captured_ring() -> Result<Box<CapturedRing>, Failure> {
+    roomy(|| Box::new(CapturedRing::new()))
+}
+
+fn played_ring() -> Result<Box<PlayedRing>, Failure> {
+    roomy(|| Box::new(PlayedRing::new()))
+}
+
+/// Gives the worker what it found then; false when there is less.
+fn hand_over<const SLOTS: usize>(
+    waiting: &mut VecDeque<Frame<CAP, SLOTS>>,
+    ring: &mut FrameProducer<'_, CAP, SLOTS>,
+    frames: u32,
+) -> bool {
+    (0..frames).all(|_| waiting.pop_front().is_some_and(|frame| ring.push(frame).is_ok()))
+}
+
+/// Frames as the worker gives them.
+#[derive(Default)]
+struct Made(Vec<Frame<CAP>>);
+
+impl FrameSink<CAP> for Made {
+    fn on_frame(&mut self, frame: &Frame<CAP>) {
+        self.0.push(frame.clone());
+    }
+}
+
+/// What the worker's next round is to read and to make.
+struct Round {
+    reads: RefCell<VecDeque<Instant>>,
+    last_read: Cell<Instant>,
+    /// It found and read what it did then.
+    is_whole: bool,
+    read_too_often: Cell<bool>,
+    expected: VecDeque<Frame<CAP>>,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            reads: RefCell::default(),
+            last_read: Cell::new(Instant::ORIGIN),
+            is_whole: true,
+            read_too_often: Cell::new(false),
+            expected: VecDeque::new(),
+        }
+    }
+}
+
+impl Round {
+    fn read(&self) -> Instant {
+        let Some(now) = self.reads.borrow_mut().pop_front() else {
+            self.read_too_often.set(true);
+            return self.last_read.get();
+        };
+        self.last_read.set(now);
+        now
+    }
+
+    /// Compares what was made, and whether the round was the same; the next one begins.
+    fn compare(&mut self, made: &[Frame<CAP>], cleaned: &mut Compared, rate: SampleRate) -> bool {
+        let place = |frame: &Frame<CAP>| (frame.stamp.position, frame.stamp.lost);
+        let mut is_same = made.len() == self.expected.len();
+        for (at, then) in self.expected.drain(..).enumerate() {
+            let now = made.get(at).map(|frame| (place(frame), frame.samples()));
+            cleaned.frame(rate, (place(&then), then.samples()), now);
+        }
+        is_same &= self.reads.get_mut().is_empty() && !self.read_too_often.get() && self.is_whole;
+        self.reads.get_mut().clear();
+        self.read_too_often.set(false);
+        self.is_whole = true;
+        is_same
+    }
+}

@@ -1,0 +1,93 @@
+//! Control side: a stream of frames as WAV files, one for each format it has.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use handsfree_core::{Duration, Format, Frame, Instant};
+use hound::{SampleFormat, WavSpec, WavWriter};
+
+use crate::failure::Failure;
+
+/// A device that was away longer than this is silent for as long as this.
+const LONGEST_GAP: Duration = Duration::from_millis(600_000);
+
+/// Writes frames at their times: what was lost between them, and the time that a device was away, is
+/// silence.
+pub(crate) struct Spool {
+    folder: PathBuf,
+    name: &'static str,
+    open: Option<Part>,
+    parts: u32,
+}
+
+struct Part {
+    path: PathBuf,
+    format: Format,
+    writer: WavWriter<BufWriter<File>>,
+    /// When the last sample written was over.
+    end: Instant,
+}
+
+impl Spool {
+    pub(crate) fn new(folder: &Path, name: &'static str) -> Self {
+        Self { folder: folder.to_owned(), name, open: None, parts: 0 }
+    }
+
+    pub(crate) fn write<const CAP: usize, const SLOTS: usize>(
+        &mut self,
+        frame: &Frame<CAP, SLOTS>,
+    ) -> Result<(), Failure> {
+        let (format, stamp) = (frame.format(), &frame.stamp);
+        if self.open.as_ref().is_none_or(|part| part.format != format) {
+            self.finish()?;
+            self.open = Some(self.next_part(format)?);
+        } else if let Some(part) = &mut self.open {
+            let mut missing = stamp.lost;
+            if stamp.fresh {
+                let away_us = (stamp.time - part.end).min(LONGEST_GAP).as_micros();
+                let away = u64::try_from(away_us).unwrap_or(0) * u64::from(format.rate_hz()) / 1_000_000;
+                missing = missing.max(u32::try_from(away).unwrap_or(0));
+            }
+            part.put(std::iter::repeat_n(0, missing as usize * format.channels()))?;
+        }
+        let Some(part) = &mut self.open else { return Ok(()) };
+        part.end = stamp.time + Duration::of_sample_frames(frame.sample_frames() as u64, format.rate());
+        part.put(frame.samples().iter().copied())
+    }
+
+    fn next_part(&mut self, format: Format) -> Result<Part, Failure> {
+        self.parts += 1;
+        let path = self.folder.join(match self.parts {
+            1 => format!("{}.wav", self.name),
+            part => format!("{}-{part}.wav", self.name),
+        });
+        let spec = WavSpec {
+            channels: format.channels() as u16,
+            sample_rate: format.rate_hz(),
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let writer = WavWriter::create(&path, spec).map_err(|error| cannot(&path, &error))?;
+        Ok(Part { path, format, writer, end: Instant::ORIGIN })
+    }
+
+    /// Completes the file that is open.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        let Some(part) = self.open.take() else { return Ok(()) };
+        part.writer.finalize().map_err(|error| cannot(&part.path, &error))
+    }
+}
+
+impl Part {
+    fn put(&mut self, samples: impl Iterator<Item = i16>) -> Result<(), Failure> {
+        for sample in samples {
+            self.writer.write_sample(sample).map_err(|error| cannot(&self.path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn cannot(path: &Path, error: &hound::Error) -> Failure {
+    Failure::run(format!("{}: cannot be written: {error}", path.display()))
+}

@@ -1,0 +1,139 @@
+//! Control side: a thread that empties the journals into files.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration as WallDuration;
+
+use handsfree_core::journal::{JournalReader, LINE_BYTES};
+
+use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, RunInfo, WORKER_FILE};
+use crate::failure::Failure;
+use crate::terminal::{JournalReaders, TerminalConfig};
+
+/// How often journals that hold seconds are emptied.
+const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(50);
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dumped {
+    /// Bytes of all journals.
+    pub bytes: u64,
+    /// Records missing at the end, since the disk was too slow; the run can be had again up to there.
+    pub lost_records: u64,
+}
+
+/// Writes a run into a folder until it is finished.
+#[derive(Debug)]
+pub struct DumpWriter {
+    thread: Option<JoinHandle<Result<Dumped, Failure>>>,
+    leave: Arc<AtomicBool>,
+}
+
+struct Journal {
+    reader: JournalReader<'static>,
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Journal {
+    fn create(folder: &Path, name: &str, reader: JournalReader<'static>) -> Result<Self, Failure> {
+        let path = folder.join(name);
+        let file = File::create_new(&path)
+            .map_err(|error| Failure::run(format!("{}: cannot be created: {error}", path.display())))?;
+        Ok(Self { reader, path, file: BufWriter::with_capacity(1 << 16, file) })
+    }
+
+    /// Writes what waits and returns how many bytes that was.
+    fn empty(&mut self) -> Result<u64, Failure> {
+        let mut lines = 0;
+        let written = loop {
+            let Some(line) = self.reader.pop() else { break self.file.flush() };
+            if let Err(error) = self.file.write_all(&line) {
+                break Err(error);
+            }
+            lines += 1;
+        };
+        written
+            .map(|()| lines * LINE_BYTES as u64)
+            .map_err(|error| Failure::run(format!("{}: cannot be written: {error}", self.path.display())))
+    }
+}
+
+impl DumpWriter {
+    /// Makes `folder`, which must be new or empty, and writes from now on. `io` names the devices' host.
+    ///
+    /// # Errors
+    /// Names the folder or the file that cannot be made.
+    pub fn start(
+        folder: &Path,
+        config: &TerminalConfig,
+        io: &str,
+        journals: JournalReaders,
+    ) -> Result<Self, Failure> {
+        let cannot = |why: &dyn std::fmt::Display| {
+            Failure::run(format!("{}: expected a new or an empty folder: {why}", folder.display()))
+        };
+        std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
+        let mut found = std::fs::read_dir(folder).map_err(|error| cannot(&error))?;
+        if let Some(entry) = found.next() {
+            let entry = entry.map_err(|error| cannot(&error))?;
+            return Err(cannot(&format_args!("there is {:?} in it", entry.file_name())));
+        }
+        RunInfo::new(config, io).write(folder)?;
+        let journals = [
+            Journal::create(folder, MICROPHONE_FILE, journals.intake)?,
+            Journal::create(folder, LOUDSPEAKER_FILE, journals.outlet)?,
+            Journal::create(folder, WORKER_FILE, journals.worker)?,
+        ];
+        let leave = Arc::new(AtomicBool::new(false));
+        let leaving = Arc::clone(&leave);
+        let thread = std::thread::Builder::new()
+            .name("dump".into())
+            .spawn(move || write(journals, &leaving))
+            .map_err(|error| Failure::run(format!("the dump's thread could not be started: {error}")))?;
+        Ok(Self { thread: Some(thread), leave })
+    }
+
+    /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Writes what is still on its way; to be called when nothing runs any more.
+    ///
+    /// # Errors
+    /// Names the file, and what happened to it.
+    pub fn finish(mut self) -> Result<Dumped, Failure> {
+        self.leave.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Err(Failure::run("the dump has ended")) };
+        thread.join().map_err(|_| Failure::run("the dump's thread panicked"))?
+    }
+}
+
+impl Drop for DumpWriter {
+    fn drop(&mut self) {
+        self.leave.store(true, Ordering::Relaxed);
+    }
+}
+
+fn write(mut journals: [Journal; 3], leave: &AtomicBool) -> Result<Dumped, Failure> {
+    let mut dumped = Dumped::default();
+    loop {
+        // Looked at first, so that what came before is written.
+        let last = leave.load(Ordering::Relaxed);
+        for journal in &mut journals {
+            dumped.bytes += journal.empty()?;
+        }
+        if last {
+            let lost = journals.iter().map(|journal| u64::from(journal.reader.lost_records()));
+            dumped.lost_records = lost.sum();
+            return Ok(dumped);
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}

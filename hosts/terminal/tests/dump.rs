@@ -1,0 +1,401 @@
+//! A run written down and had again, sample by sample: with devices that come and go, with a worker that is late,
+//! with interrupts that really run at the same time as the worker, and with files that are broken.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Barrier};
+
+use handsfree::dump::{DumpWriter, Replayed, replay};
+use handsfree::terminal::{JournalReaders, Parts, TerminalConfig};
+use handsfree_apm::{ApmConfig, NoiseSuppression};
+use handsfree_core::audio_io::Direction;
+use handsfree_core::capture::IntakeConfig;
+use handsfree_core::playback::OutletConfig;
+use handsfree_core::time::PeriodTime;
+use handsfree_core::{ChannelMap, Clock, Duration, Gain, Instant, SampleRate};
+use handsfree_sim::noise::Rng;
+use handsfree_sim::side::{Jitter, SampleFormat, SideConfig};
+use support::{Stage, canceller};
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dump").join(name);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", folder.display()),
+        _ => folder,
+    }
+}
+
+/// Those that are asked for with `HANDSFREE_SEED`, or the first few.
+fn seeds(cases: u64) -> std::ops::RangeInclusive<u64> {
+    match std::env::var("HANDSFREE_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("HANDSFREE_SEED: a whole number");
+            seed..=seed
+        }
+        Err(_) => 1..=cases,
+    }
+}
+
+fn pick<'o, T>(rng: &mut Rng, of: &'o [T]) -> &'o T {
+    &of[rng.range(0, of.len() as u64) as usize]
+}
+
+fn any_device(rng: &mut Rng, like: &SideConfig) -> SideConfig {
+    let rate = SampleRate::new(*pick(rng, &[8_000, 16_000, 44_100, 48_000])).unwrap();
+    let formats = [SampleFormat::I16, SampleFormat::I24, SampleFormat::I32, SampleFormat::F32];
+    SideConfig {
+        rate,
+        ppm: rng.range(0, 400) as f64 - 200.0,
+        periods: (0..rng.range(1, 4)).map(|_| rng.range(16, 1_200) as u32).collect(),
+        device_channels: 1,
+        format: *pick(rng, &formats),
+        latency: Duration::from_millis(rng.range(1, 300) as i64),
+        jitter: Jitter::Uniform { micros: 100.0 },
+        ..like.clone()
+    }
+}
+
+/// Everything that may happen to a terminal, at random.
+fn live(stage: &mut Stage, rng: &mut Rng, ms: i64) {
+    let mut away = [false; 2];
+    for _ in 0..ms / 20 {
+        stage.pass(20);
+        let direction = *pick(rng, &[Direction::Capture, Direction::Playback]);
+        match rng.range(0, 60) {
+            0 if !away[direction as usize] => {
+                stage.unplug(direction);
+                away[direction as usize] = true;
+            }
+            1..=6 if away[direction as usize] => {
+                let device = any_device(rng, &stage.side.clone());
+                stage.plug_in(direction, device);
+                away[direction as usize] = false;
+            }
+            7 => {
+                let span = Duration::from_millis(rng.range(1, 1_500) as i64);
+                stage.sim.with_board(move |board| board.stall_worker(span)).unwrap();
+            }
+            8 => {
+                let lost = rng.range(1, 3_000) as u32;
+                stage.sim.with_board(move |board| board.lose_capture(lost)).unwrap();
+            }
+            9 => {
+                let by = Duration::from_millis(rng.range(0, 200) as i64 - 100);
+                stage.sim.with_board(move |board| board.step_render_latency(by)).unwrap();
+            }
+            10 => stage.terminal.restart_voice().unwrap(),
+            11 => {
+                let noise = *pick(rng, &[NoiseSuppression::Off, NoiseSuppression::High]);
+                let config = ApmConfig { noise_suppression: noise, ..canceller() };
+                stage.terminal.set_voice(*pick(rng, &[config, ApmConfig::BYPASS])).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Closes what runs and writes what is left.
+fn finish(mut stage: Stage, writer: DumpWriter) {
+    stage.keeper.close(Direction::Capture);
+    stage.keeper.close(Direction::Playback);
+    let dumped = writer.finish().unwrap();
+    assert_eq!(dumped.lost_records, 0);
+}
+
+#[test]
+fn whatever_happens_to_a_terminal_happens_again_to_the_sample() {
+    let mut seen = [0; 4];
+    for seed in seeds(12) {
+        let mut rng = Rng::for_stream(seed, "dump");
+        let folder = folder(&format!("any-{seed}"));
+        let (mut stage, journals) = Stage::with_journals(100.0, |work| work);
+        let writer = DumpWriter::start(&folder, &stage.terminal.config(), "sim", journals).unwrap();
+        live(&mut stage, &mut rng, 6_000);
+        let (stats, voices) = (stage.terminal.stats(), stage.terminal.meters().voice_changes());
+        finish(stage, writer);
+        let replayed = replay(&folder, None).unwrap();
+        assert!(replayed.is_equal(), "seed {seed}: {replayed:?}");
+        assert_eq!(replayed.cleaned.frames, u64::from(stats.capture.frames), "seed {seed}");
+        let lost = stats.intake.overrun_frames + stats.outlet.reference_overrun_frames;
+        for (seen, now) in seen.iter_mut().zip([lost, stats.outlet.underruns, stats.intake.gaps, voices]) {
+            *seen += now;
+        }
+    }
+    println!("overruns, underruns, gaps, voice processors in all: {seen:?}");
+    assert!(seen.iter().all(|&seen| seen > 0) || std::env::var("HANDSFREE_SEED").is_ok(), "{seen:?}");
+}
+
+/// A clock that any thread may push on.
+#[derive(Default)]
+struct Ticks(AtomicI64);
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.fetch_add(1_000, Ordering::Relaxed))
+    }
+}
+
+/// Two interrupts and a worker on a thread each, as fast as they can: rings run over and run dry, and nobody knows
+/// in what order it was.
+#[test]
+fn interrupts_that_race_with_the_worker_need_no_common_order() {
+    const PERIODS: u64 = 3_000;
+    for seed in seeds(4) {
+        let folder = folder(&format!("race-{seed}"));
+        let rate = SampleRate::new(16_000).unwrap();
+        let clock: Arc<Ticks> = Arc::default();
+        let config = TerminalConfig { voice: ApmConfig::BYPASS, ..TerminalConfig::new(rate) };
+        let (parts, journals) = config.build_with_journals(clock).unwrap();
+        let Parts { terminal, ends, mut work } = parts;
+        let writer = DumpWriter::start(&folder, &config, "threads", journals).unwrap();
+        let (mut intake, mut outlet) = (ends.intake.unwrap(), ends.outlet.unwrap());
+        let map = ChannelMap::natural(1, 1).unwrap();
+        intake
+            .configure(IntakeConfig {
+                rate,
+                map,
+                gain: Gain::UNITY,
+                max_period_sample_frames: 400,
+                clock_domain: 0,
+            })
+            .unwrap();
+        outlet
+            .configure(OutletConfig {
+                rate,
+                map,
+                max_period_sample_frames: 400,
+                worker_slack_sample_frames: 160,
+                latency: Duration::from_millis(20),
+                clock_domain: 0,
+            })
+            .unwrap();
+        let tracks = terminal.tracks();
+        let start = Barrier::new(3);
+        let over = AtomicBool::new(false);
+        // Longer by turns than the worker takes, so that rings fill up and empty.
+        let spin = |rng: &mut Rng, most: u64| (0..rng.range(0, most)).for_each(|_| std::hint::spin_loop());
+        let time = |position: u64| {
+            let converter = Instant::ORIGIN + Duration::of_sample_frames(position, rate);
+            PeriodTime { position, converter, called: converter }
+        };
+        std::thread::scope(|scope| {
+            let capture = scope.spawn(|| {
+                let mut rng = Rng::for_stream(seed, "capture");
+                let mut position = 0;
+                start.wait();
+                for _ in 0..PERIODS {
+                    let length = rng.range(1, 401);
+                    let period: Vec<i16> = (0..length).map(|_| rng.next_u64() as i16).collect();
+                    intake.on_period(&period, time(position));
+                    position += length;
+                    spin(&mut rng, 20_000);
+                }
+            });
+            let playback = scope.spawn(|| {
+                let mut rng = Rng::for_stream(seed, "playback");
+                let mut position = 0;
+                start.wait();
+                for _ in 0..PERIODS {
+                    let length = rng.range(1, 401);
+                    let mut period = vec![0i32; length as usize];
+                    outlet.on_period(&mut period, time(position));
+                    position += length;
+                    spin(&mut rng, 20_000);
+                }
+                outlet.stop();
+            });
+            let worker = scope.spawn(|| {
+                let mut rng = Rng::for_stream(seed, "worker");
+                let mut track = tracks.open().unwrap();
+                start.wait();
+                while !over.load(Ordering::Relaxed) {
+                    track.push(&[rng.next_u64() as i16; 900]).unwrap();
+                    work();
+                    let most = if rng.range(0, 50) == 0 { 1_000_000 } else { 3_000 };
+                    spin(&mut rng, most);
+                }
+                work();
+            });
+            capture.join().unwrap();
+            playback.join().unwrap();
+            over.store(true, Ordering::Relaxed);
+            worker.join().unwrap();
+        });
+        let stats = terminal.stats();
+        assert_eq!(writer.finish().unwrap().lost_records, 0);
+        let replayed = replay(&folder, None).unwrap();
+        println!(
+            "{} frames, {} lost in the ring, {} underruns",
+            stats.capture.frames, stats.intake.overrun_frames, stats.outlet.underruns
+        );
+        assert!(replayed.is_equal(), "seed {seed}: {replayed:?}");
+        assert_eq!((replayed.microphone_periods, replayed.loudspeaker_periods), (PERIODS, PERIODS));
+        assert_eq!(replayed.cleaned.frames, u64::from(stats.capture.frames));
+        assert!(replayed.cleaned.frames > 100);
+    }
+}
+
+/// Two seconds of a terminal, once; each test breaks a copy of its own.
+fn good() -> BTreeMap<String, Vec<u8>> {
+    static ONCE: std::sync::OnceLock<BTreeMap<String, Vec<u8>>> = std::sync::OnceLock::new();
+    let made = ONCE.get_or_init(|| {
+        let folder = folder("good");
+        let (mut stage, journals) = Stage::with_journals(0.0, |work| work);
+        let writer = DumpWriter::start(&folder, &stage.terminal.config(), "sim", journals).unwrap();
+        stage.pass(2_000);
+        finish(stage, writer);
+        let files = std::fs::read_dir(&folder).unwrap().map(Result::unwrap);
+        files.map(|f| (f.file_name().into_string().unwrap(), std::fs::read(f.path()).unwrap())).collect()
+    });
+    made.clone()
+}
+
+fn put(name: &str, files: &BTreeMap<String, Vec<u8>>) -> PathBuf {
+    let folder = folder(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    files.iter().for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes).unwrap());
+    folder
+}
+
+fn again(name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Replayed, String> {
+    replay(&put(name, files), None).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_run_that_was_killed_is_had_again_up_to_there() {
+    let whole = again("whole", &good()).unwrap();
+    assert!(whole.is_equal() && whole.cleaned.frames > 190, "{whole:?}");
+    for part in 1..20 {
+        let mut files = good();
+        // Each file had come so far, some in the middle of a record.
+        let bytes = files.get_mut("worker.journal").unwrap();
+        bytes.truncate(bytes.len() * part / 20 + part);
+        let replayed = again("killed", &files).unwrap();
+        assert!(replayed.is_equal(), "{part}: {replayed:?}");
+        assert!(replayed.cleaned.frames * 20 < whole.cleaned.frames * (part as u64 + 1));
+    }
+}
+
+#[test]
+fn what_is_not_the_same_is_found_and_told_by_its_place() {
+    let mut files = good();
+    let bytes = files.get_mut("microphone.journal").unwrap();
+    let middle = bytes.len() / 2 / 64 * 64 + 7;
+    bytes[middle] ^= 0x40;
+    let replayed = again("louder", &files).unwrap();
+    assert!(!replayed.is_equal() && replayed.cleaned.differing_frames > 0);
+    let first = replayed.cleaned.first.unwrap();
+    assert!((0.8..1.2).contains(&first.at_s), "{first:?}");
+
+    let mut files = good();
+    let bytes = files.get_mut("microphone.journal").unwrap();
+    let half = bytes.len() / 2 / 64 * 64;
+    bytes.truncate(half);
+    let replayed = again("short", &files).unwrap();
+    assert!(!replayed.is_equal() && replayed.differing_rounds > 0, "{replayed:?}");
+}
+
+#[test]
+fn what_no_run_wrote_is_refused_with_file_and_record() {
+    let mut files = good();
+    files.get_mut("loudspeaker.journal").unwrap()[0] = 99;
+    let error = again("unknown", &files).unwrap_err();
+    assert!(error.contains("loudspeaker.journal: record 1") && error.contains("99"), "{error}");
+
+    let mut files = good();
+    let worker = files["worker.journal"].clone();
+    files.insert("microphone.journal".into(), worker);
+    let error = again("exchanged", &files).unwrap_err();
+    assert!(error.contains("microphone.journal: record 1"), "{error}");
+
+    let mut files = good();
+    files.get_mut("worker.journal").unwrap()[7] = 0xFF;
+    let error = again("endless", &files).unwrap_err();
+    assert!(error.contains("record 1") && error.contains("at most"), "{error}");
+
+    let mut files = good();
+    files.insert("run.json".into(), b"{}".to_vec());
+    assert!(again("no-info", &files).unwrap_err().contains("run.json"));
+    files.remove("run.json");
+    assert!(again("nothing", &files).unwrap_err().contains("run.json"));
+
+    // Noise in place of records: an error, never a panic.
+    for seed in seeds(200) {
+        let mut rng = Rng::for_stream(seed, "noise");
+        let mut files = good();
+        let name = pick(&mut rng, &["microphone.journal", "loudspeaker.journal", "worker.journal"]);
+        let bytes = files.get_mut(*name).unwrap();
+        let record = rng.range(0, 40) as usize * 64;
+        for byte in &mut bytes[record..record + rng.range(1, 64) as usize] {
+            *byte = rng.next_u64() as u8;
+        }
+        match again("noise", &files) {
+            Ok(replayed) => _ = replayed.is_equal(),
+            Err(error) => assert!(error.contains("record"), "seed {seed}: {error}"),
+        }
+    }
+}
+
+/// Nobody reads for so long that the rings are full: the end is missing, not the middle.
+#[test]
+fn a_disk_that_is_too_slow_costs_the_end_and_is_told() {
+    let folder = folder("slow");
+    let (mut stage, journals): (Stage, JournalReaders) = Stage::with_journals(0.0, |work| work);
+    stage.pass(200_000);
+    let writer = DumpWriter::start(&folder, &stage.terminal.config(), "sim", journals).unwrap();
+    stage.pass(1_000);
+    stage.keeper.close(Direction::Capture);
+    stage.keeper.close(Direction::Playback);
+    let dumped = writer.finish().unwrap();
+    assert!(dumped.lost_records > 0, "{dumped:?}");
+    let replayed = replay(&folder, None).unwrap();
+    assert!(replayed.is_equal(), "{replayed:?}");
+    assert!((1_000..20_000).contains(&replayed.cleaned.frames), "{replayed:?}");
+}
+
+fn handsfree(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_handsfree")).args(words).output().unwrap()
+}
+
+#[test]
+fn the_command_writes_a_dump_and_has_it_again() {
+    let folder = folder("command");
+    let (dump, out) = (folder.join("dump"), folder.join("out"));
+    let (dump, out) = (dump.to_str().unwrap(), out.to_str().unwrap());
+    std::fs::create_dir_all(&folder).unwrap();
+    let recorded = folder.join("recorded.wav");
+    let run = ["run", "--io", "sim", "--duration", "1.5", "--dump", dump, "--json"];
+    let ran = handsfree(&[&run[..], &["--record", recorded.to_str().unwrap()]].concat());
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let replayed = handsfree(&["replay", dump, "--out", out]);
+    let said = String::from_utf8_lossy(&replayed.stdout);
+    assert!(replayed.status.success() && said.contains("every sample is the same"), "{said}");
+    let samples = |path: &Path| -> Vec<i16> {
+        hound::WavReader::open(path).unwrap().samples().map(Result::unwrap).collect()
+    };
+    let cleaned = samples(&Path::new(out).join("cleaned.wav"));
+    assert_eq!(cleaned, samples(&recorded), "and the recording is the same again");
+    for name in ["microphone.wav", "loudspeaker.wav"] {
+        let heard = samples(&Path::new(out).join(name));
+        assert!(heard.iter().any(|sample| sample.abs() > 300), "{name} is silent");
+    }
+    let again = handsfree(&run);
+    let error = String::from_utf8_lossy(&again.stderr);
+    assert!(again.status.code() == Some(1) && error.contains("expected a new or an empty folder"), "{error}");
+
+    let path = Path::new(dump).join("microphone.journal");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 64 * 64 + 5;
+    bytes[middle] ^= 0x7F;
+    std::fs::write(&path, bytes).unwrap();
+    let replayed = handsfree(&["replay", dump, "--json"]);
+    assert_eq!(replayed.status.code(), Some(1));
+    let figures: serde_json::Value = serde_json::from_slice(&replayed.stdout).unwrap();
+    assert!(figures["cleaned"]["differing_frames"].as_u64().unwrap() > 0, "{figures}");
+    assert_eq!(handsfree(&["replay"]).status.code(), Some(2));
+}
