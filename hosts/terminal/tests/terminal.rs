@@ -82,6 +82,22 @@ fn another_format_starts_the_voice_processor_anew_without_an_unprocessed_frame()
     assert_eq!((capture.voice_bypassed_frames, capture.voice_errors, capture.voice_slow_frames), (0, 0, 0));
 }
 
+#[test]
+fn a_voice_processor_that_was_given_up_can_be_replaced() {
+    let mut stage = Stage::too_slow();
+    let given_up = |stage: &Stage| {
+        stage.events.iter().filter(|event| matches!(event, SessionEvent::VoiceGivenUp)).count()
+    };
+    stage.pass(60_000);
+    assert_eq!((given_up(&stage), stage.terminal.meters().voice_changes()), (1, 0));
+    stage.events.clear();
+    stage.pass(60_000);
+    assert_eq!(stage.events, [], "given up for good");
+    stage.terminal.restart_voice().unwrap();
+    stage.pass(60_000);
+    assert_eq!((given_up(&stage), stage.terminal.meters().voice_changes()), (1, 1), "tried, and given up");
+}
+
 /// Fault 11: nobody takes the frames.
 #[test]
 fn frames_that_nobody_takes_are_bounded_and_counted_and_it_goes_on_at_once() {

@@ -67,6 +67,19 @@ impl Stage {
         Self::made(playback_ppm, around, |config, clock| config.build(clock).unwrap())
     }
 
+    /// The same with a voice processor that is too slow for every frame.
+    pub fn too_slow() -> Self {
+        Self::made(
+            0.0,
+            |work| work,
+            |config, clock| {
+                // In virtual time it takes none at all.
+                let voice_deadline = Duration::from_nanos(-1);
+                TerminalConfig { voice_deadline, ..config }.build(clock).unwrap()
+            },
+        )
+    }
+
     /// The same with its journals.
     pub fn with_journals(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> (Self, JournalReaders) {
         let mut journals = None;
