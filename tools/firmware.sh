@@ -44,8 +44,23 @@ for program in tests/misuse examples/host/simulated; do
         -o "$out/$(basename "$program")"
     "$out/$(basename "$program")"
 done
-cmake -S "$library" -B "$out/cmake" > "$out/cmake.log" && cmake --build "$out/cmake" >> "$out/cmake.log" \
-    && ctest --test-dir "$out/cmake" >> "$out/cmake.log" || { tail -n 30 "$out/cmake.log" >&2; exit 1; }
+quietly() { "$@" >> "$out/cmake.log" 2>&1 || { tail -n 30 "$out/cmake.log" >&2; exit 1; }; }
+: > "$out/cmake.log"
+rm -rf "$out/installed"
+quietly cmake -S "$library" -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$PWD/$out/installed"
+quietly cmake --build "$out/cmake"
+quietly ctest --test-dir "$out/cmake"
 echo "  CMake builds and passes the same"
+quietly cmake --install "$out/cmake"
+# Standard libraries are left out, so that what handsfree.pc says is all there is beside the C library.
+pc="$(dirname "$(find "$out/installed" -name handsfree.pc)")"
+read -ra flags <<< "$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="$pc" pkg-config --cflags --libs handsfree)"
+cc "${warnings[@]}" "$library/tests/misuse.c" "${flags[@]}" -nodefaultlibs -lc -o "$out/installed/misuse"
+"$out/installed/misuse"
+echo "  so does a program that knows but pkg-config's handsfree $(PKG_CONFIG_LIBDIR="$pc" pkg-config --modversion handsfree)"
+quietly cmake -S "$library/tests/consumer" -B "$out/consumer"
+quietly cmake --build "$out/consumer"
+"$out/consumer/consumer"
+echo "  and one of a project that has handsfree as a subdirectory"
 
 step "all of it works"
