@@ -1,5 +1,6 @@
 //! Writes `include/handsfree.h`, or with `--check` tells whether it is what the library's source says.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,8 +17,12 @@ fn main() -> ExitCode {
     };
     let mut text = Vec::new();
     bindings.write(&mut text);
-    let committed = std::fs::read(&header).unwrap_or_default();
-    if committed == text {
+    let committed = match std::fs::read(&header) {
+        Ok(committed) => Some(committed),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return fail(&format!("{}: {error}", header.display())),
+    };
+    if committed.as_ref() == Some(&text) {
         println!("header: {} is what the source says", header.display());
         return ExitCode::SUCCESS;
     }
@@ -26,7 +31,7 @@ fn main() -> ExitCode {
     }
     match std::fs::write(&header, text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+        Err(error) => fail(&format!("{}: {error}", header.display())),
     }
 }
 
