@@ -29,7 +29,7 @@ runner="$image/target/debug/handsfree-runner"
 
 step "the C library"
 (cd "$library" && cargo build -q --release -p handsfree-c && cargo build -q --release -p handsfree-c --target "$target" \
-    && cargo run -q -p handsfree-header -- --check)
+    && cargo build -q --release -p handsfree-simulator && cargo run -q -p handsfree-header -- --check)
 "$runner" panics "$library/target/release/libhandsfree.a" "$library/target/$target/release/libhandsfree.a"
 out="$library/target/c"
 mkdir -p "$out"
@@ -39,9 +39,9 @@ arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -nostdlib -mcpu=cortex-m4 
     "$library/target/$target/release/libhandsfree.a" -o "$out/firmware.elf"
 "$runner" panics "$out/firmware.elf"
 "$runner" text "$out/firmware.elf"
-for program in tests/misuse examples/host/simulated; do
+for program in tests/misuse tests/simulator examples/host/simulated; do
     cc "${warnings[@]}" -O1 -I"$library/include" "$library/$program.c" "$library/target/release/libhandsfree.a" \
-        -o "$out/$(basename "$program")"
+        "$library/target/release/libhandsfree_simulator.a" -lpthread -ldl -lm -o "$out/$(basename "$program")"
     "$out/$(basename "$program")"
 done
 quietly() { "$@" >> "$out/cmake.log" 2>&1 || { tail -n 30 "$out/cmake.log" >&2; exit 1; }; }
