@@ -29,7 +29,7 @@ runner="$image/target/debug/handsfree-runner"
 
 step "the C library"
 (cd "$library" && cargo build -q --release -p handsfree-c && cargo build -q --release -p handsfree-c --target "$target" \
-    && cargo run -q -p handsfree-header -- --check)
+    && cargo build -q --release -p handsfree-simulator && cargo run -q -p handsfree-header -- --check)
 "$runner" panics "$library/target/release/libhandsfree.a" "$library/target/$target/release/libhandsfree.a"
 out="$library/target/c"
 mkdir -p "$out"
@@ -39,13 +39,28 @@ arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -nostdlib -mcpu=cortex-m4 
     "$library/target/$target/release/libhandsfree.a" -o "$out/firmware.elf"
 "$runner" panics "$out/firmware.elf"
 "$runner" text "$out/firmware.elf"
-for program in tests/misuse examples/host/simulated; do
+for program in tests/misuse tests/simulator examples/host/simulated; do
     cc "${warnings[@]}" -O1 -I"$library/include" "$library/$program.c" "$library/target/release/libhandsfree.a" \
-        -o "$out/$(basename "$program")"
+        "$library/target/release/libhandsfree_simulator.a" -lpthread -ldl -lm -o "$out/$(basename "$program")"
     "$out/$(basename "$program")"
 done
-cmake -S "$library" -B "$out/cmake" > "$out/cmake.log" && cmake --build "$out/cmake" >> "$out/cmake.log" \
-    && ctest --test-dir "$out/cmake" >> "$out/cmake.log" || { tail -n 30 "$out/cmake.log" >&2; exit 1; }
+quietly() { "$@" >> "$out/cmake.log" 2>&1 || { tail -n 30 "$out/cmake.log" >&2; exit 1; }; }
+: > "$out/cmake.log"
+rm -rf "$out/installed"
+quietly cmake -S "$library" -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$PWD/$out/installed"
+quietly cmake --build "$out/cmake"
+quietly ctest --test-dir "$out/cmake"
 echo "  CMake builds and passes the same"
+quietly cmake --install "$out/cmake"
+# Standard libraries are left out, so that what handsfree.pc says is all there is beside the C library.
+pc="$(dirname "$(find "$out/installed" -name handsfree.pc)")"
+read -ra flags <<< "$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="$pc" pkg-config --cflags --libs handsfree)"
+cc "${warnings[@]}" "$library/tests/misuse.c" "${flags[@]}" -nodefaultlibs -lc -o "$out/installed/misuse"
+"$out/installed/misuse"
+echo "  so does a program that knows but pkg-config's handsfree $(PKG_CONFIG_LIBDIR="$pc" pkg-config --modversion handsfree)"
+quietly cmake -S "$library/tests/consumer" -B "$out/consumer"
+quietly cmake --build "$out/consumer"
+"$out/consumer/consumer"
+echo "  and one of a project that has handsfree as a subdirectory"
 
 step "all of it works"

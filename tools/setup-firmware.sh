@@ -12,6 +12,7 @@ missing_packages() {
     command -v qemu-system-arm >/dev/null || echo qemu-system-arm
     command -v arm-none-eabi-gcc >/dev/null || echo gcc-arm-none-eabi
     command -v cmake >/dev/null || echo cmake
+    command -v pkg-config >/dev/null || echo pkg-config
 }
 
 missing_targets() {
@@ -26,7 +27,7 @@ mapfile -t targets < <(missing_targets)
 
 if [ "${1:-}" = --check ]; then
     [ "${#packages[@]}" -eq 0 ] || fail "missing: ${packages[*]}" "apt-get install ${packages[*]}, or: make setup"
-    [ "${#targets[@]}" -eq 0 ] || fail "missing Rust targets" "rustup target add ${targets[*]}, or: make setup"
+    [ "${#targets[@]}" -eq 0 ] || fail "missing Rust targets" "rustup target add ${targets[*]} (rustup: https://rustup.rs), or: make setup"
     exit 0
 fi
 
@@ -38,7 +39,9 @@ if [ "${#packages[@]}" -gt 0 ]; then
     "${install[@]}" || { "${as_root[@]}" apt-get update -q && "${install[@]}"; } || fail "could not install: ${packages[*]}"
 fi
 if [ "${#targets[@]}" -gt 0 ]; then
+    # The image and the C library are built with the compiler in use, so core must be there for it, compiled.
+    command -v rustup >/dev/null || fail "rustc $(installed_rust_version) has no targets ${targets[*]}, and without rustup" \
+        "none can be added: install Rust by https://rustup.rs, then: rustup target add ${targets[*]}"
     say "adding Rust targets: ${targets[*]}"
-    command -v rustup >/dev/null && rustup target add "${targets[@]}" \
-        || fail "rustup could not add ${targets[*]}: the image is built with rustup's targets"
+    rustup target add "${targets[@]}" || fail "could not add them: rustup target add ${targets[*]}"
 fi

@@ -86,7 +86,12 @@ pub(crate) fn collect<S: AirSample>(
     guard(true);
     serve(buffer);
     guard(false);
-    for (sample, frame) in played.iter_mut().zip(buffer.chunks_exact(channels)) {
+    mean(buffer, channels, played);
+}
+
+/// Plays the mean of a period's channels.
+pub(crate) fn mean<S: AirSample>(period: &[S], channels: usize, played: &mut [f32]) {
+    for (sample, frame) in played.iter_mut().zip(period.chunks_exact(channels)) {
         *sample = frame.iter().map(|&s| s.to_air()).sum::<f32>() / channels as f32;
     }
 }

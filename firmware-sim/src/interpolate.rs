@@ -171,6 +171,12 @@ impl Tape {
         &mut self.samples[from..]
     }
 
+    /// The last `count` samples, or all there are, to be written again.
+    pub fn last_mut(&mut self, count: usize) -> &mut [f32] {
+        let from = self.samples.len().saturating_sub(count);
+        &mut self.samples[from..]
+    }
+
     /// Takes back what lies at `position` and after it: it will not be played.
     pub fn cut_to(&mut self, position: u64) {
         let kept = usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX);

@@ -6,9 +6,9 @@ use handsfree_core::audio_io::{
     AudioIo, Capabilities, DeviceInfo, Direction, EndInfo, Ends, ErrorKind, Event, HostError, Refused,
     StreamInfo, StreamRequest, Which,
 };
-use handsfree_core::capture::IntakeConfig;
-use handsfree_core::playback::OutletConfig;
-use handsfree_core::{ChannelMap, ConfigError};
+use handsfree_core::capture::{Intake, IntakeConfig};
+use handsfree_core::playback::{Outlet, OutletConfig};
+use handsfree_core::{ChannelMap, ConfigError, Instant};
 
 use super::{Board, CaptureStream, PlaybackStream};
 use crate::interpolate::Tape;
@@ -73,14 +73,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board
             Ok(info) => {
                 let start = self.now();
                 if let Some(intake) = ends.intake {
-                    let rng = Rng::for_stream(self.config.seed, "capture timestamps");
-                    let clock = SideClock::new(&self.config.capture, start, rng);
-                    self.capture = Some(CaptureStream { intake, clock });
+                    self.capture = Some(self.capture_stream(start, Some(intake)));
                 }
                 if let Some(outlet) = ends.outlet {
-                    let rng = Rng::for_stream(self.config.seed, "playback timestamps");
-                    let clock = SideClock::new(&self.config.playback, start, rng);
-                    self.playback = Some(PlaybackStream { outlet, clock, tape: Tape::default() });
+                    self.playback = Some(self.playback_stream(start, Some(outlet)));
                 }
                 Ok(info)
             }
@@ -105,6 +101,25 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
+    pub(super) fn capture_stream(
+        &self,
+        start: Instant,
+        intake: Option<Intake<'a, CAP>>,
+    ) -> CaptureStream<'a, CAP> {
+        let rng = Rng::for_stream(self.config.seed, "capture timestamps");
+        CaptureStream { intake, clock: SideClock::new(&self.config.capture, start, rng) }
+    }
+
+    pub(super) fn playback_stream(
+        &self,
+        start: Instant,
+        outlet: Option<Outlet<'a, CAP, SLOTS>>,
+    ) -> PlaybackStream<'a, CAP, SLOTS> {
+        let rng = Rng::for_stream(self.config.seed, "playback timestamps");
+        let clock = SideClock::new(&self.config.playback, start, rng);
+        PlaybackStream { outlet, clock, tape: Tape::default() }
+    }
+
     /// Configures the ends for this board's devices, whatever rate was asked for.
     fn configure(
         &self,
@@ -168,7 +183,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
     }
 
     /// Two sides with the same error run on one crystal.
-    fn clock_domain(&self, direction: Direction) -> u32 {
+    #[must_use]
+    pub fn clock_domain(&self, direction: Direction) -> u32 {
         let one_crystal = !self.separate_clocks && self.config.capture.ppm == self.config.playback.ppm;
         if one_crystal || direction == Direction::Capture { 1 } else { 2 }
     }

@@ -1,6 +1,7 @@
 //! A simulated board: two DMA interrupts and a worker on a virtual clock, with air between
 //! loudspeaker and microphone. Single-threaded, deterministic from its seed, never sleeping.
 
+mod bare;
 mod host;
 
 use std::collections::VecDeque;
@@ -12,12 +13,14 @@ use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
 use handsfree_core::time::{Clock, Duration, Instant};
 
+use self::bare::Pending;
 use crate::acoustics::Acoustics;
 use crate::device::{DeviceBuffers, collect, deliver};
 use crate::interpolate::{Interpolator, Tape};
 use crate::noise::Rng;
 use crate::side::{SampleFormat, SideClock, SideConfig};
 
+pub use bare::BarePeriod;
 pub use host::BoardError;
 
 /// What a board is made of.
@@ -87,12 +90,14 @@ struct Read {
 }
 
 struct CaptureStream<'a, const CAP: usize> {
-    intake: Intake<'a, CAP>,
+    /// None on a bare board.
+    intake: Option<Intake<'a, CAP>>,
     clock: SideClock,
 }
 
 struct PlaybackStream<'a, const CAP: usize, const SLOTS: usize> {
-    outlet: Outlet<'a, CAP, SLOTS>,
+    /// None on a bare board.
+    outlet: Option<Outlet<'a, CAP, SLOTS>>,
     clock: SideClock,
     /// What the converter plays, counted from the stream's start on its own clock.
     tape: Tape,
@@ -125,6 +130,8 @@ pub struct Board<'a, const CAP: usize, const SLOTS: usize> {
     heard: u64,
     buffers: Buffers,
     guard: fn(bool),
+    /// A bare board's period that waits for its caller.
+    pending: Option<Pending>,
 }
 
 impl<const CAP: usize, const SLOTS: usize> fmt::Debug for Board<'_, CAP, SLOTS> {
@@ -163,6 +170,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
             heard: 0,
             buffers: Buffers::default(),
             guard: |_| {},
+            pending: None,
         })
     }
 
@@ -290,6 +298,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
 
     /// Goes to the next thing that is due, and serves it if it is an interrupt.
     pub fn step(&mut self) -> Step {
+        self.finish_pending();
         let capture = self.capture_due();
         let playback = self.playback_due();
         let worker = self.worker_due.map(|due| due.max(self.worker_stalled_until));
@@ -345,20 +354,23 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         let config = &self.config.capture;
         let time = stream.clock.stamp(config, truth, self.clock.now());
         let channels = config.device_channels as usize;
-        let intake = &mut stream.intake;
         let guard = self.guard;
         let buffers = &mut self.buffers.device;
-        match config.format {
-            SampleFormat::I16 => {
+        match (config.format, &mut stream.intake) {
+            (_, None) => {
+                deliver(&mut buffers.i16, &mic, channels, guard, |_| 0);
+                self.pending = Some(Pending { direction: Direction::Capture, time });
+            }
+            (SampleFormat::I16, Some(intake)) => {
                 deliver(&mut buffers.i16, &mic, channels, guard, |p| intake.on_period(p, time))
             }
-            SampleFormat::I24 => {
+            (SampleFormat::I24, Some(intake)) => {
                 deliver(&mut buffers.i24, &mic, channels, guard, |p| intake.on_period(p, time))
             }
-            SampleFormat::I32 => {
+            (SampleFormat::I32, Some(intake)) => {
                 deliver(&mut buffers.i32, &mic, channels, guard, |p| intake.on_period(p, time))
             }
-            SampleFormat::F32 => {
+            (SampleFormat::F32, Some(intake)) => {
                 deliver(&mut buffers.f32, &mic, channels, guard, |p| intake.on_period(p, time))
             }
         }
@@ -381,20 +393,23 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         stream.tape.extend(gap as usize);
         let played = stream.tape.extend(length as usize);
         let channels = config.device_channels as usize;
-        let outlet = &mut stream.outlet;
         let guard = self.guard;
         let buffers = &mut self.buffers.device;
-        match config.format {
-            SampleFormat::I16 => {
+        match (config.format, &mut stream.outlet) {
+            (_, None) => {
+                collect(&mut buffers.i16, played, channels, guard, |_| 0);
+                self.pending = Some(Pending { direction: Direction::Playback, time });
+            }
+            (SampleFormat::I16, Some(outlet)) => {
                 collect(&mut buffers.i16, played, channels, guard, |p| outlet.on_period(p, time))
             }
-            SampleFormat::I24 => {
+            (SampleFormat::I24, Some(outlet)) => {
                 collect(&mut buffers.i24, played, channels, guard, |p| outlet.on_period(p, time))
             }
-            SampleFormat::I32 => {
+            (SampleFormat::I32, Some(outlet)) => {
                 collect(&mut buffers.i32, played, channels, guard, |p| outlet.on_period(p, time))
             }
-            SampleFormat::F32 => {
+            (SampleFormat::F32, Some(outlet)) => {
                 collect(&mut buffers.f32, played, channels, guard, |p| outlet.on_period(p, time))
             }
         }
@@ -451,17 +466,18 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
     fn stop_streams(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
         let mut ends = Ends::default();
         if which.includes(Direction::Capture) {
-            ends.intake = self.capture.take().map(|stream| stream.intake);
+            ends.intake = self.capture.take().and_then(|stream| stream.intake);
         }
         if which.includes(Direction::Playback) {
             let now = self.now();
-            ends.outlet = self.playback.take().map(|mut stream| {
-                stream.outlet.stop();
+            ends.outlet = self.playback.take().and_then(|stream| {
+                let mut outlet = stream.outlet?;
+                outlet.stop();
                 // What the device still held is gone with it.
                 let played = stream.clock.index_at(now).max(0.0).ceil() as u64;
                 let held = stream.tape.end().saturating_sub(played);
-                stream.outlet.discarded(u32::try_from(held).unwrap_or(u32::MAX));
-                stream.outlet
+                outlet.discarded(u32::try_from(held).unwrap_or(u32::MAX));
+                Some(outlet)
             });
         }
         ends

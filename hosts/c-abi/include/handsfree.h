@@ -303,6 +303,13 @@ int32_t handsfree_playback_poll(struct handsfree *terminal);
 // `terminal` is a terminal's memory or null, `samples` points to `room` samples or is null.
 int32_t handsfree_capture_poll(struct handsfree *terminal, int64_t now_ns, int16_t *samples, size_t room);
 
+// How much faster the loudspeaker's clock runs than the microphone's, in parts in 10^9, to `drift_ppb`.
+// Answers 1 once it is known to within 20 ppm, 0 before, or a code.
+//
+// # Safety
+// `terminal` is a terminal's memory or null, `drift_ppb` points to a number or is null.
+int32_t handsfree_drift(struct handsfree *terminal, int32_t *drift_ppb);
+
 // Reads the counters, in any context.
 //
 // # Safety
@@ -343,6 +350,14 @@ int32_t handsfree_track_push(struct handsfree *terminal,
                              uint32_t track,
                              const int16_t *samples,
                              size_t count);
+
+// Ends an utterance: hands on what does not fill a frame of 10 ms yet. To be called after its last push, or its
+// last frame waits for the next one. HANDSFREE_ERROR_FULL where the queue has no room for it yet.
+//
+// # Safety
+// `terminal` is a terminal's memory or null.
+handsfree_status handsfree_track_flush(struct handsfree *terminal,
+                                       uint32_t track);
 
 // Moves to a gain, from 0 to 65536 * 64 in 1/65536, within some milliseconds.
 //

@@ -2,12 +2,16 @@
 
 use core::slice;
 
+use handsfree_core::timing::RateEstimate;
 use handsfree_core::{Frame, Instant};
 
 use crate::error::handsfree_status::*;
 use crate::error::{Answer, count};
 use crate::sizes::{HANDSFREE_FRAME_SAMPLES, HANDSFREE_POLL_SAMPLES};
 use crate::terminal::{alive, handsfree};
+
+/// Drift is told once it is known to within this.
+const SETTLED_PPM: f64 = 20.0;
 
 /// Makes frames for the loudspeaker as far as its ring wants them. Answers how many, or a code. To be
 /// called whenever an interrupt completed a frame, at least every few milliseconds.
@@ -39,6 +43,34 @@ pub unsafe extern "C" fn handsfree_capture_poll(
 ) -> i32 {
     // SAFETY: by the contract above.
     count(unsafe { poll(terminal, now_ns, samples, room) })
+}
+
+/// How much faster the loudspeaker's clock runs than the microphone's, in parts in 10^9, to `drift_ppb`.
+/// Answers 1 once it is known to within 20 ppm, 0 before, or a code.
+///
+/// # Safety
+/// `terminal` is a terminal's memory or null, `drift_ppb` points to a number or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn handsfree_drift(terminal: *mut handsfree, drift_ppb: *mut i32) -> i32 {
+    count(alive(terminal).and_then(|terminal| {
+        if drift_ppb.is_null() {
+            return Err(HANDSFREE_ERROR_NULL);
+        }
+        if !drift_ppb.is_aligned() {
+            return Err(HANDSFREE_ERROR_ALIGNMENT);
+        }
+        // SAFETY: the pipeline is the main loop's own.
+        let capture = unsafe { &(*terminal).capture };
+        let is_settled = |(playback, capture): &(RateEstimate, RateEstimate)| {
+            playback.uncertainty_ppm + capture.uncertainty_ppm < SETTLED_PPM
+        };
+        let Some(drift_ppm) = capture.rates().filter(is_settled).and_then(|_| capture.drift_ppm()) else {
+            return Ok(0);
+        };
+        // SAFETY: by the contract above.
+        unsafe { drift_ppb.write((drift_ppm * 1e3) as i32) };
+        Ok(1)
+    }))
 }
 
 unsafe fn poll(terminal: *mut handsfree, now_ns: i64, samples: *mut i16, room: usize) -> Answer<u32> {

@@ -65,6 +65,16 @@ unsafe fn push(terminal: *mut handsfree, track: u32, samples: *const i16, count:
     })
 }
 
+/// Ends an utterance: hands on what does not fill a frame of 10 ms yet. To be called after its last push, or its
+/// last frame waits for the next one. HANDSFREE_ERROR_FULL where the queue has no room for it yet.
+///
+/// # Safety
+/// `terminal` is a terminal's memory or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn handsfree_track_flush(terminal: *mut handsfree, track: u32) -> handsfree_status {
+    status(with(terminal, track, |track| Ok(track.flush()?)))
+}
+
 /// Moves to a gain, from 0 to 65536 * 64 in 1/65536, within some milliseconds.
 ///
 /// # Safety

@@ -148,6 +148,7 @@ static void devices(handsfree *terminal)
 static void tracks(handsfree *terminal)
 {
     uint32_t first = 0, second = 0, third = 0;
+    int32_t drift_ppb = 7;
     uint64_t heard;
     EXPECT(handsfree_track_open(terminal, NULL), HANDSFREE_ERROR_NULL);
     EXPECT(handsfree_track_open(terminal, &first), HANDSFREE_OK);
@@ -168,6 +169,9 @@ static void tracks(handsfree *terminal)
     EXPECT(handsfree_track_resume(terminal, first), HANDSFREE_OK);
     EXPECT(handsfree_track_interrupt(terminal, first), HANDSFREE_OK);
     while (handsfree_track_push(terminal, second, samples, 160) == 160) {}
+    EXPECT(handsfree_track_flush(terminal, second), HANDSFREE_ERROR_FULL);
+    EXPECT(handsfree_track_flush(terminal, first), HANDSFREE_OK);
+    EXPECT(handsfree_track_flush(terminal, 12345), HANDSFREE_ERROR_UNKNOWN_TRACK);
     EXPECT(handsfree_track_finish(terminal, second), HANDSFREE_ERROR_FULL);
     EXPECT(handsfree_track_drop(terminal, second), HANDSFREE_OK);
     EXPECT(handsfree_track_drop(terminal, second), HANDSFREE_ERROR_UNKNOWN_TRACK);
@@ -175,6 +179,10 @@ static void tracks(handsfree *terminal)
     EXPECT(handsfree_track_finish(terminal, first), HANDSFREE_ERROR_UNKNOWN_TRACK);
     EXPECT(handsfree_event_poll(terminal, NULL), HANDSFREE_ERROR_NULL);
     EXPECT(handsfree_read_stats(terminal, NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_drift(terminal, NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_drift(NULL, &drift_ppb), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_drift(terminal, &drift_ppb), 0);
+    EXPECT(drift_ppb, 7);
 }
 
 static void names(void)

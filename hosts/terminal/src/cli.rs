@@ -389,8 +389,11 @@ pub struct RunArgs {
     pub sim: SimRoomArgs,
 }
 
+/// The simulated room's, when nothing is said.
+const RENDER_LATENCY_MS: f64 = 40.0;
+
 /// What the simulated room is like.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub struct SimRoomArgs {
     /// What the talker says now and then, or 'none' [default: a shipped voice]
     #[arg(long, value_name = "WAV|none", help_heading = "Simulated room")]
@@ -405,7 +408,7 @@ pub struct SimRoomArgs {
     )]
     pub playback_ppm: f64,
     /// From the playback interrupt to the loudspeaker
-    #[arg(long, value_name = "X", default_value_t = 40.0, help_heading = "Simulated room")]
+    #[arg(long, value_name = "X", default_value_t = RENDER_LATENCY_MS, help_heading = "Simulated room")]
     pub render_latency_ms: f64,
     /// Unplug the loudspeaker for SECONDS after S seconds; may be given several times
     #[arg(long, value_name = "SECONDS@S", help_heading = "Simulated room")]
@@ -413,6 +416,18 @@ pub struct SimRoomArgs {
     /// Seed of noise, timestamp jitter and of where things stand in the room
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated room")]
     pub seed: u64,
+}
+
+impl Default for SimRoomArgs {
+    fn default() -> Self {
+        Self {
+            near: None,
+            playback_ppm: 0.0,
+            render_latency_ms: RENDER_LATENCY_MS,
+            unplug: Vec::new(),
+            seed: 1,
+        }
+    }
 }
 
 /// `handsfree replay`.

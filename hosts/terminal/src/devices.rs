@@ -6,10 +6,7 @@ use handsfree_core::SampleRate;
 use handsfree_core::audio_io::{AudioIo, DeviceInfo, Direction};
 use serde::Serialize;
 
-#[cfg(target_os = "linux")]
-use crate::alsa_io::AlsaArgs;
-use crate::cli::{DevicesArgs, SimRoomArgs};
-use crate::cpal_io::CpalArgs;
+use crate::cli::DevicesArgs;
 use crate::failure::Failure;
 use crate::io::HostConfig;
 
@@ -60,14 +57,7 @@ impl From<&DeviceInfo<'_>> for Device {
 pub fn list(args: &DevicesArgs) -> Result<(Vec<Device>, Option<&'static str>), Failure> {
     let (host, notice) = args.io.resolve();
     let rate = SampleRate::new(48_000)?;
-    let config = HostConfig {
-        rate,
-        period_sample_frames: 480,
-        sim: SimRoomArgs::default(),
-        cpal: CpalArgs::default(),
-        #[cfg(target_os = "linux")]
-        alsa: AlsaArgs::default(),
-    };
+    let config = HostConfig::new(rate);
     let open = host.open(&config, Box::new(|| {}))?;
     let mut devices = Vec::new();
     open.io.devices(&mut |info| devices.push(Device::from(info)))?;

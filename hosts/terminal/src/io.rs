@@ -2,6 +2,7 @@
 //! nowhere else.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -66,6 +67,35 @@ pub struct HostConfig {
     /// How ALSA's devices are used.
     #[cfg(target_os = "linux")]
     pub alsa: AlsaArgs,
+}
+
+impl HostConfig {
+    /// Devices at this rate with periods of 10 ms, everything else as the command has it when nothing is said.
+    #[must_use]
+    pub fn new(rate: SampleRate) -> Self {
+        Self {
+            rate,
+            period_sample_frames: rate.sample_frames() as u32,
+            sim: SimRoomArgs::default(),
+            cpal: CpalArgs::default(),
+            #[cfg(target_os = "linux")]
+            alsa: AlsaArgs::default(),
+        }
+    }
+}
+
+impl FromStr for HostChoice {
+    type Err = Failure;
+
+    /// By the names that `--io` takes.
+    fn from_str(name: &str) -> Result<Self, Failure> {
+        let names = || {
+            let all = Self::value_variants().iter().filter_map(Self::to_possible_value);
+            all.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+        };
+        <Self as ValueEnum>::from_str(name, false)
+            .map_err(|_| Failure::usage(format!("host '{name}': expected one of {}", names())))
+    }
 }
 
 /// A host that runs.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use handsfree_vectors::{CASES, Outcome, ReplaySession};
 
 use crate::qemu;
@@ -16,7 +16,7 @@ pub(crate) fn run(image: &Path) -> Result<()> {
     for (case, name) in CASES.iter().enumerate() {
         let outcome: Option<Outcome> = handsfree_vectors::replay(case, &mut session)?;
         let here = format!("{name}: {outcome:?}");
-        let there = said.next().unwrap_or_default();
+        let there = said.next().with_context(|| format!("the image ended before {name}:\n{text}"))?;
         ensure!(here == there, "not the same:\n  here      {here}\n  the image {there}");
         let outcome = outcome.unwrap_or_else(|| unreachable!("every case has an outcome"));
         ensure!(outcome.frames > 200, "{name}: only {} frames", outcome.frames);

@@ -1,36 +1,45 @@
-//! Writes `include/handsfree.h`, or with `--check` tells whether it is what the library's source says.
+//! Writes the headers in `include`, or with `--check` tells whether they are what the libraries' source says.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Where a library is, and its header.
+const HEADERS: [(&str, &str); 2] = [(".", "handsfree.h"), ("simulator", "handsfree_simulator.h")];
+
 fn main() -> ExitCode {
-    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let header = library.join("include/handsfree.h");
-    let config = match cbindgen::Config::from_file(library.join("cbindgen.toml")) {
-        Ok(config) => config,
-        Err(error) => return fail(&format!("cbindgen.toml: {error}")),
-    };
-    let bindings = match cbindgen::generate_with_config(&library, config) {
-        Ok(bindings) => bindings,
-        Err(error) => return fail(&error.to_string()),
-    };
-    let mut text = Vec::new();
-    bindings.write(&mut text);
-    let committed = std::fs::read(&header).unwrap_or_default();
-    if committed == text {
-        println!("header: {} is what the source says", header.display());
-        return ExitCode::SUCCESS;
+    let only_check = std::env::args().any(|argument| argument == "--check");
+    for (library, header) in HEADERS {
+        match bring_up_to_date(library, header, only_check) {
+            Ok(done) => println!("header: {header} {done}"),
+            Err(what) => {
+                eprintln!("header: {what}");
+                return ExitCode::FAILURE;
+            }
+        }
     }
-    if std::env::args().any(|argument| argument == "--check") {
-        return fail("include/handsfree.h is not what the source says: cargo run -p handsfree-header");
-    }
-    match std::fs::write(&header, text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
-    }
+    ExitCode::SUCCESS
 }
 
-fn fail(what: &str) -> ExitCode {
-    eprintln!("header: {what}");
-    ExitCode::FAILURE
+fn bring_up_to_date(library: &str, header: &str, only_check: bool) -> Result<&'static str, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let library = root.join(library);
+    let config = cbindgen::Config::from_file(library.join("cbindgen.toml"))
+        .map_err(|error| format!("cbindgen.toml: {error}"))?;
+    let mut text = Vec::new();
+    cbindgen::generate_with_config(&library, config).map_err(|error| error.to_string())?.write(&mut text);
+    let path = root.join("include").join(header);
+    let committed = match std::fs::read(&path) {
+        Ok(committed) => Some(committed),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    if committed.as_ref() == Some(&text) {
+        return Ok("is what the source says");
+    }
+    if only_check {
+        return Err(format!("{header} is not what the source says: cargo run -p handsfree-header"));
+    }
+    std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok("was written")
 }

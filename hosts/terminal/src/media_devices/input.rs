@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration as WallDuration, Instant as WallInstant};
+use std::time::Duration as WallDuration;
 
 use handsfree_apm::{ApmConfig, EchoCancellation, GainControl, NoiseSuppression};
 use handsfree_core::audio_io::{AudioIo, Direction};
@@ -12,9 +12,6 @@ use handsfree_host::watch::EndPlan;
 use super::error::MediaError;
 use super::{Inner, Shared};
 use crate::terminal::{CAP, CleanedFrames, SLOTS};
-
-/// How often a waiting reader looks; no audio thread wakes it.
-const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(2);
 
 /// How the microphone is to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,18 +140,18 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
         self.frames.as_mut().and_then(CleanedFrames::pop)
     }
 
-    /// The next frame; waits for it, at most so long.
+    /// The next frame; waits for it in this thread, at most so long. With
+    /// [`Upkeep::Manual`](super::Upkeep::Manual) another thread has to tick meanwhile.
     pub fn next_frame(&mut self, patience: WallDuration) -> Option<Frame<CAP>> {
-        let begun = WallInstant::now();
-        loop {
-            if let Some(frame) = self.try_frame() {
-                return Some(frame);
-            }
-            if begun.elapsed() >= patience {
-                return None;
-            }
-            std::thread::sleep(LOOK_INTERVAL);
-        }
+        let Self { shared, frames, .. } = self;
+        shared.waiters.block_until(patience, || frames.as_mut().and_then(CleanedFrames::pop))
+    }
+
+    /// The next frame, in any executor; for as long as it takes, so also until a lost microphone is back. A
+    /// future that is dropped, as by a `select`, has taken nothing.
+    pub async fn frame(&mut self) -> Frame<CAP> {
+        let Self { shared, frames, .. } = self;
+        shared.waiters.until(|| frames.as_mut().and_then(CleanedFrames::pop)).await
     }
 
     /// Frames that were dropped since it was opened because nobody took them in time.

@@ -23,12 +23,18 @@
 //! player.close();
 //! # Ok::<(), handsfree::media_devices::MediaError>(())
 //! ```
+//!
+//! What waits can be waited for in any executor, or in a thread of its own: [`InputCapture::frame`] and
+//! [`next_frame`](InputCapture::next_frame), [`OutputTrack::push_all`] and
+//! [`push_blocking`](OutputTrack::push_blocking). Nothing is polled by a timer: after its rounds the worker lets a
+//! thread know, and that calls the wakers. `examples/` has four small programs.
 
 #[doc(hidden)]
 pub mod doc;
 mod error;
 mod input;
 mod output;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -44,6 +50,7 @@ use handsfree_host::worker::Work;
 pub use self::error::MediaError;
 pub use self::input::{InputCapture, InputOptions};
 pub use self::output::{OutputOptions, OutputPlayer, OutputTrack, TrackOptions};
+use self::waiting::{Dispatcher, Waiters};
 use crate::devices::Device;
 use crate::failure::Failure;
 use crate::io::{AnyIo, HostChoice, HostConfig};
@@ -66,7 +73,7 @@ pub enum MediaEvent {
 /// Who looks after the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upkeep {
-    /// A thread of its own, fifty times a second.
+    /// A thread of its own, fifty times a second; and another one that wakes who waits, after the worker's rounds.
     Thread,
     /// Whoever calls [`MediaDevices::tick`]: tests in virtual time.
     Manual,
@@ -83,6 +90,9 @@ pub struct MediaDevices<Io: AudioIo<'static, CAP, SLOTS>> {
 
 struct Shared<Io: AudioIo<'static, CAP, SLOTS>> {
     inner: Mutex<Inner<Io>>,
+    waiters: Arc<Waiters>,
+    /// None where the application ticks.
+    _dispatcher: Option<Dispatcher>,
 }
 
 struct Inner<Io: AudioIo<'static, CAP, SLOTS>> {
@@ -143,11 +153,16 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
         Io::Error: Send,
     {
         let Parts { mut terminal, ends, work } = TerminalConfig::new(rate).build(clock)?;
-        let keeper = Keeper::new(host(work)?, ends);
+        let waiters = Arc::new(Waiters::default());
+        let keeper = Keeper::new(host(waiters.told_by(work))?, ends);
         let frames = terminal.take_cleaned();
         let inner =
             Inner { keeper, terminal, frames, playing: 0, output_device: None, events: VecDeque::new() };
-        let shared = Arc::new(Shared { inner: Mutex::new(inner) });
+        let dispatcher = match upkeep {
+            Upkeep::Manual => None,
+            Upkeep::Thread => Some(Dispatcher::spawn(&waiters)?),
+        };
+        let shared = Arc::new(Shared { inner: Mutex::new(inner), waiters, _dispatcher: dispatcher });
         let thread = match upkeep {
             Upkeep::Manual => None,
             Upkeep::Thread => Some(look_after(Arc::downgrade(&shared))?),
@@ -209,7 +224,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
         self.shared.lock().events.pop_front()
     }
 
-    /// Looks after the devices and lets tracks' futures look again; with [`Upkeep::Thread`] nobody needs to.
+    /// Looks after the devices and lets who waits for frames and tracks look again; with [`Upkeep::Thread`]
+    /// nobody needs to.
     pub fn tick(&self) {
         tick(&self.shared);
     }
@@ -239,7 +255,7 @@ where
 }
 
 fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
-    let tracks = {
+    {
         let mut inner = shared.lock();
         let now = inner.terminal.now();
         while let Some(notice) = inner.keeper.poll(now) {
@@ -249,10 +265,9 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
         while let Ok(Some(event)) = inner.terminal.poll_event() {
             inner.tell(MediaEvent::Session(event));
         }
-        inner.terminal.tracks()
-    };
+    }
     // Wakers are the application's: not called with the lock in hand.
-    tracks.dispatch();
+    shared.waiters.wake_all();
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {

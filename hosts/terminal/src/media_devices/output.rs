@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration as WallDuration;
 
 use handsfree_core::audio_io::{AudioIo, Direction};
 use handsfree_core::playback::SourceConfig;
@@ -10,6 +11,7 @@ use handsfree_host::watch::EndPlan;
 
 use super::Shared;
 use super::error::MediaError;
+use super::waiting::Waiters;
 use crate::player::{MEMORY, QUALITY};
 use crate::terminal::{CAP, SLOTS, SharedClock, Track};
 
@@ -146,7 +148,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         voice.apply_pause();
         let voice = Arc::new(Mutex::new(voice));
         self.voices.push((id, Arc::clone(&voice)));
-        Ok(OutputTrack { id, voice, clock })
+        let waiters = Arc::clone(&self.shared.waiters);
+        Ok(OutputTrack { id, voice, clock, waiters, channels: options.channels as usize })
     }
 
     /// Fades a track out and gives its slot back; false when it is not this player's.
@@ -154,6 +157,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         let Some(at) = self.voices.iter().position(|(this, _)| *this == id) else { return false };
         let (_, voice) = self.voices.swap_remove(at);
         lock(&voice).track = None;
+        self.shared.waiters.wake_all();
         true
     }
 
@@ -254,6 +258,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Drop for OutputPlayer<Io> {
         for (_, voice) in self.voices.drain(..) {
             lock(&voice).track = None;
         }
+        self.shared.waiters.wake_all();
     }
 }
 
@@ -263,6 +268,8 @@ pub struct OutputTrack {
     id: u32,
     voice: SharedVoice,
     clock: SharedClock,
+    waiters: Arc<Waiters>,
+    channels: usize,
 }
 
 impl fmt::Debug for OutputTrack {
@@ -284,6 +291,59 @@ impl OutputTrack {
     /// [`MediaError::Closed`] after it was removed.
     pub fn push(&mut self, samples: &[i16]) -> Result<usize, MediaError> {
         Ok(lock(&self.voice).track()?.push(samples)?)
+    }
+
+    /// Queues all of the whole sample frames among `samples`, in any executor, and waits where the queue is full,
+    /// so also while the player is stopped. A future that is dropped has queued a part.
+    ///
+    /// # Errors
+    /// [`MediaError::Closed`] once it is removed.
+    pub async fn push_all(&mut self, samples: &[i16]) -> Result<(), MediaError> {
+        let mut rest = self.whole(samples);
+        self.waiters.until(|| self.push_some(&mut rest)).await
+    }
+
+    /// The same in this thread, at most so long, and returns how many were queued.
+    ///
+    /// # Errors
+    /// [`MediaError::Closed`] once it is removed.
+    pub fn push_blocking(&mut self, samples: &[i16], patience: WallDuration) -> Result<usize, MediaError> {
+        let whole = self.whole(samples);
+        let mut rest = whole;
+        match self.waiters.block_until(patience, || self.push_some(&mut rest)) {
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) | None => Ok(whole.len() - rest.len()),
+        }
+    }
+
+    fn whole<'s>(&self, samples: &'s [i16]) -> &'s [i16] {
+        &samples[..samples.len() - samples.len() % self.channels.max(1)]
+    }
+
+    /// Says when nothing is left.
+    fn push_some(&self, rest: &mut &[i16]) -> Option<Result<(), MediaError>> {
+        let pushed = lock(&self.voice).track().and_then(|track| Ok(track.push(rest)?));
+        match pushed {
+            Err(error) => Some(Err(error)),
+            Ok(taken) => {
+                *rest = &rest[taken..];
+                rest.is_empty().then_some(Ok(()))
+            }
+        }
+    }
+
+    /// Waits until all that was pushed has left the loudspeaker, in any executor; while the track is paused or
+    /// its player stopped, until it goes on.
+    ///
+    /// # Errors
+    /// [`MediaError::Closed`] once it is removed.
+    pub async fn wait_for_playout(&mut self) -> Result<(), MediaError> {
+        let played_out = || match self.is_played_out() {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(())),
+            Err(error) => Some(Err(error)),
+        };
+        self.waiters.until(played_out).await
     }
 
     /// How long it can play from what is queued.
@@ -332,6 +392,25 @@ impl OutputTrack {
         voice.paused = false;
         voice.apply_pause();
         Ok(())
+    }
+
+    /// Where the last interruption stopped it: one past the last sample frame of its own rate that left the
+    /// loudspeaker, counted from its opening. `None` until that is known, some 10 ms and the device's latency
+    /// after [`interrupt`](Self::interrupt), and while there was no interruption.
+    ///
+    /// # Errors
+    /// [`MediaError::Closed`] after it was removed.
+    pub fn interrupted_at(&self) -> Result<Option<u64>, MediaError> {
+        let now = self.clock.now();
+        Ok(lock(&self.voice).track()?.interrupted_at(now))
+    }
+
+    /// The same, waiting for it in any executor.
+    ///
+    /// # Errors
+    /// [`MediaError::Closed`] once it is removed.
+    pub async fn interrupted(&mut self) -> Result<u64, MediaError> {
+        self.waiters.until(|| self.interrupted_at().transpose()).await
     }
 
     /// Makes it louder or quieter, 1 being as it is, beside the player's volume.

@@ -1,0 +1,52 @@
+//! Records the microphone without what the loudspeaker plays meanwhile, as a WAV file of exactly so many seconds.
+//!
+//!     cargo run --release -p handsfree --example record [FILE.wav] [auto|cpal|alsa|sim] [SECONDS]
+#![allow(missing_docs)]
+
+use std::error::Error;
+use std::time::Duration;
+
+use handsfree::io::{HostChoice, HostConfig};
+use handsfree::media_devices::{InputOptions, MediaDevices, OutputOptions, TrackOptions};
+use handsfree_core::SampleRate;
+use handsfree_sim::wav::Clip;
+use hound::{SampleFormat, WavSpec, WavWriter};
+
+const RATE_HZ: u32 = 48_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let path = args.next().unwrap_or_else(|| "cleaned.wav".into());
+    let host: HostChoice = args.next().map_or(Ok(HostChoice::Auto), |name| name.parse())?;
+    let seconds: u64 = args.next().map_or(Ok(10), |text| text.parse())?;
+
+    let (devices, notice) = MediaDevices::of_host(host, &HostConfig::new(SampleRate::new(RATE_HZ)?))?;
+    notice.into_iter().for_each(|notice| eprintln!("{notice}"));
+    let mut player = devices.open_output(OutputOptions::default())?;
+    let mut music = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
+    let spec =
+        WavSpec { channels: 1, sample_rate: RATE_HZ, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let mut file = WavWriter::create(&path, spec)?;
+    player.start()?;
+    let options = InputOptions { auto_gain_control: false, queue_capacity: 200, ..InputOptions::default() };
+    let mut microphone = devices.open_input(options)?;
+
+    let playing: Vec<i16> = Clip::far().to_mono_at(RATE_HZ).iter().map(|s| (s * 32_768.0) as i16).collect();
+    let (mut played, mut left, mut lost) = (0, seconds * u64::from(RATE_HZ), 0);
+    while left > 0 {
+        played = (played + music.push(&playing[played..])?) % playing.len();
+        let frame = microphone.next_frame(Duration::from_secs(5)).ok_or("no sound for 5 s")?;
+        // What was lost is silence in the file, so that everything keeps its place.
+        let gap = u64::from(frame.stamp.lost).min(left);
+        (0..gap).try_for_each(|_| file.write_sample(0i16))?;
+        left -= gap;
+        lost += gap;
+        let samples = &frame.samples()[..frame.samples().len().min(left as usize)];
+        samples.iter().try_for_each(|&sample| file.write_sample(sample))?;
+        left -= samples.len() as u64;
+    }
+    file.finalize()?;
+    let erle_db = microphone.erle_db().unwrap_or(0.0);
+    println!("{path}: {seconds} s, {lost} samples lost, echo reduced by {erle_db:.0} dB");
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! Worker to application: waiting for what the worker's next round may bring, in any executor or in a thread.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration as WallDuration, Instant as WallInstant};
+
+use handsfree_host::worker::Work;
+
+use crate::failure::Failure;
+
+/// Who waits. The worker only ever wakes the [`Dispatcher`], and only while somebody waits; wakers are the
+/// application's, and called by the dispatcher or by control.
+#[derive(Default)]
+pub(super) struct Waiters {
+    waiting: Mutex<Vec<Waker>>,
+    /// Whether the worker is to wake the dispatcher.
+    is_wanted: AtomicBool,
+    /// Says that the dispatcher is to leave.
+    leave: AtomicBool,
+    dispatcher: OnceLock<Thread>,
+}
+
+impl Waiters {
+    /// The same work, after which who waits looks again. Wait-free, and without a system call while nobody waits.
+    pub(super) fn told_by(self: &Arc<Self>, mut work: Work) -> Work {
+        let waiters = Arc::clone(self);
+        Box::new(move || {
+            work();
+            waiters.after_round();
+        })
+    }
+
+    fn after_round(&self) {
+        // Partner of the fence in `register`: who registered before this sees what the round brought, or is
+        // seen here.
+        fence(Ordering::SeqCst);
+        if self.is_wanted.load(Ordering::Relaxed) {
+            self.wake_dispatcher();
+        }
+    }
+
+    fn wake_dispatcher(&self) {
+        if let Some(thread) = self.dispatcher.get() {
+            thread.unpark();
+        }
+    }
+
+    fn register(&self, waker: &Waker) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|other| other.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        self.is_wanted.store(true, Ordering::Relaxed);
+        // Partner of the fence in `after_round`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Has all who wait look again. Calls the application's wakers: no lock of theirs in hand, no audio thread.
+    pub(super) fn wake_all(&self) {
+        let woken = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            self.is_wanted.store(false, Ordering::Relaxed);
+            std::mem::take(&mut *waiting)
+        };
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until `look` finds something, in any executor.
+    pub(super) async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        poll_fn(|context| {
+            if let Some(found) = look() {
+                return Poll::Ready(found);
+            }
+            self.register(context.waker());
+            // What came in between is not missed.
+            look().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// The same in this thread, at most so long.
+    pub(super) fn block_until<T>(
+        &self,
+        patience: WallDuration,
+        look: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        // One that is beyond the clock's end never comes.
+        let deadline = WallInstant::now().checked_add(patience);
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut found = pin!(self.until(look));
+        loop {
+            if let Poll::Ready(found) = found.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return Some(found);
+            }
+            match deadline.map(|deadline| deadline.saturating_duration_since(WallInstant::now())) {
+                None => thread::park(),
+                Some(WallDuration::ZERO) => return None,
+                Some(left) => thread::park_timeout(left),
+            }
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The thread that calls wakers after the worker's rounds. Dropping it lets it leave.
+pub(super) struct Dispatcher(Arc<Waiters>);
+
+impl Dispatcher {
+    /// Starts it, once for these waiters.
+    pub(super) fn spawn(waiters: &Arc<Waiters>) -> Result<Self, Failure> {
+        let inside = Arc::clone(waiters);
+        let thread = thread::Builder::new()
+            .name("media wakers".into())
+            .spawn(move || {
+                // Acquire: partner of the Release in `drop`.
+                while !inside.leave.load(Ordering::Acquire) {
+                    thread::park();
+                    inside.wake_all();
+                }
+            })
+            .map_err(|error| {
+                Failure::run(format!("the thread that wakes who waits could not be started: {error}"))
+            })?;
+        _ = waiters.dispatcher.set(thread.thread().clone());
+        // Somebody may have begun to wait before it was known.
+        waiters.wake_dispatcher();
+        Ok(Self(Arc::clone(waiters)))
+    }
+}
+
+impl Drop for Dispatcher {
+    /// It is not waited for: the last handle may be dropped by a waker that it calls.
+    fn drop(&mut self) {
+        // Release: partner of the Acquire in the thread.
+        self.0.leave.store(true, Ordering::Release);
+        self.0.wake_dispatcher();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+    use std::sync::mpsc;
+
+    const LONG: WallDuration = WallDuration::from_secs(60);
+
+    /// No tick and no time helps: only what the worker's rounds say.
+    #[test]
+    fn each_of_many_rounds_is_seen_by_all_who_wait() {
+        const ROUNDS: u32 = 2_000;
+        let waiters = Arc::new(Waiters::default());
+        let round = Arc::new(AtomicU32::new(0));
+        let (ask, asked) = mpsc::channel::<()>();
+        let inside = Arc::clone(&round);
+        let mut work = waiters.told_by(Box::new(move || {
+            inside.fetch_add(1, Ordering::Relaxed);
+        }));
+        let dispatcher = Dispatcher::spawn(&waiters).unwrap();
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..3)
+                .map(|_| {
+                    let (ask, waiters, round) = (ask.clone(), &waiters, &round);
+                    scope.spawn(move || {
+                        for wanted in 1..=ROUNDS {
+                            // The round comes while it waits, just before, or just after.
+                            ask.send(()).unwrap();
+                            let look = || (round.load(Ordering::Relaxed) >= wanted).then_some(());
+                            waiters.block_until(LONG, look).expect("a round that was not told");
+                        }
+                    })
+                })
+                .collect();
+            drop(ask);
+            for count in 1.. {
+                // One round for three questions: nobody can be ahead of the slowest.
+                let Ok(()) = asked.recv() else { break };
+                if count % 3 == 0 {
+                    work();
+                }
+            }
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+        drop(dispatcher);
+        assert_eq!(round.load(Ordering::Relaxed), ROUNDS);
+    }
+
+    #[test]
+    fn the_dispatchers_thread_leaves_when_nobody_needs_it() {
+        let waiters = Arc::new(Waiters::default());
+        drop(Dispatcher::spawn(&waiters).unwrap());
+        let begun = WallInstant::now();
+        while Arc::strong_count(&waiters) > 1 && begun.elapsed() < LONG {
+            thread::yield_now();
+        }
+        assert_eq!(Arc::strong_count(&waiters), 1);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_nothing_gives_up() {
+        let waiters = Waiters::default();
+        assert_eq!(waiters.block_until(WallDuration::from_millis(5), || None::<()>), None);
+        assert_eq!(waiters.block_until(WallDuration::ZERO, || Some(1)), Some(1));
+    }
+}

@@ -1,0 +1,251 @@
+//! Waiting for frames and tracks of `MediaDevices`: on tokio (one thread and several), on embassy's executor, and in a
+//! thread. The simulated board is driven in virtual time where a test says so, else by the wall clock.
+#![allow(missing_docs)]
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration as WallDuration;
+
+use handsfree::media_devices::{
+    InputCapture, InputOptions, MediaDevices, MediaError, OutputOptions, OutputPlayer, OutputTrack,
+    TrackOptions, Upkeep,
+};
+use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
+use handsfree_core::{Duration, SampleRate};
+use handsfree_sim::acoustics::Wire;
+use handsfree_sim::board::BoardConfig;
+use handsfree_sim::side::SideConfig;
+
+const RATE_HZ: u32 = 16_000;
+const MONO: TrackOptions = TrackOptions { rate_hz: RATE_HZ, channels: 1 };
+const LONG: WallDuration = WallDuration::from_secs(60);
+const LATENCY: Duration = Duration::from_millis(70);
+
+struct Stage {
+    devices: MediaDevices<SimIo>,
+    sim: SimHandle,
+    player: OutputPlayer<SimIo>,
+    track: OutputTrack,
+    input: InputCapture<SimIo>,
+}
+
+/// A wire from loudspeaker to microphone, and nothing that changes a sample.
+fn stage(upkeep: Upkeep) -> Stage {
+    let rate = SampleRate::new(RATE_HZ).unwrap();
+    let capture = SideConfig::new(rate, 160);
+    let playback = SideConfig { latency: LATENCY, ..capture.clone() };
+    let (worker_delay, worker_spread) = (Duration::from_micros(200), Duration::from_micros(800));
+    let board = BoardConfig { capture, playback, worker_delay, worker_spread, seed: 1 };
+    let pace = if upkeep == Upkeep::Manual { Pace::Stepped } else { Pace::RealTime };
+    let clock = SimClock::shared();
+    let mut handle = None;
+    let devices = MediaDevices::new(rate, Arc::clone(&clock) as _, upkeep, |work| {
+        let (io, sim) = SimIo::spawn(board, Box::new(Wire), work, &clock, pace)?;
+        handle = Some(sim);
+        Ok(io)
+    })
+    .unwrap();
+    let options = InputOptions {
+        enable_aec: false,
+        noise_suppression: false,
+        high_pass_filter: false,
+        auto_gain_control: false,
+        queue_capacity: 255,
+        ..InputOptions::default()
+    };
+    let input = devices.open_input(options).unwrap();
+    let mut player = devices.open_output(OutputOptions::default()).unwrap();
+    let track = player.add_track(MONO).unwrap();
+    Stage { devices, sim: handle.unwrap(), player, track, input }
+}
+
+impl Stage {
+    fn step(sim: &SimHandle, devices: &MediaDevices<SimIo>) {
+        sim.advance(Duration::from_millis(10)).unwrap();
+        devices.tick();
+    }
+}
+
+/// Samples that name their place; never 0.
+fn speech(length: usize) -> Vec<i16> {
+    (0..length).map(|at| (at * 7 % 20_000) as i16 + 1).collect()
+}
+
+/// Says all, is interrupted, and returns what was said and how much of it was heard.
+async fn speak(track: &mut OutputTrack) -> (Vec<i16>, u64) {
+    let said = speech(3 * RATE_HZ as usize + 33);
+    track.push_all(&said).await.unwrap();
+    let waits = track.queued_duration().unwrap();
+    assert!(waits <= Duration::from_millis(1_010), "{waits:?} wait: it was pushed back");
+    track.wait_for_playout().await.unwrap();
+    assert_eq!(track.played_position().unwrap(), said.len() as u64);
+    assert_eq!(track.interrupted_at().unwrap(), None);
+    track.push_all(&speech(RATE_HZ as usize)).await.unwrap();
+    track.interrupt().unwrap();
+    let stopped = track.interrupted().await.unwrap();
+    assert_eq!(track.interrupted_at().unwrap(), Some(stopped));
+    (said, stopped)
+}
+
+/// Takes frames until `said` was heard in full, each once and in order.
+async fn hear(input: &mut InputCapture<SimIo>, said: &[i16]) {
+    let (mut heard, mut next) = (Vec::new(), None);
+    loop {
+        let frame = input.frame().await;
+        assert_eq!(frame.stamp.lost, 0);
+        assert_eq!(
+            frame.stamp.position,
+            next.unwrap_or(frame.stamp.position),
+            "no frame twice, none missing"
+        );
+        next = Some(frame.stamp.position + frame.sample_frames() as u64);
+        heard.extend_from_slice(frame.samples());
+        if let Some(begin) = heard.iter().position(|&sample| sample != 0)
+            && heard.len() >= begin + said.len()
+        {
+            assert!(heard[begin..begin + said.len()] == *said, "not what was said");
+            return;
+        }
+    }
+}
+
+type Speaking = Arc<AtomicU32>;
+
+async fn talk(mut track: OutputTrack, speaking: Speaking) {
+    let (said, stopped) = speak(&mut track).await;
+    let more = stopped - said.len() as u64;
+    assert!(more < u64::from(RATE_HZ) / 4, "{more} sample frames after the interruption");
+    speaking.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn listen(mut input: InputCapture<SimIo>, speaking: Speaking) {
+    hear(&mut input, &speech(3 * RATE_HZ as usize + 33)).await;
+    speaking.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Lets virtual time pass, 10 ms in each of its turns, until nobody speaks; the others are tasks of their own, which
+/// have their turns when they are woken.
+async fn drive(
+    (devices, sim, mut player): (MediaDevices<SimIo>, SimHandle, OutputPlayer<SimIo>),
+    speaking: Speaking,
+    yield_now: impl AsyncFn(),
+) {
+    player.start().unwrap();
+    for turn in 0.. {
+        if speaking.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+        Stage::step(&sim, &devices);
+        yield_now().await;
+        assert!(turn < 1_000, "10 s of virtual time and no end: somebody was not woken");
+    }
+}
+
+#[test]
+fn on_tokio_in_one_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let Stage { devices, sim, player, track, input } = stage(Upkeep::Manual);
+    let speaking = Arc::new(AtomicU32::new(2));
+    let tasks = [
+        runtime.spawn(talk(track, Arc::clone(&speaking))),
+        runtime.spawn(listen(input, Arc::clone(&speaking))),
+    ];
+    runtime.block_on(async {
+        drive((devices, sim, player), speaking, tokio::task::yield_now).await;
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+#[embassy_executor::task]
+async fn drive_task(held: (MediaDevices<SimIo>, SimHandle, OutputPlayer<SimIo>), speaking: Speaking) {
+    drive(held, speaking, embassy_futures::yield_now).await;
+}
+
+#[embassy_executor::task]
+async fn talk_task(track: OutputTrack, speaking: Speaking) {
+    talk(track, speaking).await;
+}
+
+#[embassy_executor::task]
+async fn listen_task(input: InputCapture<SimIo>, speaking: Speaking) {
+    listen(input, speaking).await;
+}
+
+#[test]
+fn on_embassys_executor() {
+    let executor: &'static mut embassy_executor::Executor =
+        Box::leak(Box::new(embassy_executor::Executor::new()));
+    let Stage { devices, sim, player, track, input } = stage(Upkeep::Manual);
+    let speaking = Arc::new(AtomicU32::new(2));
+    executor.run_until(
+        |spawner| {
+            spawner.spawn(drive_task((devices, sim, player), Arc::clone(&speaking)).unwrap());
+            spawner.spawn(talk_task(track, Arc::clone(&speaking)).unwrap());
+            spawner.spawn(listen_task(input, Arc::clone(&speaking)).unwrap());
+        },
+        || speaking.load(Ordering::Relaxed) == 0,
+    );
+}
+
+/// By the wall clock, with the worker's rounds waking tasks that may be in any thread.
+#[test]
+fn on_tokio_in_several_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let Stage { devices, sim, mut player, mut track, mut input } = stage(Upkeep::Thread);
+    player.start().unwrap();
+    let talk = runtime.spawn(async move { speak(&mut track).await });
+    let listen = runtime.spawn(async move { hear(&mut input, &speech(3 * RATE_HZ as usize + 33)).await });
+    runtime.block_on(async {
+        let (said, stopped) = talk.await.unwrap();
+        assert!(stopped >= said.len() as u64);
+        listen.await.unwrap();
+    });
+    drop((devices, sim, player));
+}
+
+#[test]
+fn in_a_thread_of_its_own() {
+    let Stage { devices, sim, mut player, mut track, mut input } = stage(Upkeep::Thread);
+    let taken = track.push_blocking(&[1; 40_000], WallDuration::from_millis(5)).unwrap();
+    assert!((16_000..=16_160).contains(&taken), "{taken}: a second and a begun frame, for nothing plays yet");
+    player.start().unwrap();
+    let listen = std::thread::spawn(move || {
+        (0..300).map(|_| u64::from(input.next_frame(LONG).expect("a frame").stamp.lost)).sum::<u64>()
+    });
+    assert_eq!(track.push_blocking(&[1; 24_000], LONG).unwrap(), 24_000);
+    assert_eq!(listen.join().unwrap(), 0);
+    drop((devices, sim));
+}
+
+#[test]
+fn a_future_that_is_dropped_takes_nothing_and_one_whose_track_is_removed_ends() {
+    let Stage { devices, sim, mut player, mut track, mut input } = stage(Upkeep::Manual);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(pin!(input.frame()).poll(&mut context).is_pending());
+    Stage::step(&sim, &devices);
+    Stage::step(&sim, &devices);
+    assert!(pin!(input.frame()).poll(&mut context).is_ready());
+
+    let id = track.id();
+    let said = speech(2 * RATE_HZ as usize);
+    {
+        let mut pushing = pin!(track.push_all(&said));
+        assert!(pushing.as_mut().poll(&mut context).is_pending(), "the player is stopped and the queue full");
+        Stage::step(&sim, &devices);
+        assert!(pushing.as_mut().poll(&mut context).is_pending());
+        assert!(player.remove_track(id));
+        let Poll::Ready(Err(MediaError::Closed)) = pushing.as_mut().poll(&mut context) else {
+            panic!("it was removed")
+        };
+    }
+    assert!(matches!(
+        pin!(track.wait_for_playout()).poll(&mut context),
+        Poll::Ready(Err(MediaError::Closed))
+    ));
+    assert!(matches!(pin!(track.interrupted()).poll(&mut context), Poll::Ready(Err(MediaError::Closed))));
+    assert!(matches!(track.push_blocking(&said, LONG), Err(MediaError::Closed)));
+}
