@@ -213,7 +213,8 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
 }
 
 /// Copies as many samples as both have and says how many.
-#[inline]
+// Once, for it is named at many places, and few samples are never copied.
+#[inline(never)]
 pub(crate) fn copy(from: &[i16], to: &mut [i16]) -> usize {
     let count = from.len().min(to.len());
     if let (Some(from), Some(to)) = (from.get(..count), to.get_mut(..count)) {

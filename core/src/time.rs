@@ -76,6 +76,15 @@ impl Duration {
         u32::try_from(sample_frames).unwrap_or(u32::MAX)
     }
 
+    /// The nearest number of sample frames at `rate`, negative for a negative span.
+    #[must_use]
+    pub(crate) fn nearest_sample_frames(self, rate: SampleRate) -> i64 {
+        let (seconds, rest_ns) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let half = if self.0 < 0 { -500_000_000 } else { 500_000_000 };
+        let hz = i64::from(rate.hz());
+        seconds.saturating_mul(hz) + (rest_ns * hz + half) / 1_000_000_000
+    }
+
     /// Whole nanoseconds.
     #[must_use]
     pub const fn as_nanos(self) -> i64 {

@@ -18,6 +18,7 @@ impl Ramp {
     }
 
     /// Moves to `target` within `sample_frames`; 0 jumps.
+    #[inline(never)]
     pub(crate) fn move_to(&mut self, target: Gain, sample_frames: u32) {
         self.target = target;
         self.left = sample_frames;

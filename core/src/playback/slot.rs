@@ -309,21 +309,27 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
     /// Applies the commands that have come.
     pub(crate) fn obey(&mut self) {
         for _ in 0..COMMAND_DEPTH {
-            match self.commands.pop() {
-                Some(Command::Gain { gain, ramp_sample_frames }) => {
-                    self.gains.own.move_to(gain, ramp_sample_frames);
+            let Some(command) = self.commands.pop() else { return };
+            self.carry_out(command);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Gain { gain, ramp_sample_frames } => {
+                self.gains.own.move_to(gain, ramp_sample_frames);
+            }
+            Command::Duck(ducking) => {
+                self.ducking = ducking;
+                if ducking.is_none() {
+                    self.gains.duck = Ramp::at(Gain::UNITY);
                 }
-                Some(Command::Duck(ducking)) => {
-                    self.ducking = ducking;
-                    if ducking.is_none() {
-                        self.gains.duck = Ramp::at(Gain::UNITY);
-                    }
-                }
-                Some(Command::SkipLate(skip)) => {
-                    self.skip_late = skip;
-                    self.owed_frames = 0;
-                }
-                None => return,
+            }
+            Command::SkipLate(skip) => {
+                self.skip_late = skip;
+                self.owed_frames = 0;
             }
         }
     }
@@ -345,6 +351,7 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
     }
 
     /// Tells the application how far the mixer has come, if it does not know yet.
+    #[inline(never)]
     pub(crate) fn tell(&mut self) {
         let reached =
             Reached { track: self.track, epoch: self.epoch, cut: self.cut, position: self.position };
@@ -357,15 +364,10 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
     /// Drops what is queued and makes the slot free for the next track.
     pub(crate) fn vacate(&mut self, track: u32) {
         for _ in 0..self.frames.capacity() {
-            if self.frames.peek().is_none() {
-                break;
-            }
-            self.drop_front();
+            self.frames.discard();
         }
         for _ in 0..COMMAND_DEPTH {
-            if self.commands.pop().is_none() {
-                break;
-            }
+            self.commands.discard();
         }
         self.track = 0;
         self.epoch = self.shared.epoch();
