@@ -147,12 +147,20 @@ impl ChannelMap {
 
     /// Every channel of a format to itself.
     pub(crate) fn identity(format: Format) -> Self {
-        let mut from = [Self::SILENCE; MAX_DEVICE_CHANNELS as usize];
-        for (channel, from) in from.iter_mut().enumerate().take(format.channels()) {
-            *from = channel as u8;
-        }
-        Self { from, to_channels: format.channels() as u8, from_channels: format.channels() as u8 }
+        let channels = format.channels() as u8;
+        Self { from: Self::EACH, to_channels: channels, from_channels: channels }
     }
+
+    /// Each channel from its own.
+    const EACH: [u8; MAX_DEVICE_CHANNELS as usize] = {
+        let mut from = [0; MAX_DEVICE_CHANNELS as usize];
+        let mut channel = 0;
+        while channel < from.len() {
+            from[channel] = channel as u8;
+            channel += 1;
+        }
+        from
+    };
 
     /// What one would expect without being told: equal counts go straight through, one channel
     /// goes to all, many channels go to one as their mean, else as many as both sides have.
@@ -217,7 +225,7 @@ impl ChannelMap {
 
     /// Maps one sample frame. `from` and `to` are one sample frame each; a shorter slice reads as
     /// silence or is left as it is. Costs one addition a channel for a mean, a copy otherwise.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn apply(&self, from: &[i16], to: &mut [i16]) {
         for (sample, &source) in to.iter_mut().zip(&self.from) {
             *sample = match source {
@@ -229,9 +237,10 @@ impl ChannelMap {
     }
 
     /// Whether every channel goes to the same place, so that a copy does.
+    #[inline(never)]
     pub(crate) fn is_identity(&self) -> bool {
-        self.from_channels == self.to_channels
-            && self.from.iter().take(self.to_channels()).enumerate().all(|(i, &f)| i == usize::from(f))
+        let channels = self.to_channels();
+        self.from_channels == self.to_channels && self.from.get(..channels) == Self::EACH.get(..channels)
     }
 }
 

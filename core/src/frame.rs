@@ -132,6 +132,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     }
 
     /// Makes this `sample_frames` of silence in `format`, which must fit; a longer one is cut.
+    #[inline(never)]
     pub(crate) fn clear(&mut self, format: Format, sample_frames: usize) {
         self.begin(format);
         self.stamp = Stamp::ZERO;
@@ -151,6 +152,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
 
     /// The room for the next `sample_frames` sample frames, as many as still fit, now part of the
     /// frame. Its content is whatever was there before.
+    #[inline(never)]
     pub(crate) fn extend(&mut self, sample_frames: usize) -> &mut [i16] {
         let from = self.len();
         let taken = sample_frames.min(self.missing());
@@ -160,6 +162,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     }
 
     /// Adds up to `sample_frames` of silence and says how many there was room for.
+    #[inline(never)]
     pub(crate) fn extend_silence(&mut self, sample_frames: usize) -> usize {
         let taken = sample_frames.min(self.missing());
         self.extend(taken).fill(0);

@@ -194,27 +194,29 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     }
 }
 
+/// Converts samples one by one and returns how many were scrubbed.
+#[inline(never)]
+fn convert_each<S: DeviceSample>(from: &[S], to: &mut [i16], gain: Gain) -> u32 {
+    let mut scrubbed = 0;
+    for (out, sample) in to.iter_mut().zip(from) {
+        let (sample, flawed) = sample.to_pcm(gain);
+        scrubbed += u32::from(flawed);
+        *out = sample;
+    }
+    scrubbed
+}
+
 /// Converts whole sample frames and returns how many samples were scrubbed.
 fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig, format: Format) -> u32 {
-    let mut scrubbed = 0;
-    let mut pcm = |sample: &S| {
-        let (sample, flawed) = sample.to_pcm(config.gain);
-        scrubbed += u32::from(flawed);
-        sample
-    };
     if config.map.is_identity() {
-        for (out, sample) in to.iter_mut().zip(from) {
-            *out = pcm(sample);
-        }
-        return scrubbed;
+        return convert_each(from, to, config.gain);
     }
+    let mut scrubbed = 0;
     let mut device = [0i16; crate::limits::MAX_DEVICE_CHANNELS as usize];
     let device_channels = config.map.from_channels().max(1);
     let channels = format.channels().max(1);
     for (samples, out) in from.chunks_exact(device_channels).zip(to.chunks_exact_mut(channels)) {
-        for (sample, converted) in samples.iter().zip(&mut device) {
-            *converted = pcm(sample);
-        }
+        scrubbed += convert_each(samples, &mut device, config.gain);
         config.map.apply(device.get(..device_channels).unwrap_or(&device), out);
     }
     scrubbed

@@ -112,16 +112,12 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     lost: u32,
     device: Option<Format>,
     loudspeaker: Option<Format>,
-    /// What the captured frames hold: the near end, and the loudspeaker's loopback if there is one.
-    captured: Captured,
+    /// Set where captured frames hold the loudspeaker's loopback behind the near end: takes it out of one.
+    part_loopback: Option<PartLoopback<CAP>>,
 }
 
-/// The channels of captured frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Captured {
-    Near,
-    NearAndLoopback,
-}
+/// Named only where a loopback is asked for, so that other images do not link it.
+type PartLoopback<const CAP: usize> = fn(&mut Frame<CAP>, Format, Format, &mut Frame<CAP>);
 
 impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProcessor>
     Pipeline<'a, CAP, SLOTS, V, P>
@@ -158,7 +154,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             lost: 0,
             device: None,
             loudspeaker: None,
-            captured: Captured::Near,
+            part_loopback: None,
         }
     }
 
@@ -268,15 +264,13 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     pub fn hear_loopback(&mut self) -> Result<(), ConfigError> {
         let channels = self.near.channels() + self.far.channels();
         Format::with_rate(self.near.rate(), channels as u32)?.fitting(CAP)?;
-        self.captured = Captured::NearAndLoopback;
+        self.part_loopback = Some(Frame::split_channels);
         Ok(())
     }
 
     fn captured_channels(&self) -> usize {
-        match self.captured {
-            Captured::Near => self.near.channels(),
-            Captured::NearAndLoopback => self.near.channels() + self.far.channels(),
-        }
+        let behind = if self.part_loopback.is_some() { self.far.channels() } else { 0 };
+        self.near.channels() + behind
     }
 
     /// Clock of the loudspeaker minus clock of the microphone in ppm, as the times say and the echo
@@ -342,8 +336,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             let CaptureFrames { converter, near, far, .. } = &mut *self.frames;
             converter.convert(captured, self.near.rate(), near);
             self.capture.discard();
-            if self.captured == Captured::NearAndLoopback {
-                near.split_channels(self.near, self.far, far);
+            if let Some(part) = self.part_loopback {
+                part(near, self.near, self.far, far);
             }
             let before = self.device.replace(format);
             self.meet_device(before, format, Direction::Capture);
@@ -361,6 +355,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
 
     /// A device of another format is another device: what was learned of the old one's echo is stale.
     /// The canceller is not reset here, for that may allocate; the application is told.
+    #[cold]
+    #[inline(never)]
     fn meet_device(&mut self, before: Option<Format>, now: Format, direction: Direction) {
         if before.is_some_and(|before| before != now) {
             self.chain.reset();
@@ -400,7 +396,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// While nothing plays the canceller hears silence, so that it keeps its filter and its idea of
     /// time.
     fn read_reference(&mut self, clock: &impl Clock) -> bool {
-        if self.captured == Captured::NearAndLoopback {
+        if self.part_loopback.is_some() {
             return true;
         }
         if self.plan.get().is_none() {
@@ -474,7 +470,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let latency_us = self.delay.delay().as_micros();
         counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
         let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
-        let by_time = self.captured == Captured::Near;
+        let by_time = self.part_loopback.is_none();
         let lead = if by_time { self.reference.lead() } else { Duration::ZERO };
         if let Some(follower) = self.follower.as_mut().filter(|_| by_time) {
             follower.hear(Hearing {

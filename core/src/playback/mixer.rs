@@ -5,7 +5,7 @@ use core::fmt;
 use crate::dsp::Ramp;
 use crate::event::SessionEvent;
 use crate::format::Format;
-use crate::frame::{Frame, Stamp, TrackSpan};
+use crate::frame::{self, Frame, Stamp, TrackSpan};
 use crate::limits::FRAME_NS;
 use crate::playback::limiter::{Limiter, settle};
 use crate::playback::slot::{Closing, Gains, MixSlot};
@@ -142,6 +142,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
 
     /// While nothing is mixed: frees the slots of tracks that were taken away, and lets
     /// interruptions happen.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn idle(&mut self, tell: &mut dyn FnMut(SessionEvent)) {
         for slot in &mut self.slots {
             if let Some((track, Closing::Removed)) = slot.shared.closing() {
@@ -297,6 +299,7 @@ fn is_ready<const CAP: usize>(
 
 /// Adds up to `limit` sample frames of the queue's first frame. What a pause left of a frame comes
 /// at the end of its 10 ms, so that the next frame follows it.
+#[inline(never)]
 fn play<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     limit: usize,
@@ -355,17 +358,12 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         for (sum, &sample) in sum.iter_mut().zip(samples) {
             *sum += i32::from(sample);
         }
-        for (copy, &sample) in copy.iter_mut().zip(samples) {
-            *copy = sample;
-        }
+        frame::copy(samples, copy);
         return;
     }
-    if let Some(gain) = gains.standing() {
+    if let Some(gain) = gains.standing().filter(|_| copy.is_empty()) {
         for (sum, &sample) in sum.iter_mut().zip(samples) {
             *sum += gain.amplify(sample);
-        }
-        for (copy, &sample) in copy.iter_mut().zip(samples) {
-            *copy = narrow(gain.amplify(sample));
         }
         return;
     }
@@ -389,6 +387,8 @@ fn narrow(wide: i32) -> i16 {
 }
 
 /// Lets a track that sounds fade away within the next frame.
+#[cold]
+#[inline(never)]
 fn fade_out<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     fade_sample_frames: u32,
@@ -406,6 +406,8 @@ fn fade_out<T: TrackTap<CAP>, const CAP: usize>(
     span
 }
 
+#[cold]
+#[inline(never)]
 fn pause<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     fade_sample_frames: u32,
@@ -419,6 +421,8 @@ fn pause<T: TrackTap<CAP>, const CAP: usize>(
     span
 }
 
+#[cold]
+#[inline(never)]
 fn resume<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixing: &mut Mixing<'_, T, CAP>) {
     slot.paused = false;
     slot.gains.fade.move_to(Gain::UNITY, slot.fade_sample_frames);
@@ -426,6 +430,8 @@ fn resume<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixin
 }
 
 /// Drops what was pushed before interruption `epoch`.
+#[cold]
+#[inline(never)]
 fn cut_off<const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     epoch: u32,
@@ -445,6 +451,8 @@ fn cut_off<const CAP: usize>(
     }
 }
 
+#[cold]
+#[inline(never)]
 fn starve<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixing: &mut Mixing<'_, T, CAP>) {
     if slot.track == 0 {
         return;
@@ -460,6 +468,8 @@ fn starve<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixin
 }
 
 /// Frees the slot; a track of which nothing was played ends without an event.
+#[cold]
+#[inline(never)]
 fn end_track<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, track: u32, tell: &mut dyn FnMut(SessionEvent)) {
     if slot.track != 0 {
         tell(SessionEvent::TrackEnded { track, position: slot.position });

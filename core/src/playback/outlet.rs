@@ -347,20 +347,23 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let channels = format.channels().max(1);
         let from = self.current.samples().get(self.written * channels..).unwrap_or(&[]);
         if config.map.is_identity() {
-            for (sample, &pcm) in out.iter_mut().zip(from) {
-                *sample = S::from_pcm(pcm);
-            }
-            return;
+            return convert_each(from, out);
         }
         let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
         let device_channels = config.map.to_channels().max(1);
         let places = out.chunks_exact_mut(device_channels).take(sample_frames);
         for (samples, pcm) in places.zip(from.chunks_exact(channels)) {
             config.map.apply(pcm, device.get_mut(..device_channels).unwrap_or(&mut []));
-            for (sample, &mapped) in samples.iter_mut().zip(&device) {
-                *sample = S::from_pcm(mapped);
-            }
+            convert_each(&device, samples);
         }
+    }
+}
+
+/// Converts as many samples as both have.
+#[inline(never)]
+fn convert_each<S: DeviceSample>(from: &[i16], to: &mut [S]) {
+    for (sample, &pcm) in to.iter_mut().zip(from) {
+        *sample = S::from_pcm(pcm);
     }
 }
 

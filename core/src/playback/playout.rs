@@ -165,6 +165,8 @@ impl TrackPlayout {
     }
 
     /// Everything so far was heard: the stream begins anew.
+    #[cold]
+    #[inline(never)]
     fn settle(&mut self) {
         self.heard = self.stretches().last().map_or(self.heard, Stretch::end);
         self.count = 0;
@@ -172,10 +174,16 @@ impl TrackPlayout {
     }
 
     /// Takes the first stretch for heard.
+    #[inline(never)]
     fn forget_first(&mut self) {
         self.heard = self.stretches.first().map_or(self.heard, Stretch::end);
-        let mut next = Stretch::default();
-        self.stretches.iter_mut().rev().for_each(|stretch| core::mem::swap(stretch, &mut next));
+        for index in 1..self.count {
+            if let Some(&next) = self.stretches.get(index)
+                && let Some(place) = self.stretches.get_mut(index - 1)
+            {
+                *place = next;
+            }
+        }
         self.count = self.count.saturating_sub(1);
     }
 
@@ -242,7 +250,9 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
         shared: [Option<&'a SlotShared>; SLOTS],
         terminal: SampleRate,
     ) -> Self {
-        tracks.fill_with(PlayoutMemory::new);
+        for PlayoutMemory(track) in tracks.iter_mut() {
+            (track.track, track.count, track.heard) = (0, 0, 0);
+        }
         Self { tracks, shared, terminal, device: None, clock: StreamClock::new(terminal), conversion: 0 }
     }
 
@@ -382,6 +392,7 @@ impl Playout {
     }
 
     /// As many words as it needs, which its count of stretches tells the reader.
+    #[inline(never)]
     fn to_words(self, words: &mut [u32; WORDS]) -> &[u32] {
         let mut writer = Writer::new(words);
         writer.u64(self.anchor.time_ns as u64);

@@ -307,8 +307,9 @@ pub(crate) struct MixSlot<'a, const CAP: usize> {
 
 impl<const CAP: usize> MixSlot<'_, CAP> {
     /// Applies the commands that have come.
+    #[inline(never)]
     pub(crate) fn obey(&mut self) {
-        for _ in 0..COMMAND_DEPTH {
+        for _ in 0..self.commands.capacity() {
             let Some(command) = self.commands.pop() else { return };
             self.carry_out(command);
         }
@@ -362,11 +363,13 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
     }
 
     /// Drops what is queued and makes the slot free for the next track.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn vacate(&mut self, track: u32) {
         for _ in 0..self.frames.capacity() {
             self.frames.discard();
         }
-        for _ in 0..COMMAND_DEPTH {
+        for _ in 0..self.commands.capacity() {
             self.commands.discard();
         }
         self.track = 0;

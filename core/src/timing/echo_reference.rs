@@ -249,6 +249,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Moves a whole block into the history and learns from its time.
+    #[inline(never)]
     fn finish_block(&mut self) {
         let ReferenceMemory { block, converted, converter } = &mut *self.memory;
         if block.missing() > 0 {
@@ -268,6 +269,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Learns from the time of what was written from index `begin` on.
+    #[inline(never)]
     fn learn(&mut self, begin: i64, time: Instant) {
         if core::mem::take(&mut self.fresh) && self.clock.is_running() {
             let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
@@ -286,6 +288,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Moves what was played from index `from` on later by `by`, to whole sample frames.
+    #[cold]
+    #[inline(never)]
     fn shift(&mut self, from: i64, by: Duration) -> i64 {
         let whole = by.nearest_sample_frames(self.rate);
         // The clock's positions never run backwards past its start.
@@ -358,6 +362,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// How much of the reference for the capture frame at `position` is not known yet.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn shortfall(&self, capture: &StreamClock, position: u64) -> Duration {
         let end = self.target(capture, position + self.rate.sample_frames() as u64).index + REACH;
         let missing = (end - self.history.end()).max(0);
@@ -365,6 +371,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// The index that was at the loudspeaker when the microphone was at `position`, plus the lead.
+    #[inline(never)]
     fn target(&self, capture: &StreamClock, position: u64) -> Place {
         let time = capture.time_of(position) + self.lead();
         let Place { index, fraction_q32 } = self.clock.place_at(time);

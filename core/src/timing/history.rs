@@ -70,12 +70,18 @@ impl<'a> History<'a> {
             self.end += by;
             return;
         }
+        // One sample at a time, for what is moved may overlap and wrap.
         for step in 0..self.end - from {
             let index = if by > 0 { self.end - 1 - step } else { from + step };
-            self.copy(index, index + by);
+            for channel in 0..self.channels {
+                let sample = self.sample(index, channel).map_or(0, |sample| *sample);
+                self.put(index + by, channel, sample);
+            }
         }
         for index in from..(from + by).min(self.end + by) {
-            self.place(index).fill(0);
+            for channel in 0..self.channels {
+                self.put(index, channel, 0);
+            }
         }
         self.advance(by);
     }
@@ -102,6 +108,7 @@ impl<'a> History<'a> {
         self.load_channel(second, channel, later);
     }
 
+    #[inline(never)]
     fn load_channel<T: Number>(&self, from: &[i16], channel: usize, to: &mut [T]) {
         if self.channels == 1 {
             return T::copy(from, to);
@@ -146,6 +153,7 @@ impl<'a> History<'a> {
     }
 
     /// The place of an index no further than three capacities from the end.
+    #[inline(never)]
     fn place_of(&self, index: i64) -> i32 {
         let place = self.end_place.wrapping_add((index - self.end) as i32);
         place.checked_rem_euclid(self.capacity as i32).unwrap_or(0)
@@ -155,20 +163,15 @@ impl<'a> History<'a> {
         self.place_of(index) as usize * self.channels
     }
 
-    fn place(&mut self, index: i64) -> &mut [i16] {
+    #[inline(never)]
+    fn sample(&mut self, index: i64, channel: usize) -> Option<&mut i16> {
         let start = self.start_of(index);
-        let end = start + self.channels;
-        self.samples.get_mut(start..end).unwrap_or(&mut [])
+        self.samples.get_mut(start + channel)
     }
 
-    /// One sample frame at a time, for what is moved may overlap and wrap.
-    fn copy(&mut self, from: i64, to: i64) {
-        let (from, to) = (self.start_of(from), self.start_of(to));
-        for channel in 0..self.channels {
-            let sample = self.samples.get(from + channel).copied();
-            if let (Some(sample), Some(place)) = (sample, self.samples.get_mut(to + channel)) {
-                *place = sample;
-            }
+    fn put(&mut self, index: i64, channel: usize, sample: i16) {
+        if let Some(place) = self.sample(index, channel) {
+            *place = sample;
         }
     }
 }

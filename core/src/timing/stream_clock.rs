@@ -240,6 +240,8 @@ impl StreamClock {
 
     /// Says that the stream was restarted and its next time may be anywhere near: the rate is kept,
     /// the time is learned anew. Returns how much later than predicted `time` is.
+    #[cold]
+    #[inline(never)]
     pub fn restart(&mut self, position: u64, time: Instant) -> Option<Duration> {
         if self.taken == 0 {
             return None;
@@ -256,6 +258,7 @@ impl StreamClock {
     /// When the sample frame at `position` is at the converter. Positions may lie on either side of
     /// the last one observed.
     #[must_use]
+    #[inline(never)]
     pub fn time_of(&self, position: u64) -> Instant {
         let ahead = position.wrapping_sub(self.position) as i64;
         let half = 1 << 31;
@@ -307,6 +310,7 @@ impl StreamClock {
     }
 
     /// Predicts time, rate and their covariance `ahead` sample frames on.
+    #[inline(never)]
     fn advance(&mut self, ahead: u64) {
         self.set_time(self.span_q32(ahead as i64));
         self.position += ahead;
