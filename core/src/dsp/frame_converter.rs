@@ -96,13 +96,21 @@ impl<const CAP: usize> FrameConverter<CAP> {
         to: SampleRate,
         output: &mut Frame<CAP, B>,
     ) {
-        #[cfg(feature = "rate-conversion")]
-        if input.format().rate() != to {
+        // Without the feature devices of another rate are refused.
+        if cfg!(feature = "rate-conversion") && input.format().rate() != to {
             return self.change_rate(input, to, output);
         }
-        // Without the feature devices of another rate are refused.
         output.copy_samples(input);
         self.to = None;
+    }
+
+    #[cfg(not(feature = "rate-conversion"))]
+    fn change_rate<const A: usize, const B: usize>(
+        &mut self,
+        _: &Frame<CAP, A>,
+        _: SampleRate,
+        _: &mut Frame<CAP, B>,
+    ) {
     }
 
     #[cfg(feature = "rate-conversion")]

@@ -49,13 +49,19 @@ impl Ramp {
     #[inline]
     pub(crate) fn next(&mut self) -> Gain {
         if self.left > 0 {
-            self.left -= 1;
-            self.now_q32 += self.step_q32;
-            if self.left == 0 {
-                *self = Self::at(self.target);
-            }
+            self.step();
         }
         Gain::from_q16((self.now_q32 >> 16) as u32)
+    }
+
+    // Most ramps stand still, and three are asked at a time.
+    #[inline(never)]
+    fn step(&mut self) {
+        self.left -= 1;
+        self.now_q32 += self.step_q32;
+        if self.left == 0 {
+            *self = Self::at(self.target);
+        }
     }
 }
 

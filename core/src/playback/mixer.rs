@@ -7,7 +7,7 @@ use crate::event::SessionEvent;
 use crate::format::Format;
 use crate::frame::{self, Frame, Stamp, TrackSpan};
 use crate::limits::FRAME_NS;
-use crate::playback::limiter::{Limiter, settle};
+use crate::playback::limiter::{Limiter, Settle, clip};
 use crate::playback::slot::{Closing, Gains, MixSlot};
 use crate::playback::tap::TrackTap;
 use crate::sample::Gain;
@@ -22,6 +22,8 @@ pub(crate) struct Mixer<'a, const CAP: usize, const SLOTS: usize> {
     memory: &'a mut MixerMemory<CAP>,
     format: Format,
     limiter: Limiter,
+    /// Through a pointer, so that what is not chosen is not linked.
+    settle: Settle,
     /// Since a voice was in the mix.
     since_voice: Duration,
 }
@@ -82,11 +84,12 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
         format: Format,
     ) -> Self {
         let since_voice = Duration::from_nanos(i64::MAX);
-        Self { slots, memory, format, limiter: Limiter::Off, since_voice }
+        Self { slots, memory, format, limiter: Limiter::Off, settle: clip, since_voice }
     }
 
     pub(crate) const fn set_limiter(&mut self, limiter: Limiter) {
         self.limiter = limiter;
+        self.settle = limiter.settle();
     }
 
     pub(crate) const fn format(&self) -> Format {
@@ -192,7 +195,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
             *span = add_slot(slot, &mut mixing);
         }
         let target = out.extend(self.format.sample_frames());
-        let touched = settle(mixing.sum, target, self.limiter);
+        let touched = (self.settle)(mixing.sum, target);
         match self.limiter {
             Limiter::Off if touched > 0 => counters.clipped_samples.add(touched),
             Limiter::Soft if touched > 0 => counters.limited_samples.add(touched),

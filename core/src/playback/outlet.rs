@@ -111,7 +111,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         check_latency(config.latency, self.history)?;
         self.stop();
         let wanted = config.max_period_sample_frames.saturating_add(config.worker_slack_sample_frames);
-        let frames = wanted.div_ceil(format.sample_frames() as u32).max(1) as usize;
+        let frames = wanted.div_ceil(format.sample_frames().max(1) as u32).max(1) as usize;
         let target_frames = u8::try_from(frames.min(self.ring.capacity())).unwrap_or(u8::MAX);
         self.config = Some((config, format));
         self.tracker = PositionTracker::new();

@@ -74,6 +74,7 @@ struct Ratio {
 
 impl Ratio {
     /// How long so many sample frames of the terminal are on the stream.
+    #[inline(never)]
     fn on_stream(self, sample_frames: u64) -> Q16 {
         if self.terminal == self.device {
             return (sample_frames << 16) as i64;
@@ -82,6 +83,7 @@ impl Ratio {
     }
 
     /// How many whole sample frames of the terminal such a span of the stream is, none of a negative one.
+    #[inline(never)]
     fn of_terminal(self, span: Q16) -> u64 {
         let span = span.max(0) as u64;
         if self.terminal == self.device {

@@ -410,34 +410,27 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         out: &mut Frame<CAP>,
         far: Format,
     ) -> Head {
-        let mut index = start.index;
-        let mut fraction_q32 = u64::from(start.fraction_q32);
+        let mut place = start;
         let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
         out.begin(far);
         let mut window = [B::Number::default(); CHUNK + SLACK + MOST_AROUND];
         for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
+            let sample_frames = chunk.len() / channels;
+            let window = window.get_mut(..sample_frames + SLACK + B::AROUND).unwrap_or(&mut []);
             for channel in 0..channels {
-                let around = chunk.len() / channels + SLACK + B::AROUND;
-                let window = window.get_mut(..around).unwrap_or(&mut []);
-                self.history.load(index - B::BEFORE as i64, channel, window);
+                self.history.load(place.index - B::BEFORE as i64, channel, window);
                 if channels == 1 {
-                    B::read(window, fraction_q32, step_q32, chunk);
+                    B::read(window, u64::from(place.fraction_q32), step_q32, chunk);
                     continue;
                 }
                 let mut single = [0; CHUNK];
-                let single = single.get_mut(..chunk.len() / channels).unwrap_or(&mut []);
-                B::read(window, fraction_q32, step_q32, single);
-                for (places, &mut sample) in chunk.chunks_exact_mut(channels).zip(single) {
-                    if let Some(place) = places.get_mut(channel) {
-                        *place = sample;
-                    }
-                }
+                let single = single.get_mut(..sample_frames).unwrap_or(&mut []);
+                B::read(window, u64::from(place.fraction_q32), step_q32, single);
+                interleave(single, channel, channels, chunk);
             }
-            fraction_q32 += step_q32 * (chunk.len() / channels) as u64;
-            index += (fraction_q32 >> 32) as i64;
-            fraction_q32 &= u64::from(u32::MAX);
+            place = place.plus_q32((step_q32 * sample_frames as u64) as i64);
         }
-        Head::Free(Place { index, fraction_q32: fraction_q32 as u32 })
+        Head::Free(place)
     }
 
     fn landed(&mut self, jumped: bool) -> Reading {
@@ -447,6 +440,17 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         } else {
             Reading::Aligned
         }
+    }
+}
+
+/// One channel to its places.
+#[inline(never)]
+fn interleave(single: &[i16], channel: usize, channels: usize, out: &mut [i16]) {
+    let mut at = channel;
+    for &sample in single {
+        let Some(place) = out.get_mut(at) else { return };
+        *place = sample;
+        at += channels;
     }
 }
 

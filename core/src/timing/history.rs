@@ -98,6 +98,7 @@ impl<'a> History<'a> {
     }
 
     /// Copies one channel from index `from` on, for arithmetic.
+    #[inline(never)]
     pub(crate) fn load<T: Number>(&self, from: i64, channel: usize, out: &mut [T]) {
         let (unknown, first, second) = self.known(from, out.len());
         out.fill(T::default());

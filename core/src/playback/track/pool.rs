@@ -101,6 +101,8 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
         self.open_with(Source::new(source, self.format)?)
     }
 
+    #[cold]
+    #[inline(never)]
     fn open_with<const MEMORY: usize>(
         &self,
         source: Source<MEMORY>,
