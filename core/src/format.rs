@@ -124,11 +124,14 @@ pub struct ChannelMap {
     from: [u8; MAX_DEVICE_CHANNELS as usize],
     to_channels: u8,
     from_channels: u8,
+    /// Every channel goes to the same place, so that a copy does.
+    is_identity: bool,
 }
 
 impl ChannelMap {
+    // Other than these, a source is 1 plus its channel.
     const MEAN: u8 = u8::MAX;
-    const SILENCE: u8 = u8::MAX - 1;
+    const SILENCE: u8 = 0;
 
     const fn checked(from_channels: u32, to_channels: u32) -> Result<Self, ConfigError> {
         let most = MAX_DEVICE_CHANNELS as u32;
@@ -142,13 +145,14 @@ impl ChannelMap {
             from: [Self::SILENCE; MAX_DEVICE_CHANNELS as usize],
             to_channels: to_channels as u8,
             from_channels: from_channels as u8,
+            is_identity: false,
         })
     }
 
     /// Every channel of a format to itself.
     pub(crate) fn identity(format: Format) -> Self {
         let channels = format.channels() as u8;
-        Self { from: Self::EACH, to_channels: channels, from_channels: channels }
+        Self { from: Self::EACH, to_channels: channels, from_channels: channels, is_identity: true }
     }
 
     /// Each channel from its own.
@@ -156,8 +160,8 @@ impl ChannelMap {
         let mut from = [0; MAX_DEVICE_CHANNELS as usize];
         let mut channel = 0;
         while channel < from.len() {
-            from[channel] = channel as u8;
             channel += 1;
+            from[channel - 1] = channel as u8;
         }
         from
     };
@@ -172,12 +176,13 @@ impl ChannelMap {
         let outputs = usize::from(map.to_channels);
         for (to, from) in map.from.iter_mut().take(outputs).enumerate() {
             *from = match (from_channels, to_channels) {
-                (1, _) => 0,
+                (1, _) => 1,
                 (_, 1) => Self::MEAN,
-                _ if to < from_channels as usize => to as u8,
+                _ if to < from_channels as usize => 1 + to as u8,
                 _ => Self::SILENCE,
             };
         }
+        map.is_identity = from_channels == to_channels;
         Ok(map)
     }
 
@@ -191,9 +196,9 @@ impl ChannelMap {
             if u32::from(pick) >= from_channels {
                 return Err(ConfigError::NoSuchChannel { channel: pick, channels: map.from_channels });
             }
-            *from = pick;
+            *from = 1 + pick;
         }
-        Ok(map)
+        Ok(map.looked_at())
     }
 
     /// Frame channel `i` is heard on device channel `places[i]` of `to_channels`, the rest is silent.
@@ -206,9 +211,9 @@ impl ChannelMap {
             if u32::from(place) >= to_channels {
                 return Err(ConfigError::NoSuchChannel { channel: place, channels: map.to_channels });
             }
-            map.from[usize::from(place)] = channel as u8;
+            map.from[usize::from(place)] = 1 + channel as u8;
         }
-        Ok(map)
+        Ok(map.looked_at())
     }
 
     /// Channels on the giving side.
@@ -231,16 +236,21 @@ impl ChannelMap {
             *sample = match source {
                 Self::MEAN => mean(from),
                 Self::SILENCE => 0,
-                channel => from.get(usize::from(channel)).copied().unwrap_or(0),
+                channel => from.get(usize::from(channel) - 1).copied().unwrap_or(0),
             };
         }
     }
 
-    /// Whether every channel goes to the same place, so that a copy does.
-    #[inline(never)]
-    pub(crate) fn is_identity(&self) -> bool {
+    /// With whether it is the identity, which is not asked again for each period.
+    fn looked_at(mut self) -> Self {
         let channels = self.to_channels();
-        self.from_channels == self.to_channels && self.from.get(..channels) == Self::EACH.get(..channels)
+        self.is_identity =
+            self.from_channels == self.to_channels && self.from.get(..channels) == Self::EACH.get(..channels);
+        self
+    }
+
+    pub(crate) const fn is_identity(&self) -> bool {
+        self.is_identity
     }
 }
 

@@ -39,6 +39,16 @@ impl<T> Writer<'_, T> {
         if self.queue.capacity() == NO_LENGTH { Err(item) } else { self.queue.enqueue(item) }
     }
 
+    /// Adds a copy of an item, or says that there is no room. One copy and no more: what cannot be added
+    /// need not be given back.
+    #[inline(never)]
+    pub(crate) fn push_copy(&mut self, item: &T) -> bool
+    where
+        T: Clone,
+    {
+        self.queue.capacity() != NO_LENGTH && self.queue.ready() && self.queue.enqueue(item.clone()).is_ok()
+    }
+
     pub(crate) fn len(&self) -> usize {
         if self.queue.capacity() == NO_LENGTH { 0 } else { self.queue.len() }
     }

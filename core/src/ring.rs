@@ -79,6 +79,11 @@ impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
         self.queue.push(frame)
     }
 
+    /// Puts a copy of a frame into the ring; false when there is no room.
+    pub(crate) fn push_copy(&mut self, frame: &Frame<CAP, SLOTS>) -> bool {
+        self.queue.push_copy(frame)
+    }
+
     /// Frames in the ring; the reader may make it fewer meanwhile.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -159,21 +159,16 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
 
     fn complete(&mut self, format: Format, latency: Duration) -> u32 {
         self.pending.stamp.latency = latency;
-        let pushed = self.ring.push(self.pending.clone());
-        let lost = self.pending.stamp.lost;
-        self.pending.begin(format);
-        match pushed {
-            Ok(()) => {
-                self.counters.frames.add(1);
-                1
-            }
-            Err(rejected) => {
-                self.counters.overrun_frames.add(1);
-                self.lost = lost.saturating_add(rejected.sample_frames() as u32);
-                self.fresh |= rejected.stamp.fresh;
-                0
-            }
+        let pushed = self.ring.push_copy(self.pending);
+        if pushed {
+            self.counters.frames.add(1);
+        } else {
+            self.counters.overrun_frames.add(1);
+            self.lost = self.pending.stamp.lost.saturating_add(self.pending.sample_frames() as u32);
+            self.fresh |= self.pending.stamp.fresh;
         }
+        self.pending.begin(format);
+        u32::from(pushed)
     }
 
     /// Keeps the timeline across lost samples: a frame that was begun is filled up with silence,

@@ -40,9 +40,9 @@ impl Ramp {
         self.left == 0 && self.target == Gain::UNITY
     }
 
-    /// The gain, if it stands still.
-    pub(crate) fn standing(&self) -> Option<Gain> {
-        (self.left == 0).then_some(self.target)
+    /// Whether the gain stands still.
+    pub(crate) const fn stands(&self) -> bool {
+        self.left == 0
     }
 
     /// The gain for the next sample frame.

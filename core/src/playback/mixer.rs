@@ -364,23 +364,18 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         frame::copy(samples, copy);
         return;
     }
-    if let Some(gain) = gains.standing().filter(|_| copy.is_empty()) {
-        for (sum, &sample) in sum.iter_mut().zip(samples) {
+    // One gain for all while none of the three moves.
+    let step = if gains.stand() { samples.len() } else { channels };
+    let mut at = 0;
+    for samples in samples.chunks(step.max(1)) {
+        let gain = gains.next();
+        let place = at..at + samples.len();
+        at = place.end;
+        for (sum, &sample) in sum.get_mut(place.clone()).unwrap_or(&mut []).iter_mut().zip(samples) {
             *sum += gain.amplify(sample);
         }
-        return;
-    }
-    let (mut sums, mut copies) = (sum.iter_mut(), copy.iter_mut());
-    for samples in samples.chunks_exact(channels.max(1)) {
-        let gain = gains.next();
-        for &sample in samples {
-            let scaled = gain.amplify(sample);
-            if let Some(sum) = sums.next() {
-                *sum += scaled;
-            }
-            if let Some(copy) = copies.next() {
-                *copy = narrow(scaled);
-            }
+        for (copy, &sample) in copy.get_mut(place).unwrap_or(&mut []).iter_mut().zip(samples) {
+            *copy = narrow(gain.amplify(sample));
         }
     }
 }

@@ -146,12 +146,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.cut_current();
         self.counters.discarded_sample_frames.add(sample_frames);
         self.unplayed = self.unplayed.saturating_add(sample_frames);
-        let mut frame = Frame::EMPTY;
         // A frame of no length: it only tells.
-        frame.begin(self.current.format());
-        frame.stamp.position = self.position;
-        frame.stamp.unplayed = self.unplayed;
-        if self.reference.push(frame).is_ok() {
+        self.current.begin(self.current.format());
+        self.current.stamp = Stamp { position: self.position, unplayed: self.unplayed, ..Stamp::ZERO };
+        if self.reference.push_copy(self.current) {
             self.unplayed = 0;
         }
     }
@@ -212,16 +210,20 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     /// Takes the next frame of the right format from the ring, if there is one.
     fn next_frame(&mut self, format: Format, at: Place, foreign: &mut usize) -> bool {
         while *foreign < MAX_FOREIGN_PER_PERIOD {
-            let Some(frame) = self.ring.pop() else {
+            let Some(frame) = self.ring.peek() else {
                 return false;
             };
             if frame.format() != format || frame.sample_frames() == 0 {
                 *foreign += 1;
                 self.counters.foreign_frames.add(1);
+                self.ring.discard();
                 continue;
             }
             self.tell_silence();
-            *self.current = frame;
+            if let Some(frame) = self.ring.peek() {
+                self.current.clone_from(frame);
+            }
+            self.ring.discard();
             self.stamp_current(at);
             self.counters.frames.add(1);
             self.primed = true;
@@ -285,34 +287,28 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let Some((_, format)) = self.config else {
             return 0;
         };
-        let mut frame = Frame::EMPTY;
-        frame.clear(format, usize::from(stamp.silence));
-        frame.stamp = stamp;
-        self.tell_reference(frame)
+        // No frame is begun while silence is written.
+        self.current.clear(format, usize::from(stamp.silence));
+        self.current.stamp = stamp;
+        self.finish_frame()
     }
 
+    /// Hands the current frame to the reference; what that does not take is said to be lost with the next one.
+    #[inline(never)]
     fn finish_frame(&mut self) -> u32 {
         self.written = 0;
-        self.tell_reference(self.current.clone())
-    }
-
-    fn tell_reference(&mut self, mut frame: Frame<CAP, SLOTS>) -> u32 {
-        frame.stamp.unplayed = self.unplayed;
-        match self.reference.push(frame) {
-            Ok(()) => {
-                self.unplayed = 0;
-                1
-            }
-            Err(rejected) => {
-                self.counters.reference_overrun_frames.add(1);
-                self.lost = self
-                    .lost
-                    .saturating_add(rejected.stamp.lost)
-                    .saturating_add(rejected.sample_frames() as u32);
-                self.fresh |= rejected.stamp.fresh;
-                0
-            }
+        self.current.stamp.unplayed = self.unplayed;
+        let told = self.reference.push_copy(self.current);
+        if told {
+            self.unplayed = 0;
+        } else {
+            let Frame { stamp, .. } = &*self.current;
+            self.counters.reference_overrun_frames.add(1);
+            self.lost =
+                self.lost.saturating_add(stamp.lost).saturating_add(self.current.sample_frames() as u32);
+            self.fresh |= stamp.fresh;
         }
+        u32::from(told)
     }
 
     /// The device went on without us: what it played then is unknown and counts as lost.

@@ -9,7 +9,7 @@ use crate::format::SampleRate;
 use crate::frame::{Frame, TrackSpan};
 use crate::limits::PLAYOUT_STRETCHES;
 use crate::playback::slot::SlotShared;
-use crate::published::{Published, Reader, Writer};
+use crate::published::{Published, Reader};
 use crate::time::Instant;
 use crate::timing::{Observation, StreamClock, whole_and_rest};
 
@@ -43,8 +43,43 @@ impl PlayoutWords {
     /// Says that `track` was heard up to `position`, where nobody keeps a clock.
     pub(crate) fn publish_heard(&self, track: u32, position: u64) {
         let track = TrackPlayout { track, heard: position, silent_at: NEVER, ..TrackPlayout::default() };
-        let playout = Playout { anchor: Anchor::default(), track };
-        self.words.publish(playout.to_words(&mut [0; WORDS]));
+        self.publish(&Anchor::default(), &track, &mut [0; WORDS]);
+    }
+
+    /// As many words as it needs, which its count of stretches tells the reader; `words` is scratch memory.
+    #[inline(never)]
+    fn publish(&self, anchor: &Anchor, track: &TrackPlayout, words: &mut [u32; WORDS]) {
+        let (low, high) = (|wide: u64| wide as u32, |wide: u64| (wide >> 32) as u32);
+        let [time, position, period] =
+            [anchor.time_ns, anchor.position, anchor.period_q32].map(|value| value as u64);
+        let [heard, silent_at, silent] = [track.heard, track.silent_at as u64, track.silent_position];
+        let head: [u32; ANCHOR_WORDS + TRACK_WORDS] = [
+            low(time),
+            high(time),
+            low(position),
+            high(position),
+            low(period),
+            high(period),
+            anchor.ratio.terminal,
+            anchor.ratio.device,
+            track.track,
+            track.count as u32,
+            low(heard),
+            high(heard),
+            low(silent_at),
+            high(silent_at),
+            low(silent),
+            high(silent),
+        ];
+        let Some((first, places)) = words.split_first_chunk_mut() else { return };
+        *first = head;
+        let places = places.as_chunks_mut::<STRETCH_WORDS>().0;
+        for (place, stretch) in places.iter_mut().zip(track.stretches()) {
+            let (begin, position) = (stretch.begin as u64, stretch.position);
+            *place = [low(begin), high(begin), low(position), high(position), stretch.sample_frames];
+        }
+        let used = head.len() + track.count * STRETCH_WORDS;
+        self.words.publish(words.get(..used).unwrap_or(&words[..]));
     }
 
     /// What is known of `track`, as far as the slot is its.
@@ -298,7 +333,7 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
             let (track, Some(shared)) = (&mut track.0, shared) else { continue };
             if track.track != 0 {
                 track.forget_before(over, ratio);
-                shared.playout.words.publish(Playout { anchor, track: *track }.to_words(&mut words));
+                shared.playout.publish(&anchor, track, &mut words);
             }
         }
     }
@@ -391,29 +426,6 @@ impl Playout {
         let begin = self.time_of(last.end().checked_sub(1)?)?;
         let period_ns = self.anchor.nanos(self.anchor.ratio.on_stream(1));
         Some(Instant::from_nanos(begin.as_nanos().saturating_add(period_ns)))
-    }
-
-    /// As many words as it needs, which its count of stretches tells the reader.
-    #[inline(never)]
-    fn to_words(self, words: &mut [u32; WORDS]) -> &[u32] {
-        let mut writer = Writer::new(words);
-        writer.u64(self.anchor.time_ns as u64);
-        writer.u64(self.anchor.position as u64);
-        writer.u64(self.anchor.period_q32 as u64);
-        writer.u32(self.anchor.ratio.terminal);
-        writer.u32(self.anchor.ratio.device);
-        writer.u32(self.track.track);
-        writer.u32(self.track.count as u32);
-        writer.u64(self.track.heard);
-        writer.u64(self.track.silent_at as u64);
-        writer.u64(self.track.silent_position);
-        for stretch in self.track.stretches() {
-            writer.u64(stretch.begin as u64);
-            writer.u64(stretch.position);
-            writer.u32(stretch.sample_frames);
-        }
-        let used = ANCHOR_WORDS + TRACK_WORDS + self.track.stretches().len() * STRETCH_WORDS;
-        words.get(..used).unwrap_or(words)
     }
 
     fn from_words(words: &[u32; WORDS]) -> Self {

@@ -191,8 +191,9 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
         }
     }
 
-    /// The application's and the mixer's end, both fresh, and what the capture worker tells of it.
-    pub(crate) fn split(&mut self, index: usize) -> (TrackPort<'_, CAP>, MixSlot<'_, CAP>, &SlotShared) {
+    /// The application's and the mixer's end, both fresh.
+    #[inline(never)]
+    fn split(&mut self, index: usize) -> (TrackPort<'_, CAP>, MixSlot<'_, CAP>) {
         self.shared = SlotShared::new();
         let (producer, consumer) = ring::split(&mut self.frames);
         let (sender, receiver) = queue::fresh(&mut self.commands);
@@ -225,8 +226,26 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
             owed_frames: 0,
             told: Reached::default(),
         };
-        (port, slot, shared)
+        (port, slot)
     }
+}
+
+/// The application's ends of all slots, and the mixer's.
+#[expect(clippy::type_complexity, reason = "two arrays, taken apart at once")]
+pub(crate) fn split<const CAP: usize, const QUEUE: usize, const SLOTS: usize>(
+    memory: &mut [SlotMemory<CAP, QUEUE>; SLOTS],
+) -> ([Option<TrackPort<'_, CAP>>; SLOTS], [MixSlot<'_, CAP>; SLOTS]) {
+    let mut ports = [const { None }; SLOTS];
+    let mut places = ports.iter_mut().enumerate();
+    let slots = memory.each_mut().map(|memory| {
+        let (index, place) = places.next().unzip();
+        let (port, slot) = memory.split(index.unwrap_or(0));
+        if let Some(place) = place {
+            *place = Some(port);
+        }
+        slot
+    });
+    (ports, slots)
 }
 
 /// The application's end of a slot. Waits in the pool while no track uses it.
@@ -263,9 +282,9 @@ impl Gains {
         self.own.is_unity() && self.fade.is_unity() && self.duck.is_unity()
     }
 
-    /// The gain of all further sample frames, if none of the three moves.
-    pub(crate) fn standing(&self) -> Option<Gain> {
-        Some(self.own.standing()?.times(self.fade.standing()?).times(self.duck.standing()?))
+    /// Whether none of the three moves, so that all further sample frames have one gain.
+    pub(crate) fn stand(&self) -> bool {
+        self.own.stands() && self.fade.stands() && self.duck.stands()
     }
 
     /// The gain for the next sample frame.

@@ -46,6 +46,7 @@ const fn nominal_q32(rate: SampleRate) -> i64 {
 
 /// How many whole periods are in a span, and what is left of it in 1/2^32 ns: nearly, for what is left may be
 /// negative or some periods long, but exactly in sum. `None` without a period.
+#[inline(never)]
 pub(crate) fn whole_and_rest(span_ns: i64, period_q32: i64) -> Option<(i64, i64)> {
     /// Bits behind the point of a period in ns, by which the span is divided.
     const BITS: u32 = 14;
@@ -75,6 +76,7 @@ impl Place {
     }
 
     /// How far it is from another place, in sample frames.
+    #[inline(never)]
     pub(crate) fn since(self, other: Self) -> f32 {
         let apart_q32 = i64::from(self.fraction_q32) - i64::from(other.fraction_q32);
         (self.index - other.index) as f32 + apart_q32 as f32 / Q32
@@ -312,7 +314,8 @@ impl StreamClock {
     /// Predicts time, rate and their covariance `ahead` sample frames on.
     #[inline(never)]
     fn advance(&mut self, ahead: u64) {
-        self.set_time(self.span_q32(ahead as i64));
+        let span_q32 = self.span_q32(ahead as i64);
+        self.move_time((span_q32 >> 32) as i64, span_q32 as i64);
         self.position += ahead;
         let nominal_ns = ahead as f32 * (self.nominal_q32 as f32 / Q32);
         self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
@@ -320,17 +323,18 @@ impl StreamClock {
         self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;
     }
 
-    /// Moves the time by a span.
-    fn set_time(&mut self, span_q32: i128) {
-        self.time += Duration::from_nanos((span_q32 >> 32) as i64);
-        self.time_rest_q32 = span_q32 as i64 & (Q32 as i64 - 1);
+    /// Moves the time by whole nanoseconds and keeps the rest, which is in the low bits.
+    fn move_time(&mut self, nanos: i64, rest_q32: i64) {
+        self.time += Duration::from_nanos(nanos);
+        self.time_rest_q32 = rest_q32 & (Q32 as i64 - 1);
     }
 
     fn correct(&mut self, residual_ns: f32) {
         let spread = self.p_tt + self.jitter_ns2;
         let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
         let later_q32 = (time_gain * residual_ns * Q32) as i64;
-        self.set_time(i128::from(self.time_rest_q32) + i128::from(later_q32));
+        let moved_q32 = self.time_rest_q32.saturating_add(later_q32);
+        self.move_time(moved_q32 >> 32, moved_q32);
         self.period_q32 += (rate_gain * residual_ns * self.nominal_q32 as f32) as i64;
         self.p_ss -= rate_gain * self.p_ts;
         self.p_ts *= 1.0 - time_gain;
