@@ -157,6 +157,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.lost = 0;
     }
 
+    #[inline(never)]
     fn complete(&mut self, format: Format, latency: Duration) -> u32 {
         self.pending.stamp.latency = latency;
         let pushed = self.ring.push_copy(self.pending);
@@ -173,6 +174,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
 
     /// Keeps the timeline across lost samples: a frame that was begun is filled up with silence,
     /// the rest of the gap is said in the next frame's stamp.
+    #[cold]
     fn bridge(&mut self, gap: u32, format: Format, time: PeriodTime) {
         self.counters.gaps.add(1);
         self.counters.gap_sample_frames.add(gap);

@@ -374,14 +374,18 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         for (sum, &sample) in sum.get_mut(place.clone()).unwrap_or(&mut []).iter_mut().zip(samples) {
             *sum += gain.amplify(sample);
         }
-        for (copy, &sample) in copy.get_mut(place).unwrap_or(&mut []).iter_mut().zip(samples) {
-            *copy = narrow(gain.amplify(sample));
+        if !copy.is_empty() {
+            scale(samples, gain, copy.get_mut(place).unwrap_or(&mut []));
         }
     }
 }
 
-fn narrow(wide: i32) -> i16 {
-    wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+/// Apart, for only taps want it.
+#[inline(never)]
+fn scale(samples: &[i16], gain: Gain, copy: &mut [i16]) {
+    for (copy, &sample) in copy.iter_mut().zip(samples) {
+        *copy = gain.amplify(sample).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+    }
 }
 
 /// Lets a track that sounds fade away within the next frame.

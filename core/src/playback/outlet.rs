@@ -278,6 +278,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     }
 
     /// Hands the run of silence so far to the reference.
+    #[inline(never)]
     fn tell_silence(&mut self) -> u32 {
         let stamp = self.silence;
         if stamp.silence == 0 {
@@ -312,6 +313,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     }
 
     /// The device went on without us: what it played then is unknown and counts as lost.
+    #[cold]
     fn skip(&mut self, gap: u32) {
         self.counters.gaps.add(1);
         self.counters.gap_sample_frames.add(gap);
@@ -323,6 +325,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     }
 
     /// Gives up the rest of a frame that was begun; the reference hears of what was played of it.
+    #[cold]
+    #[inline(never)]
     fn cut_current(&mut self) {
         if self.written > 0 {
             let rest = self.current.sample_frames() - self.written;

@@ -192,7 +192,6 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
     }
 
     /// The application's and the mixer's end, both fresh.
-    #[inline(never)]
     fn split(&mut self, index: usize) -> (TrackPort<'_, CAP>, MixSlot<'_, CAP>) {
         self.shared = SlotShared::new();
         let (producer, consumer) = ring::split(&mut self.frames);
