@@ -101,6 +101,8 @@ impl fmt::Debug for EventSender<'_> {
 }
 
 impl EventSender<'_> {
+    #[cold]
+    #[inline(never)]
     pub(crate) fn send(&mut self, event: SessionEvent) {
         if self.queue.push(event).is_err() {
             self.dropped.add(1);

@@ -124,11 +124,14 @@ pub struct ChannelMap {
     from: [u8; MAX_DEVICE_CHANNELS as usize],
     to_channels: u8,
     from_channels: u8,
+    /// Every channel goes to the same place, so that a copy does.
+    is_identity: bool,
 }
 
 impl ChannelMap {
+    // Other than these, a source is 1 plus its channel.
     const MEAN: u8 = u8::MAX;
-    const SILENCE: u8 = u8::MAX - 1;
+    const SILENCE: u8 = 0;
 
     const fn checked(from_channels: u32, to_channels: u32) -> Result<Self, ConfigError> {
         let most = MAX_DEVICE_CHANNELS as u32;
@@ -142,17 +145,26 @@ impl ChannelMap {
             from: [Self::SILENCE; MAX_DEVICE_CHANNELS as usize],
             to_channels: to_channels as u8,
             from_channels: from_channels as u8,
+            is_identity: false,
         })
     }
 
     /// Every channel of a format to itself.
     pub(crate) fn identity(format: Format) -> Self {
-        let mut from = [Self::SILENCE; MAX_DEVICE_CHANNELS as usize];
-        for (channel, from) in from.iter_mut().enumerate().take(format.channels()) {
-            *from = channel as u8;
-        }
-        Self { from, to_channels: format.channels() as u8, from_channels: format.channels() as u8 }
+        let channels = format.channels() as u8;
+        Self { from: Self::EACH, to_channels: channels, from_channels: channels, is_identity: true }
     }
+
+    /// Each channel from its own.
+    const EACH: [u8; MAX_DEVICE_CHANNELS as usize] = {
+        let mut from = [0; MAX_DEVICE_CHANNELS as usize];
+        let mut channel = 0;
+        while channel < from.len() {
+            channel += 1;
+            from[channel - 1] = channel as u8;
+        }
+        from
+    };
 
     /// What one would expect without being told: equal counts go straight through, one channel
     /// goes to all, many channels go to one as their mean, else as many as both sides have.
@@ -164,12 +176,13 @@ impl ChannelMap {
         let outputs = usize::from(map.to_channels);
         for (to, from) in map.from.iter_mut().take(outputs).enumerate() {
             *from = match (from_channels, to_channels) {
-                (1, _) => 0,
+                (1, _) => 1,
                 (_, 1) => Self::MEAN,
-                _ if to < from_channels as usize => to as u8,
+                _ if to < from_channels as usize => 1 + to as u8,
                 _ => Self::SILENCE,
             };
         }
+        map.is_identity = from_channels == to_channels;
         Ok(map)
     }
 
@@ -183,9 +196,9 @@ impl ChannelMap {
             if u32::from(pick) >= from_channels {
                 return Err(ConfigError::NoSuchChannel { channel: pick, channels: map.from_channels });
             }
-            *from = pick;
+            *from = 1 + pick;
         }
-        Ok(map)
+        Ok(map.looked_at())
     }
 
     /// Frame channel `i` is heard on device channel `places[i]` of `to_channels`, the rest is silent.
@@ -198,9 +211,9 @@ impl ChannelMap {
             if u32::from(place) >= to_channels {
                 return Err(ConfigError::NoSuchChannel { channel: place, channels: map.to_channels });
             }
-            map.from[usize::from(place)] = channel as u8;
+            map.from[usize::from(place)] = 1 + channel as u8;
         }
-        Ok(map)
+        Ok(map.looked_at())
     }
 
     /// Channels on the giving side.
@@ -217,13 +230,13 @@ impl ChannelMap {
 
     /// Maps one sample frame. `from` and `to` are one sample frame each; a shorter slice reads as
     /// silence or is left as it is. Costs one addition a channel for a mean, a copy otherwise.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn apply(&self, from: &[i16], to: &mut [i16]) {
         for (sample, &source) in to.iter_mut().zip(&self.from) {
             *sample = match source {
                 Self::MEAN => mean(from),
                 Self::SILENCE => 0,
-                channel => from.get(usize::from(channel)).copied().unwrap_or(0),
+                channel => from.get(usize::from(channel) - 1).copied().unwrap_or(0),
             };
         }
     }
@@ -239,18 +252,24 @@ impl ChannelMap {
     pub(crate) fn of_sources(from_channels: u32, sources: &[u8]) -> Result<Self, ConfigError> {
         let mut map = Self::checked(from_channels, u32::try_from(sources.len()).unwrap_or(u32::MAX))?;
         for (from, &source) in map.from.iter_mut().zip(sources) {
-            if u32::from(source) >= from_channels && source < Self::SILENCE {
-                return Err(ConfigError::NoSuchChannel { channel: source, channels: map.from_channels });
+            if u32::from(source) > from_channels && source != Self::MEAN {
+                return Err(ConfigError::NoSuchChannel { channel: source - 1, channels: map.from_channels });
             }
             *from = source;
         }
-        Ok(map)
+        Ok(map.looked_at())
     }
 
-    /// Whether every channel goes to the same place, so that a copy does.
-    pub(crate) fn is_identity(&self) -> bool {
-        self.from_channels == self.to_channels
-            && self.from.iter().take(self.to_channels()).enumerate().all(|(i, &f)| i == usize::from(f))
+    /// With whether it is the identity, which is not asked again for each period.
+    fn looked_at(mut self) -> Self {
+        let channels = self.to_channels();
+        self.is_identity =
+            self.from_channels == self.to_channels && self.from.get(..channels) == Self::EACH.get(..channels);
+        self
+    }
+
+    pub(crate) const fn is_identity(&self) -> bool {
+        self.is_identity
     }
 }
 

@@ -68,13 +68,28 @@ impl<const SLOTS: usize> Stamp<SLOTS> {
 ///
 /// Every frame in a ring is a whole 10 ms, except the tail of a track and, in the reference stream,
 /// a run of silence that ended before its 10 ms or a frame that an xrun cut short.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Frame<const CAP: usize, const SLOTS: usize = 0> {
     /// Where and when the frame belongs.
     pub stamp: Stamp<SLOTS>,
     format: Format,
     sample_frames: u16,
     samples: [i16; CAP],
+}
+
+impl<const CAP: usize, const SLOTS: usize> Clone for Frame<CAP, SLOTS> {
+    fn clone(&self) -> Self {
+        let Self { stamp, format, sample_frames, samples } = self;
+        Self { stamp: *stamp, format: *format, sample_frames: *sample_frames, samples: *samples }
+    }
+
+    /// Costs less than a new clone: only samples that are held are copied.
+    // Not inlined: only so the compiler knows that the two do not overlap.
+    #[inline(never)]
+    fn clone_from(&mut self, source: &Self) {
+        self.copy_samples(source);
+        self.stamp = source.stamp;
+    }
 }
 
 impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
@@ -132,6 +147,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     }
 
     /// Makes this `sample_frames` of silence in `format`, which must fit; a longer one is cut.
+    #[inline(never)]
     pub(crate) fn clear(&mut self, format: Format, sample_frames: usize) {
         self.begin(format);
         self.stamp = Stamp::ZERO;
@@ -151,6 +167,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
 
     /// The room for the next `sample_frames` sample frames, as many as still fit, now part of the
     /// frame. Its content is whatever was there before.
+    #[inline(never)]
     pub(crate) fn extend(&mut self, sample_frames: usize) -> &mut [i16] {
         let from = self.len();
         let taken = sample_frames.min(self.missing());
@@ -160,6 +177,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     }
 
     /// Adds up to `sample_frames` of silence and says how many there was room for.
+    #[inline(never)]
     pub(crate) fn extend_silence(&mut self, sample_frames: usize) -> usize {
         let taken = sample_frames.min(self.missing());
         self.extend(taken).fill(0);
@@ -213,7 +231,8 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
 }
 
 /// Copies as many samples as both have and says how many.
-#[inline]
+// Once, for it is named at many places, and few samples are never copied.
+#[inline(never)]
 pub(crate) fn copy(from: &[i16], to: &mut [i16]) -> usize {
     let count = from.len().min(to.len());
     if let (Some(from), Some(to)) = (from.get(..count), to.get_mut(..count)) {

@@ -21,15 +21,7 @@ impl<const N: usize> Published<N> {
     /// By the one writer. Of fewer words than `N` the rest keeps older values, which the words that
     /// are written must tell not to be read.
     pub(crate) fn publish(&self, words: &[u32]) {
-        let turn = self.turn.load(Ordering::Relaxed).wrapping_add(1);
-        // A reader that meets a word of this copy must see that the copy it began with is over.
-        fence(Ordering::Release);
-        let [even, odd] = &self.copies;
-        let copy = if turn & 1 == 0 { even } else { odd };
-        for (to, &word) in copy.iter().zip(words) {
-            to.store(word, Ordering::Relaxed);
-        }
-        self.turn.store(turn, Ordering::Release);
+        publish(&self.turn, self.copies.each_ref().map(|copy| &copy[..]), words);
     }
 
     /// What was published last. Begins again when something was published meanwhile, which takes a
@@ -49,6 +41,19 @@ impl<const N: usize> Published<N> {
             }
         }
     }
+}
+
+/// One for all lengths.
+#[inline(never)]
+fn publish(shown: &AtomicU32, [even, odd]: [&[AtomicU32]; 2], words: &[u32]) {
+    let turn = shown.load(Ordering::Relaxed).wrapping_add(1);
+    // A reader that meets a word of this copy must see that the copy it began with is over.
+    fence(Ordering::Release);
+    let copy = if turn & 1 == 0 { even } else { odd };
+    for (to, &word) in copy.iter().zip(words) {
+        to.store(word, Ordering::Relaxed);
+    }
+    shown.store(turn, Ordering::Release);
 }
 
 /// Values into words, in order; what does not fit is not written.
@@ -71,10 +76,6 @@ impl<'a> Writer<'a> {
         self.u32(value as u32);
         self.u32((value >> 32) as u32);
     }
-
-    pub(crate) fn f64(&mut self, value: f64) {
-        self.u64(value.to_bits());
-    }
 }
 
 /// The same values out of words.
@@ -94,10 +95,6 @@ impl<'a> Reader<'a> {
     pub(crate) fn u64(&mut self) -> u64 {
         let low = u64::from(self.u32());
         low | u64::from(self.u32()) << 32
-    }
-
-    pub(crate) fn f64(&mut self) -> f64 {
-        f64::from_bits(self.u64())
     }
 }
 
@@ -122,18 +119,14 @@ mod tests {
 
     #[test]
     fn values_come_out_as_they_went_in() {
-        let mut words = [0; 7];
+        let mut words = [0; 5];
         let mut writer = Writer::new(&mut words);
         writer.u32(7);
         writer.u64(u64::MAX - 1);
-        writer.f64(-0.1);
         writer.u64(1 << 40);
         writer.u32(9);
         let mut reader = Reader::new(&words);
-        assert_eq!(
-            (reader.u32(), reader.u64(), reader.f64(), reader.u64()),
-            (7, u64::MAX - 1, -0.1, 1 << 40)
-        );
+        assert_eq!((reader.u32(), reader.u64(), reader.u64()), (7, u64::MAX - 1, 1 << 40));
         assert_eq!(reader.u32(), 0, "there was no room");
     }
 }

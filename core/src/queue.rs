@@ -4,6 +4,8 @@
 //! the partner of the reader's acquire load. Its ends divide by the queue's length, which is never 0,
 //! but only the queue's type says so and the ends have forgotten it. They are asked here first, so
 //! that the compiler leaves the division's panic out: firmware is checked for panics by name.
+//!
+//! No operation is inlined: each has some hundred bytes, and is named at many places.
 
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
@@ -32,9 +34,19 @@ const NO_LENGTH: usize = usize::MAX;
 
 impl<T> Writer<'_, T> {
     /// Adds an item, or gives it back.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
         if self.queue.capacity() == NO_LENGTH { Err(item) } else { self.queue.enqueue(item) }
+    }
+
+    /// Adds a copy of an item, or says that there is no room. One copy and no more: what cannot be added
+    /// need not be given back.
+    #[inline(never)]
+    pub(crate) fn push_copy(&mut self, item: &T) -> bool
+    where
+        T: Clone,
+    {
+        self.queue.capacity() != NO_LENGTH && self.queue.ready() && self.queue.enqueue(item.clone()).is_ok()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -48,12 +60,19 @@ impl<T> Writer<'_, T> {
 
 impl<T> Reader<'_, T> {
     /// Takes the oldest item.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn pop(&mut self) -> Option<T> {
         if self.queue.capacity() == NO_LENGTH { None } else { self.queue.dequeue() }
     }
 
+    /// Drops the oldest item, without a copy of it, and says whether there was one.
+    #[inline(never)]
+    pub(crate) fn discard(&mut self) -> bool {
+        self.queue.capacity() != NO_LENGTH && self.queue.dequeue().is_some()
+    }
+
     /// The oldest item, left where it is.
+    #[inline(never)]
     pub(crate) fn peek(&self) -> Option<&T> {
         if !self.queue.ready() {
             return None;

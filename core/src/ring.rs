@@ -75,9 +75,13 @@ impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
     /// A full ring gives the frame back.
     // The frame is the error on purpose: it goes back to its owner, and boxing it would allocate.
     #[allow(clippy::result_large_err)]
-    #[inline]
     pub fn push(&mut self, frame: Frame<CAP, SLOTS>) -> Result<(), Frame<CAP, SLOTS>> {
         self.queue.push(frame)
+    }
+
+    /// Puts a copy of a frame into the ring; false when there is no room.
+    pub(crate) fn push_copy(&mut self, frame: &Frame<CAP, SLOTS>) -> bool {
+        self.queue.push_copy(frame)
     }
 
     /// Frames in the ring; the reader may make it fewer meanwhile.
@@ -101,14 +105,13 @@ impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
 
 impl<const CAP: usize, const SLOTS: usize> FrameConsumer<'_, CAP, SLOTS> {
     /// Takes the oldest frame; costs one copy of it. The writer may add frames meanwhile.
-    #[inline]
     pub fn pop(&mut self) -> Option<Frame<CAP, SLOTS>> {
         self.queue.pop()
     }
 
     /// Drops the oldest frame, without a copy of it.
     pub(crate) fn discard(&mut self) {
-        let _ = self.queue.pop();
+        self.queue.discard();
     }
 
     /// The oldest frame, left where it is.

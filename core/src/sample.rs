@@ -146,6 +146,12 @@ fn amplify(sample: i32, gain: Gain) -> i64 {
     (i64::from(sample) * i64::from(gain.q16)) >> 16
 }
 
+/// Apart, so that the usual gain is a plain copy.
+#[inline(never)]
+fn amplified(sample: i16, gain: Gain) -> (i16, bool) {
+    cut(amplify(i32::from(sample) << 16, gain))
+}
+
 impl DeviceSample for i16 {
     const SILENCE: Self = 0;
     #[cfg(feature = "journal")]
@@ -153,7 +159,7 @@ impl DeviceSample for i16 {
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
-        if gain == Gain::UNITY { (self, false) } else { cut(amplify(i32::from(self) << 16, gain)) }
+        if gain == Gain::UNITY { (self, false) } else { amplified(self, gain) }
     }
 
     #[inline]

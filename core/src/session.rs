@@ -12,7 +12,7 @@ use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::playback::{
     self, Mixer, Outlet, PlaybackEnds, PlaybackMemory, PlayoutMemory, PlayoutTracker, SharedPlan, SlotMemory,
-    TrackPool,
+    TrackPool, slot,
 };
 use crate::queue;
 use crate::ring::{self, RingMemory};
@@ -195,19 +195,8 @@ impl<
         let (reference_in, reference_out) = ring::split(&mut self.reference);
         let (capture_sender, capture_receiver) = queue::fresh(&mut self.capture_events);
         let (playback_sender, playback_receiver) = queue::fresh(&mut self.playback_events);
-        let mut ports = heapless::Vec::new();
-        let mut shared = [None; SLOTS];
-        let mut places = shared.iter_mut().enumerate();
-        let slots = self.slots.each_mut().map(|memory| {
-            let (index, place) = places.next().unzip();
-            let (port, slot, words) = memory.split(index.unwrap_or(0));
-            if let Some(place) = place {
-                *place = Some(words);
-            }
-            // As many ports as slots fit by type.
-            let _ = ports.push(port);
-            slot
-        });
+        let (ports, slots) = slot::split(&mut self.slots);
+        let shared = ports.each_ref().map(|port| port.as_ref().map(|port| port.shared));
         let PlaybackMemory { mixer, frames } = &mut self.playback_memory;
         let capture_ends = CaptureEnds {
             capture: capture_out,

@@ -59,6 +59,7 @@ impl Duration {
     ///
     /// Costs two 64-bit divisions; fit for an interrupt once a period, not once a sample.
     #[must_use]
+    #[inline(never)]
     pub fn of_sample_frames(sample_frames: u64, rate: SampleRate) -> Self {
         let hz = u64::from(rate.hz().max(1));
         let seconds = sample_frames / hz;
@@ -70,10 +71,21 @@ impl Duration {
     /// How many whole sample frames it has room for at `rate`; none for a negative span, and no more
     /// than 32 bits hold.
     #[must_use]
+    #[inline(never)]
     pub(crate) fn in_sample_frames(self, rate: SampleRate) -> u32 {
         let us = u64::try_from(self.as_micros()).unwrap_or(0);
         let sample_frames = us.saturating_mul(u64::from(rate.hz())) / 1_000_000;
         u32::try_from(sample_frames).unwrap_or(u32::MAX)
+    }
+
+    /// The nearest number of sample frames at `rate`, negative for a negative span.
+    #[must_use]
+    #[inline(never)]
+    pub(crate) fn nearest_sample_frames(self, rate: SampleRate) -> i64 {
+        let (seconds, rest_ns) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let half = if self.0 < 0 { -500_000_000 } else { 500_000_000 };
+        let hz = i64::from(rate.hz());
+        seconds.saturating_mul(hz) + (rest_ns * hz + half) / 1_000_000_000
     }
 
     /// Whole nanoseconds.
@@ -101,8 +113,11 @@ impl Duration {
     }
 }
 
+// Saturating in 64 bits is a dozen instructions on 32-bit processors, and done at dozens of places: there it
+// is not inlined.
 impl Sub for Instant {
     type Output = Duration;
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn sub(self, earlier: Self) -> Duration {
         Duration(self.0.saturating_sub(earlier.0))
     }
@@ -110,6 +125,7 @@ impl Sub for Instant {
 
 impl Add<Duration> for Instant {
     type Output = Self;
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.0))
     }
@@ -117,6 +133,7 @@ impl Add<Duration> for Instant {
 
 impl Sub<Duration> for Instant {
     type Output = Self;
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span.0))
     }
@@ -130,6 +147,7 @@ impl AddAssign<Duration> for Instant {
 
 impl Add for Duration {
     type Output = Self;
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -137,6 +155,7 @@ impl Add for Duration {
 
 impl Sub for Duration {
     type Output = Self;
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }

@@ -101,7 +101,7 @@ impl FrameProcessor for GainStep<'_> {
         if self.ramp.is_unity() {
             return Ok(());
         }
-        let clipped = match self.ramp.standing() {
+        let clipped = match self.ramp.stands().then(|| self.ramp.target()) {
             Some(gain) => scale(frame.samples, gain),
             None => {
                 let sample_frames = frame.samples.chunks_exact_mut(channels);

@@ -185,29 +185,25 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.lost = 0;
     }
 
+    #[inline(never)]
     fn complete(&mut self, format: Format, latency: Duration) -> u32 {
         self.pending.stamp.latency = latency;
-        let frame = self.pending.clone();
-        let pushed = if self.scribe.admits() { self.ring.push(frame) } else { Err(frame) };
-        let lost = self.pending.stamp.lost;
-        self.pending.begin(format);
-        match pushed {
-            Ok(()) => {
-                self.counters.frames.add(1);
-                self.scribe.accepted();
-                1
-            }
-            Err(rejected) => {
-                self.counters.overrun_frames.add(1);
-                self.lost = lost.saturating_add(rejected.sample_frames() as u32);
-                self.fresh |= rejected.stamp.fresh;
-                0
-            }
+        let pushed = self.scribe.admits() && self.ring.push_copy(self.pending);
+        if pushed {
+            self.counters.frames.add(1);
+            self.scribe.accepted();
+        } else {
+            self.counters.overrun_frames.add(1);
+            self.lost = self.pending.stamp.lost.saturating_add(self.pending.sample_frames() as u32);
+            self.fresh |= self.pending.stamp.fresh;
         }
+        self.pending.begin(format);
+        u32::from(pushed)
     }
 
     /// Keeps the timeline across lost samples: a frame that was begun is filled up with silence,
     /// the rest of the gap is said in the next frame's stamp.
+    #[cold]
     fn bridge(&mut self, gap: u32, format: Format, time: PeriodTime) {
         self.counters.gaps.add(1);
         self.counters.gap_sample_frames.add(gap);
@@ -224,27 +220,29 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     }
 }
 
+/// Converts samples one by one and returns how many were scrubbed.
+#[inline(never)]
+fn convert_each<S: DeviceSample>(from: &[S], to: &mut [i16], gain: Gain) -> u32 {
+    let mut scrubbed = 0;
+    for (out, sample) in to.iter_mut().zip(from) {
+        let (sample, flawed) = sample.to_pcm(gain);
+        scrubbed += u32::from(flawed);
+        *out = sample;
+    }
+    scrubbed
+}
+
 /// Converts whole sample frames and returns how many samples were scrubbed.
 fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig, format: Format) -> u32 {
-    let mut scrubbed = 0;
-    let mut pcm = |sample: &S| {
-        let (sample, flawed) = sample.to_pcm(config.gain);
-        scrubbed += u32::from(flawed);
-        sample
-    };
     if config.map.is_identity() {
-        for (out, sample) in to.iter_mut().zip(from) {
-            *out = pcm(sample);
-        }
-        return scrubbed;
+        return convert_each(from, to, config.gain);
     }
+    let mut scrubbed = 0;
     let mut device = [0i16; crate::limits::MAX_DEVICE_CHANNELS as usize];
     let device_channels = config.map.from_channels().max(1);
     let channels = format.channels().max(1);
     for (samples, out) in from.chunks_exact(device_channels).zip(to.chunks_exact_mut(channels)) {
-        for (sample, converted) in samples.iter().zip(&mut device) {
-            *converted = pcm(sample);
-        }
+        scrubbed += convert_each(samples, &mut device, config.gain);
         config.map.apply(device.get(..device_channels).unwrap_or(&device), out);
     }
     scrubbed

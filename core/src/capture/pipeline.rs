@@ -5,6 +5,7 @@ use crate::capture::guard::{Guard, VoiceState};
 use crate::capture::processor::{FrameProcessor, VoiceProcessor, VoiceStats};
 use crate::capture::sink::FrameSink;
 use crate::dsp::FrameConverter;
+use crate::dsp::fractional::{Full, Quick};
 use crate::error::ConfigError;
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
@@ -18,8 +19,8 @@ use crate::scribe::{Witness, WorkerScribe};
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
-    AcousticDelay, AcousticMemory, Correction, DelayEstimator, EchoFollower, EchoReference, Observation,
-    RateEstimate, Reading, ReferenceMemory, StreamClock,
+    AcousticDelay, AcousticMemory, DelayEstimator, EchoFollower, EchoReference, Hearing, Observation,
+    RateEstimate, Reading, ReferenceMemory, ReferenceQuality, StreamClock,
 };
 
 /// By how much the reference runs ahead of the microphone unless told otherwise: more than
@@ -34,8 +35,10 @@ const DISBELIEVE_AFTER_FRAMES: u16 = 100;
 /// A reference that is missing no more than this is about to come.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Clocks that seem further apart than this, beyond all doubt, are not one.
-const CLOCKS_DIFFER_PPM: f64 = 5.0;
+/// Clocks that seem further apart than this, in parts, are not one.
+const CLOCKS_DIFFER: f32 = 5e-6;
+/// And so many standard deviations of either.
+const CLOCKS_DIFFER_SIGMAS: f32 = 6.0;
 
 /// Working memory of the capture worker, part of a session.
 #[derive(Debug)]
@@ -98,7 +101,7 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     voice: Guard<V>,
     chain: P,
     reference: EchoReference<'a, CAP>,
-    follower: Option<EchoFollower<'a>>,
+    follower: Option<EchoFollower<'a, CAP>>,
     clock: StreamClock,
     delay: DelayEstimator,
     /// When the frame that waits for its reference was taken from the ring.
@@ -112,17 +115,13 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     lost: u32,
     device: Option<Format>,
     loudspeaker: Option<Format>,
-    /// What the captured frames hold: the near end, and the loudspeaker's loopback if there is one.
-    captured: Captured,
+    /// Set where captured frames hold the loudspeaker's loopback behind the near end: takes it out of one.
+    part_loopback: Option<PartLoopback<CAP>>,
     scribe: WorkerScribe<'a>,
 }
 
-/// The channels of captured frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Captured {
-    Near,
-    NearAndLoopback,
-}
+/// Named only where a loopback is asked for, so that other images do not link it.
+type PartLoopback<const CAP: usize> = fn(&mut Frame<CAP>, Format, Format, &mut Frame<CAP>);
 
 impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProcessor>
     Pipeline<'a, CAP, SLOTS, V, P>
@@ -159,7 +158,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             lost: 0,
             device: None,
             loudspeaker: None,
-            captured: Captured::Near,
+            part_loopback: None,
             scribe: WorkerScribe::default(),
         }
     }
@@ -294,15 +293,13 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     pub fn hear_loopback(&mut self) -> Result<(), ConfigError> {
         let channels = self.near.channels() + self.far.channels();
         Format::with_rate(self.near.rate(), channels as u32)?.fitting(CAP)?;
-        self.captured = Captured::NearAndLoopback;
+        self.part_loopback = Some(Frame::split_channels);
         Ok(())
     }
 
     fn captured_channels(&self) -> usize {
-        match self.captured {
-            Captured::Near => self.near.channels(),
-            Captured::NearAndLoopback => self.near.channels() + self.far.channels(),
-        }
+        let behind = if self.part_loopback.is_some() { self.far.channels() } else { 0 };
+        self.near.channels() + behind
     }
 
     /// Clock of the loudspeaker minus clock of the microphone in ppm, as the times say and the echo
@@ -370,8 +367,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             let CaptureFrames { converter, near, far, .. } = &mut *self.frames;
             converter.convert(captured, self.near.rate(), near);
             self.capture.discard();
-            if self.captured == Captured::NearAndLoopback {
-                near.split_channels(self.near, self.far, far);
+            if let Some(part) = self.part_loopback {
+                part(near, self.near, self.far, far);
             }
             let before = self.device.replace(format);
             self.meet_device(before, format, Direction::Capture);
@@ -389,6 +386,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
 
     /// A device of another format is another device: what was learned of the old one's echo is stale.
     /// The canceller is not reset here, for that may allocate; the application is told.
+    #[cold]
+    #[inline(never)]
     fn meet_device(&mut self, before: Option<Format>, now: Format, direction: Direction) {
         if before.is_some_and(|before| before != now) {
             self.chain.reset();
@@ -428,7 +427,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// While nothing plays the canceller hears silence, so that it keeps its filter and its idea of
     /// time.
     fn read_reference(&mut self, clock: &impl Clock) -> bool {
-        if self.captured == Captured::NearAndLoopback {
+        if self.part_loopback.is_some() {
             return true;
         }
         if self.plan.get().is_none() {
@@ -436,10 +435,13 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         }
         let position = self.frames.near.stamp.position;
         let locked = self.plan.is_one_clock() && !self.clocks_differ();
-        let far = &mut self.frames.far;
+        let (reference, far) = (&mut self.reference, &mut self.frames.far);
         // Known when compiled, so that only one kernel is linked.
-        let quality = V::reference_quality();
-        match self.reference.read(&self.clock, position, locked, far, self.far, quality) {
+        let reading = match V::reference_quality() {
+            ReferenceQuality::Full => reference.read::<Full>(&self.clock, position, locked, far, self.far),
+            ReferenceQuality::Quick => reference.read::<Quick>(&self.clock, position, locked, far, self.far),
+        };
+        match reading {
             Reading::Aligned | Reading::Jumped => {
                 self.impatient = false;
                 self.late_frames = 0;
@@ -471,17 +473,20 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.late_frames = 0;
         let shift = self.reference.shortfall(&self.clock, position);
         if shift > Duration::ZERO && shift < self.delay.render_latency().abs() + MAX_HOLD {
-            let correction = Correction { shift: shift + MAX_HOLD, slower_ppm: 0.0 };
-            follower.done(self.reference.correct(correction));
+            follower.disbelieve(&mut self.reference, shift + MAX_HOLD);
         }
     }
 
     /// Whether the clocks contradict what the devices say of them: then they are not one.
     fn clocks_differ(&self) -> bool {
-        self.rates().is_some_and(|(playback, capture)| {
-            let doubt_ppm = playback.uncertainty_ppm + capture.uncertainty_ppm;
-            (playback.ppm - capture.ppm).abs() > CLOCKS_DIFFER_PPM + 6.0 * doubt_ppm
-        })
+        let (playback, capture) = (self.reference.clock(), &self.clock);
+        let (Some(played), Some(heard)) = (playback.rate_variance(), capture.rate_variance()) else {
+            return false;
+        };
+        let beyond = (capture.slower_than(playback).abs() - CLOCKS_DIFFER) / CLOCKS_DIFFER_SIGMAS;
+        // Whether that is more than the sum of both standard deviations, by squares, without a root.
+        let twice_product = beyond * beyond - (played + heard);
+        beyond > 0.0 && twice_product > 0.0 && twice_product * twice_product > 4.0 * played * heard
     }
 
     fn hear_silence(&mut self) -> bool {
@@ -496,20 +501,16 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let latency_us = self.delay.delay().as_micros();
         counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
         let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
-        let by_time = self.captured == Captured::Near;
+        let by_time = self.part_loopback.is_none();
         let lead = if by_time { self.reference.lead() } else { Duration::ZERO };
         if let Some(follower) = self.follower.as_mut().filter(|_| by_time) {
-            let doubt_ppm = self
-                .reference
-                .rate()
-                .zip(self.clock.rate())
-                .map_or(0.0, |(playback, capture)| playback.uncertainty_ppm + capture.uncertainty_ppm);
-            if let Some(correction) = follower.hear(far.pcm(), near.pcm(), lead, doubt_ppm) {
-                follower.done(self.reference.correct(correction));
-            }
-            if self.reference.later() != Duration::ZERO {
-                self.delay.on_echo(self.reference.later(), follower.confidence());
-            }
+            follower.hear(Hearing {
+                far: far.pcm(),
+                near: near.pcm(),
+                reference: &mut self.reference,
+                clock: &self.clock,
+                delay: &mut self.delay,
+            });
         }
         self.voice.reverse(far.pcm(), counters, &mut self.events);
         self.voice.capture(near, backup, lead, clock, counters, &mut self.events);

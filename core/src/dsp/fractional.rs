@@ -7,6 +7,7 @@
 
 use crate::dsp::products::dot;
 use crate::dsp::special::{bessel_i0_of_quarter_square, sinc};
+use crate::timing::Number;
 
 mod quick;
 
@@ -26,7 +27,7 @@ static ROWS: [[f32; TAPS]; PHASES + 1] = rows::<TAPS, PHASES, { PHASES + 1 }>(BE
 /// A way to read a signal between its samples. An image links only the rows of those it names.
 pub(crate) trait Between {
     /// What it computes with.
-    type Number: Copy + Default + From<i16>;
+    type Number: Number;
     /// Samples of the window before the position, and in all, beside those that are read.
     const BEFORE: usize;
     const AROUND: usize;

@@ -1,7 +1,9 @@
 //! Worker side: 10 ms at one rate in, 10 ms at another rate out.
 
 use crate::dsp::resampler::Quality;
-use crate::format::{Format, SampleRate};
+#[cfg(feature = "rate-conversion")]
+use crate::format::Format;
+use crate::format::SampleRate;
 use crate::frame::Frame;
 use crate::time::Duration;
 
@@ -94,26 +96,21 @@ impl<const CAP: usize> FrameConverter<CAP> {
         to: SampleRate,
         output: &mut Frame<CAP, B>,
     ) {
-        let from = input.format();
-        if from.rate() == to {
-            output.copy_samples(input);
-            self.to = None;
-            return;
+        // Without the feature devices of another rate are refused.
+        if cfg!(feature = "rate-conversion") && input.format().rate() != to {
+            return self.change_rate(input, to, output);
         }
-        self.change_rate(input, to, output);
+        output.copy_samples(input);
+        self.to = None;
     }
 
-    /// Never needed: devices of another rate are refused.
     #[cfg(not(feature = "rate-conversion"))]
     fn change_rate<const A: usize, const B: usize>(
         &mut self,
-        input: &Frame<CAP, A>,
-        to: SampleRate,
-        output: &mut Frame<CAP, B>,
+        _: &Frame<CAP, A>,
+        _: SampleRate,
+        _: &mut Frame<CAP, B>,
     ) {
-        if let Ok(format) = Format::with_rate(to, input.format().channels() as u32) {
-            output.clear(format, format.sample_frames());
-        }
     }
 
     #[cfg(feature = "rate-conversion")]

@@ -18,6 +18,7 @@ impl Ramp {
     }
 
     /// Moves to `target` within `sample_frames`; 0 jumps.
+    #[inline(never)]
     pub(crate) fn move_to(&mut self, target: Gain, sample_frames: u32) {
         self.target = target;
         self.left = sample_frames;
@@ -39,22 +40,28 @@ impl Ramp {
         self.left == 0 && self.target == Gain::UNITY
     }
 
-    /// The gain, if it stands still.
-    pub(crate) fn standing(&self) -> Option<Gain> {
-        (self.left == 0).then_some(self.target)
+    /// Whether the gain stands still.
+    pub(crate) const fn stands(&self) -> bool {
+        self.left == 0
     }
 
     /// The gain for the next sample frame.
     #[inline]
     pub(crate) fn next(&mut self) -> Gain {
         if self.left > 0 {
-            self.left -= 1;
-            self.now_q32 += self.step_q32;
-            if self.left == 0 {
-                *self = Self::at(self.target);
-            }
+            self.step();
         }
         Gain::from_q16((self.now_q32 >> 16) as u32)
+    }
+
+    // Most ramps stand still, and three are asked at a time.
+    #[inline(never)]
+    fn step(&mut self) {
+        self.left -= 1;
+        self.now_q32 += self.step_q32;
+        if self.left == 0 {
+            *self = Self::at(self.target);
+        }
     }
 }
 

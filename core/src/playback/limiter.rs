@@ -11,14 +11,31 @@ pub enum Limiter {
     Soft,
 }
 
-/// Brings the sum back to 16 bits and says how many samples that changed.
-pub(crate) fn settle(sum: &[i32], out: &mut [i16], limiter: Limiter) -> u32 {
+/// Brings a sum back to 16 bits and says how many samples that changed.
+pub(crate) type Settle = fn(&[i32], &mut [i16]) -> u32;
+
+impl Limiter {
+    pub(crate) const fn settle(self) -> Settle {
+        match self {
+            Self::Off => clip,
+            Self::Soft => soften,
+        }
+    }
+}
+
+pub(crate) fn clip(sum: &[i32], out: &mut [i16]) -> u32 {
+    each(sum, out, |wide| wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX)))
+}
+
+fn soften(sum: &[i32], out: &mut [i16]) -> u32 {
+    each(sum, out, bend)
+}
+
+#[inline]
+fn each(sum: &[i32], out: &mut [i16], settle: impl Fn(i32) -> i32) -> u32 {
     let mut touched = 0;
     for (sample, &wide) in out.iter_mut().zip(sum) {
-        let settled = match limiter {
-            Limiter::Off => wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX)),
-            Limiter::Soft => bend(wide),
-        };
+        let settled = settle(wide);
         touched += u32::from(settled != wide);
         *sample = settled as i16;
     }

@@ -5,9 +5,9 @@ use core::fmt;
 use crate::dsp::Ramp;
 use crate::event::SessionEvent;
 use crate::format::Format;
-use crate::frame::{Frame, Stamp, TrackSpan};
+use crate::frame::{self, Frame, Stamp, TrackSpan};
 use crate::limits::FRAME_NS;
-use crate::playback::limiter::{Limiter, settle};
+use crate::playback::limiter::{Limiter, Settle, clip};
 use crate::playback::slot::{Closing, Gains, MixSlot};
 use crate::playback::tap::TrackTap;
 use crate::sample::Gain;
@@ -22,6 +22,8 @@ pub(crate) struct Mixer<'a, const CAP: usize, const SLOTS: usize> {
     memory: &'a mut MixerMemory<CAP>,
     format: Format,
     limiter: Limiter,
+    /// Through a pointer, so that what is not chosen is not linked.
+    settle: Settle,
     /// Since a voice was in the mix.
     since_voice: Duration,
 }
@@ -82,11 +84,12 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
         format: Format,
     ) -> Self {
         let since_voice = Duration::from_nanos(i64::MAX);
-        Self { slots, memory, format, limiter: Limiter::Off, since_voice }
+        Self { slots, memory, format, limiter: Limiter::Off, settle: clip, since_voice }
     }
 
     pub(crate) const fn set_limiter(&mut self, limiter: Limiter) {
         self.limiter = limiter;
+        self.settle = limiter.settle();
     }
 
     pub(crate) const fn format(&self) -> Format {
@@ -142,6 +145,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
 
     /// While nothing is mixed: frees the slots of tracks that were taken away, and lets
     /// interruptions happen.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn idle(&mut self, tell: &mut dyn FnMut(SessionEvent)) {
         for slot in &mut self.slots {
             if let Some((track, Closing::Removed)) = slot.shared.closing() {
@@ -190,7 +195,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
             *span = add_slot(slot, &mut mixing);
         }
         let target = out.extend(self.format.sample_frames());
-        let touched = settle(mixing.sum, target, self.limiter);
+        let touched = (self.settle)(mixing.sum, target);
         match self.limiter {
             Limiter::Off if touched > 0 => counters.clipped_samples.add(touched),
             Limiter::Soft if touched > 0 => counters.limited_samples.add(touched),
@@ -297,6 +302,7 @@ fn is_ready<const CAP: usize>(
 
 /// Adds up to `limit` sample frames of the queue's first frame. What a pause left of a frame comes
 /// at the end of its 10 ms, so that the next frame follows it.
+#[inline(never)]
 fn play<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     limit: usize,
@@ -355,40 +361,36 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         for (sum, &sample) in sum.iter_mut().zip(samples) {
             *sum += i32::from(sample);
         }
-        for (copy, &sample) in copy.iter_mut().zip(samples) {
-            *copy = sample;
-        }
+        frame::copy(samples, copy);
         return;
     }
-    if let Some(gain) = gains.standing() {
-        for (sum, &sample) in sum.iter_mut().zip(samples) {
+    // One gain for all while none of the three moves.
+    let step = if gains.stand() { samples.len() } else { channels };
+    let mut at = 0;
+    for samples in samples.chunks(step.max(1)) {
+        let gain = gains.next();
+        let place = at..at + samples.len();
+        at = place.end;
+        for (sum, &sample) in sum.get_mut(place.clone()).unwrap_or(&mut []).iter_mut().zip(samples) {
             *sum += gain.amplify(sample);
         }
-        for (copy, &sample) in copy.iter_mut().zip(samples) {
-            *copy = narrow(gain.amplify(sample));
-        }
-        return;
-    }
-    let (mut sums, mut copies) = (sum.iter_mut(), copy.iter_mut());
-    for samples in samples.chunks_exact(channels.max(1)) {
-        let gain = gains.next();
-        for &sample in samples {
-            let scaled = gain.amplify(sample);
-            if let Some(sum) = sums.next() {
-                *sum += scaled;
-            }
-            if let Some(copy) = copies.next() {
-                *copy = narrow(scaled);
-            }
+        if !copy.is_empty() {
+            scale(samples, gain, copy.get_mut(place).unwrap_or(&mut []));
         }
     }
 }
 
-fn narrow(wide: i32) -> i16 {
-    wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+/// Apart, for only taps want it.
+#[inline(never)]
+fn scale(samples: &[i16], gain: Gain, copy: &mut [i16]) {
+    for (copy, &sample) in copy.iter_mut().zip(samples) {
+        *copy = gain.amplify(sample).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+    }
 }
 
 /// Lets a track that sounds fade away within the next frame.
+#[cold]
+#[inline(never)]
 fn fade_out<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     fade_sample_frames: u32,
@@ -406,6 +408,8 @@ fn fade_out<T: TrackTap<CAP>, const CAP: usize>(
     span
 }
 
+#[cold]
+#[inline(never)]
 fn pause<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     fade_sample_frames: u32,
@@ -419,6 +423,8 @@ fn pause<T: TrackTap<CAP>, const CAP: usize>(
     span
 }
 
+#[cold]
+#[inline(never)]
 fn resume<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixing: &mut Mixing<'_, T, CAP>) {
     slot.paused = false;
     slot.gains.fade.move_to(Gain::UNITY, slot.fade_sample_frames);
@@ -426,6 +432,8 @@ fn resume<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixin
 }
 
 /// Drops what was pushed before interruption `epoch`.
+#[cold]
+#[inline(never)]
 fn cut_off<const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     epoch: u32,
@@ -445,6 +453,8 @@ fn cut_off<const CAP: usize>(
     }
 }
 
+#[cold]
+#[inline(never)]
 fn starve<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixing: &mut Mixing<'_, T, CAP>) {
     if slot.track == 0 {
         return;
@@ -460,6 +470,8 @@ fn starve<T: TrackTap<CAP>, const CAP: usize>(slot: &mut MixSlot<'_, CAP>, mixin
 }
 
 /// Frees the slot; a track of which nothing was played ends without an event.
+#[cold]
+#[inline(never)]
 fn end_track<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, track: u32, tell: &mut dyn FnMut(SessionEvent)) {
     if slot.track != 0 {
         tell(SessionEvent::TrackEnded { track, position: slot.position });

@@ -7,7 +7,7 @@ mod outlet;
 mod pipeline;
 mod plan;
 mod playout;
-mod slot;
+pub(crate) mod slot;
 mod stream_mixer;
 mod tap;
 mod track;

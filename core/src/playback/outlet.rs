@@ -126,15 +126,13 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.scribe.make_room(frames);
     }
 
-    // As in the ring: the frame goes back to its owner.
-    #[allow(clippy::result_large_err)]
-    fn push_reference(&mut self, frame: Frame<CAP, SLOTS>) -> Result<(), Frame<CAP, SLOTS>> {
-        if !self.scribe.admits() {
-            return Err(frame);
+    /// Puts a copy of the current frame into the reference ring, if there is room.
+    fn push_reference(&mut self) -> bool {
+        let pushed = self.scribe.admits() && self.reference.push_copy(self.current);
+        if pushed {
+            self.scribe.accepted();
         }
-        self.reference.push(frame)?;
-        self.scribe.accepted();
-        Ok(())
+        pushed
     }
 
     /// Makes ready for a stream and tells the playback worker what to make. Control side, while no
@@ -154,7 +152,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         check_latency(config.latency, self.history)?;
         self.end();
         let wanted = config.max_period_sample_frames.saturating_add(config.worker_slack_sample_frames);
-        let frames = wanted.div_ceil(format.sample_frames() as u32).max(1) as usize;
+        let frames = wanted.div_ceil(format.sample_frames().max(1) as u32).max(1) as usize;
         let target_frames = u8::try_from(frames.min(self.ring.capacity())).unwrap_or(u8::MAX);
         self.config = Some((config, format));
         self.tracker = PositionTracker::new();
@@ -195,12 +193,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.cut_current();
         self.counters.discarded_sample_frames.add(sample_frames);
         self.unplayed = self.unplayed.saturating_add(sample_frames);
-        let mut frame = Frame::EMPTY;
         // A frame of no length: it only tells.
-        frame.begin(self.current.format());
-        frame.stamp.position = self.position;
-        frame.stamp.unplayed = self.unplayed;
-        if self.push_reference(frame).is_ok() {
+        self.current.begin(self.current.format());
+        self.current.stamp = Stamp { position: self.position, unplayed: self.unplayed, ..Stamp::ZERO };
+        if self.push_reference() {
             self.unplayed = 0;
         }
         self.scribe.discarded(sample_frames);
@@ -263,17 +259,21 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     /// Takes the next frame of the right format from the ring, if there is one.
     fn next_frame(&mut self, format: Format, at: Place, foreign: &mut usize) -> bool {
         while *foreign < MAX_FOREIGN_PER_PERIOD {
-            let Some(frame) = self.ring.pop() else {
+            let Some(frame) = self.ring.peek() else {
                 return false;
             };
-            self.scribe.took(&frame);
+            self.scribe.took(frame);
             if frame.format() != format || frame.sample_frames() == 0 {
                 *foreign += 1;
                 self.counters.foreign_frames.add(1);
+                self.ring.discard();
                 continue;
             }
             self.tell_silence();
-            *self.current = frame;
+            if let Some(frame) = self.ring.peek() {
+                self.current.clone_from(frame);
+            }
+            self.ring.discard();
             self.stamp_current(at);
             self.counters.frames.add(1);
             self.primed = true;
@@ -328,6 +328,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     }
 
     /// Hands the run of silence so far to the reference.
+    #[inline(never)]
     fn tell_silence(&mut self) -> u32 {
         let stamp = self.silence;
         if stamp.silence == 0 {
@@ -337,37 +338,32 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let Some((_, format)) = self.config else {
             return 0;
         };
-        let mut frame = Frame::EMPTY;
-        frame.clear(format, usize::from(stamp.silence));
-        frame.stamp = stamp;
-        self.tell_reference(frame)
+        // No frame is begun while silence is written.
+        self.current.clear(format, usize::from(stamp.silence));
+        self.current.stamp = stamp;
+        self.finish_frame()
     }
 
+    /// Hands the current frame to the reference; what that does not take is said to be lost with the next one.
+    #[inline(never)]
     fn finish_frame(&mut self) -> u32 {
         self.written = 0;
-        self.tell_reference(self.current.clone())
-    }
-
-    fn tell_reference(&mut self, mut frame: Frame<CAP, SLOTS>) -> u32 {
-        frame.stamp.unplayed = self.unplayed;
-        match self.push_reference(frame) {
-            Ok(()) => {
-                self.unplayed = 0;
-                1
-            }
-            Err(rejected) => {
-                self.counters.reference_overrun_frames.add(1);
-                self.lost = self
-                    .lost
-                    .saturating_add(rejected.stamp.lost)
-                    .saturating_add(rejected.sample_frames() as u32);
-                self.fresh |= rejected.stamp.fresh;
-                0
-            }
+        self.current.stamp.unplayed = self.unplayed;
+        let told = self.push_reference();
+        if told {
+            self.unplayed = 0;
+        } else {
+            let Frame { stamp, .. } = &*self.current;
+            self.counters.reference_overrun_frames.add(1);
+            self.lost =
+                self.lost.saturating_add(stamp.lost).saturating_add(self.current.sample_frames() as u32);
+            self.fresh |= stamp.fresh;
         }
+        u32::from(told)
     }
 
     /// The device went on without us: what it played then is unknown and counts as lost.
+    #[cold]
     fn skip(&mut self, gap: u32) {
         self.counters.gaps.add(1);
         self.counters.gap_sample_frames.add(gap);
@@ -379,6 +375,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     }
 
     /// Gives up the rest of a frame that was begun; the reference hears of what was played of it.
+    #[cold]
+    #[inline(never)]
     fn cut_current(&mut self) {
         if self.written > 0 {
             let rest = self.current.sample_frames() - self.written;
@@ -399,20 +397,23 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let channels = format.channels().max(1);
         let from = self.current.samples().get(self.written * channels..).unwrap_or(&[]);
         if config.map.is_identity() {
-            for (sample, &pcm) in out.iter_mut().zip(from) {
-                *sample = S::from_pcm(pcm);
-            }
-            return;
+            return convert_each(from, out);
         }
         let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
         let device_channels = config.map.to_channels().max(1);
         let places = out.chunks_exact_mut(device_channels).take(sample_frames);
         for (samples, pcm) in places.zip(from.chunks_exact(channels)) {
             config.map.apply(pcm, device.get_mut(..device_channels).unwrap_or(&mut []));
-            for (sample, &mapped) in samples.iter_mut().zip(&device) {
-                *sample = S::from_pcm(mapped);
-            }
+            convert_each(&device, samples);
         }
+    }
+}
+
+/// Converts as many samples as both have.
+#[inline(never)]
+fn convert_each<S: DeviceSample>(from: &[i16], to: &mut [S]) {
+    for (sample, &pcm) in to.iter_mut().zip(from) {
+        *sample = S::from_pcm(pcm);
     }
 }
 

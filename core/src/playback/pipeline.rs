@@ -95,7 +95,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
                 converted.stamp = mixed.stamp;
                 converted
             };
-            if self.ends.ring.push(ready.clone()).is_err() {
+            if !self.ends.ring.push_copy(ready) {
                 break;
             }
             self.ends.counters.frames.add(1);

@@ -9,14 +9,20 @@ use crate::format::SampleRate;
 use crate::frame::{Frame, TrackSpan};
 use crate::limits::PLAYOUT_STRETCHES;
 use crate::playback::slot::SlotShared;
-use crate::published::{Published, Reader, Writer};
+use crate::published::{Published, Reader};
 use crate::time::Instant;
-use crate::timing::{Observation, StreamClock};
+use crate::timing::{Observation, StreamClock, whole_and_rest};
 
-/// Stretches that touch within so many device sample frames are one.
-const TOUCHING: f64 = 0.5;
-/// Against rounding in doubles: a thousandth of a sample frame.
-const ROUNDING: f64 = 1e-3;
+/// A stream position in 1/2^16 of a device sample frame: enough for what rates and clocks leave of one, and
+/// for 20 years of the fastest stream.
+type Q16 = i64;
+
+/// Stretches that touch within so much, half a device sample frame, are one.
+const TOUCHING: Q16 = 1 << 15;
+/// Against rounding: a thousandth of a sample frame.
+const ROUNDING: Q16 = 1 << 6;
+/// Before any position.
+const NEVER: Q16 = Q16::MIN;
 
 const ANCHOR_WORDS: usize = 8;
 const TRACK_WORDS: usize = 8;
@@ -36,9 +42,44 @@ impl PlayoutWords {
 
     /// Says that `track` was heard up to `position`, where nobody keeps a clock.
     pub(crate) fn publish_heard(&self, track: u32, position: u64) {
-        let track = TrackPlayout { track, heard: position, silent_at: f64::MIN, ..TrackPlayout::default() };
-        let playout = Playout { anchor: Anchor::default(), track };
-        self.words.publish(playout.to_words(&mut [0; WORDS]));
+        let track = TrackPlayout { track, heard: position, silent_at: NEVER, ..TrackPlayout::default() };
+        self.publish(&Anchor::default(), &track, &mut [0; WORDS]);
+    }
+
+    /// As many words as it needs, which its count of stretches tells the reader; `words` is scratch memory.
+    #[inline(never)]
+    fn publish(&self, anchor: &Anchor, track: &TrackPlayout, words: &mut [u32; WORDS]) {
+        let (low, high) = (|wide: u64| wide as u32, |wide: u64| (wide >> 32) as u32);
+        let [time, position, period] =
+            [anchor.time_ns, anchor.position, anchor.period_q32].map(|value| value as u64);
+        let [heard, silent_at, silent] = [track.heard, track.silent_at as u64, track.silent_position];
+        let head: [u32; ANCHOR_WORDS + TRACK_WORDS] = [
+            low(time),
+            high(time),
+            low(position),
+            high(position),
+            low(period),
+            high(period),
+            anchor.ratio.terminal,
+            anchor.ratio.device,
+            track.track,
+            track.count as u32,
+            low(heard),
+            high(heard),
+            low(silent_at),
+            high(silent_at),
+            low(silent),
+            high(silent),
+        ];
+        let Some((first, places)) = words.split_first_chunk_mut() else { return };
+        *first = head;
+        let places = places.as_chunks_mut::<STRETCH_WORDS>().0;
+        for (place, stretch) in places.iter_mut().zip(track.stretches()) {
+            let (begin, position) = (stretch.begin as u64, stretch.position);
+            *place = [low(begin), high(begin), low(position), high(position), stretch.sample_frames];
+        }
+        let used = head.len() + track.count * STRETCH_WORDS;
+        self.words.publish(words.get(..used).unwrap_or(&words[..]));
     }
 
     /// What is known of `track`, as far as the slot is its.
@@ -52,18 +93,46 @@ impl PlayoutWords {
 #[derive(Clone, Copy, Debug, Default)]
 struct Anchor {
     time_ns: i64,
-    /// Stream position at that time, in device sample frames.
-    position: f64,
-    period_ns: f64,
-    /// Sample frames of the terminal in one of the device.
-    ratio: f64,
+    /// Stream position at that time.
+    position: Q16,
+    /// In 1/2^32 ns.
+    period_q32: i64,
+    ratio: Ratio,
+}
+
+/// Sample frames of the terminal and of the device in 10 ms.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ratio {
+    terminal: u32,
+    device: u32,
+}
+
+impl Ratio {
+    /// How long so many sample frames of the terminal are on the stream.
+    #[inline(never)]
+    fn on_stream(self, sample_frames: u64) -> Q16 {
+        if self.terminal == self.device {
+            return (sample_frames << 16) as i64;
+        }
+        ((sample_frames << 16) * u64::from(self.device) / u64::from(self.terminal.max(1))) as i64
+    }
+
+    /// How many whole sample frames of the terminal such a span of the stream is, none of a negative one.
+    #[inline(never)]
+    fn of_terminal(self, span: Q16) -> u64 {
+        let span = span.max(0) as u64;
+        if self.terminal == self.device {
+            return span >> 16;
+        }
+        (span.saturating_mul(u64::from(self.terminal)) / u64::from(self.device.max(1))) >> 16
+    }
 }
 
 /// A stretch of a track that was played without a break.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stretch {
     /// Stream position where it begins.
-    begin: f64,
+    begin: Q16,
     /// Position in the track.
     position: u64,
     /// Sample frames of the terminal.
@@ -71,6 +140,11 @@ struct Stretch {
 }
 
 impl Stretch {
+    /// Stream position where it ends.
+    fn over(&self, ratio: Ratio) -> Q16 {
+        self.begin + ratio.on_stream(u64::from(self.sample_frames))
+    }
+
     const fn end(&self) -> u64 {
         self.position + self.sample_frames as u64
     }
@@ -85,7 +159,7 @@ struct TrackPlayout {
     /// One past the last sample frame heard before the first stretch.
     heard: u64,
     /// The track was silent at this stream position, and had come so far.
-    silent_at: f64,
+    silent_at: Q16,
     silent_position: u64,
 }
 
@@ -94,7 +168,8 @@ impl TrackPlayout {
         self.stretches.get(..self.count).unwrap_or(&[])
     }
 
-    fn take(&mut self, begin: f64, span: TrackSpan, ratio: f64) {
+    #[inline(never)]
+    fn take(&mut self, begin: Q16, span: TrackSpan, ratio: Ratio) {
         if span.track != self.track {
             *self = Self { track: span.track, silent_at: begin, ..Self::default() };
         }
@@ -109,7 +184,7 @@ impl TrackPlayout {
         let last = self.count.checked_sub(1).and_then(|last| self.stretches.get_mut(last));
         if let Some(last) = last
             && last.end() == span.position
-            && (last.begin + f64::from(last.sample_frames) / ratio - begin).abs() < TOUCHING
+            && (last.over(ratio) - begin).abs() < TOUCHING
             && let Some(longer) = last.sample_frames.checked_add(sample_frames)
         {
             last.sample_frames = longer;
@@ -118,9 +193,7 @@ impl TrackPlayout {
         if self.count == PLAYOUT_STRETCHES {
             // The oldest is taken for heard. With so many breaks within the device's latency the
             // position is ahead for a moment; where the track stops is exact all the same.
-            self.heard = self.stretches.first().map_or(self.heard, Stretch::end);
-            self.stretches.rotate_left(1);
-            self.count -= 1;
+            self.forget_first();
         }
         if let Some(place) = self.stretches.get_mut(self.count) {
             *place = Stretch { begin, position: span.position, sample_frames };
@@ -129,27 +202,39 @@ impl TrackPlayout {
     }
 
     /// Everything so far was heard: the stream begins anew.
+    #[cold]
+    #[inline(never)]
     fn settle(&mut self) {
         self.heard = self.stretches().last().map_or(self.heard, Stretch::end);
         self.count = 0;
-        self.silent_at = f64::MIN;
+        self.silent_at = NEVER;
+    }
+
+    /// Takes the first stretch for heard.
+    #[inline(never)]
+    fn forget_first(&mut self) {
+        self.heard = self.stretches.first().map_or(self.heard, Stretch::end);
+        for index in 1..self.count {
+            if let Some(&next) = self.stretches.get(index)
+                && let Some(place) = self.stretches.get_mut(index - 1)
+            {
+                *place = next;
+            }
+        }
+        self.count = self.count.saturating_sub(1);
     }
 
     /// Whether more than the last stretch is already over at a stream position, so that it need not
     /// be kept.
-    fn forget_before(&mut self, position: f64, ratio: f64) {
-        while self.count > 1
-            && let Some(first) = self.stretches.first()
-            && first.begin + f64::from(first.sample_frames) / ratio < position
-        {
-            self.heard = first.end();
-            self.stretches.rotate_left(1);
-            self.count -= 1;
+    fn forget_before(&mut self, position: Q16, ratio: Ratio) {
+        while self.count > 1 && self.stretches.first().is_some_and(|first| first.over(ratio) < position) {
+            self.forget_first();
         }
     }
 
     /// Nothing from a stream position on was played.
-    fn cut(&mut self, from: f64, ratio: f64) {
+    #[cold]
+    fn cut(&mut self, from: Q16, ratio: Ratio) {
         while let Some(index) = self.count.checked_sub(1)
             && let Some(last) = self.stretches.get_mut(index)
         {
@@ -157,8 +242,8 @@ impl TrackPlayout {
                 self.count = index;
                 continue;
             }
-            let played = libm::floor((from - last.begin) * ratio + ROUNDING) as u32;
-            last.sample_frames = last.sample_frames.min(played);
+            let played = ratio.of_terminal(from - last.begin + ROUNDING);
+            last.sample_frames = u64::from(last.sample_frames).min(played) as u32;
             break;
         }
     }
@@ -175,7 +260,7 @@ pub(crate) struct PlayoutTracker<'a, const SLOTS: usize> {
     /// latency jumps, and stands at the terminal's rate.
     clock: StreamClock,
     /// Device sample frames by which rate conversion delays what is played.
-    conversion: f64,
+    conversion: u64,
 }
 
 /// Memory for one slot's playout.
@@ -187,10 +272,10 @@ impl PlayoutMemory {
     pub(crate) const fn new() -> Self {
         Self(TrackPlayout {
             track: 0,
-            stretches: [Stretch { begin: 0.0, position: 0, sample_frames: 0 }; PLAYOUT_STRETCHES],
+            stretches: [Stretch { begin: 0, position: 0, sample_frames: 0 }; PLAYOUT_STRETCHES],
             count: 0,
             heard: 0,
-            silent_at: 0.0,
+            silent_at: 0,
             silent_position: 0,
         })
     }
@@ -202,8 +287,10 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
         shared: [Option<&'a SlotShared>; SLOTS],
         terminal: SampleRate,
     ) -> Self {
-        tracks.fill_with(PlayoutMemory::new);
-        Self { tracks, shared, terminal, device: None, clock: StreamClock::new(terminal), conversion: 0.0 }
+        for PlayoutMemory(track) in tracks.iter_mut() {
+            (track.track, track.count, track.heard) = (0, 0, 0);
+        }
+        Self { tracks, shared, terminal, device: None, clock: StreamClock::new(terminal), conversion: 0 }
     }
 
     /// Takes what the playback interrupt wrote. Costs some hundred instructions, and as many stores
@@ -211,7 +298,7 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
     pub(crate) fn hear<const CAP: usize>(&mut self, frame: &Frame<CAP, SLOTS>) {
         let stamp = &frame.stamp;
         if let Some(device) = self.device.filter(|_| stamp.unplayed > 0) {
-            let from = stamp.position as f64 - f64::from(stamp.unplayed);
+            let from = on_stream(stamp.position) - on_stream(u64::from(stamp.unplayed));
             let ratio = self.ratio(device);
             self.tracks.iter_mut().for_each(|track| track.0.cut(from, ratio));
         }
@@ -219,40 +306,41 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
         if self.device != Some(rate) {
             self.device = Some(rate);
             self.clock = StreamClock::new(rate);
-            self.conversion = FrameConverter::<CAP>::latency_sample_frames(self.terminal, rate) as f64;
+            self.conversion = FrameConverter::<CAP>::latency_sample_frames(self.terminal, rate) as u64;
             self.tracks.iter_mut().for_each(|track| track.0.settle());
         }
         let ratio = self.ratio(rate);
         if frame.sample_frames() > 0 {
             self.keep_time(stamp.position, stamp.time, stamp.fresh);
         }
-        let begin = stamp.position as f64 + self.conversion;
+        let begin = on_stream(stamp.position + self.conversion);
         for (track, span) in self.tracks.iter_mut().zip(&stamp.tracks) {
             if span.track != 0 {
-                track.0.take(begin + f64::from(span.offset) / ratio, *span, ratio);
+                track.0.take(begin + ratio.on_stream(u64::from(span.offset)), *span, ratio);
             }
         }
         let anchor = Anchor {
             time_ns: self.clock.time_of(stamp.position).as_nanos(),
-            position: stamp.position as f64,
-            period_ns: self.clock.period_ns(),
+            position: on_stream(stamp.position),
+            period_q32: self.clock.period_q32(),
             ratio,
         };
         // What is over by the time this frame was written needs no stretch of its own.
         let called = stamp.time - stamp.latency;
-        let over = anchor.at(called) - 1.0;
+        let over = anchor.at(called) - on_stream(1);
         let mut words = [0; WORDS];
         for (track, shared) in self.tracks.iter_mut().zip(&self.shared) {
             let (track, Some(shared)) = (&mut track.0, shared) else { continue };
             if track.track != 0 {
                 track.forget_before(over, ratio);
-                shared.playout.words.publish(Playout { anchor, track: *track }.to_words(&mut words));
+                shared.playout.publish(&anchor, track, &mut words);
             }
         }
     }
 
-    fn ratio(&self, device: SampleRate) -> f64 {
-        f64::from(self.terminal.hz()) / f64::from(device.hz().max(1))
+    fn ratio(&self, device: SampleRate) -> Ratio {
+        let [terminal, device] = [self.terminal, device].map(|rate| rate.sample_frames() as u32);
+        Ratio { terminal, device }
     }
 
     fn keep_time(&mut self, position: u64, time: Instant, fresh: bool) {
@@ -272,13 +360,26 @@ impl<'a, const SLOTS: usize> PlayoutTracker<'a, SLOTS> {
 }
 
 impl Anchor {
-    /// The stream position that is at the converter at `time`.
-    fn at(&self, time: Instant) -> f64 {
-        if self.period_ns <= 0.0 {
-            return f64::MIN;
-        }
-        (time.as_nanos().saturating_sub(self.time_ns)) as f64 / self.period_ns + self.position
+    /// How long a span of the stream takes, to the nearest nanosecond.
+    fn nanos(&self, span: Q16) -> i64 {
+        ((i128::from(span) * i128::from(self.period_q32) + (1 << 47)) >> 48) as i64
     }
+
+    /// The stream position that is at the converter at `time`.
+    fn at(&self, time: Instant) -> Q16 {
+        let span_ns = time.as_nanos().saturating_sub(self.time_ns);
+        match whole_and_rest(span_ns, self.period_q32) {
+            Some((whole, rest_q32)) => {
+                self.position + (whole << 16) + rest_q32 / (self.period_q32 >> 16).max(1)
+            }
+            None => NEVER,
+        }
+    }
+}
+
+/// Whole sample frames as a stream position.
+const fn on_stream(sample_frames: u64) -> Q16 {
+    (sample_frames << 16) as i64
 }
 
 /// What was played of one track, and the clock to ask it by: a copy on the application's side.
@@ -291,14 +392,14 @@ pub(crate) struct Playout {
 impl Playout {
     /// One past the last sample frame of the track that had wholly left the loudspeaker by `now`.
     pub(crate) fn heard(&self, now: Instant) -> u64 {
-        let at = self.anchor.at(now) + ROUNDING;
+        let at = self.anchor.at(now).saturating_add(ROUNDING);
         let mut heard = self.track.heard;
         for stretch in self.track.stretches() {
             if at <= stretch.begin {
                 break;
             }
-            let over = libm::floor((at - stretch.begin) * self.anchor.ratio);
-            heard = stretch.position + u64::from(stretch.sample_frames).min(over as u64);
+            let over = self.anchor.ratio.of_terminal(at - stretch.begin);
+            heard = stretch.position + u64::from(stretch.sample_frames).min(over);
         }
         heard
     }
@@ -308,14 +409,14 @@ impl Playout {
     pub(crate) fn time_of(&self, position: u64) -> Option<Instant> {
         let holds = |stretch: &&Stretch| (stretch.position..stretch.end()).contains(&position);
         let stretch = self.track.stretches().iter().rev().find(holds)?;
-        let at = stretch.begin + (position - stretch.position) as f64 / self.anchor.ratio;
-        let ahead_ns = (at - self.anchor.position) * self.anchor.period_ns;
-        Some(Instant::from_nanos(self.anchor.time_ns.saturating_add(libm::round(ahead_ns) as i64)))
+        let at = stretch.begin + self.anchor.ratio.on_stream(position - stretch.position);
+        let ahead_ns = self.anchor.nanos(at - self.anchor.position);
+        Some(Instant::from_nanos(self.anchor.time_ns.saturating_add(ahead_ns)))
     }
 
     /// Whether by `now` everything before `position` was heard, or is known never to be.
     pub(crate) fn is_over(&self, position: u64, now: Instant) -> bool {
-        let at = self.anchor.at(now) + ROUNDING;
+        let at = self.anchor.at(now).saturating_add(ROUNDING);
         self.heard(now) >= position || (self.track.silent_position >= position && at >= self.track.silent_at)
     }
 
@@ -323,46 +424,26 @@ impl Playout {
     pub(crate) fn ends(&self) -> Option<Instant> {
         let last = self.track.stretches().last()?;
         let begin = self.time_of(last.end().checked_sub(1)?)?;
-        let period_ns = self.anchor.period_ns / self.anchor.ratio;
-        Some(Instant::from_nanos(begin.as_nanos().saturating_add(libm::round(period_ns) as i64)))
-    }
-
-    /// As many words as it needs, which its count of stretches tells the reader.
-    fn to_words(self, words: &mut [u32; WORDS]) -> &[u32] {
-        let mut writer = Writer::new(words);
-        writer.u64(self.anchor.time_ns as u64);
-        writer.f64(self.anchor.position);
-        writer.f64(self.anchor.period_ns);
-        writer.f64(self.anchor.ratio);
-        writer.u32(self.track.track);
-        writer.u32(self.track.count as u32);
-        writer.u64(self.track.heard);
-        writer.f64(self.track.silent_at);
-        writer.u64(self.track.silent_position);
-        for stretch in self.track.stretches() {
-            writer.f64(stretch.begin);
-            writer.u64(stretch.position);
-            writer.u32(stretch.sample_frames);
-        }
-        let used = ANCHOR_WORDS + TRACK_WORDS + self.track.stretches().len() * STRETCH_WORDS;
-        words.get(..used).unwrap_or(words)
+        let period_ns = self.anchor.nanos(self.anchor.ratio.on_stream(1));
+        Some(Instant::from_nanos(begin.as_nanos().saturating_add(period_ns)))
     }
 
     fn from_words(words: &[u32; WORDS]) -> Self {
         let mut reader = Reader::new(words);
         let anchor = Anchor {
             time_ns: reader.u64() as i64,
-            position: reader.f64(),
-            period_ns: reader.f64(),
-            ratio: reader.f64(),
+            position: reader.u64() as i64,
+            period_q32: reader.u64() as i64,
+            ratio: Ratio { terminal: reader.u32(), device: reader.u32() },
         };
         let mut track = TrackPlayout { track: reader.u32(), ..TrackPlayout::default() };
         track.count = (reader.u32() as usize).min(PLAYOUT_STRETCHES);
         track.heard = reader.u64();
-        track.silent_at = reader.f64();
+        track.silent_at = reader.u64() as i64;
         track.silent_position = reader.u64();
         for stretch in track.stretches.iter_mut().take(track.count) {
-            *stretch = Stretch { begin: reader.f64(), position: reader.u64(), sample_frames: reader.u32() };
+            *stretch =
+                Stretch { begin: reader.u64() as i64, position: reader.u64(), sample_frames: reader.u32() };
         }
         Self { anchor, track }
     }

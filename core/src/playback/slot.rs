@@ -191,8 +191,8 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
         }
     }
 
-    /// The application's and the mixer's end, both fresh, and what the capture worker tells of it.
-    pub(crate) fn split(&mut self, index: usize) -> (TrackPort<'_, CAP>, MixSlot<'_, CAP>, &SlotShared) {
+    /// The application's and the mixer's end, both fresh.
+    fn split(&mut self, index: usize) -> (TrackPort<'_, CAP>, MixSlot<'_, CAP>) {
         self.shared = SlotShared::new();
         let (producer, consumer) = ring::split(&mut self.frames);
         let (sender, receiver) = queue::fresh(&mut self.commands);
@@ -225,8 +225,25 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
             owed_frames: 0,
             told: Reached::default(),
         };
-        (port, slot, shared)
+        (port, slot)
     }
+}
+
+/// The application's ends of all slots, and the mixer's.
+pub(crate) fn split<const CAP: usize, const QUEUE: usize, const SLOTS: usize>(
+    memory: &mut [SlotMemory<CAP, QUEUE>; SLOTS],
+) -> ([Option<TrackPort<'_, CAP>>; SLOTS], [MixSlot<'_, CAP>; SLOTS]) {
+    let mut ports = [const { None }; SLOTS];
+    let mut places = ports.iter_mut().enumerate();
+    let slots = memory.each_mut().map(|memory| {
+        let (index, place) = places.next().unzip();
+        let (port, slot) = memory.split(index.unwrap_or(0));
+        if let Some(place) = place {
+            *place = Some(port);
+        }
+        slot
+    });
+    (ports, slots)
 }
 
 /// The application's end of a slot. Waits in the pool while no track uses it.
@@ -263,9 +280,9 @@ impl Gains {
         self.own.is_unity() && self.fade.is_unity() && self.duck.is_unity()
     }
 
-    /// The gain of all further sample frames, if none of the three moves.
-    pub(crate) fn standing(&self) -> Option<Gain> {
-        Some(self.own.standing()?.times(self.fade.standing()?).times(self.duck.standing()?))
+    /// Whether none of the three moves, so that all further sample frames have one gain.
+    pub(crate) fn stand(&self) -> bool {
+        self.own.stands() && self.fade.stands() && self.duck.stands()
     }
 
     /// The gain for the next sample frame.
@@ -307,23 +324,30 @@ pub(crate) struct MixSlot<'a, const CAP: usize> {
 
 impl<const CAP: usize> MixSlot<'_, CAP> {
     /// Applies the commands that have come.
+    #[inline(never)]
     pub(crate) fn obey(&mut self) {
-        for _ in 0..COMMAND_DEPTH {
-            match self.commands.pop() {
-                Some(Command::Gain { gain, ramp_sample_frames }) => {
-                    self.gains.own.move_to(gain, ramp_sample_frames);
+        for _ in 0..self.commands.capacity() {
+            let Some(command) = self.commands.pop() else { return };
+            self.carry_out(command);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Gain { gain, ramp_sample_frames } => {
+                self.gains.own.move_to(gain, ramp_sample_frames);
+            }
+            Command::Duck(ducking) => {
+                self.ducking = ducking;
+                if ducking.is_none() {
+                    self.gains.duck = Ramp::at(Gain::UNITY);
                 }
-                Some(Command::Duck(ducking)) => {
-                    self.ducking = ducking;
-                    if ducking.is_none() {
-                        self.gains.duck = Ramp::at(Gain::UNITY);
-                    }
-                }
-                Some(Command::SkipLate(skip)) => {
-                    self.skip_late = skip;
-                    self.owed_frames = 0;
-                }
-                None => return,
+            }
+            Command::SkipLate(skip) => {
+                self.skip_late = skip;
+                self.owed_frames = 0;
             }
         }
     }
@@ -345,6 +369,7 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
     }
 
     /// Tells the application how far the mixer has come, if it does not know yet.
+    #[inline(never)]
     pub(crate) fn tell(&mut self) {
         let reached =
             Reached { track: self.track, epoch: self.epoch, cut: self.cut, position: self.position };
@@ -355,17 +380,14 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
     }
 
     /// Drops what is queued and makes the slot free for the next track.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn vacate(&mut self, track: u32) {
         for _ in 0..self.frames.capacity() {
-            if self.frames.peek().is_none() {
-                break;
-            }
-            self.drop_front();
+            self.frames.discard();
         }
-        for _ in 0..COMMAND_DEPTH {
-            if self.commands.pop().is_none() {
-                break;
-            }
+        for _ in 0..self.commands.capacity() {
+            self.commands.discard();
         }
         self.track = 0;
         self.epoch = self.shared.epoch();

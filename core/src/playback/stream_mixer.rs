@@ -13,7 +13,7 @@ use crate::frame::Frame;
 use crate::playback::limiter::Limiter;
 use crate::playback::mixer::{Mixer, MixerMemory};
 use crate::playback::plan::SharedPlan;
-use crate::playback::slot::SlotMemory;
+use crate::playback::slot::{self, SlotMemory};
 use crate::playback::tap::TrackTap;
 use crate::playback::track::TrackPool;
 use crate::queue;
@@ -73,15 +73,7 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
         let format = format.fitting(CAP)?;
         self.counters = PlaybackCounters::new();
         self.plan = SharedPlan::new();
-        let mut ports = heapless::Vec::new();
-        let mut index = 0;
-        let slots = self.slots.each_mut().map(|memory| {
-            let (port, slot, _) = memory.split(index);
-            index += 1;
-            // As many ports as slots fit by type.
-            let _ = ports.push(port);
-            slot
-        });
+        let (ports, slots) = slot::split(&mut self.slots);
         let (sender, events) = queue::fresh(&mut self.events);
         let tracks = TrackPool::new(ports, &self.plan, format);
         let mixer = StreamMixer {

@@ -209,6 +209,7 @@ impl LatencyFilter {
         known * (1.0 - f32::from(self.unused.saturating_sub(1).min(HELD_AFTER)) / f32::from(HELD_AFTER))
     }
 
+    #[inline(never)]
     fn take(&mut self, latency: Duration) {
         self.unused = self.unused.saturating_add(1);
         if latency.abs() > ABSURD {

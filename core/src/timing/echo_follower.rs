@@ -7,6 +7,9 @@
 use crate::frame::PcmRef;
 use crate::time::Duration;
 use crate::timing::acoustic_delay::AcousticDelay;
+use crate::timing::delay_estimator::DelayEstimator;
+use crate::timing::echo_reference::EchoReference;
+use crate::timing::stream_clock::StreamClock;
 
 /// Confidence from which a lag is acted on.
 const TRUSTED: f32 = 0.6;
@@ -40,16 +43,28 @@ pub(crate) struct Correction {
     pub(crate) slower_ppm: f64,
 }
 
-type Hear = for<'a> fn(&mut EchoFollower<'a>, PcmRef<'_>, PcmRef<'_>, Duration, f64) -> Option<Correction>;
+/// What the ear hears of one frame, and what it corrects.
+pub(crate) struct Hearing<'h, 'r, const CAP: usize> {
+    pub(crate) far: PcmRef<'h>,
+    pub(crate) near: PcmRef<'h>,
+    pub(crate) reference: &'h mut EchoReference<'r, CAP>,
+    /// The microphone's clock.
+    pub(crate) clock: &'h StreamClock,
+    pub(crate) delay: &'h mut DelayEstimator,
+}
 
-/// Listens for the echo and says what to change.
+type Hear<const CAP: usize> = for<'a, 'h, 'r> fn(&mut EchoFollower<'a, CAP>, Hearing<'h, 'r, CAP>);
+type Disbelieve<const CAP: usize> =
+    for<'a, 'r> fn(&mut EchoFollower<'a, CAP>, &mut EchoReference<'r, CAP>, Duration);
+
+/// Listens for the echo and corrects the reference.
 ///
 /// What it does is called through pointers that only [`new`](Self::new) names, so that an image that
 /// never listens does not link it: some 40 KB.
 #[derive(Debug)]
-pub(crate) struct EchoFollower<'a> {
-    hear: Hear,
-    done: for<'b> fn(&mut EchoFollower<'b>, Correction),
+pub(crate) struct EchoFollower<'a, const CAP: usize> {
+    hear: Hear<CAP>,
+    disbelieve: Disbelieve<CAP>,
     ear: AcousticDelay<'a>,
     until_look: u16,
     seen_ppm: f64,
@@ -57,31 +72,37 @@ pub(crate) struct EchoFollower<'a> {
     confidence: f32,
 }
 
-impl<'a> EchoFollower<'a> {
+impl<'a, const CAP: usize> EchoFollower<'a, CAP> {
     pub(crate) const fn new(ear: AcousticDelay<'a>) -> Self {
-        Self { hear, done, ear, until_look: LOOK_EVERY_FRAMES, seen_ppm: 0.0, looks: 0, confidence: 0.0 }
+        Self {
+            hear,
+            disbelieve,
+            ear,
+            until_look: LOOK_EVERY_FRAMES,
+            seen_ppm: 0.0,
+            looks: 0,
+            confidence: 0.0,
+        }
     }
 
-    /// How sure the ear is, from 0 to 1.
-    pub(crate) const fn confidence(&self) -> f32 {
-        self.confidence
+    /// Hears a frame of both directions.
+    pub(crate) fn hear(&mut self, hearing: Hearing<'_, '_, CAP>) {
+        (self.hear)(self, hearing);
     }
 
-    /// Hears a frame of both directions; `lead` is how far the reference is to be ahead, `doubt_ppm`
-    /// how well the clocks know their own rates.
-    pub(crate) fn hear(
-        &mut self,
-        far: PcmRef<'_>,
-        near: PcmRef<'_>,
-        lead: Duration,
-        doubt_ppm: f64,
-    ) -> Option<Correction> {
-        (self.hear)(self, far, near, lead, doubt_ppm)
+    /// Reads the reference so much later, for its times are not believed.
+    pub(crate) fn disbelieve(&mut self, reference: &mut EchoReference<'_, CAP>, shift: Duration) {
+        (self.disbelieve)(self, reference, shift);
     }
 
     /// What was really done about a correction.
-    pub(crate) fn done(&mut self, correction: Correction) {
-        (self.done)(self, correction);
+    fn done(&mut self, correction: Correction) {
+        if correction.shift != Duration::ZERO {
+            self.ear.shifted(correction.shift);
+        }
+        if correction.slower_ppm != 0.0 {
+            self.ear.steered(correction.slower_ppm);
+        }
     }
 
     /// The drift to steer against, once it was seen often enough.
@@ -105,12 +126,22 @@ impl<'a> EchoFollower<'a> {
     }
 }
 
-fn hear(
-    follower: &mut EchoFollower<'_>,
+fn hear<const CAP: usize>(follower: &mut EchoFollower<'_, CAP>, hearing: Hearing<'_, '_, CAP>) {
+    let Hearing { far, near, reference, clock, delay } = hearing;
+    if let Some(correction) = correction(follower, far, near, reference, clock) {
+        follower.done(reference.correct(correction));
+    }
+    if reference.later() != Duration::ZERO {
+        delay.on_echo(reference.later(), follower.confidence);
+    }
+}
+
+fn correction<const CAP: usize>(
+    follower: &mut EchoFollower<'_, CAP>,
     far: PcmRef<'_>,
     near: PcmRef<'_>,
-    lead: Duration,
-    doubt_ppm: f64,
+    reference: &EchoReference<'_, CAP>,
+    clock: &StreamClock,
 ) -> Option<Correction> {
     follower.ear.observe(far, near);
     let echo = follower.ear.echo()?;
@@ -118,6 +149,7 @@ fn hear(
     if echo.confidence < TRUSTED {
         return None;
     }
+    let lead = reference.lead();
     let off = echo.lag - lead;
     let mut correction = Correction::default();
     if off < -EARLY.min(lead) || off > LATE {
@@ -126,16 +158,19 @@ fn hear(
     follower.until_look = follower.until_look.saturating_sub(1);
     if follower.until_look == 0 {
         follower.until_look = LOOK_EVERY_FRAMES;
+        let doubt_ppm = reference
+            .rate()
+            .zip(clock.rate())
+            .map_or(0.0, |(playback, capture)| playback.uncertainty_ppm + capture.uncertainty_ppm);
         correction.slower_ppm = follower.look(doubt_ppm).unwrap_or(0.0);
     }
     (correction != Correction::default()).then_some(correction)
 }
 
-fn done(follower: &mut EchoFollower<'_>, correction: Correction) {
-    if correction.shift != Duration::ZERO {
-        follower.ear.shifted(correction.shift);
-    }
-    if correction.slower_ppm != 0.0 {
-        follower.ear.steered(correction.slower_ppm);
-    }
+fn disbelieve<const CAP: usize>(
+    follower: &mut EchoFollower<'_, CAP>,
+    reference: &mut EchoReference<'_, CAP>,
+    shift: Duration,
+) {
+    follower.done(reference.correct(Correction { shift, slower_ppm: 0.0 }));
 }

@@ -13,13 +13,13 @@ use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::echo_follower::Correction;
 use crate::timing::history::History;
-use crate::timing::stream_clock::{Observation, RateEstimate, StreamClock};
+use crate::timing::stream_clock::{Observation, Place, RateEstimate, StreamClock};
 
 /// Further than this from where it should be, reading jumps instead of slewing.
-const JUMP_NS: f64 = 3e6;
+const JUMP: Duration = Duration::from_millis(3);
 /// A locked offset that is off by less is left alone: the lead covers it, and a move would cost the
 /// canceller more than it gains.
-const LOCKED_SLACK_NS: f64 = 1.5e6;
+const LOCKED_SLACK: Duration = Duration::from_micros(1_500);
 /// Frames that a locked offset must be off before it is moved.
 const LOCKED_PATIENCE_FRAMES: u16 = 50;
 /// Reading takes over so many times less of a new time than the clocks do.
@@ -29,7 +29,7 @@ const DOUBT_SIGMAS: f32 = 3.0;
 /// Reading follows the clocks by at most this much faster or slower, in parts.
 const MAX_SLEW: f32 = 5e-3;
 /// Sample frames beyond the last read position that interpolation needs.
-const REACH: f32 = 34.0;
+const REACH: i64 = 34;
 
 /// Samples interpolated at a time, from one stretch of the history that is converted once.
 const CHUNK: usize = 64;
@@ -89,8 +89,8 @@ enum Head {
     Lost,
     /// One clock drives both converters: capture position plus a whole offset.
     Locked { offset: i64, off_frames: u16 },
-    /// Two clocks: the next index, with a fraction in 1/2^32.
-    Free { index: i64, fraction_q32: u32 },
+    /// Two clocks: the next place.
+    Free(Place),
 }
 
 /// The history of what was played, read by the microphone's time.
@@ -108,16 +108,16 @@ pub struct EchoReference<'a, const CAP: usize> {
     /// Index from which on times disagree with the clock.
     suspect_from: i64,
     /// Sample frames at the terminal's rate by which conversion delays what is in the history.
-    conversion: f64,
+    conversion: i64,
     head: Head,
     lead: Duration,
     /// Chosen at the first reading and kept, for a change would be a jump.
     lead_in_use: Option<Duration>,
     jumps: u32,
     /// Sample frames by which the ear corrects the times: read so much older sound.
-    later: f64,
-    /// By how much `later` grows with each sample frame, in parts.
-    slower: f64,
+    later_q32: i64,
+    /// By how much that grows with each sample frame.
+    slower_q32: i64,
 }
 
 impl<'a, const CAP: usize> EchoReference<'a, CAP> {
@@ -137,13 +137,13 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             block_time: None,
             fresh: true,
             suspect_from: 0,
-            conversion: 0.0,
+            conversion: 0,
             head: Head::Lost,
             lead,
             lead_in_use: None,
             jumps: 0,
-            later: 0.0,
-            slower: 0.0,
+            later_q32: 0,
+            slower_q32: 0,
         }
     }
 
@@ -161,32 +161,37 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// Corrects the times by what the echo says; returns what was really done. One clock moves by
     /// whole sample frames, and is no longer taken for one once it is steered.
     pub(crate) fn correct(&mut self, correction: Correction) -> Correction {
-        let asked = self.samples(correction.shift.as_nanos() as f64);
-        let shift = if self.slower == 0.0 { libm::round(asked) } else { asked };
-        self.later += shift;
-        self.slower += correction.slower_ppm * 1e-6;
+        let hz = f64::from(self.rate.hz());
+        let asked = correction.shift.as_nanos() as f64 * 1e-9 * hz;
+        let shift = if self.slower_q32 == 0 { libm::round(asked) } else { asked };
+        self.later_q32 += (shift * Q32) as i64;
+        self.slower_q32 += libm::round(correction.slower_ppm * 1e-6 * Q32) as i64;
         if shift != 0.0 {
             self.head = Head::Lost;
         }
-        let nanos = shift * 1e9 / f64::from(self.rate.hz());
-        Correction { shift: Duration::from_nanos(nanos as i64), ..correction }
+        Correction { shift: Duration::from_nanos((shift * 1e9 / hz) as i64), ..correction }
     }
 
     /// By how much the ear corrects the times: the echo comes so much later than they say.
     pub(crate) fn later(&self) -> Duration {
-        Duration::from_nanos((self.later * 1e9 / f64::from(self.rate.hz())) as i64)
+        Duration::from_nanos((self.later_q32 as f64 / Q32 * 1e9 / f64::from(self.rate.hz())) as i64)
     }
 
     /// How much faster the loudspeaker's clock runs against the microphone's than the times say,
     /// in ppm.
     pub(crate) fn hidden_drift_ppm(&self) -> f64 {
-        -self.slower * 1e6
+        -(self.slower_q32 as f64) / Q32 * 1e6
     }
 
     /// The loudspeaker's clock against the host's.
     #[must_use]
     pub fn rate(&self) -> Option<RateEstimate> {
         self.clock.rate()
+    }
+
+    /// The same clock itself.
+    pub(crate) const fn clock(&self) -> &StreamClock {
+        &self.clock
     }
 
     /// How often reading had to jump.
@@ -202,8 +207,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if self.memory.block.format() != format {
             self.memory.block.begin(format);
             self.memory.converter.reset();
-            let latency = FrameConverter::<CAP>::latency_sample_frames(format.rate(), self.rate);
-            self.conversion = latency as f64;
+            self.conversion = FrameConverter::<CAP>::latency_sample_frames(format.rate(), self.rate) as i64;
             self.fresh = true;
         }
         if frame.stamp.fresh && self.memory.block.sample_frames() > 0 {
@@ -245,6 +249,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Moves a whole block into the history and learns from its time.
+    #[inline(never)]
     fn finish_block(&mut self) {
         let ReferenceMemory { block, converted, converter } = &mut *self.memory;
         if block.missing() > 0 {
@@ -264,6 +269,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Learns from the time of what was written from index `begin` on.
+    #[inline(never)]
     fn learn(&mut self, begin: i64, time: Instant) {
         if core::mem::take(&mut self.fresh) && self.clock.is_running() {
             let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
@@ -282,9 +288,10 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Moves what was played from index `from` on later by `by`, to whole sample frames.
+    #[cold]
+    #[inline(never)]
     fn shift(&mut self, from: i64, by: Duration) -> i64 {
-        let exact = by.as_nanos() as f64 * 1e-9 * f64::from(self.rate.hz());
-        let whole = libm::round(exact) as i64;
+        let whole = by.nearest_sample_frames(self.rate);
         // The clock's positions never run backwards past its start.
         if self.history.end() + whole < 0 {
             return 0;
@@ -297,15 +304,13 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// format says. `locked` says that one clock drives both converters.
     ///
     /// Costs a copy when locked, else 128 multiplications a sample, or 8 when quick.
-    #[inline]
-    pub(crate) fn read(
+    pub(crate) fn read<B: Between>(
         &mut self,
         capture: &StreamClock,
         position: u64,
         locked: bool,
         out: &mut Frame<CAP>,
         far: Format,
-        quality: ReferenceQuality,
     ) -> Reading {
         if !self.clock.is_running() || !capture.is_running() {
             return Reading::Late;
@@ -314,35 +319,31 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.lead_in_use.get_or_insert(lead);
         let sample_frames = far.sample_frames();
         let begin = self.target(capture, position);
-        if locked && self.slower == 0.0 {
-            return self.read_locked(begin, position, out, far);
+        if locked && self.slower_q32 == 0 {
+            return self.read_locked(begin.nearest(), position, out, far);
         }
-        let newest = self.history.end() as f64;
         let here = match self.head {
-            Head::Free { index, fraction_q32 } => Some(index as f64 + f64::from(fraction_q32) / Q32),
-            Head::Locked { offset, .. } => Some((position as i64 + offset) as f64),
+            Head::Free(place) => Some(place),
+            Head::Locked { offset, .. } => Some(Place { index: position as i64 + offset, fraction_q32: 0 }),
             Head::Lost => None,
         };
-        let start = here.filter(|here| (begin - here).abs() <= self.samples(JUMP_NS));
+        let farthest = JUMP.in_sample_frames(self.rate) as f32;
+        let start = here.filter(|&here| begin.since(here).abs() <= farthest);
         let jumped = start.is_none();
         let start = start.unwrap_or(begin);
-        let off = (begin - start) as f32;
+        let off = begin.since(start);
         let made_up = self.part_made_up(capture, off) * off;
         // Both clocks run evenly within a frame. What a step is longer than 1 is little, so single
         // precision will do for it.
-        let evenly = capture.slower_than(&self.clock) - self.slower as f32;
+        let evenly = capture.slower_than(&self.clock) - self.slower_q32 as f32 / Q32 as f32;
         let longer = (evenly + made_up / sample_frames as f32).clamp(-MAX_SLEW, MAX_SLEW);
-        if sample_frames as f32 * (1.0 + longer) + REACH > (newest - start) as f32 {
+        let newest = Place { index: self.history.end() - REACH, fraction_q32: 0 };
+        if sample_frames as f32 * (1.0 + longer) > newest.since(start) {
             return Reading::Late;
         }
         let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
-        self.head = match quality {
-            ReferenceQuality::Full => self.interpolate::<Full>(start, step_q32, out, far),
-            ReferenceQuality::Quick => self.interpolate::<Quick>(start, step_q32, out, far),
-        };
-        if self.slower != 0.0 {
-            self.later += self.slower * sample_frames as f64;
-        }
+        self.head = self.interpolate::<B>(start, step_q32, out, far);
+        self.later_q32 += self.slower_q32 * sample_frames as i64;
         self.landed(jumped)
     }
 
@@ -361,24 +362,28 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// How much of the reference for the capture frame at `position` is not known yet.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn shortfall(&self, capture: &StreamClock, position: u64) -> Duration {
-        let end = self.target(capture, position + self.rate.sample_frames() as u64) + f64::from(REACH);
-        let missing = (end - self.history.end() as f64).max(0.0);
-        Duration::from_nanos((missing * 1e9 / f64::from(self.rate.hz())) as i64)
+        let end = self.target(capture, position + self.rate.sample_frames() as u64).index + REACH;
+        let missing = (end - self.history.end()).max(0);
+        Duration::of_sample_frames(missing as u64, self.rate)
     }
 
     /// The index that was at the loudspeaker when the microphone was at `position`, plus the lead.
-    fn target(&self, capture: &StreamClock, position: u64) -> f64 {
+    #[inline(never)]
+    fn target(&self, capture: &StreamClock, position: u64) -> Place {
         let time = capture.time_of(position) + self.lead();
-        self.clock.position_at(time, 0) + self.conversion - self.later
+        let Place { index, fraction_q32 } = self.clock.place_at(time);
+        Place { index: index + self.conversion, fraction_q32 }.plus_q32(-self.later_q32)
     }
 
-    fn read_locked(&mut self, target: f64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {
-        let wanted = libm::round(target) as i64 - position as i64;
-        let (slack, far_off) = (self.samples(LOCKED_SLACK_NS), self.samples(JUMP_NS));
+    fn read_locked(&mut self, target: i64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {
+        let wanted = target - position as i64;
+        let [slack, far_off] = [LOCKED_SLACK, JUMP].map(|span| i64::from(span.in_sample_frames(self.rate)));
         let (offset, off_frames, jumped) = match self.head {
             Head::Locked { offset, off_frames } => {
-                let error = (wanted - offset).abs() as f64;
+                let error = (wanted - offset).abs();
                 let off_frames = if error > slack { off_frames + 1 } else { 0 };
                 if error > far_off || off_frames > LOCKED_PATIENCE_FRAMES {
                     (wanted, 0, true)
@@ -398,33 +403,34 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.landed(jumped)
     }
 
-    fn interpolate<B: Between>(&self, start: f64, step_q32: u64, out: &mut Frame<CAP>, far: Format) -> Head {
-        let whole = libm::floor(start);
-        let mut index = whole as i64;
-        let mut fraction_q32 = ((start - whole) * Q32) as u64;
+    fn interpolate<B: Between>(
+        &self,
+        start: Place,
+        step_q32: u64,
+        out: &mut Frame<CAP>,
+        far: Format,
+    ) -> Head {
+        let mut place = start;
         let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
         out.begin(far);
         let mut window = [B::Number::default(); CHUNK + SLACK + MOST_AROUND];
         for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
+            let sample_frames = chunk.len() / channels;
+            let window = window.get_mut(..sample_frames + SLACK + B::AROUND).unwrap_or(&mut []);
             for channel in 0..channels {
-                let around = chunk.len() / channels + SLACK + B::AROUND;
-                let window = window.get_mut(..around).unwrap_or(&mut []);
-                self.history.load(index - B::BEFORE as i64, channel, window);
+                self.history.load(place.index - B::BEFORE as i64, channel, window);
                 if channels == 1 {
-                    B::read(window, fraction_q32, step_q32, chunk);
+                    B::read(window, u64::from(place.fraction_q32), step_q32, chunk);
                     continue;
                 }
                 let mut single = [0; CHUNK];
-                let single = single.get_mut(..chunk.len() / channels).unwrap_or(&mut []);
-                B::read(window, fraction_q32, step_q32, single);
-                let places = chunk.iter_mut().skip(channel).step_by(channels);
-                places.zip(single).for_each(|(place, sample)| *place = *sample);
+                let single = single.get_mut(..sample_frames).unwrap_or(&mut []);
+                B::read(window, u64::from(place.fraction_q32), step_q32, single);
+                interleave(single, channel, channels, chunk);
             }
-            fraction_q32 += step_q32 * (chunk.len() / channels) as u64;
-            index += (fraction_q32 >> 32) as i64;
-            fraction_q32 &= u64::from(u32::MAX);
+            place = place.plus_q32((step_q32 * sample_frames as u64) as i64);
         }
-        Head::Free { index, fraction_q32: fraction_q32 as u32 }
+        Head::Free(place)
     }
 
     fn landed(&mut self, jumped: bool) -> Reading {
@@ -435,9 +441,16 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             Reading::Aligned
         }
     }
+}
 
-    fn samples(&self, nanos: f64) -> f64 {
-        nanos * 1e-9 * f64::from(self.rate.hz())
+/// One channel to its places.
+#[inline(never)]
+fn interleave(single: &[i16], channel: usize, channels: usize, out: &mut [i16]) {
+    let mut at = channel;
+    for &sample in single {
+        let Some(place) = out.get_mut(at) else { return };
+        *place = sample;
+        at += channels;
     }
 }
 

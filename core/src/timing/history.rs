@@ -7,41 +7,53 @@ use crate::frame::copy;
 pub(crate) struct History<'a> {
     samples: &'a mut [i16],
     channels: usize,
+    /// In sample frames.
     capacity: i64,
     /// Index behind the newest sample frame.
     end: i64,
+    /// Where that is in the memory, in sample frames: so no index is divided, which costs a small processor
+    /// as much as a row of samples.
+    end_place: i32,
+}
+
+/// What a history is read as.
+pub(crate) trait Number: Copy + Default + From<i16> {
+    /// As many samples as both have.
+    fn copy(from: &[i16], to: &mut [Self]) {
+        to.iter_mut().zip(from).for_each(|(to, &sample)| *to = Self::from(sample));
+    }
+}
+
+impl Number for f32 {}
+
+impl Number for i16 {
+    fn copy(from: &[i16], to: &mut [Self]) {
+        copy(from, to);
+    }
 }
 
 impl<'a> History<'a> {
     pub(crate) fn new(samples: &'a mut [i16], channels: usize) -> Self {
         samples.fill(0);
         let channels = channels.max(1);
-        let capacity = (samples.len() / channels) as i64;
-        Self { samples, channels, capacity, end: 0 }
+        let capacity = (samples.len() / channels).min(i32::MAX as usize / 4) as i64;
+        Self { samples, channels, capacity, end: 0, end_place: 0 }
     }
 
     pub(crate) const fn end(&self) -> i64 {
         self.end
     }
 
-    /// Forgets everything and goes on at `end`.
-    pub(crate) fn clear(&mut self, end: i64) {
-        self.samples.fill(0);
-        self.end = end;
-    }
-
     /// Adds interleaved samples at the end.
     pub(crate) fn write(&mut self, samples: &[i16]) {
-        let channels = self.channels.max(1);
-        let mut rest = samples.get(..samples.len() - samples.len() % channels).unwrap_or(&[]);
-        self.end += (rest.len() / channels) as i64;
-        let mut start = self.start_of(self.end - (rest.len() / channels) as i64);
+        let mut start = self.start_of(self.end);
+        self.advance((samples.len() / self.channels.max(1)) as i64);
+        let mut rest = samples;
         while !rest.is_empty() {
-            let room = self.ring_mut().get_mut(start..).unwrap_or(&mut []);
-            if room.is_empty() {
+            let taken = copy(rest, self.ring_mut().get_mut(start..).unwrap_or(&mut []));
+            if taken == 0 {
                 break;
             }
-            let taken = copy(rest, room);
             rest = rest.get(taken..).unwrap_or(&[]);
             start = 0;
         }
@@ -49,24 +61,29 @@ impl<'a> History<'a> {
 
     /// Moves what was written from index `from` on by `by` sample frames: later, with silence in the
     /// gap, or earlier, over what was there. Costs a copy of what is moved.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn shift(&mut self, from: i64, by: i64) {
         let from = from.clamp(self.oldest().min(self.end), self.end);
-        if by.abs() >= self.capacity {
-            return self.clear(self.end + by);
+        if by.saturating_abs() >= self.capacity {
+            self.samples.fill(0);
+            self.end += by;
+            return;
         }
-        if by > 0 {
-            for index in (from..self.end).rev() {
-                self.copy(index, index + by);
-            }
-            for index in from..(from + by).min(self.end + by) {
-                self.place(index).fill(0);
-            }
-        } else {
-            for index in from..self.end {
-                self.copy(index, index + by);
+        // One sample at a time, for what is moved may overlap and wrap.
+        for step in 0..self.end - from {
+            let index = if by > 0 { self.end - 1 - step } else { from + step };
+            for channel in 0..self.channels {
+                let sample = self.sample(index, channel).map_or(0, |sample| *sample);
+                self.put(index + by, channel, sample);
             }
         }
-        self.end += by;
+        for index in from..(from + by).min(self.end + by) {
+            for channel in 0..self.channels {
+                self.put(index, channel, 0);
+            }
+        }
+        self.advance(by);
     }
 
     /// Copies sample frames from index `from` on.
@@ -81,27 +98,32 @@ impl<'a> History<'a> {
     }
 
     /// Copies one channel from index `from` on, for arithmetic.
-    pub(crate) fn load<T: Copy + Default + From<i16>>(&self, from: i64, channel: usize, out: &mut [T]) {
-        let channels = self.channels.max(1);
+    #[inline(never)]
+    pub(crate) fn load<T: Number>(&self, from: i64, channel: usize, out: &mut [T]) {
         let (unknown, first, second) = self.known(from, out.len());
-        let frames = (first.len() + second.len()) / channels;
-        if frames < out.len() {
-            out.fill(T::default());
-        }
+        out.fill(T::default());
         let out = out.get_mut(unknown..).unwrap_or(&mut []);
-        let (now, later) = out.split_at_mut_checked(first.len() / channels).unwrap_or((&mut [], &mut []));
-        for (places, samples) in [(now, first), (later, second)] {
-            if channels == 1 {
-                places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = T::from(sample));
-                continue;
-            }
-            let samples = samples.iter().skip(channel).step_by(channels);
-            places.iter_mut().zip(samples).for_each(|(to, &sample)| *to = T::from(sample));
+        let straight = first.len() / self.channels.max(1);
+        let (now, later) = out.split_at_mut_checked(straight).unwrap_or((&mut [], &mut []));
+        self.load_channel(first, channel, now);
+        self.load_channel(second, channel, later);
+    }
+
+    #[inline(never)]
+    fn load_channel<T: Number>(&self, from: &[i16], channel: usize, to: &mut [T]) {
+        if self.channels == 1 {
+            return T::copy(from, to);
+        }
+        let mut at = channel;
+        for to in to {
+            *to = T::from(from.get(at).copied().unwrap_or(0));
+            at += self.channels;
         }
     }
 
     /// What is known of `count` sample frames from index `from` on: how many unknown ones come
     /// first, and the others in two parts.
+    #[inline(never)]
     fn known(&self, from: i64, count: usize) -> (usize, &[i16], &[i16]) {
         let begin = from.max(self.oldest());
         let end = from.saturating_add(count as i64).min(self.end);
@@ -126,24 +148,31 @@ impl<'a> History<'a> {
         self.samples.get_mut(..self.capacity as usize * self.channels).unwrap_or(&mut [])
     }
 
+    fn advance(&mut self, by: i64) {
+        self.end_place = self.place_of(self.end + by);
+        self.end += by;
+    }
+
+    /// The place of an index no further than three capacities from the end.
+    #[inline(never)]
+    fn place_of(&self, index: i64) -> i32 {
+        let place = self.end_place.wrapping_add((index - self.end) as i32);
+        place.checked_rem_euclid(self.capacity as i32).unwrap_or(0)
+    }
+
     fn start_of(&self, index: i64) -> usize {
-        index.rem_euclid(self.capacity.max(1)) as usize * self.channels
+        self.place_of(index) as usize * self.channels
     }
 
-    fn place(&mut self, index: i64) -> &mut [i16] {
+    #[inline(never)]
+    fn sample(&mut self, index: i64, channel: usize) -> Option<&mut i16> {
         let start = self.start_of(index);
-        let end = start + self.channels;
-        self.samples.get_mut(start..end).unwrap_or(&mut [])
+        self.samples.get_mut(start + channel)
     }
 
-    /// One sample frame at a time, for what is moved may overlap and wrap.
-    fn copy(&mut self, from: i64, to: i64) {
-        let (from, to) = (self.start_of(from), self.start_of(to));
-        for channel in 0..self.channels {
-            let sample = self.samples.get(from + channel).copied();
-            if let (Some(sample), Some(place)) = (sample, self.samples.get_mut(to + channel)) {
-                *place = sample;
-            }
+    fn put(&mut self, index: i64, channel: usize, sample: i16) {
+        if let Some(place) = self.sample(index, channel) {
+            *place = sample;
         }
     }
 }

@@ -44,6 +44,50 @@ const fn nominal_q32(rate: SampleRate) -> i64 {
     (1_000_000_000 << 32) / hz
 }
 
+/// How many whole periods are in a span, and what is left of it in 1/2^32 ns: nearly, for what is left may be
+/// negative or some periods long, but exactly in sum. `None` without a period.
+#[inline(never)]
+pub(crate) fn whole_and_rest(span_ns: i64, period_q32: i64) -> Option<(i64, i64)> {
+    /// Bits behind the point of a period in ns, by which the span is divided.
+    const BITS: u32 = 14;
+    let period = period_q32 >> (32 - BITS);
+    if period <= 0 {
+        return None;
+    }
+    let whole = span_ns.saturating_mul(1 << BITS) / period;
+    // What overflows on both sides is the same.
+    Some((whole, (span_ns << 32).wrapping_sub(whole.wrapping_mul(period_q32))))
+}
+
+/// A place on a stream: whole sample frames and a part of one. On integers, so that it is as exact after
+/// years as at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) index: i64,
+    pub(crate) fraction_q32: u32,
+}
+
+impl Place {
+    /// So much further on.
+    pub(crate) const fn plus_q32(self, sample_frames_q32: i64) -> Self {
+        let fraction = (self.fraction_q32 as i64) + (sample_frames_q32 & (u32::MAX as i64));
+        let index = self.index + (sample_frames_q32 >> 32) + (fraction >> 32);
+        Self { index, fraction_q32: fraction as u32 }
+    }
+
+    /// How far it is from another place, in sample frames.
+    #[inline(never)]
+    pub(crate) fn since(self, other: Self) -> f32 {
+        let apart_q32 = i64::from(self.fraction_q32) - i64::from(other.fraction_q32);
+        (self.index - other.index) as f32 + apart_q32 as f32 / Q32
+    }
+
+    /// The nearest whole sample frame.
+    pub(crate) const fn nearest(self) -> i64 {
+        self.index + (self.fraction_q32 >> 31) as i64
+    }
+}
+
 /// What an observation meant to the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -176,12 +220,12 @@ impl StreamClock {
         if residual_ns.abs() > ABSURD_NS {
             return Observation::Ignored;
         }
-        // The root is dear without a processor for doubles, so it is drawn only where it may matter.
-        if residual_ns.abs() > OUTLIER_NS {
-            let sigma_ns = libm::sqrtf(self.jitter_ns2 + self.p_tt);
-            if residual_ns.abs() > OUTLIER_SIGMAS * sigma_ns {
-                return self.outlier(residual_ns, sigma_ns);
-            }
+        // Squares, for a root is dear on a small processor.
+        let variance_ns2 = self.jitter_ns2 + self.p_tt;
+        if residual_ns.abs() > OUTLIER_NS
+            && residual_ns * residual_ns > OUTLIER_SIGMAS * OUTLIER_SIGMAS * variance_ns2
+        {
+            return self.outlier(residual_ns, variance_ns2);
         }
         self.outliers = 0;
         self.correct(residual_ns);
@@ -198,6 +242,8 @@ impl StreamClock {
 
     /// Says that the stream was restarted and its next time may be anywhere near: the rate is kept,
     /// the time is learned anew. Returns how much later than predicted `time` is.
+    #[cold]
+    #[inline(never)]
     pub fn restart(&mut self, position: u64, time: Instant) -> Option<Duration> {
         if self.taken == 0 {
             return None;
@@ -214,6 +260,7 @@ impl StreamClock {
     /// When the sample frame at `position` is at the converter. Positions may lie on either side of
     /// the last one observed.
     #[must_use]
+    #[inline(never)]
     pub fn time_of(&self, position: u64) -> Instant {
         let ahead = position.wrapping_sub(self.position) as i64;
         let half = 1 << 31;
@@ -223,13 +270,27 @@ impl StreamClock {
     /// Which position is at the converter at `time`, as sample frames before or after `origin`.
     #[must_use]
     pub fn position_at(&self, time: Instant, origin: u64) -> f64 {
-        let rest_ns = self.time_rest_q32 as f64 / f64::from(Q32);
-        let span_ns = (time - self.time).as_nanos() as f64 - rest_ns;
-        span_ns / self.period_ns() + self.position.wrapping_sub(origin) as i64 as f64
+        let place = self.place_at(time);
+        (place.index - origin as i64) as f64 + f64::from(place.fraction_q32) / f64::from(Q32)
     }
 
-    pub(crate) fn period_ns(&self) -> f64 {
-        self.period_q32 as f64 / f64::from(Q32)
+    /// The same, exact to 1/2^24 of a sample frame wherever the stream has come to.
+    #[inline(never)]
+    pub(crate) fn place_at(&self, time: Instant) -> Place {
+        let (whole, rest_q32) =
+            whole_and_rest((time - self.time).as_nanos(), self.period_q32).unwrap_or((0, 0));
+        let rest = (rest_q32 - self.time_rest_q32) as f32 / self.period_q32 as f32;
+        Place { index: self.position as i64 + whole, fraction_q32: 0 }.plus_q32((rest * Q32) as i64)
+    }
+
+    /// In 1/2^32 ns.
+    pub(crate) const fn period_q32(&self) -> i64 {
+        self.period_q32
+    }
+
+    /// Variance of the rate, in squares of parts, once there is a rate.
+    pub(crate) fn rate_variance(&self) -> Option<f32> {
+        (self.taken > 1).then_some(self.p_ss)
     }
 
     /// How much longer its period is than another clock's of the same nominal rate, in parts.
@@ -251,8 +312,10 @@ impl StreamClock {
     }
 
     /// Predicts time, rate and their covariance `ahead` sample frames on.
+    #[inline(never)]
     fn advance(&mut self, ahead: u64) {
-        self.set_time(self.span_q32(ahead as i64));
+        let span_q32 = self.span_q32(ahead as i64);
+        self.move_time((span_q32 >> 32) as i64, span_q32 as i64);
         self.position += ahead;
         let nominal_ns = ahead as f32 * (self.nominal_q32 as f32 / Q32);
         self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
@@ -260,17 +323,18 @@ impl StreamClock {
         self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;
     }
 
-    /// Moves the time by a span.
-    fn set_time(&mut self, span_q32: i128) {
-        self.time += Duration::from_nanos((span_q32 >> 32) as i64);
-        self.time_rest_q32 = span_q32 as i64 & (Q32 as i64 - 1);
+    /// Moves the time by whole nanoseconds and keeps the rest, which is in the low bits.
+    fn move_time(&mut self, nanos: i64, rest_q32: i64) {
+        self.time += Duration::from_nanos(nanos);
+        self.time_rest_q32 = rest_q32 & (Q32 as i64 - 1);
     }
 
     fn correct(&mut self, residual_ns: f32) {
         let spread = self.p_tt + self.jitter_ns2;
         let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
         let later_q32 = (time_gain * residual_ns * Q32) as i64;
-        self.set_time(i128::from(self.time_rest_q32) + i128::from(later_q32));
+        let moved_q32 = self.time_rest_q32.saturating_add(later_q32);
+        self.move_time(moved_q32 >> 32, moved_q32);
         self.period_q32 += (rate_gain * residual_ns * self.nominal_q32 as f32) as i64;
         self.p_ss -= rate_gain * self.p_ts;
         self.p_ts *= 1.0 - time_gain;
@@ -298,9 +362,11 @@ impl StreamClock {
         self.since_watch = self.since_watch.saturating_add(1);
     }
 
-    fn outlier(&mut self, residual_ns: f32, sigma_ns: f32) -> Observation {
-        let agreement_ns = (OUTLIER_NS / 2.0).max(3.0 * sigma_ns);
-        if self.outliers == 0 || (residual_ns - self.outlier_mean_ns).abs() > agreement_ns {
+    #[cold]
+    fn outlier(&mut self, residual_ns: f32, variance_ns2: f32) -> Observation {
+        let agreement_ns2 = (OUTLIER_NS * OUTLIER_NS / 4.0).max(9.0 * variance_ns2);
+        let apart_ns = residual_ns - self.outlier_mean_ns;
+        if self.outliers == 0 || apart_ns * apart_ns > agreement_ns2 {
             self.outliers = 1;
             self.outlier_mean_ns = residual_ns;
             return Observation::Ignored;
@@ -311,13 +377,9 @@ impl StreamClock {
             return Observation::Ignored;
         }
         self.outliers = 0;
-        Observation::Jumped(Duration::from_nanos(round(f64::from(self.outlier_mean_ns))))
+        // Beyond 4 ms, where a single-precision number has hardly any parts to round.
+        Observation::Jumped(Duration::from_nanos(self.outlier_mean_ns as i64))
     }
-}
-
-/// To the nearest whole number; core has no `round` without std.
-fn round(x: f64) -> i64 {
-    if x < 0.0 { (x - 0.5) as i64 } else { (x + 0.5) as i64 }
 }
 
 #[cfg(test)]

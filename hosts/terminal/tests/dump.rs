@@ -379,7 +379,11 @@ fn the_command_writes_a_dump_and_has_it_again() {
         hound::WavReader::open(path).unwrap().samples().map(Result::unwrap).collect()
     };
     let cleaned = samples(&Path::new(out).join("cleaned.wav"));
-    assert_eq!(cleaned, samples(&recorded), "and the recording is the same again");
+    let recorded = samples(&recorded);
+    // The worker may have gone on while the recording was closed.
+    let missing = cleaned.len().checked_sub(recorded.len()).expect("no less than was recorded");
+    assert!(missing <= 3 * 480, "{missing} samples more than were recorded");
+    assert!(cleaned[..recorded.len()] == recorded, "the recording is not the same again");
     for name in ["microphone.wav", "loudspeaker.wav"] {
         let heard = samples(&Path::new(out).join(name));
         assert!(heard.iter().any(|sample| sample.abs() > 300), "{name} is silent");

@@ -430,7 +430,7 @@ fn queue_pending<const CAP: usize>(port: &mut TrackPort<'_, CAP>, id: u32, queue
     port.pending.stamp.track = id;
     port.pending.stamp.epoch = port.epoch;
     port.pending.stamp.position = queued - port.pending.sample_frames() as u64;
-    let is_queued = port.frames.push(port.pending.clone()).is_ok();
+    let is_queued = port.frames.push_copy(port.pending);
     if is_queued {
         port.pending.begin(format);
     }

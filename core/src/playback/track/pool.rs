@@ -16,7 +16,8 @@ use crate::playback::track::source::{Source, SourceConfig};
 use crate::playback::track::{Track, TrackError};
 
 struct Pool<'a, const CAP: usize, const SLOTS: usize> {
-    ports: heapless::Vec<TrackPort<'a, CAP>, SLOTS>,
+    /// None where a track has it.
+    ports: [Option<TrackPort<'a, CAP>>; SLOTS],
     last_track: u32,
 }
 
@@ -38,7 +39,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize> fmt::Debug for TrackPool
 
 impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP, SLOTS> {
     pub(crate) fn new(
-        ports: heapless::Vec<TrackPort<'a, CAP>, SLOTS>,
+        ports: [Option<TrackPort<'a, CAP>>; SLOTS],
         plan: &'a SharedPlan,
         format: Format,
     ) -> Self {
@@ -101,6 +102,8 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
         self.open_with(Source::new(source, self.format)?)
     }
 
+    #[cold]
+    #[inline(never)]
     fn open_with<const MEMORY: usize>(
         &self,
         source: Source<MEMORY>,
@@ -112,12 +115,8 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
             // Nothing in here comes back here, so it is never borrowed; but a panic must not be linked.
             let Ok(mut pool) = pool.try_borrow_mut() else { return Err(TrackError::NoSlot { slots: SLOTS }) };
             let pool = &mut *pool;
-            let free = pool.ports.iter().position(is_free).ok_or(TrackError::NoSlot { slots: SLOTS })?;
-            let mut port = pool.ports.pop().ok_or(TrackError::NoSlot { slots: SLOTS })?;
-            // Unless it was the last one that is free.
-            if let Some(place) = pool.ports.get_mut(free) {
-                core::mem::swap(place, &mut port);
-            }
+            let free = pool.ports.iter_mut().find(|port| is_free(port)).and_then(Option::take);
+            let mut port = free.ok_or(TrackError::NoSlot { slots: SLOTS })?;
             pool.last_track = if pool.last_track == SlotShared::LAST_TRACK { 1 } else { pool.last_track + 1 };
             port.track = pool.last_track;
             port.pending.begin(self.format);
@@ -175,13 +174,18 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
     }
 
     pub(crate) fn give_back(&self, port: TrackPort<'a, CAP>) {
-        // There is room: the port came from here.
-        self.pool.lock(|pool| pool.try_borrow_mut().is_ok_and(|mut pool| pool.ports.push(port).is_ok()));
+        self.pool.lock(|pool| {
+            if let Ok(mut pool) = pool.try_borrow_mut()
+                && let Some(place) = pool.ports.get_mut(port.index)
+            {
+                *place = Some(port);
+            }
+        });
     }
 }
 
-fn is_free<const CAP: usize>(port: &TrackPort<'_, CAP>) -> bool {
-    port.shared.is_done(port.track)
+fn is_free<const CAP: usize>(port: &Option<TrackPort<'_, CAP>>) -> bool {
+    port.as_ref().is_some_and(|port| port.shared.is_done(port.track))
 }
 
 impl From<ConfigError> for TrackError {

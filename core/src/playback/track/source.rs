@@ -76,11 +76,10 @@ impl<const MEMORY: usize> Source<MEMORY> {
 
     /// A source of the mix's own format.
     pub(crate) fn same(format: Format) -> Self {
-        Self::unconfigured(format.rate_hz(), format.channels(), ChannelMap::identity(format), format)
+        Self::unconfigured(format.rate_hz(), format.channels(), ChannelMap::identity(format), 1.0)
     }
 
-    fn unconfigured(rate_hz: u32, channels: usize, map: ChannelMap, format: Format) -> Self {
-        let step = f64::from(rate_hz) / f64::from(format.rate_hz().max(1));
+    fn unconfigured(rate_hz: u32, channels: usize, map: ChannelMap, step: f64) -> Self {
         let first = Section { step, ..Section::default() };
         Self {
             rate_hz,
@@ -103,7 +102,8 @@ impl<const MEMORY: usize> Source<MEMORY> {
             return Err(ConfigError::Channels { channels: config.channels });
         }
         let map = ChannelMap::natural(config.channels, format.channels() as u32)?;
-        let mut source = Self::unconfigured(config.rate_hz, config.channels as usize, map, format);
+        let step = f64::from(config.rate_hz) / f64::from(format.rate_hz().max(1));
+        let mut source = Self::unconfigured(config.rate_hz, config.channels as usize, map, step);
         source.resampler.configure(ResamplerConfig {
             from_hz: config.rate_hz,
             to_hz: format.rate_hz(),

@@ -45,14 +45,14 @@ fn wander(seed: u64, jitter_ns: f64, ppm: impl Fn(usize) -> f64) -> Vec<f64> {
         let position = (k * FRAME) as u64;
         let time = Instant::from_nanos((heard_ns + noise.normal() * jitter_ns) as i64);
         capture.observe(position, time);
-        if let Head::Free { index: whole, fraction_q32 } = reference.head {
-            index = whole as f64 + f64::from(fraction_q32) / Q32;
+        if let Head::Free(place) = reference.head {
+            index = place.index as f64 + f64::from(place.fraction_q32) / Q32;
         }
         truth = truth_at(heard_ns, play_ns, step_ns, k).unwrap_or(truth);
         if k % 100 == 99 {
             errors.push(index - truth);
         }
-        reference.read(&capture, position, false, &mut out, far, ReferenceQuality::Full);
+        reference.read::<Full>(&capture, position, false, &mut out, far);
     }
     errors
 }

@@ -83,9 +83,10 @@ extern "C" fn TIMER0() {
     let position = position(&CAPTURED);
     let called = clock::now();
     let time = PeriodTime { position, converter: called - Duration::from_millis(10), called };
+    let samples = [0i16; CAP];
     // SAFETY: borrowed by this interrupt only.
     if let Some(intake) = unsafe { INTAKE.borrow() } {
-        intake.on_period(&[0i16; CAP], time);
+        intake.on_period(&samples, time);
     }
 }
 
