@@ -26,6 +26,7 @@ export DEFMT_LOG="${DEFMT_LOG:-info}"
 runner="$image/target/debug/handsfree-runner"
 "$runner" board "$seconds" "$image/target/$target/release"
 "$runner" vectors "$image/target/$target/release/vectors"
+"$runner" text "$image/target/$target/release/rtic"
 
 step "the C library"
 (cd "$library" && cargo build -q --release -p handsfree-c && cargo build -q --release -p handsfree-c --target "$target" \

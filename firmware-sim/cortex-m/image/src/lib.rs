@@ -14,6 +14,7 @@ pub mod listener;
 pub mod machine;
 pub mod measure;
 pub mod noise;
+pub mod pac;
 pub mod room;
 pub mod stack;
 
