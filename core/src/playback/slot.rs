@@ -230,7 +230,6 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
 }
 
 /// The application's ends of all slots, and the mixer's.
-#[expect(clippy::type_complexity, reason = "two arrays, taken apart at once")]
 pub(crate) fn split<const CAP: usize, const QUEUE: usize, const SLOTS: usize>(
     memory: &mut [SlotMemory<CAP, QUEUE>; SLOTS],
 ) -> ([Option<TrackPort<'_, CAP>>; SLOTS], [MixSlot<'_, CAP>; SLOTS]) {
