@@ -13,6 +13,8 @@ use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
 use handsfree_core::{ChannelMap, Duration, Gain, Instant, SampleRate};
 
+use crate::request::BOTH;
+
 /// After a loss, and between tries, at least so long passes: a device that comes and goes at once makes
 /// no storm of events.
 pub const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -353,7 +355,7 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
                 other => return Some(Notice::Host(other)),
             }
         }
-        [Direction::Capture, Direction::Playback].into_iter().find_map(|direction| self.retry(direction, now))
+        BOTH.into_iter().find_map(|direction| self.retry(direction, now))
     }
 
     fn retry(&mut self, direction: Direction, now: Instant) -> Option<Notice> {

@@ -59,6 +59,7 @@
 mod agree;
 mod attendant;
 mod callback;
+mod config;
 mod devices;
 mod error;
 mod format;
@@ -66,14 +67,16 @@ mod gauge;
 mod hosts;
 mod io;
 mod lookout;
+mod opening;
 mod side;
 mod slot;
 mod timing;
 
 pub use agree::Abilities;
+pub use config::{CpalConfig, Opened};
 pub use cpal;
 pub use devices::CpalDevice;
 pub use error::CpalError;
 pub use gauge::CallbackStats;
 pub use hosts::{hosts, server};
-pub use io::{CpalConfig, CpalIo, Opened, open, open_on};
+pub use io::{CpalIo, open, open_on};

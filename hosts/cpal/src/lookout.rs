@@ -7,9 +7,10 @@ use std::time::Duration as Span;
 use cpal::Host;
 use cpal::traits::HostTrait;
 use handsfree_core::audio_io::{Direction, Event};
+use handsfree_host::request::{BOTH, index};
 
 use crate::attendant::PATIENCE;
-use crate::devices::{self, BOTH, CpalDevice};
+use crate::devices::{self, CpalDevice};
 use crate::error::CpalError;
 use crate::hosts::Source;
 
@@ -76,13 +77,6 @@ impl Lookout {
 
     pub(crate) fn news(&self) -> Option<Event> {
         self.news.try_recv().ok()
-    }
-}
-
-const fn index(direction: Direction) -> usize {
-    match direction {
-        Direction::Capture => 0,
-        Direction::Playback => 1,
     }
 }
 
