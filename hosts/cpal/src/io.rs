@@ -19,7 +19,7 @@ use crate::devices::CpalDevice;
 use crate::error::CpalError;
 use crate::gauge::CallbackStats;
 use crate::hosts::{self, Source};
-use crate::lookout::Lookout;
+use crate::lookout::{Lookout, News};
 use crate::opening::Opening;
 use crate::side::Side;
 
@@ -219,9 +219,35 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
         if refused && !std::mem::replace(&mut self.refusal_said, true) {
             self.events.push_back(Event::RealTimeRefused);
         }
-        while let Some(event) = self.lookout.news() {
-            self.events.push_back(event);
+        while let Some(news) = self.lookout.news() {
+            let event = match news {
+                News::Returned(direction) => Some(Event::DeviceReturned { direction }),
+                News::Default { direction, device, has_streams } => {
+                    self.default_changed(direction, device, has_streams)
+                }
+            };
+            self.events.extend(event);
         }
+    }
+
+    /// What another default means for a direction's stream.
+    fn default_changed(&mut self, direction: Direction, device: String, has_streams: bool) -> Option<Event> {
+        let (asked, opened, gauge) = match direction {
+            Direction::Capture => (&self.capture.asked, &mut self.capture.opened, &self.capture.gauge),
+            Direction::Playback => (&self.playback.asked, &mut self.playback.opened, &self.playback.gauge),
+        };
+        let Some(opened) = opened else { return Some(Event::DefaultChanged { direction }) };
+        if opened.device == device {
+            // Opened on the default while that changed, so there is nothing to follow.
+            return asked.is_some().then_some(Event::DefaultChanged { direction });
+        }
+        if !has_streams && !gauge.was_moved() {
+            return Some(Event::DefaultChanged { direction });
+        }
+        if asked.is_none() {
+            opened.device = device;
+        }
+        Some(Event::Moved { direction })
     }
 
     /// Tells an outlet that was taken back what will never be played.

@@ -52,9 +52,14 @@
 //!   they are parked in a slot that callbacks borrow by one try. A callback after the stop plays silence.
 //! - **A device that is gone** is told once; so is a stream that calls nobody for two seconds. The
 //!   [`Keeper`](handsfree_host::watch::Keeper) starts it again.
-//! - **Another default device** is told. PulseAudio, PipeWire and Core Audio move a stream that was opened on
-//!   the default device by themselves; elsewhere the stream is lost with its device and starts on the new one.
+//! - **Another default device** is told once, and a stream that was opened on the default is there: because its audio
+//!   system has taken it along ([`Event::Moved`], so it is not opened again), or because the keeper starts it there
+//!   ([`Event::DefaultChanged`]). PulseAudio takes along all that plays on the old default, also what was opened on it by
+//!   name; the keeper takes that back. PipeWire leaves what cpal opens where it is.
 //! - **No clock is claimed to be shared**: behind an audio system nobody says whose crystal is whose.
+//!
+//! [`Event::Moved`]: handsfree_core::audio_io::Event::Moved
+//! [`Event::DefaultChanged`]: handsfree_core::audio_io::Event::DefaultChanged
 
 mod agree;
 mod attendant;
@@ -68,6 +73,7 @@ mod hosts;
 mod io;
 mod lookout;
 mod opening;
+mod pulse;
 mod side;
 mod slot;
 mod timing;

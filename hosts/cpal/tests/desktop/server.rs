@@ -144,6 +144,19 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The sinks that somebody plays on and the sources that somebody listens to, one for each stream.
+    pub(crate) fn places(&self) -> [Vec<String>; 2] {
+        [("sinks", "sink-inputs"), ("sources", "source-outputs")].map(|(devices, streams)| {
+            let devices = self.pactl(&["list", "short", devices]);
+            let name = |index: &str| {
+                let fields = |line: &str| line.split('\t').take(2).map(str::to_owned).collect::<Vec<_>>();
+                devices.lines().map(fields).find(|fields| fields[0] == index).map(|fields| fields[1].clone())
+            };
+            let streams = self.pactl(&["list", "short", streams]);
+            streams.lines().filter_map(|line| line.split('\t').nth(1).and_then(name)).collect()
+        })
+    }
+
     pub(crate) fn log(&self) -> String {
         read_log(&self.folder)
     }
