@@ -1,5 +1,6 @@
-//! hosts/cpal on a real PulseAudio that each test starts for itself: what is played comes back by the monitor of a null
-//! sink, every sample of it, also after the server was killed, hung, or took another default. Needs no sound card.
+//! hosts/cpal on a real PulseAudio or PipeWire that each test starts for itself: what is played comes back by the monitor
+//! of a null sink, every sample of it, also after the server was killed, hung, or took another default. Needs no sound
+//! card.
 //! Faults 1, 7 and 19.
 #![cfg(all(target_os = "linux", feature = "pulseaudio"))]
 #![allow(missing_docs)]
@@ -24,7 +25,7 @@ use handsfree_cpal::{CpalConfig, cpal::SampleFormat};
 use handsfree_host::watch::{EndState, Notice};
 
 use rig::{Rig, lost, plan, returned};
-use server::{Server, with_server};
+use server::{Server, System, with, with_server};
 
 const BOTH: [Direction; 2] = [Direction::Capture, Direction::Playback];
 
@@ -72,6 +73,17 @@ fn the_signal_comes_back_whole_at_any_rate() {
 }
 
 #[test]
+fn the_signal_comes_back_whole_from_pipewire() {
+    with(System::PipeWire, "the_signal_comes_back_whole_from_pipewire", |server| {
+        let mut rig = Rig::new(48_000, CpalConfig::default());
+        rig.open(&plan(48_000, None), &plan(48_000, None));
+        every_sample(&mut rig, &server, 5.0, "speaker");
+        let callbacks = rig.calls.callbacks.load(Ordering::Relaxed);
+        assert_eq!(rig.calls.memory.load(Ordering::Relaxed), 0, "in {callbacks} callbacks");
+    });
+}
+
+#[test]
 fn any_format_that_holds_16_bits_carries_them() {
     with_server("any_format_that_holds_16_bits_carries_them", |server| {
         for format in [SampleFormat::F32, SampleFormat::I32, SampleFormat::I24] {
@@ -114,7 +126,16 @@ fn ten_minutes_without_a_lost_sample() {
 
 #[test]
 fn a_server_that_dies_is_told_once_and_comes_back() {
-    with_server("a_server_that_dies_is_told_once_and_comes_back", |mut server| {
+    dies(System::PulseAudio, "a_server_that_dies_is_told_once_and_comes_back");
+}
+
+#[test]
+fn a_pipewire_that_dies_is_told_once_and_comes_back() {
+    dies(System::PipeWire, "a_pipewire_that_dies_is_told_once_and_comes_back");
+}
+
+fn dies(system: System, test: &str) {
+    with(system, test, |mut server| {
         let mut rig = Rig::new(48_000, CpalConfig::default());
         rig.open(&plan(48_000, None), &plan(48_000, None));
         rig.hear(1.0);
@@ -164,6 +185,31 @@ fn a_server_that_hangs_is_lost_and_nobody_hangs_with_it() {
         rig.until(Span::from_secs(60), |rig| {
             BOTH.iter().all(|&way| matches!(rig.keeper.state(way), EndState::Running(_)))
         });
+        rig.hear(0.5);
+    });
+}
+
+#[test]
+fn another_default_of_pipewire_is_followed_and_a_name_is_not_left() {
+    with(System::PipeWire, "another_default_of_pipewire_is_followed_and_a_name_is_not_left", |server| {
+        let mut rig = Rig::new(48_000, CpalConfig::default());
+        rig.open(&plan(48_000, None), &plan(48_000, None));
+        rig.hear(1.0);
+        let said = change_default(&mut rig, &server, "other");
+        for way in BOTH {
+            let moved = |n: &&Notice| matches!(n, Notice::Moved { direction, .. } if *direction == way);
+            assert_eq!(said.iter().filter(moved).count(), 1, "{way:?}: {said:?}");
+        }
+        assert_eq!(server.places(), [["other"], ["other.monitor"]]);
+        rig.hear(1.0);
+        BOTH.into_iter().for_each(|way| rig.keeper.close(way));
+        rig.open(&plan(48_000, Some("other.monitor")), &plan(48_000, Some("other")));
+        let said = change_default(&mut rig, &server, "speaker");
+        for way in BOTH {
+            let told = Notice::Host(Event::DefaultChanged { direction: way });
+            assert_eq!(said.iter().filter(|n| **n == told).count(), 1, "{way:?}: {said:?}");
+        }
+        assert_eq!(server.places(), [["other"], ["other.monitor"]]);
         rig.hear(0.5);
     });
 }

@@ -1,4 +1,4 @@
-//! `handsfree run --io cpal` on a real PulseAudio: speech that is played comes back by the monitor of a null sink, and
+//! `handsfree run --io cpal` on a real PulseAudio and a real PipeWire: speech that is played comes back by the monitor of a null sink, and
 //! the canceller takes it out again. Needs no sound card.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -18,7 +18,7 @@ use handsfree_core::audio_io::Direction;
 use handsfree_host::watch::Notice;
 
 use serde_json::Value;
-use server::with_server;
+use server::{System, with, with_server};
 
 /// Recorded speech, joined to one file of so many seconds.
 fn speech(name: &str, seconds: u32) -> PathBuf {
@@ -50,7 +50,16 @@ fn events(words: &[&str]) -> Vec<Value> {
 
 #[test]
 fn speech_that_is_played_is_cancelled() {
-    with_server("speech_that_is_played_is_cancelled", |_server| {
+    cancelled(System::PulseAudio, "speech_that_is_played_is_cancelled");
+}
+
+#[test]
+fn speech_that_is_played_on_pipewire_is_cancelled() {
+    cancelled(System::PipeWire, "speech_that_is_played_on_pipewire_is_cancelled");
+}
+
+fn cancelled(system: System, test: &str) {
+    with(system, test, |_server| {
         let file = speech("speech", 25);
         for (rate, device) in [("48000", "speaker"), ("16000", "phone")] {
             let events = events(
@@ -78,7 +87,7 @@ fn speech_that_is_played_is_cancelled() {
             let ended = events.last().unwrap();
             let median = ended["median_erle_db"].as_f64().unwrap();
             println!(
-                "{rate} Hz: echo reduction {median:.1} dB, the median second; {best:.1} dB, the best; {ended}"
+                "{system:?} at {rate} Hz: echo reduction {median:.1} dB, the median second; {best:.1} dB, the best; {ended}"
             );
             assert!(statuses.len() >= 20, "{}", statuses.len());
             assert_eq!(
