@@ -10,8 +10,8 @@ mod echo;
 mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant as Moment;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant as Moment};
 
 use echo::Echo;
 use handsfree_core::audio_io::Direction;
@@ -121,7 +121,7 @@ fn the_echo_of_another_default_device_is_gone_within_a_second() {
         server.pactl(&["set-sink-volume", "speaker", "50%"]);
         let mut echo = Echo::start(48_000, &file);
         echo.pass(10.0);
-        let settled = Moment::now() - std::time::Duration::from_secs(4);
+        let settled = Moment::now() - Duration::from_secs(4);
         for sink in ["other", "speaker"] {
             echo.notices.clear();
             let changed = Moment::now();
@@ -145,5 +145,26 @@ fn the_echo_of_another_default_device_is_gone_within_a_second() {
             assert!(after_db > 25.0_f64.min(before_db - 6.0), "{before_db:.1} and {after_db:.1} dB");
         }
         std::fs::remove_file(file).unwrap();
+    });
+}
+
+#[test]
+fn doctor_says_that_a_device_went_away_and_measures_no_other() {
+    with_server("doctor_says_that_a_device_went_away_and_measures_no_other", |mut server| {
+        let doctor = Command::new(env!("CARGO_BIN_EXE_handsfree"))
+            .args(["doctor", "--io", "cpal"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let began = Moment::now();
+        while server.places().iter().any(Vec::is_empty) {
+            assert!(began.elapsed() < Duration::from_secs(20), "doctor opens no device");
+        }
+        server.kill();
+        let output = doctor.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("device went away while it was measured"), "{told}");
     });
 }
