@@ -11,7 +11,7 @@ pub struct CpalConfig {
     /// threads where they are cpal's own (PulseAudio, ALSA). `None` leaves all as they are.
     pub priority: Option<u8>,
     /// Periods of the microphone that PulseAudio is to keep: it drops what it cannot keep and says nothing,
-    /// so more bear a busier machine. Other systems bring one period at a time.
+    /// so more bear a busier machine. Other systems bring one period at a time, PipeWire's PulseAudio interface too.
     pub kept_periods: u32,
     /// The only format to open microphones in; otherwise 16 bits, or more where a gain is asked for.
     pub capture_format: Option<SampleFormat>,

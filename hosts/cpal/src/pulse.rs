@@ -1,4 +1,5 @@
-//! Control side: where the streams of this process are on PulseAudio, or on PipeWire by its PulseAudio interface.
+//! Control side: what cpal does not say of PulseAudio, or of PipeWire by its PulseAudio interface: which of the two it
+//! is, and where the streams of this process are.
 //!
 //! A PulseAudio takes streams along when the default device changes, those too that cpal opened on a device by
 //! name; PipeWire's session manager does not. cpal hears of it and says nothing, so the server is asked, by a
@@ -16,6 +17,17 @@ pub(crate) fn has_streams(direction: Direction, device: &Device) -> bool {
     device.id().is_ok_and(|id| server::has_streams(direction, id.id()).unwrap_or(false))
 }
 
+/// Whether it is PipeWire. Where the server does not answer: no.
+#[cfg(all(target_os = "linux", feature = "pulseaudio"))]
+pub(crate) fn is_pipewire() -> bool {
+    server::is_pipewire().unwrap_or(false)
+}
+
+#[cfg(not(all(target_os = "linux", feature = "pulseaudio")))]
+pub(crate) fn is_pipewire() -> bool {
+    false
+}
+
 #[cfg(not(all(target_os = "linux", feature = "pulseaudio")))]
 pub(crate) fn has_streams(_: Direction, _: &Device) -> bool {
     false
@@ -31,7 +43,7 @@ mod server {
     use handsfree_core::audio_io::Direction;
     use pulseaudio::protocol::{
         self, AuthParams, AuthReply, Command, CommandReply, LookupReply, MAX_VERSION, Prop, Props,
-        ProtocolError, SetClientNameReply, SinkInputInfoList, SourceOutputInfoList,
+        ProtocolError, ServerInfo, SetClientNameReply, SinkInputInfoList, SourceOutputInfoList,
     };
 
     /// How long a server may take for an answer.
@@ -53,6 +65,11 @@ mod server {
             }
         };
         Ok(!places.is_empty() && places.iter().all(|&place| place == wanted))
+    }
+
+    pub(super) fn is_pipewire() -> Result<bool, ProtocolError> {
+        let about: ServerInfo = Server::connect()?.ask(Command::GetServerInfo)?;
+        Ok(about.server_name.is_some_and(|name| name.to_string_lossy().contains("PipeWire")))
     }
 
     /// A stream has its client's properties.

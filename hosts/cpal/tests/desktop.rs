@@ -78,6 +78,8 @@ fn the_signal_comes_back_whole_from_pipewire() {
         let mut rig = Rig::new(48_000, CpalConfig::default());
         rig.open(&plan(48_000, None), &plan(48_000, None));
         every_sample(&mut rig, &server, 5.0, "speaker");
+        let capture = rig.keeper.io().callbacks(Direction::Capture);
+        assert_eq!(capture.longest_sample_frames, 48_000 / 25, "the period asked for: {capture:?}");
         let callbacks = rig.calls.callbacks.load(Ordering::Relaxed);
         assert_eq!(rig.calls.memory.load(Ordering::Relaxed), 0, "in {callbacks} callbacks");
     });
