@@ -11,7 +11,7 @@ help:
 	@echo 'make run       simulate a board and write target/handsfree-report (ARGS="..." is passed on)'
 	@echo 'make test      the Cortex-M builds of the core, then every test'
 	@echo 'make test-kernel  only the tests on a Linux kernel with sound cards inside QEMU; a part of `make test`'
-	@echo 'make test-desktop  only the tests on a real PulseAudio that they start themselves; a part of `make test`'
+	@echo 'make test-desktop  only the tests on a real PulseAudio and PipeWire that they start themselves; a part of `make test`'
 	@echo 'make aarch64   the same binary for 64-bit ARM boards, tested in an emulator; no part of `make test`, for it'
 	@echo '               builds the C++ a second time (ten minutes)'
 	@echo 'make soak      the long tests'

@@ -201,8 +201,14 @@ pub enum Event {
         /// Which direction.
         direction: Direction,
     },
-    /// The system's default device is another one now.
+    /// The system's default device is another one now. A stream runs where it ran.
     DefaultChanged {
+        /// Which direction.
+        direction: Direction,
+    },
+    /// The system's default device is another one now, and the audio system has taken the stream there. It runs
+    /// on with what was granted; where its samples are played or heard is another place.
+    Moved {
         /// Which direction.
         direction: Direction,
     },

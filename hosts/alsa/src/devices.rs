@@ -7,6 +7,7 @@ use alsa::ctl::DeviceIter;
 use alsa::device_name::HintIter;
 use handsfree_core::audio_io::{Capabilities, DeviceInfo, Direction};
 use handsfree_core::limits::MAX_DEVICE_CHANNELS;
+use handsfree_host::request::{BOTH, UNKNOWN_CAPABILITIES};
 
 use crate::error::AlsaError;
 use crate::names;
@@ -46,12 +47,7 @@ impl AlsaDevice {
                 formats: &formats,
                 period_sample_frames: abilities.period_sample_frames,
             },
-            Err(_) => Capabilities {
-                max_channels: MAX_DEVICE_CHANNELS.into(),
-                rates: &[],
-                formats: &formats,
-                period_sample_frames: (1, u32::MAX),
-            },
+            Err(_) => UNKNOWN_CAPABILITIES,
         };
         visit(&DeviceInfo {
             id: &self.id,
@@ -79,7 +75,7 @@ pub fn devices() -> Result<Vec<AlsaDevice>, AlsaError> {
         let (Ok(id), Ok(card_name)) = (info.get_id(), info.get_name()) else { continue };
         for device in DeviceIter::new(&control) {
             let Ok(device) = u32::try_from(device) else { continue };
-            for direction in [Direction::Capture, Direction::Playback] {
+            for direction in BOTH {
                 let Ok(pcm) = control.pcm_info(device, 0, params::way(direction)) else { continue };
                 let alsa_name = format!("hw:CARD={id},DEV={device}");
                 let name = format!("{card_name}, {}", pcm.get_name().unwrap_or("unnamed"));
@@ -95,7 +91,7 @@ pub fn devices() -> Result<Vec<AlsaDevice>, AlsaError> {
         }
     }
     found.extend(named()?);
-    for direction in [Direction::Capture, Direction::Playback] {
+    for direction in BOTH {
         let of_direction = |device: &&mut AlsaDevice| device.direction == direction;
         let named_default = found.iter().position(|d| d.direction == direction && d.id == DEFAULT);
         let default = match named_default {
@@ -120,7 +116,7 @@ fn named() -> Result<Vec<AlsaDevice>, AlsaError> {
         let Some(id) = hint.name.filter(|name| !name.contains("CARD=") && name != "null") else { continue };
         let Ok(c_name) = CString::new(id.as_str()) else { continue };
         let name = hint.desc.unwrap_or_else(|| id.clone()).replace('\n', ", ");
-        for direction in [Direction::Capture, Direction::Playback] {
+        for direction in BOTH {
             if hint.direction.is_some_and(|only| only != params::way(direction)) {
                 continue;
             }

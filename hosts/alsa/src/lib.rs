@@ -60,6 +60,7 @@
 #![cfg(target_os = "linux")]
 
 mod board;
+mod config;
 mod devices;
 mod error;
 mod exchange;
@@ -69,12 +70,14 @@ mod io;
 mod names;
 mod params;
 mod pcm;
+mod ready;
 mod side;
 mod timing;
 
 pub use board::{Board, RealTime};
+pub use config::{AlsaConfig, Opened, Trust};
 pub use devices::{AlsaDevice, devices};
 pub use error::AlsaError;
 pub use format::{SampleFormat, UnknownFormat};
-pub use io::{AlsaConfig, AlsaIo, Opened, Trust, open};
+pub use io::{AlsaIo, open};
 pub use params::Abilities;

@@ -7,38 +7,18 @@ use alsa::{Direction as Way, ValueOr};
 use handsfree_core::SampleRate;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::limits::{MAX_RATE_HZ, MIN_RATE_HZ};
+use handsfree_host::request::{self, COMMON_RATES_HZ, rate_cost};
 
 use crate::error::AlsaError;
 use crate::format::SampleFormat;
 use crate::names;
 use crate::pcm;
 
-/// Rates that are tried on a device, in hertz; the nearest one to the rate asked for is taken.
-const COMMON_RATES_HZ: [u32; 11] =
-    [8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000];
-
-/// A rate that much lower than the one asked for, in percent, still carries most of its sound.
-const CLOSE_ENOUGH_PERCENT: u32 = 90;
-
 /// Shortest time that a device's memory should hold, in milliseconds. What is not used of it costs no
 /// latency, and a thread that was held up that long loses nothing of the microphone.
 const BUFFER_MS: u32 = 200;
 
-/// What is asked of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) rate: SampleRate,
-    pub(crate) channels: u32,
-    /// Whether another channel count will do.
-    pub(crate) any_channels: bool,
-    pub(crate) period_sample_frames: u32,
-    /// Periods between the application and the converter (playback).
-    pub(crate) periods: u32,
-    /// The only format wanted, if there is one.
-    pub(crate) format: Option<SampleFormat>,
-    /// Whether more than 16 bits are of use.
-    pub(crate) wide: bool,
-}
+type Wish = request::Wish<SampleFormat>;
 
 /// What a device granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +92,14 @@ fn formats<'p>(params: &'p HwParams<'_>) -> impl Iterator<Item = SampleFormat> +
 }
 
 /// Agrees with a device and sets it up: afterwards it can be prepared and started.
-pub(crate) fn agree(pcm: &PCM, name: &str, direction: Direction, wish: &Wish) -> Result<Granted, AlsaError> {
+/// Playback keeps `periods` of them between the application and the converter.
+pub(crate) fn agree(
+    pcm: &PCM,
+    name: &str,
+    direction: Direction,
+    wish: &Wish,
+    periods: u32,
+) -> Result<Granted, AlsaError> {
     let told = |error| AlsaError::on(name, "setting up", error);
     let params = HwParams::any(pcm).map_err(told)?;
     params.set_access(Access::RWInterleaved).map_err(told)?;
@@ -121,7 +108,8 @@ pub(crate) fn agree(pcm: &PCM, name: &str, direction: Direction, wish: &Wish) ->
     let format = agree_on_format(&params, name, wish)?;
     let channels = agree_on_channels(&params, name, wish)?;
     let rate = agree_on_rate(&params, name, wish.rate)?;
-    let (period, buffer) = agree_on_period(&params, direction, rate, wish).map_err(told)?;
+    let (period, buffer) =
+        agree_on_period(&params, direction, wish.period_at(rate), periods, rate).map_err(told)?;
     pcm.hw_params(&params).map_err(told)?;
     let granted = Granted {
         rate,
@@ -130,7 +118,7 @@ pub(crate) fn agree(pcm: &PCM, name: &str, direction: Direction, wish: &Wish) ->
         period_sample_frames: u32::try_from(period).unwrap_or(u32::MAX),
         buffer_sample_frames: u32::try_from(buffer).unwrap_or(u32::MAX),
     };
-    set_software(pcm, direction, &granted, wish.periods).map_err(told)?;
+    set_software(pcm, direction, &granted, periods).map_err(told)?;
     Ok(granted)
 }
 
@@ -169,12 +157,10 @@ fn agree_on_channels(params: &HwParams<'_>, name: &str, wish: &Wish) -> Result<u
 
 fn agree_on_rate(params: &HwParams<'_>, name: &str, wanted: SampleRate) -> Result<SampleRate, AlsaError> {
     let told = |error| AlsaError::on(name, "setting up", error);
-    let loses_sound = |rate: &SampleRate| rate.hz() * 100 < wanted.hz() * CLOSE_ENOUGH_PERCENT;
-    let distance = |rate: &SampleRate| rate.hz().abs_diff(wanted.hz());
     let nearest = std::iter::once(wanted)
         .filter(|rate| params.test_rate(rate.hz()).is_ok())
         .chain(rates(params))
-        .min_by_key(|rate| (loses_sound(rate), distance(rate)));
+        .min_by_key(|&rate| rate_cost(rate, wanted));
     if let Some(rate) = nearest {
         params.set_rate(rate.hz(), ValueOr::Nearest).map_err(told)?;
         return Ok(rate);
@@ -193,15 +179,14 @@ fn agree_on_rate(params: &HwParams<'_>, name: &str, wanted: SampleRate) -> Resul
 fn agree_on_period(
     params: &HwParams<'_>,
     direction: Direction,
+    asked: u32,
+    periods: u32,
     rate: SampleRate,
-    wish: &Wish,
 ) -> Result<(Frames, Frames), alsa::Error> {
-    // What was asked for as a time at the wanted rate is that time at the granted one.
-    let asked = u64::from(wish.period_sample_frames) * u64::from(rate.hz()) / u64::from(wish.rate.hz());
-    let period = params.set_period_size_near(frames_of(asked.max(1)), ValueOr::Nearest)?;
+    let period = params.set_period_size_near(frames_of(asked.into()), ValueOr::Nearest)?;
     let queued = match direction {
         Direction::Capture => 2,
-        Direction::Playback => Frames::from(u8::try_from(wish.periods.max(1)).unwrap_or(u8::MAX)),
+        Direction::Playback => Frames::from(u8::try_from(periods.max(1)).unwrap_or(u8::MAX)),
     };
     let comfortable = frames_of(u64::from(rate.hz()) * u64::from(BUFFER_MS) / 1_000);
     // Two periods more than what is kept in it, so that there is always room for one.

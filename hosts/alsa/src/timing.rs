@@ -110,9 +110,10 @@ impl Timing {
 
     /// The driver's time of the status where it can be, else the time it was asked at.
     ///
-    /// The kernel stamps the moment it was asked, and many a device moves in steps: of a transfer, a
-    /// millisecond, a timer's tick. What tells when it was where it is, is the first time it was seen there;
-    /// a later look would make it late by however long the worker took meanwhile.
+    /// Many a device moves in steps: of a transfer, a millisecond, a timer's tick. What tells when it was where
+    /// it is, is the first time it was seen there; a later look would make it late by however long the worker
+    /// took meanwhile. So it does not matter whether a kernel stamps each look or each move: while the device
+    /// has not moved the timestamp may go on or stand, once it has moved it may not stand.
     fn time(&mut self, said: Instant, device: u64, now: Instant) -> Instant {
         let longest = Duration::of_sample_frames(self.buffer.unsigned_abs(), self.rate);
         let follows =

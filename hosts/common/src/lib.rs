@@ -20,6 +20,7 @@
 
 pub mod clock;
 pub mod realtime;
+pub mod request;
 pub mod usage;
 pub mod watch;
 pub mod worker;

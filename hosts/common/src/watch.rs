@@ -1,8 +1,9 @@
 //! Control side: keeps what was asked for running, over any host, while devices come and go.
 //!
 //! A [`Keeper`] owns a host and both halves of a terminal. When a device is lost it takes the half back,
-//! and starts it again, by the same name, when the device returns or at growing intervals. Time is an
-//! argument, so nothing here sleeps; [`Keeper::poll`] wants to be called some fifty times a second.
+//! and starts it again, by the same name, when the device returns or at growing intervals. What was opened on
+//! the default device follows the default to another one; a device that was named is never left for another.
+//! Time is an argument, so nothing here sleeps; [`Keeper::poll`] wants to be called some fifty times a second.
 
 use std::fmt;
 
@@ -12,6 +13,8 @@ use handsfree_core::audio_io::{
 use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
 use handsfree_core::{ChannelMap, Duration, Gain, Instant, SampleRate};
+
+use crate::request::BOTH;
 
 /// After a loss, and between tries, at least so long passes: a device that comes and goes at once makes
 /// no storm of events.
@@ -26,7 +29,7 @@ const STEADY: Duration = Duration::from_millis(2_000);
 /// One direction as asked for, kept for when its device returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndPlan {
-    /// Which device; the default one when not said.
+    /// Which device; when not said, the one that is the default at any time.
     pub device: Option<String>,
     /// As in [`EndRequest`].
     pub rate: SampleRate,
@@ -82,6 +85,14 @@ pub enum Notice {
     },
     /// It runs again.
     Returned {
+        /// Which direction.
+        direction: Direction,
+        /// What was granted; perhaps not what it was before.
+        info: EndInfo,
+    },
+    /// The system's default device is another one, and a direction that was opened on the default device now
+    /// runs there. What an echo canceller learned before is of the old device.
+    Moved {
         /// Which direction.
         direction: Direction,
         /// What was granted; perhaps not what it was before.
@@ -350,10 +361,41 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
                     }
                 }
                 Event::DeviceReturned { direction } => self.side_mut(direction).hurry(now),
+                Event::DefaultChanged { direction } => return Some(self.meet_default(direction, false, now)),
+                Event::Moved { direction } => return Some(self.meet_default(direction, true, now)),
                 other => return Some(Notice::Host(other)),
             }
         }
-        [Direction::Capture, Direction::Playback].into_iter().find_map(|direction| self.retry(direction, now))
+        BOTH.into_iter().find_map(|direction| self.retry(direction, now))
+    }
+
+    /// The default device is another one. It is followed by what was opened on the default device; what was
+    /// opened on a device by name goes back there, where the audio system took it along.
+    fn meet_default(&mut self, direction: Direction, moved: bool, now: Instant) -> Notice {
+        let told = Notice::Host(Event::DefaultChanged { direction });
+        let side = self.side_mut(direction);
+        let follows = side.plan.as_ref().is_some_and(|plan| plan.device.is_none());
+        match side.state {
+            State::Running { info, .. } if follows && moved => Notice::Moved { direction, info },
+            State::Running { since, .. } if follows || moved => match self.start_again(direction) {
+                Ok(Some(info)) => {
+                    self.side_mut(direction).runs(info, now);
+                    if follows { Notice::Moved { direction, info } } else { told }
+                }
+                failed => {
+                    let side = self.side_mut(direction);
+                    side.lose(since, now);
+                    side.trouble = failed.err();
+                    Notice::Lost { direction }
+                }
+            },
+            _ => {
+                if follows {
+                    side.hurry(now);
+                }
+                told
+            }
+        }
     }
 
     fn retry(&mut self, direction: Direction, now: Instant) -> Option<Notice> {
@@ -361,19 +403,7 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
             State::Waiting { retry_at, .. } if retry_at <= now => {}
             _ => return None,
         }
-        if !self.has_half(direction) {
-            self.take_back(direction);
-        }
-        if !self.has_half(direction) {
-            self.side_mut(direction).fails(None, now);
-            return None;
-        }
-        let plan = self.side(direction).plan.clone()?;
-        let started = match direction {
-            Direction::Capture => self.start(Some(&plan), None).map(|info| info.capture),
-            Direction::Playback => self.start(None, Some(&plan)).map(|info| info.playback),
-        };
-        match started {
+        match self.start_again(direction) {
             Ok(Some(info)) => {
                 self.side_mut(direction).runs(info, now);
                 Some(Notice::Returned { direction, info })
@@ -388,6 +418,20 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
                 None
             }
         }
+    }
+
+    /// Starts a direction by its plan, whether it runs or not; `None` where its half is not to be had.
+    fn start_again(&mut self, direction: Direction) -> Result<Option<EndInfo>, Io::Error> {
+        if !self.has_half(direction) {
+            self.take_back(direction);
+        }
+        let Some(plan) = self.side(direction).plan.clone().filter(|_| self.has_half(direction)) else {
+            return Ok(None);
+        };
+        Ok(match direction {
+            Direction::Capture => self.start(Some(&plan), None)?.capture,
+            Direction::Playback => self.start(None, Some(&plan))?.playback,
+        })
     }
 
     /// Starts what is asked for; a refusal gives the halves back.

@@ -4,16 +4,10 @@ use cpal::{BufferSize, SampleFormat, SupportedBufferSize, SupportedStreamConfigR
 use handsfree_core::SampleRate;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::limits::{MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
+use handsfree_host::request::{self, COMMON_RATES_HZ, rate_cost};
 
 use crate::error::CpalError;
 use crate::format;
-
-/// Rates that are tried where the one asked for is not there, in hertz.
-const COMMON_RATES_HZ: [u32; 11] =
-    [8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000];
-
-/// A rate that much lower than the one asked for, in percent, still carries most of its sound.
-const CLOSE_ENOUGH_PERCENT: u64 = 90;
 
 /// What a device can do in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +22,7 @@ pub struct Abilities {
     pub period_sample_frames: (u32, u32),
 }
 
-/// What is asked of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) rate: SampleRate,
-    pub(crate) channels: u32,
-    /// Whether another channel count will do.
-    pub(crate) any_channels: bool,
-    pub(crate) period_sample_frames: u32,
-    /// The only format wanted, if there is one.
-    pub(crate) format: Option<SampleFormat>,
-    /// Whether more than 16 bits are of use.
-    pub(crate) wide: bool,
-}
+pub(crate) type Wish = request::Wish<SampleFormat>;
 
 /// What it is opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,10 +98,6 @@ pub(crate) fn agree(
     let Some((_, range, rate)) = best else {
         return Err(unsupported(device, direction, ranges, wish));
     };
-    // What was asked for as a time at the wanted rate is that time at the granted one.
-    let period =
-        u64::from(wish.period_sample_frames) * u64::from(rate.hz()) / u64::from(wish.rate.hz().max(1));
-    let period = u32::try_from(period).unwrap_or(u32::MAX);
     let (shortest, longest) = match *range.buffer_size() {
         SupportedBufferSize::Range { min, max } => (min.max(1), max.max(1)),
         SupportedBufferSize::Unknown => (1, u32::MAX),
@@ -128,13 +106,8 @@ pub(crate) fn agree(
         rate,
         channels: range.channels().into(),
         format: range.sample_format(),
-        period_sample_frames: period.clamp(shortest, longest.max(shortest)),
+        period_sample_frames: wish.period_at(rate).clamp(shortest, longest.max(shortest)),
     })
-}
-
-fn rate_cost(rate: SampleRate, wanted: SampleRate) -> (bool, u32) {
-    let loses_sound = u64::from(rate.hz()) * 100 < u64::from(wanted.hz()) * CLOSE_ENOUGH_PERCENT;
-    (loses_sound, rate.hz().abs_diff(wanted.hz()))
 }
 
 /// The rate asked for, else the nearest common one, else an end of the range, if 10 ms of it are whole.

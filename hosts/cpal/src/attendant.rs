@@ -20,6 +20,7 @@ use crate::devices;
 use crate::error::{CpalError, word};
 use crate::gauge::Gauge;
 use crate::hosts::Source;
+use crate::pulse;
 
 /// How long an audio system may take for anything.
 pub(crate) const PATIENCE: Span = Span::from_secs(5);
@@ -151,7 +152,9 @@ impl Room {
         let told = |error| CpalError::on(&id, self.direction, "asking", &error);
         let ranges = devices::ranges(&device, self.direction).map_err(told)?;
         let agreed = agree::agree(&id, self.direction, &ranges, &plan.wish)?;
-        let asked = agreed.period_sample_frames.saturating_mul(plan.periods.max(1));
+        // What PulseAudio takes for the most to keep, PipeWire takes for the length of a period, and keeps four.
+        let periods = if plan.periods > 1 && pulse::is_pipewire() { 1 } else { plan.periods.max(1) };
+        let asked = agreed.period_sample_frames.saturating_mul(periods);
         let stream = match build(&device, plan, &agreed, BufferSize::Fixed(asked)) {
             // Some systems let nobody choose.
             Err(error)

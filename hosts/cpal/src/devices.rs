@@ -3,7 +3,7 @@
 use cpal::traits::{DeviceTrait, HostTrait};
 use cpal::{Device, Host, SupportedStreamConfigRange};
 use handsfree_core::audio_io::{Capabilities, DeviceInfo, Direction};
-use handsfree_core::limits::MAX_DEVICE_CHANNELS;
+use handsfree_host::request::{BOTH, UNKNOWN_CAPABILITIES};
 
 use crate::agree::{self, Abilities};
 use crate::error::CpalError;
@@ -37,12 +37,7 @@ impl CpalDevice {
                 formats: &formats,
                 period_sample_frames: abilities.period_sample_frames,
             },
-            Err(_) => Capabilities {
-                max_channels: MAX_DEVICE_CHANNELS.into(),
-                rates: &[],
-                formats: &formats,
-                period_sample_frames: (1, u32::MAX),
-            },
+            Err(_) => UNKNOWN_CAPABILITIES,
         };
         visit(&DeviceInfo {
             id: &self.id,
@@ -53,8 +48,6 @@ impl CpalDevice {
         });
     }
 }
-
-pub(crate) const BOTH: [Direction; 2] = [Direction::Capture, Direction::Playback];
 
 pub(crate) fn default(host: &Host, direction: Direction) -> Option<Device> {
     match direction {

@@ -42,6 +42,7 @@ pub(crate) struct Gauge {
     ends_at_nanos: AtomicI64,
     /// Whether the stream cannot go on.
     trouble: AtomicBool,
+    moved: AtomicBool,
     pub(crate) real_time_refused: AtomicBool,
 }
 
@@ -90,8 +91,8 @@ impl Gauge {
     /// The error callback, which some hosts call on the audio thread.
     pub(crate) fn failed(&self, kind: ErrorKind) {
         match kind {
-            // The stream goes on.
-            ErrorKind::DeviceChanged => {}
+            // The stream goes on, elsewhere.
+            ErrorKind::DeviceChanged => self.moved.store(true, Ordering::Relaxed),
             ErrorKind::Xrun => _ = self.xruns.fetch_add(1, Ordering::Relaxed),
             ErrorKind::RealtimeDenied => self.real_time_refused.store(true, Ordering::Relaxed),
             // It does not, or cannot be relied upon: after an error of PulseAudio's timing, for one, there
@@ -104,6 +105,11 @@ impl Gauge {
     pub(crate) fn is_broken(&self) -> bool {
         // Acquire: partner of the Release in `failed`.
         self.trouble.load(Ordering::Acquire)
+    }
+
+    /// Control: whether the audio system said that it took the stream to another default device.
+    pub(crate) fn was_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed)
     }
 
     pub(crate) fn read(&self) -> CallbackStats {

@@ -36,6 +36,16 @@ impl Source {
         matches!(self.name.as_str(), "pulseaudio" | "alsa")
     }
 
+    /// Whether the default device is one question, and not a look at all of them.
+    pub(crate) fn tells_default(&self) -> bool {
+        self.name == "pulseaudio"
+    }
+
+    /// Whether streams are moved to another default device without a word to cpal.
+    pub(crate) fn moves_streams(&self) -> bool {
+        self.name == "pulseaudio"
+    }
+
     /// Whether what is asked for as a period of the microphone is also the most that the system keeps of it.
     pub(crate) fn keeps_one_period(&self) -> bool {
         self.name == "pulseaudio"

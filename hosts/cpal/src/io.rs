@@ -4,66 +4,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cpal::SampleFormat;
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, Direction, EndInfo, EndRequest, Ends, Event, Refused, StreamInfo, StreamRequest,
-    Which,
+    AudioIo, DeviceInfo, Direction, Ends, Event, Refused, StreamInfo, StreamRequest, Which,
 };
-use handsfree_core::capture::{Intake, IntakeConfig};
-use handsfree_core::playback::{Outlet, OutletConfig};
-use handsfree_core::{ChannelMap, Duration, Gain, Instant, SampleRate};
+use handsfree_core::capture::Intake;
+use handsfree_core::playback::Outlet;
+use handsfree_core::{Duration, Instant, SampleRate};
 use handsfree_host::clock;
+use handsfree_host::request::{self, BOTH};
 use handsfree_host::worker::{Work, Worker};
 
-use crate::agree::{Agreed, Wish};
-use crate::attendant::{Built, Maker, Plan};
-use crate::callback::{Callback, Shape};
-use crate::devices::{BOTH, CpalDevice};
+use crate::config::{CpalConfig, Opened};
+use crate::devices::CpalDevice;
 use crate::error::CpalError;
 use crate::gauge::CallbackStats;
 use crate::hosts::{self, Source};
-use crate::lookout::Lookout;
+use crate::lookout::{Lookout, News};
+use crate::opening::Opening;
 use crate::side::Side;
-
-/// How the audio system is to be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpalConfig {
-    /// Which audio system, as [`hosts`](crate::hosts()) names them; the first that answers when not said.
-    pub host: Option<String>,
-    /// Priority of `SCHED_FIFO`, 1 to 99, that the worker asks for on Linux, and with it the callbacks'
-    /// threads where they are cpal's own (PulseAudio, ALSA). `None` leaves all as they are.
-    pub priority: Option<u8>,
-    /// Periods of the microphone that PulseAudio is to keep: it drops what it cannot keep and says nothing,
-    /// so more bear a busier machine. Other systems bring one period at a time.
-    pub kept_periods: u32,
-    /// The only format to open microphones in; otherwise 16 bits, or more where a gain is asked for.
-    pub capture_format: Option<SampleFormat>,
-    /// The only format to open loudspeakers in; otherwise 16 bits where the device has them.
-    pub playback_format: Option<SampleFormat>,
-}
-
-impl Default for CpalConfig {
-    fn default() -> Self {
-        Self { host: None, priority: Some(60), kept_periods: 4, capture_format: None, playback_format: None }
-    }
-}
-
-/// What a running direction was really granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// The device's stable name.
-    pub device: String,
-    /// Its sample format.
-    pub format: SampleFormat,
-    /// Its rate in hertz.
-    pub rate_hz: u32,
-    /// Its channels.
-    pub channels: u32,
-    /// The period asked for, in sample frames.
-    pub period_sample_frames: u32,
-    /// The longest callback expected, in sample frames; longer ones are counted in [`CallbackStats`].
-    pub longest_sample_frames: u32,
-}
 
 /// The control plane over one audio system, and the worker.
 ///
@@ -161,13 +119,6 @@ fn hurried(work: Work, _: Option<u8>, _: Arc<AtomicBool>) -> Work {
     work
 }
 
-/// A direction that is open and does not run.
-struct Ready {
-    built: Built,
-    map: ChannelMap,
-    info: EndInfo,
-}
-
 impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
     /// The audio system's name.
     #[must_use]
@@ -204,114 +155,28 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
         self.lookout.list()
     }
 
-    fn check(&self, request: &StreamRequest<'_>, ends: &Ends<'static, CAP, SLOTS>) -> Result<(), CpalError> {
-        let misuse = |what| Err(CpalError::Misuse(what));
-        if request.capture.is_none() && request.playback.is_none() {
-            return misuse("a request for neither direction");
-        }
-        if request.capture.is_some() != ends.intake.is_some() {
-            return misuse("an intake goes with a request for capture, and only with one");
-        }
-        if request.playback.is_some() != ends.outlet.is_some() {
-            return misuse("an outlet goes with a request for playback, and only with one");
-        }
-        if (request.capture.is_some() && self.capture.is_taken())
-            || (request.playback.is_some() && self.playback.is_taken())
-        {
-            return misuse("the direction runs already");
-        }
-        Ok(())
-    }
-
-    /// Opens a direction's stream; its callbacks find nothing yet.
-    fn make_ready(&mut self, direction: Direction, asked: &EndRequest<'_>) -> Result<Ready, CpalError> {
-        let wish = wish(direction, asked, &self.config);
-        let keeps = direction == Direction::Capture && self.source.keeps_one_period();
-        let priority = self.config.priority.filter(|_| self.source.has_plain_threads());
-        let shape = move |agreed: &Agreed| Shape {
-            direction,
-            rate: agreed.rate,
-            channels: agreed.channels as usize,
-            latency: latency_of(direction, agreed),
-            priority,
-        };
-        let (wake, maker);
-        match direction {
-            Direction::Capture => {
-                wake = self.worker.wake();
-                let (slot, gauge) = self.capture.renew();
-                maker = Maker::Capture(Box::new(move |agreed| {
-                    let (slot, gauge) = (Arc::clone(&slot), Arc::clone(&gauge));
-                    let mut callback = Callback::new(slot, gauge, wake.clone(), shape(agreed));
-                    Box::new(move |data, info| callback.heard(data, info))
-                }));
-            }
-            Direction::Playback => {
-                wake = self.worker.wake();
-                let (slot, gauge) = self.playback.renew();
-                maker = Maker::Playback(Box::new(move |agreed| {
-                    let (slot, gauge) = (Arc::clone(&slot), Arc::clone(&gauge));
-                    let mut callback = Callback::new(slot, gauge, wake.clone(), shape(agreed));
-                    Box::new(move |data, info| callback.wanted(data, info))
-                }));
-            }
-        }
-        let gauge = match direction {
-            Direction::Capture => Arc::clone(&self.capture.gauge),
-            Direction::Playback => Arc::clone(&self.playback.gauge),
-        };
-        let plan = Plan {
-            device: asked.device.map(str::to_owned),
-            wish,
-            periods: if keeps { self.config.kept_periods } else { 1 },
-            maker,
-            gauge,
-        };
-        let built = match direction {
-            Direction::Capture => self.capture.open(&self.source, plan),
-            Direction::Playback => self.playback.open(&self.source, plan),
-        }?;
-        let natural = || match direction {
-            Direction::Capture => ChannelMap::natural(built.agreed.channels, 1),
-            Direction::Playback => ChannelMap::natural(1, built.agreed.channels),
-        };
-        let map = asked.map.map_or_else(natural, Ok)?;
-        let info = end_info(direction, &built);
-        Ok(Ready { built, map, info })
-    }
-
     /// Opens what is asked for and configures the ends for what was granted; nothing runs yet.
     fn prepare(
         &mut self,
         request: &StreamRequest<'_>,
         ends: &mut Ends<'static, CAP, SLOTS>,
     ) -> Result<StreamInfo, CpalError> {
-        let mut info = StreamInfo::default();
-        if let (Some(asked), Some(intake)) = (&request.capture, &mut ends.intake) {
-            let ready = self.make_ready(Direction::Capture, asked)?;
-            intake.configure(IntakeConfig {
-                rate: ready.info.rate,
-                map: ready.map,
-                gain: asked.gain,
-                max_period_sample_frames: ready.info.max_period_sample_frames,
-                clock_domain: ready.info.clock_domain,
-            })?;
-            info.capture = Some(ready.info);
-            self.capture.grant(asked.device, &ready.built);
-        }
-        if let (Some(asked), Some(outlet)) = (&request.playback, &mut ends.outlet) {
-            let ready = self.make_ready(Direction::Playback, asked)?;
-            outlet.configure(OutletConfig {
-                rate: ready.info.rate,
-                map: ready.map,
-                max_period_sample_frames: ready.info.max_period_sample_frames,
-                worker_slack_sample_frames: asked.worker_slack_sample_frames,
-                latency: ready.info.latency,
-                clock_domain: ready.info.clock_domain,
-            })?;
-            info.playback = Some(ready.info);
-            self.playback.grant(asked.device, &ready.built);
-        }
+        let runs = |direction| match direction {
+            Direction::Capture => self.capture.is_taken(),
+            Direction::Playback => self.playback.is_taken(),
+        };
+        request::check(request, ends, runs).map_err(CpalError::Misuse)?;
+        let opening = |direction, asked: &Option<_>| {
+            let wake = self.worker.wake();
+            asked.as_ref().map(|asked| Opening::new(direction, asked, &self.config, &self.source, wake))
+        };
+        let capture = opening(Direction::Capture, &request.capture);
+        let playback = opening(Direction::Playback, &request.playback);
+        let info = StreamInfo {
+            capture: capture.map(|opening| self.capture.open(opening)).transpose()?,
+            playback: playback.map(|opening| self.playback.open(opening)).transpose()?,
+        };
+        request::configure(ends, request, &info)?;
         Ok(info)
     }
 
@@ -354,9 +219,35 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
         if refused && !std::mem::replace(&mut self.refusal_said, true) {
             self.events.push_back(Event::RealTimeRefused);
         }
-        while let Some(event) = self.lookout.news() {
-            self.events.push_back(event);
+        while let Some(news) = self.lookout.news() {
+            let event = match news {
+                News::Returned(direction) => Some(Event::DeviceReturned { direction }),
+                News::Default { direction, device, has_streams } => {
+                    self.default_changed(direction, device, has_streams)
+                }
+            };
+            self.events.extend(event);
         }
+    }
+
+    /// What another default means for a direction's stream.
+    fn default_changed(&mut self, direction: Direction, device: String, has_streams: bool) -> Option<Event> {
+        let (asked, opened, gauge) = match direction {
+            Direction::Capture => (&self.capture.asked, &mut self.capture.opened, &self.capture.gauge),
+            Direction::Playback => (&self.playback.asked, &mut self.playback.opened, &self.playback.gauge),
+        };
+        let Some(opened) = opened else { return Some(Event::DefaultChanged { direction }) };
+        if opened.device == device {
+            // Opened on the default while that changed, so there is nothing to follow.
+            return asked.is_some().then_some(Event::DefaultChanged { direction });
+        }
+        if !has_streams && !gauge.was_moved() {
+            return Some(Event::DefaultChanged { direction });
+        }
+        if asked.is_none() {
+            opened.device = device;
+        }
+        Some(Event::Moved { direction })
     }
 
     /// Tells an outlet that was taken back what will never be played.
@@ -367,49 +258,6 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
             outlet.stop();
             outlet.discarded(u32::try_from(left).unwrap_or(u32::MAX));
         }
-    }
-}
-
-fn wish(direction: Direction, asked: &EndRequest<'_>, config: &CpalConfig) -> Wish {
-    let mapped = asked.map.map(|map| match direction {
-        Direction::Capture => map.from_channels(),
-        Direction::Playback => map.to_channels(),
-    });
-    Wish {
-        rate: asked.rate,
-        channels: mapped.map_or(asked.device_channels, |channels| channels as u32),
-        any_channels: mapped.is_none(),
-        period_sample_frames: asked.period_sample_frames,
-        format: match direction {
-            Direction::Capture => config.capture_format,
-            Direction::Playback => config.playback_format,
-        },
-        wide: direction == Direction::Capture && asked.gain != Gain::UNITY,
-    }
-}
-
-/// What may be expected until something is known: a period of the microphone has been waited for, and two
-/// of the loudspeaker's are kept ahead.
-fn latency_of(direction: Direction, agreed: &Agreed) -> Duration {
-    let period = Duration::of_sample_frames(agreed.period_sample_frames.into(), agreed.rate);
-    match direction {
-        Direction::Capture => period,
-        Direction::Playback => period + period,
-    }
-}
-
-fn end_info(direction: Direction, built: &Built) -> EndInfo {
-    // Behind an audio system two devices may have one crystal or two, and it does not say: never equal.
-    const CAPTURE_CLOCK: u32 = 1 << 17;
-    EndInfo {
-        rate: built.agreed.rate,
-        device_channels: built.agreed.channels,
-        max_period_sample_frames: built.longest_sample_frames,
-        latency: latency_of(direction, &built.agreed),
-        clock_domain: match direction {
-            Direction::Capture => CAPTURE_CLOCK,
-            Direction::Playback => CAPTURE_CLOCK + 1,
-        },
     }
 }
 
@@ -426,14 +274,7 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
         request: &StreamRequest<'_>,
         mut ends: Ends<'static, CAP, SLOTS>,
     ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, CpalError>> {
-        if let Err(error) = self.check(request, &ends) {
-            return Err(Refused { ends, error });
-        }
-        let which = match (request.capture, request.playback) {
-            (Some(_), None) => Which::Capture,
-            (None, Some(_)) => Which::Playback,
-            _ => Which::Both,
-        };
+        let which = request::which(request);
         let info = match self.prepare(request, &mut ends) {
             Ok(info) => info,
             Err(error) => {

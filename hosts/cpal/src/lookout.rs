@@ -6,16 +6,20 @@ use std::time::Duration as Span;
 
 use cpal::Host;
 use cpal::traits::HostTrait;
-use handsfree_core::audio_io::{Direction, Event};
+use handsfree_core::audio_io::Direction;
+use handsfree_host::request::{BOTH, index};
 
 use crate::attendant::PATIENCE;
-use crate::devices::{self, BOTH, CpalDevice};
+use crate::devices::{self, CpalDevice};
 use crate::error::CpalError;
 use crate::hosts::Source;
+use crate::pulse;
 
 /// How often it looks while a device is awaited.
 const AWAIT_INTERVAL: Span = Span::from_millis(250);
-/// How often it looks for another default.
+/// How often it looks for another default where that is one question to a server.
+const ASK_INTERVAL: Span = Span::from_millis(250);
+/// How often it looks for another default where all devices are looked at for it.
 const LOOK_INTERVAL: Span = Span::from_millis(1_000);
 
 enum Order {
@@ -30,11 +34,26 @@ struct Missing {
     device: Option<String>,
 }
 
+/// What the thread saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A device that was awaited is there.
+    Returned(Direction),
+    /// The default is another device.
+    Default {
+        direction: Direction,
+        /// Its stable name.
+        device: String,
+        /// Whether this process's streams of the direction are there, as far as the audio system says.
+        has_streams: bool,
+    },
+}
+
 /// Control's end.
 #[derive(Debug)]
 pub(crate) struct Lookout {
     orders: Sender<Order>,
-    news: Receiver<Event>,
+    news: Receiver<News>,
 }
 
 impl Lookout {
@@ -74,15 +93,8 @@ impl Lookout {
         _ = self.orders.send(Order::Await(direction, None));
     }
 
-    pub(crate) fn news(&self) -> Option<Event> {
+    pub(crate) fn news(&self) -> Option<News> {
         self.news.try_recv().ok()
-    }
-}
-
-const fn index(direction: Direction) -> usize {
-    match direction {
-        Direction::Capture => 0,
-        Direction::Playback => 1,
     }
 }
 
@@ -96,10 +108,15 @@ struct Tower {
 
 impl Tower {
     /// Until control drops its end.
-    fn watch(&mut self, orders: &Receiver<Order>, tell: &Sender<Event>) {
+    fn watch(&mut self, orders: &Receiver<Order>, tell: &Sender<News>) {
         loop {
             let awaits = self.missing.iter().any(Option::is_some);
-            match orders.recv_timeout(if awaits { AWAIT_INTERVAL } else { LOOK_INTERVAL }) {
+            let interval = match (awaits, self.source.tells_default()) {
+                (true, _) => AWAIT_INTERVAL,
+                (false, true) => ASK_INTERVAL,
+                (false, false) => LOOK_INTERVAL,
+            };
+            match orders.recv_timeout(interval) {
                 Ok(Order::List(reply)) => _ = reply.send(self.list()),
                 Ok(Order::Await(direction, missing)) => self.missing[index(direction)] = missing,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -125,20 +142,23 @@ impl Tower {
         devices::list(host).map_err(|error| CpalError::of_host(&doing, &error))
     }
 
-    fn look(&mut self, tell: &Sender<Event>) {
+    fn look(&mut self, tell: &Sender<News>) {
         let mut missing = std::mem::take(&mut self.missing);
         let mut defaults = std::mem::take(&mut self.defaults);
         // Listing all devices costs some systems much, so only where there is no default any more.
         let has_default = |host: &Host| BOTH.iter().any(|&way| devices::default(host, way).is_some());
+        let moves_streams = self.source.moves_streams();
         if let Ok(host) = self.host(|host| has_default(host) || host.devices().is_ok()) {
             for direction in BOTH {
                 let known = &mut defaults[index(direction)];
                 // That there is none for a while is told by the loss of the device.
-                if let Some(now) = devices::default(host, direction).as_ref().and_then(devices::id)
-                    && known.as_ref() != Some(&now)
-                    && known.replace(now).is_some()
+                if let Some(now) = devices::default(host, direction)
+                    && let Some(device) = devices::id(&now)
+                    && known.as_ref() != Some(&device)
+                    && known.replace(device.clone()).is_some()
                 {
-                    _ = tell.send(Event::DefaultChanged { direction });
+                    let has_streams = moves_streams && pulse::has_streams(direction, &now);
+                    _ = tell.send(News::Default { direction, device, has_streams });
                 }
                 let awaited = &mut missing[index(direction)];
                 let is_back = |missing: &Missing| {
@@ -146,7 +166,7 @@ impl Tower {
                 };
                 if awaited.as_ref().is_some_and(is_back) {
                     *awaited = None;
-                    _ = tell.send(Event::DeviceReturned { direction });
+                    _ = tell.send(News::Returned(direction));
                 }
             }
         }

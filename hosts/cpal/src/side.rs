@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration as Span, Instant as Moment};
 
 use handsfree_core::SampleRate;
-use handsfree_core::audio_io::Direction;
+use handsfree_core::audio_io::{Direction, EndInfo};
 use handsfree_core::time::Instant;
 
 use crate::attendant::{Attendant, Built, PATIENCE, Plan};
+use crate::config::Opened;
 use crate::error::CpalError;
 use crate::gauge::Gauge;
-use crate::hosts::Source;
-use crate::io::Opened;
+use crate::opening::{Half, Opening, end_info};
 use crate::slot::Slot;
 
 /// A stream that calls nobody for so long is lost, whatever its audio system says: its server hangs.
@@ -41,7 +41,7 @@ pub(crate) struct Side<T> {
     xruns: u32,
 }
 
-impl<T> Side<T> {
+impl<T: Half> Side<T> {
     pub(crate) fn new(direction: Direction) -> Self {
         Self {
             direction,
@@ -67,39 +67,39 @@ impl<T> Side<T> {
         self.rate
     }
 
-    /// A slot and a gauge for the next stream.
-    pub(crate) fn renew(&mut self) -> (Arc<Slot<T>>, Arc<Gauge>) {
+    /// Opens a stream, with a slot and a gauge of its own; its callbacks find nothing yet.
+    pub(crate) fn open(&mut self, opening: Opening) -> Result<EndInfo, CpalError> {
         self.slot = Arc::new(Slot::empty());
         self.gauge = Arc::default();
         self.xruns = 0;
-        (Arc::clone(&self.slot), Arc::clone(&self.gauge))
-    }
-
-    pub(crate) fn open(&mut self, source: &Source, plan: Plan) -> Result<Built, CpalError> {
         let attendant = match self.attendant.take() {
             Some(attendant) => attendant,
-            None => Attendant::spawn(source.clone(), self.direction)?,
+            None => Attendant::spawn(opening.source.clone(), self.direction)?,
         };
-        let built = attendant.open(plan);
+        let maker = T::maker(&opening, Arc::clone(&self.slot), Arc::clone(&self.gauge));
+        let Opening { device, wish, periods, .. } = opening;
+        let asked = device.clone();
+        let built = attendant.open(Plan { device, wish, periods, maker, gauge: Arc::clone(&self.gauge) });
         if !matches!(built, Err(CpalError::NoAnswer { .. })) {
             self.attendant = Some(attendant);
         }
-        built
+        built.map(|built| self.grant(asked, built))
     }
 
-    /// Takes down what was granted, before anything runs.
-    pub(crate) fn grant(&mut self, asked: Option<&str>, built: &Built) {
+    fn grant(&mut self, asked: Option<String>, built: Built) -> EndInfo {
         self.gauge.granted.store(built.longest_sample_frames, Ordering::Relaxed);
-        self.asked = asked.map(str::to_owned);
+        self.asked = asked;
         self.rate = Some(built.agreed.rate);
+        let info = end_info(self.direction, &built);
         self.opened = Some(Opened {
-            device: built.device.clone(),
+            device: built.device,
             format: built.agreed.format,
             rate_hz: built.agreed.rate.hz(),
             channels: built.agreed.channels,
             period_sample_frames: built.agreed.period_sample_frames,
             longest_sample_frames: built.longest_sample_frames,
         });
+        info
     }
 
     /// Parks the half and starts the stream. Where that fails the half comes back with [`end`](Self::end).

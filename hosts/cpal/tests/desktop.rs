@@ -1,5 +1,6 @@
-//! hosts/cpal on a real PulseAudio that each test starts for itself: what is played comes back by the monitor of a null
-//! sink, every sample of it, also after the server was killed, hung, or took another default. Needs no sound card.
+//! hosts/cpal on a real PulseAudio or PipeWire that each test starts for itself: what is played comes back by the monitor
+//! of a null sink, every sample of it, also after the server was killed, hung, or took another default. Needs no sound
+//! card.
 //! Faults 1, 7 and 19.
 #![cfg(all(target_os = "linux", feature = "pulseaudio"))]
 #![allow(missing_docs)]
@@ -24,7 +25,7 @@ use handsfree_cpal::{CpalConfig, cpal::SampleFormat};
 use handsfree_host::watch::{EndState, Notice};
 
 use rig::{Rig, lost, plan, returned};
-use server::{Server, with_server};
+use server::{Server, System, with, with_server};
 
 const BOTH: [Direction; 2] = [Direction::Capture, Direction::Playback];
 
@@ -72,6 +73,19 @@ fn the_signal_comes_back_whole_at_any_rate() {
 }
 
 #[test]
+fn the_signal_comes_back_whole_from_pipewire() {
+    with(System::PipeWire, "the_signal_comes_back_whole_from_pipewire", |server| {
+        let mut rig = Rig::new(48_000, CpalConfig::default());
+        rig.open(&plan(48_000, None), &plan(48_000, None));
+        every_sample(&mut rig, &server, 5.0, "speaker");
+        let capture = rig.keeper.io().callbacks(Direction::Capture);
+        assert_eq!(capture.longest_sample_frames, 48_000 / 25, "the period asked for: {capture:?}");
+        let callbacks = rig.calls.callbacks.load(Ordering::Relaxed);
+        assert_eq!(rig.calls.memory.load(Ordering::Relaxed), 0, "in {callbacks} callbacks");
+    });
+}
+
+#[test]
 fn any_format_that_holds_16_bits_carries_them() {
     with_server("any_format_that_holds_16_bits_carries_them", |server| {
         for format in [SampleFormat::F32, SampleFormat::I32, SampleFormat::I24] {
@@ -114,7 +128,16 @@ fn ten_minutes_without_a_lost_sample() {
 
 #[test]
 fn a_server_that_dies_is_told_once_and_comes_back() {
-    with_server("a_server_that_dies_is_told_once_and_comes_back", |mut server| {
+    dies(System::PulseAudio, "a_server_that_dies_is_told_once_and_comes_back");
+}
+
+#[test]
+fn a_pipewire_that_dies_is_told_once_and_comes_back() {
+    dies(System::PipeWire, "a_pipewire_that_dies_is_told_once_and_comes_back");
+}
+
+fn dies(system: System, test: &str) {
+    with(system, test, |mut server| {
         let mut rig = Rig::new(48_000, CpalConfig::default());
         rig.open(&plan(48_000, None), &plan(48_000, None));
         rig.hear(1.0);
@@ -169,36 +192,90 @@ fn a_server_that_hangs_is_lost_and_nobody_hangs_with_it() {
 }
 
 #[test]
-fn another_default_is_told_and_the_sound_goes_there() {
-    with_server("another_default_is_told_and_the_sound_goes_there", |server| {
+fn another_default_of_pipewire_is_followed_and_a_name_is_not_left() {
+    with(System::PipeWire, "another_default_of_pipewire_is_followed_and_a_name_is_not_left", |server| {
         let mut rig = Rig::new(48_000, CpalConfig::default());
         rig.open(&plan(48_000, None), &plan(48_000, None));
         rig.hear(1.0);
-        // The lookout has to have seen the one before.
-        rig.until(Span::from_secs(3), {
-            let began = Moment::now();
-            move |_| began.elapsed() > Span::from_millis(2_200)
-        });
-        server.pactl(&["set-default-sink", "other"]);
-        server.pactl(&["set-default-source", "other.monitor"]);
-        let changed = |said: &[Notice], way| {
-            let is = |n: &&Notice| **n == Notice::Host(Event::DefaultChanged { direction: way });
-            said.iter().filter(is).count()
-        };
-        let began = Moment::now();
-        let said = rig.until(Span::from_secs(6), |_| began.elapsed() > Span::from_millis(3_500));
+        let said = change_default(&mut rig, &server, "other");
         for way in BOTH {
-            assert_eq!(changed(&said, way), 1, "{way:?}: {said:?}");
+            let moved = |n: &&Notice| matches!(n, Notice::Moved { direction, .. } if *direction == way);
+            assert_eq!(said.iter().filter(moved).count(), 1, "{way:?}: {said:?}");
         }
+        assert_eq!(server.places(), [["other"], ["other.monitor"]]);
+        rig.hear(1.0);
+        BOTH.into_iter().for_each(|way| rig.keeper.close(way));
+        rig.open(&plan(48_000, Some("other.monitor")), &plan(48_000, Some("other")));
+        let said = change_default(&mut rig, &server, "speaker");
+        for way in BOTH {
+            let told = Notice::Host(Event::DefaultChanged { direction: way });
+            assert_eq!(said.iter().filter(|n| **n == told).count(), 1, "{way:?}: {said:?}");
+        }
+        assert_eq!(server.places(), [["other"], ["other.monitor"]]);
+        rig.hear(0.5);
+    });
+}
+
+/// Makes another sink and its monitor the default, after the lookout has seen the ones before; what the keeper said
+/// within the next seconds.
+fn change_default(rig: &mut Rig, server: &Server, sink: &str) -> Vec<Notice> {
+    let began = Moment::now();
+    rig.until(Span::from_secs(3), |_| began.elapsed() > Span::from_millis(1_200));
+    server.pactl(&["set-default-sink", sink]);
+    server.pactl(&["set-default-source", &format!("{sink}.monitor")]);
+    let began = Moment::now();
+    rig.until(Span::from_secs(6), |_| began.elapsed() > Span::from_millis(2_500))
+}
+
+#[test]
+fn another_default_is_followed_with_the_server_and_told_once() {
+    with_server("another_default_is_followed_with_the_server_and_told_once", |server| {
+        let mut rig = Rig::new(48_000, CpalConfig::default());
+        rig.open(&plan(48_000, None), &plan(48_000, None));
+        rig.hear(1.0);
+        let callbacks = BOTH.map(|way| rig.keeper.io().callbacks(way).callbacks);
+        let said = change_default(&mut rig, &server, "other");
+        for way in BOTH {
+            let moved = |n: &&Notice| matches!(n, Notice::Moved { direction, .. } if *direction == way);
+            assert_eq!(said.iter().filter(moved).count(), 1, "{way:?}: {said:?}");
+            // PulseAudio moved it, so it was not opened again.
+            assert!(rig.keeper.io().callbacks(way).callbacks > callbacks[way as usize], "{way:?}");
+        }
+        assert_eq!(said.iter().filter(|n| !matches!(n, Notice::Host(Event::RealTimeRefused))).count(), 2);
         let devices = rig.keeper.io().list().unwrap();
         let default: Vec<&str> = devices.iter().filter(|d| d.is_default).map(|d| d.id.as_str()).collect();
         assert_eq!(default, ["pulseaudio:other.monitor", "pulseaudio:other"]);
-        // PulseAudio moves what plays on the default device.
-        let playing = server.pactl(&["list", "short", "sink-inputs"]);
-        let other = server.pactl(&["list", "short", "sinks"]);
-        let other = other.lines().find(|line| line.contains("other")).unwrap().split('\t').next().unwrap();
-        assert!(playing.lines().any(|line| line.split('\t').nth(1) == Some(other)), "{playing}");
+        let io = rig.keeper.io();
+        let opened = [io.capture(), io.playback()].map(|opened| opened.unwrap().device.clone());
+        assert_eq!(opened.each_ref().map(String::as_str), default[..]);
+        assert_eq!(server.places(), [["other"], ["other.monitor"]]);
         rig.hear(1.0);
+    });
+}
+
+#[test]
+fn a_device_that_was_named_is_not_left_for_another_default() {
+    with_server("a_device_that_was_named_is_not_left_for_another_default", |server| {
+        let mut rig = Rig::new(48_000, CpalConfig::default());
+        rig.open(&plan(48_000, Some("speaker.monitor")), &plan(48_000, Some("speaker")));
+        rig.hear(1.0);
+        // PulseAudio takes along what is on the old default; nobody asked for that.
+        let said = change_default(&mut rig, &server, "other");
+        for way in BOTH {
+            let told = Notice::Host(Event::DefaultChanged { direction: way });
+            assert_eq!(said.iter().filter(|n| **n == told).count(), 1, "{way:?}: {said:?}");
+            assert_eq!((lost(&said, way), returned(&said, way)), (0, 0), "{said:?}");
+        }
+        assert_eq!(server.places(), [["speaker"], ["speaker.monitor"]]);
+        rig.hear(1.0);
+        // What is on neither default stays by itself.
+        let callbacks = BOTH.map(|way| rig.keeper.io().callbacks(way).callbacks);
+        change_default(&mut rig, &server, "cd");
+        BOTH.iter().zip(callbacks).for_each(|(&way, before)| {
+            assert!(rig.keeper.io().callbacks(way).callbacks > before, "{way:?}: it was opened again");
+        });
+        assert_eq!(server.places(), [["speaker"], ["speaker.monitor"]]);
+        rig.hear(0.5);
     });
 }
 

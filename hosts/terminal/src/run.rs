@@ -238,12 +238,28 @@ impl Running {
                         channels: info.device_channels,
                     });
                 }
+                Notice::Moved { direction, info } => {
+                    if direction == Direction::Capture {
+                        self.capture_frame = info.rate.sample_frames() as u32;
+                    }
+                    if let Err(failure) = self.terminal.heed(&notice) {
+                        self.note(now, &failure.to_string());
+                    }
+                    let direction = direction_name(direction);
+                    self.note(
+                        now,
+                        &format!("another device is the default for {direction} now, and is used"),
+                    );
+                }
                 Notice::Host(Event::RealTimeRefused) => {
                     self.note(now, "real-time scheduling or locked memory was refused; xruns are likelier");
                 }
                 Notice::Host(Event::DefaultChanged { direction }) => {
                     let direction = direction_name(direction);
-                    self.note(now, &format!("another device is the default for {direction} now"));
+                    self.note(
+                        now,
+                        &format!("another device is the default for {direction} now; it was not asked for"),
+                    );
                 }
                 Notice::Host(Event::EventsLost { count }) => {
                     self.note(now, &format!("{count} events of the host were lost"));

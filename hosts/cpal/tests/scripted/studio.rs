@@ -1,7 +1,7 @@
 //! A cpal host made of Rust, whose callbacks the test calls itself, when and as it likes.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration as Span;
 
@@ -34,6 +34,12 @@ pub(crate) struct Studio {
     pub(crate) hangs: Arc<AtomicBool>,
     /// Whether the devices are there.
     pub(crate) gone: Arc<AtomicBool>,
+    /// Which loudspeaker is the default one, counted from 0; there are as many as are asked for.
+    pub(crate) default: Arc<AtomicU32>,
+    /// How often somebody asked for the default loudspeaker.
+    pub(crate) asked: Arc<AtomicU32>,
+    /// On which one each loudspeaker's stream was opened.
+    pub(crate) opened_on: Arc<Mutex<Vec<u32>>>,
 }
 
 /// Period of both devices.
@@ -94,6 +100,7 @@ struct Host(Studio);
 struct Device {
     studio: Studio,
     is_microphone: bool,
+    number: u32,
 }
 
 struct Stream(Studio);
@@ -121,12 +128,14 @@ impl HostTrait for Host {
 
     fn default_input_device(&self) -> Option<Device> {
         let there = !self.0.gone.load(Ordering::Relaxed);
-        there.then(|| Device { studio: self.0.clone(), is_microphone: true })
+        there.then(|| Device { studio: self.0.clone(), is_microphone: true, number: 0 })
     }
 
     fn default_output_device(&self) -> Option<Device> {
         let there = !self.0.gone.load(Ordering::Relaxed);
-        there.then(|| Device { studio: self.0.clone(), is_microphone: false })
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
+        let number = self.0.default.load(Ordering::Relaxed);
+        there.then(|| Device { studio: self.0.clone(), is_microphone: false, number })
     }
 }
 
@@ -151,7 +160,7 @@ impl DeviceTrait for Device {
 
     fn id(&self) -> Result<DeviceId, Error> {
         let name = if self.is_microphone { "microphone" } else { "loudspeaker" };
-        Ok(DeviceId::new("alsa".parse()?, name))
+        Ok(DeviceId::new("alsa".parse()?, format!("{name} {}", self.number)))
     }
 
     fn supported_input_configs(&self) -> Result<Self::SupportedInputConfigs, Error> {
@@ -203,6 +212,7 @@ impl DeviceTrait for Device {
         let callbacks =
             Callbacks { heard: None, wanted: Some(Box::new(data)), failed: Some(Box::new(error)) };
         self.studio.loudspeakers.lock().unwrap().push(callbacks);
+        self.studio.opened_on.lock().unwrap().push(self.number);
         Ok(Stream(self.studio.clone()))
     }
 }
@@ -227,7 +237,7 @@ impl StreamTrait for Stream {
 
 impl PartialEq for Device {
     fn eq(&self, other: &Self) -> bool {
-        self.is_microphone == other.is_microphone
+        (self.is_microphone, self.number) == (other.is_microphone, other.number)
     }
 }
 

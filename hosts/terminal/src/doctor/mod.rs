@@ -10,7 +10,7 @@ use handsfree_apm::ApmConfig;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::time::{Duration, Instant};
 use handsfree_core::{Frame, SampleRate};
-use handsfree_host::watch::{EndPlan, Keeper};
+use handsfree_host::watch::{EndPlan, Keeper, Notice};
 use serde::Serialize;
 
 use self::chirp::Chirp;
@@ -18,6 +18,7 @@ use self::scheduling::{Scheduling, ms};
 use crate::cli::RunArgs;
 use crate::failure::Failure;
 use crate::io::{AnyIo, HostConfig};
+use crate::report::direction_name;
 use crate::run;
 use crate::terminal::{CAP, CleanedFrames, Parts, SLOTS, Terminal, TerminalConfig, Track};
 
@@ -105,7 +106,7 @@ pub fn examine(args: &RunArgs) -> Result<Diagnosis, Failure> {
     };
     bench.open(&capture, &playback)?;
     let round_trip = bench.round_trip()?;
-    let drift_ppm = bench.drift();
+    let drift_ppm = bench.drift()?;
     bench.close();
     let periods = TRIED_MS
         .into_iter()
@@ -182,6 +183,7 @@ impl Bench {
             while let Some(frame) = self.frames.pop() {
                 ear.hear(&frame);
             }
+            self.look_after()?;
             std::thread::sleep(TICK);
         }
         self.frames.ignore();
@@ -210,12 +212,29 @@ impl Bench {
     }
 
     /// Waits until the clocks are known.
-    fn drift(&self) -> Option<f64> {
+    fn drift(&mut self) -> Result<Option<f64>, Failure> {
         let patience = Moment::now() + WallDuration::from_secs_f64(CLOCKS_S);
         while Moment::now() < patience {
+            self.look_after()?;
             std::thread::sleep(TICK);
         }
-        self.terminal.meters().drift_ppm().map(|ppm| (f64::from(ppm) * 10.0).round() / 10.0)
+        Ok(self.terminal.meters().drift_ppm().map(|ppm| (f64::from(ppm) * 10.0).round() / 10.0))
+    }
+
+    /// What is measured is two devices: without one of them, or with another, it is worth nothing.
+    fn look_after(&mut self) -> Result<(), Failure> {
+        while let Some(notice) = self.keeper.poll(self.terminal.now()) {
+            let (direction, what) = match notice {
+                Notice::Lost { direction } => (direction, "went away"),
+                Notice::Moved { direction, .. } => (direction, "is another one now"),
+                _ => continue,
+            };
+            return Err(Failure::run(format!(
+                "the {} device {what} while it was measured: try again when it stays",
+                direction_name(direction)
+            )));
+        }
+        Ok(())
     }
 
     fn try_period(
@@ -237,6 +256,7 @@ impl Bench {
         while Moment::now() < patience {
             // Something must play, or nothing can be missing.
             while track.push(&[0; 480]).is_ok_and(|taken| taken > 0) {}
+            // A device that does not bear the period may fail: that counts as what it is, xruns.
             _ = self.keeper.poll(self.terminal.now());
             std::thread::sleep(TICK);
         }

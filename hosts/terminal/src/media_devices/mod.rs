@@ -259,6 +259,8 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
         let mut inner = shared.lock();
         let now = inner.terminal.now();
         while let Some(notice) = inner.keeper.poll(now) {
+            // As below: without a new processor the old one goes on.
+            _ = inner.terminal.heed(&notice);
             inner.tell(MediaEvent::Device(notice));
         }
         // A processor that could not be made anew leaves the old one in use, which finds its way by itself.

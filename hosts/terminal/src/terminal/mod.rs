@@ -40,6 +40,7 @@ use handsfree_core::{
     Clock, Duration, Events, Format, FrameRing, Halves, Instant, SampleRate, Session, SessionEvent, Stats,
     StatsReader, capture,
 };
+use handsfree_host::watch::Notice;
 use handsfree_host::worker::Work;
 
 pub use self::cleaned::{CleanedFrames, MAX_WAITING};
@@ -340,6 +341,18 @@ impl Terminal {
             self.restart_voice()?;
         }
         Ok(event)
+    }
+
+    /// Lets the voice processor know what happened to the devices: what it learned of a default device that is
+    /// no longer used is worthless, so a new one takes its place.
+    ///
+    /// # Errors
+    /// When no new processor could be made; the old one stays.
+    pub fn heed(&mut self, notice: &Notice) -> Result<(), Failure> {
+        match notice {
+            Notice::Moved { .. } => self.restart_voice(),
+            _ => Ok(()),
+        }
     }
 
     /// Forgets what the voice processor learned, from the next frame on. No frame passes unprocessed.

@@ -14,6 +14,7 @@ mod ours_latency;
 mod stream;
 mod suspend;
 mod unplug;
+mod usb;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;

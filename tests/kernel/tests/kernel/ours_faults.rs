@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::duplex::{PROGRAM, Said};
 use crate::stream::Stream;
-use crate::turn;
+use crate::{turn, usb};
 
 /// Something that happens at once happens within this on an emulated machine that is busy.
 const SOON: Duration = Duration::from_secs(20);
@@ -71,15 +71,6 @@ fn listed(machine: &Machine) -> Result<String> {
     machine.shell("duplex --list")
 }
 
-const USB: [&str; 6] = [
-    "-audiodev",
-    "none,id=off",
-    "-device",
-    "qemu-xhci,id=xhci",
-    "-device",
-    "usb-audio,id=usb,bus=xhci.0,port=1,audiodev=off",
-];
-
 #[test]
 fn an_unplugged_loudspeaker_is_told_once_at_once_and_plays_again_by_its_socket() -> Result<()> {
     let _turn = turn();
@@ -89,7 +80,7 @@ fn an_unplugged_loudspeaker_is_told_once_at_once_and_plays_again_by_its_socket()
             .module("xhci-pci")
             .module("snd-usb-audio index=1")
             .program(PROGRAM)
-            .qemu(USB),
+            .qemu(usb::QEMU),
     )?;
     machine.until("[ -e /proc/asound/Audio ]", SOON)?;
     let devices: serde_json::Value = serde_json::from_str(&listed(&machine)?)
@@ -108,13 +99,10 @@ fn an_unplugged_loudspeaker_is_told_once_at_once_and_plays_again_by_its_socket()
     let mut unplugged_s = Vec::new();
     for round in 1..=2 {
         loudspeaker.until(&machine, "RUNNING")?;
-        machine.qmp("device_del", &json!({ "id": "usb" }))?;
-        machine.qmp_event("DEVICE_DELETED", SOON)?;
+        usb::unplug(&machine)?;
         until_said(&job, "DeviceLost", round)?;
         unplugged_s.push(kernel_said_at(&machine, "USB disconnect")?);
-        let device =
-            json!({ "driver": "usb-audio", "id": "usb", "bus": "xhci.0", "port": "1", "audiodev": "off" });
-        machine.qmp("device_add", &device)?;
+        usb::plug(&machine)?;
         until_said(&job, "\"Reopened\"", round)?;
     }
     loudspeaker.until(&machine, "RUNNING")?;
@@ -183,7 +171,7 @@ fn after_a_suspend_everything_runs_on() -> Result<()> {
             .module("xhci-pci")
             .module("snd-usb-audio index=1")
             .program(PROGRAM)
-            .qemu(USB),
+            .qemu(usb::QEMU),
     )?;
     machine.until("[ -e /proc/asound/Audio ]", SOON)?;
     machine

@@ -7,7 +7,7 @@ use std::time::Duration;
 use handsfree_kernel_tests::{Machine, Options, Result};
 
 use crate::stream::Stream;
-use crate::turn;
+use crate::{turn, usb};
 
 const FORMAT: &str = "-f S16_LE -r 48000 -c 2 -t raw --period-size=480 --buffer-size=9600";
 
@@ -20,14 +20,7 @@ fn a_stream_survives_a_suspend() -> Result<()> {
             .module("snd-dummy index=1 id=D")
             .module("xhci-pci")
             .module("snd-usb-audio index=2")
-            .qemu([
-                "-audiodev",
-                "none,id=off",
-                "-device",
-                "qemu-xhci,id=xhci",
-                "-device",
-                "usb-audio,id=usb,bus=xhci.0,port=1,audiodev=off",
-            ]),
+            .qemu(usb::QEMU),
     )?;
     machine.until("[ -e /proc/asound/Audio ]", Duration::from_secs(20))?;
     machine

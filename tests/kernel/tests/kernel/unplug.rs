@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use handsfree_kernel_tests::{Job, Machine, Options, Result};
-use serde_json::json;
 
 use crate::stream::Stream;
-use crate::{LONG, turn};
+use crate::{LONG, turn, usb};
 
 /// A process whose device is gone notices at once.
 const NOTICED: Duration = Duration::from_secs(10);
@@ -42,14 +41,7 @@ fn assert_plays(machine: &Machine, card: &str) -> Result<()> {
 #[test]
 fn a_usb_card_goes_and_comes_back() -> Result<()> {
     let _turn = turn();
-    let machine = Machine::boot(&Options::new().module("xhci-pci").module("snd-usb-audio").qemu([
-        "-audiodev",
-        "none,id=off",
-        "-device",
-        "qemu-xhci,id=xhci",
-        "-device",
-        "usb-audio,id=usb,bus=xhci.0,port=1,audiodev=off",
-    ]))?;
+    let machine = Machine::boot(&Options::new().module("xhci-pci").module("snd-usb-audio").qemu(usb::QEMU))?;
     let before = identity(&machine, "Audio")?;
     let stream = Stream { card: "Audio", pcm: "pcm0p" };
     assert_plays(&machine, "Audio")?;
@@ -57,14 +49,11 @@ fn a_usb_card_goes_and_comes_back() -> Result<()> {
     for _ in 0..2 {
         let player = machine.spawn(&format!("exec aplay -q -D hw:Audio,0 {FORMAT} /dev/zero"))?;
         stream.until(&machine, "RUNNING")?;
-        machine.qmp("device_del", &json!({ "id": "usb" }))?;
-        machine.qmp_event("DEVICE_DELETED", NOTICED)?;
+        usb::unplug(&machine)?;
         assert_gone(player, "aplay on USB")?;
         machine.until("[ ! -e /proc/asound/Audio ]", NOTICED)?;
 
-        let device =
-            json!({ "driver": "usb-audio", "id": "usb", "bus": "xhci.0", "port": "1", "audiodev": "off" });
-        machine.qmp("device_add", &device)?;
+        usb::plug(&machine)?;
         assert_eq!(identity(&machine, "Audio")?, before, "another id or path");
         assert_plays(&machine, "Audio")?;
     }
