@@ -228,16 +228,19 @@ impl ChannelMap {
         self.to_channels as usize
     }
 
-    /// Maps one sample frame. `from` and `to` are one sample frame each; a shorter slice reads as
-    /// silence or is left as it is. Costs one addition a channel for a mean, a copy otherwise.
+    /// Maps as many whole sample frames as both have. Costs one addition a channel for a mean, a copy
+    /// otherwise.
     #[inline(never)]
     pub(crate) fn apply(&self, from: &[i16], to: &mut [i16]) {
-        for (sample, &source) in to.iter_mut().zip(&self.from) {
-            *sample = match source {
-                Self::MEAN => mean(from),
-                Self::SILENCE => 0,
-                channel => from.get(usize::from(channel) - 1).copied().unwrap_or(0),
-            };
+        let from = from.chunks_exact(self.from_channels().max(1));
+        for (from, to) in from.zip(to.chunks_exact_mut(self.to_channels().max(1))) {
+            for (sample, &source) in to.iter_mut().zip(&self.from) {
+                *sample = match source {
+                    Self::MEAN => mean(from),
+                    Self::SILENCE => 0,
+                    channel => from.get(usize::from(channel) - 1).copied().unwrap_or(0),
+                };
+            }
         }
     }
 

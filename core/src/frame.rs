@@ -224,6 +224,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     }
 
     /// Takes over another frame's format and samples, not its stamp.
+    #[inline(never)]
     pub(crate) fn copy_samples<const OTHER: usize>(&mut self, other: &Frame<CAP, OTHER>) {
         self.begin(other.format);
         copy(other.samples(), self.extend(other.sample_frames()));

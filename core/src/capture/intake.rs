@@ -5,6 +5,7 @@ use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::Frame;
 #[cfg(feature = "journal")]
 use crate::journal::JournalWriter;
+use crate::limits::MAX_DEVICE_CHANNELS;
 use crate::playback::SharedPlan;
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::FrameProducer;
@@ -162,7 +163,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
             let taken = self.pending.missing().min(sample_frames - done);
             let (now, later) = rest.split_at_checked(taken * device_channels).unwrap_or((rest, &[]));
             rest = later;
-            let scrubbed = convert(now, self.pending.extend(taken), &config, format);
+            let scrubbed = convert(now, self.pending.extend(taken), &config);
             if scrubbed > 0 {
                 self.counters.scrubbed_samples.add(scrubbed);
             }
@@ -233,17 +234,18 @@ fn convert_each<S: DeviceSample>(from: &[S], to: &mut [i16], gain: Gain) -> u32 
 }
 
 /// Converts whole sample frames and returns how many samples were scrubbed.
-fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig, format: Format) -> u32 {
+fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig) -> u32 {
     if config.map.is_identity() {
         return convert_each(from, to, config.gain);
     }
     let mut scrubbed = 0;
-    let mut device = [0i16; crate::limits::MAX_DEVICE_CHANNELS as usize];
+    let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
     let device_channels = config.map.from_channels().max(1);
-    let channels = format.channels().max(1);
-    for (samples, out) in from.chunks_exact(device_channels).zip(to.chunks_exact_mut(channels)) {
+    let together = (device.len() / device_channels).max(1);
+    let blocks = to.chunks_mut(together * config.map.to_channels().max(1));
+    for (samples, out) in from.chunks(together * device_channels).zip(blocks) {
         scrubbed += convert_each(samples, &mut device, config.gain);
-        config.map.apply(device.get(..device_channels).unwrap_or(&device), out);
+        config.map.apply(device.get(..samples.len()).unwrap_or(&device), out);
     }
     scrubbed
 }

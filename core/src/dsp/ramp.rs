@@ -54,8 +54,8 @@ impl Ramp {
         Gain::from_q16((self.now_q32 >> 16) as u32)
     }
 
-    // Most ramps stand still, and three are asked at a time.
-    #[inline(never)]
+    // Most ramps stand still, and three are asked at a time: in firmware one copy will do.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn step(&mut self) {
         self.left -= 1;
         self.now_q32 += self.step_q32;

@@ -277,6 +277,7 @@ fn silent<const CAP: usize>(slot: &MixSlot<'_, CAP>) -> TrackSpan {
 
 /// Whether the queue's first frame may be played; frames of another format are dropped, and as many
 /// late ones as are owed.
+#[inline(never)]
 fn is_ready<const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
     format: Format,
@@ -364,18 +365,24 @@ fn add(samples: &[i16], gains: &mut Gains, channels: usize, sum: &mut [i32], cop
         frame::copy(samples, copy);
         return;
     }
-    // One gain for all while none of the three moves.
-    let step = if gains.stand() { samples.len() } else { channels };
-    let mut at = 0;
-    for samples in samples.chunks(step.max(1)) {
+    if gains.stand() {
         let gain = gains.next();
-        let place = at..at + samples.len();
-        at = place.end;
-        for (sum, &sample) in sum.get_mut(place.clone()).unwrap_or(&mut []).iter_mut().zip(samples) {
+        for (sum, &sample) in sum.iter_mut().zip(samples) {
             *sum += gain.amplify(sample);
         }
-        if !copy.is_empty() {
-            scale(samples, gain, copy.get_mut(place).unwrap_or(&mut []));
+        return scale(samples, gain, copy);
+    }
+    let channels = channels.max(1);
+    let (mut sums, mut copies) = (sum.iter_mut(), copy.chunks_exact_mut(channels));
+    for samples in samples.chunks_exact(channels) {
+        let gain = gains.next();
+        for &sample in samples {
+            if let Some(sum) = sums.next() {
+                *sum += gain.amplify(sample);
+            }
+        }
+        if let Some(copy) = copies.next() {
+            scale(samples, gain, copy);
         }
     }
 }

@@ -244,7 +244,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             let (now, later) =
                 rest.split_at_mut_checked(taken * device_channels).unwrap_or((&mut [], &mut []));
             rest = later;
-            self.spread(now, &config, format, taken);
+            self.spread(now, &config, format);
             done += taken;
             self.written += taken;
             self.position += taken as u64;
@@ -386,14 +386,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         }
     }
 
-    /// Writes `sample_frames` of the current frame in the device's format and channels.
-    fn spread<S: DeviceSample>(
-        &self,
-        out: &mut [S],
-        config: &OutletConfig,
-        format: Format,
-        sample_frames: usize,
-    ) {
+    /// Fills `out` from the current frame in the device's format and channels.
+    fn spread<S: DeviceSample>(&self, out: &mut [S], config: &OutletConfig, format: Format) {
         let channels = format.channels().max(1);
         let from = self.current.samples().get(self.written * channels..).unwrap_or(&[]);
         if config.map.is_identity() {
@@ -401,9 +395,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         }
         let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
         let device_channels = config.map.to_channels().max(1);
-        let places = out.chunks_exact_mut(device_channels).take(sample_frames);
-        for (samples, pcm) in places.zip(from.chunks_exact(channels)) {
-            config.map.apply(pcm, device.get_mut(..device_channels).unwrap_or(&mut []));
+        let together = (device.len() / device_channels).max(1);
+        let blocks = out.chunks_mut(together * device_channels);
+        for (samples, pcm) in blocks.zip(from.chunks(together * channels)) {
+            config.map.apply(pcm, device.get_mut(..samples.len()).unwrap_or(&mut []));
             convert_each(&device, samples);
         }
     }

@@ -163,6 +163,7 @@ pub struct StreamClock {
 impl StreamClock {
     /// A clock that has seen nothing and runs at its nominal rate.
     #[must_use]
+    #[inline(never)]
     pub fn new(rate: SampleRate) -> Self {
         Self {
             nominal_q32: nominal_q32(rate),
@@ -317,7 +318,7 @@ impl StreamClock {
         let span_q32 = self.span_q32(ahead as i64);
         self.move_time((span_q32 >> 32) as i64, span_q32 as i64);
         self.position += ahead;
-        let nominal_ns = ahead as f32 * (self.nominal_q32 as f32 / Q32);
+        let nominal_ns = ahead as i64 as f32 * (self.nominal_q32 as f32 / Q32);
         self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
         self.p_ts += nominal_ns * self.p_ss;
         self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;

@@ -132,13 +132,9 @@ impl<const MEMORY: usize> Source<MEMORY> {
     pub(crate) fn convert(&mut self, samples: &[i16], out: &mut [i16]) -> Progress {
         let to_channels = self.map.to_channels().max(1);
         let mut mapped = [0i16; CHUNK];
-        let mut used = 0;
-        let places = mapped.chunks_exact_mut(to_channels);
-        for (to, from) in places.zip(samples.chunks_exact(self.channels.max(1))) {
-            self.map.apply(from, to);
-            used += to_channels;
-        }
-        let mapped = mapped.get(..used).unwrap_or(&[]);
+        self.map.apply(samples, &mut mapped);
+        let fitting = (samples.len() / self.channels.max(1)).min(CHUNK / to_channels);
+        let mapped = mapped.get(..fitting * to_channels).unwrap_or(&[]);
         let progress =
             if Self::RESAMPLES { self.resampler.push(mapped, out) } else { copy(mapped, out, to_channels) };
         let sample_frames = progress.consumed / to_channels;

@@ -7,6 +7,7 @@
 //!     handsfree-runner panics FILE...              names of panics and allocation in images and libraries
 
 mod board;
+mod parts;
 mod qemu;
 mod symbols;
 mod vectors;
