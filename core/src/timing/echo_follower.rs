@@ -60,7 +60,7 @@ type Disbelieve<const CAP: usize> =
 /// Listens for the echo and corrects the reference.
 ///
 /// What it does is called through pointers that only [`new`](Self::new) names, so that an image that
-/// never listens does not link it: some 40 KB.
+/// never listens does not link it: 64 KiB, with the double precision that nothing else needs.
 #[derive(Debug)]
 pub(crate) struct EchoFollower<'a, const CAP: usize> {
     hear: Hear<CAP>,

@@ -27,8 +27,13 @@ pub(crate) fn flash(elf: &Path, total: u64) -> Result<Vec<(String, u64)>> {
             *parts.entry(part(&lines, address, symbol.name()?)?).or_default() += 2;
         }
     }
-    let data = object.sections().filter(|section| matches!(section.kind(), SectionKind::ReadOnlyData | SectionKind::Data));
-    parts.insert(Part::Constants, data.filter(|section| section.address() > 0).map(|section| section.size()).sum());
+    let data = object
+        .sections()
+        .filter(|section| matches!(section.kind(), SectionKind::ReadOnlyData | SectionKind::Data));
+    parts.insert(
+        Part::Constants,
+        data.filter(|section| section.address() > 0).map(|section| section.size()).sum(),
+    );
     let known: u64 = parts.values().sum();
     parts.insert(Part::Other, parts.get(&Part::Other).unwrap_or(&0) + total.saturating_sub(known));
     Ok(parts.into_iter().map(|(part, bytes)| (part.title(), bytes)).collect())
@@ -68,9 +73,12 @@ fn part(lines: &Lines<'_>, address: u64, symbol: &str) -> Result<Part> {
         if let Some((before, within)) = file.split_once("/core/src/")
             && !before.ends_with("library")
         {
-            return Ok(within.split_once('/').map_or(Part::Root, |(folder, _)| Part::Folder(folder.to_owned())));
+            return Ok(within
+                .split_once('/')
+                .map_or(Part::Root, |(folder, _)| Part::Folder(folder.to_owned())));
         }
     }
-    let compilers = symbol.contains("compiler_builtins") || symbol.starts_with("__") || symbol.contains("libm");
+    let compilers =
+        symbol.contains("compiler_builtins") || symbol.starts_with("__") || symbol.contains("libm");
     Ok(if compilers || ["fmaxf", "fminf", "memcmp"].contains(&symbol) { Part::Compiler } else { Part::Other })
 }
