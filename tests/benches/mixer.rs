@@ -8,16 +8,17 @@
 //! LiveKit comes from PyPI into a virtual environment under the target folder at the first run. `-- ours` leaves it out.
 #![allow(missing_docs)]
 
+mod livekit;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
 use handsfree_core::{ChannelMap, Frame, SampleRate, Session, Terminal};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{captured_at, outlet_config, played_at, with_room};
-use rustix::time::{ClockId, clock_gettime};
 
 const RATE_HZ: u32 = 48_000;
 const FRAME: usize = 480;
@@ -31,7 +32,6 @@ const THEIR_FRAMES: usize = 500;
 const SOURCES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const MOST: usize = 64;
 
-const LIVEKIT: &str = "livekit==1.2.0";
 /// How many times faster than LiveKit, with 8 sources and with 64.
 const PROMISED_RATIO: f64 = 20.0;
 /// Eight times the sources cost at most so many times as much.
@@ -41,11 +41,6 @@ const PROMISED_GROWTH: f64 = 8.0 * 1.1;
 fn samples() -> Vec<i16> {
     let mut rng = Rng::for_stream(1, "mixer bench");
     (0..MOST * STRETCH * FRAME).map(|_| (rng.next_u64() as i16) >> 2).collect()
-}
-
-fn processor_time_ns() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 /// Best nanoseconds per frame, and what the first round was mixed to.
@@ -62,7 +57,7 @@ fn ours<const SLOTS: usize>(samples: &[i16], frames: usize) -> (f64, Vec<i16>) {
         let mut tracks: Vec<_> = (0..SLOTS).map(|_| halves.tracks.open().expect("a slot each")).collect();
         let mut out = [0i16; FRAME];
         mixed.clear();
-        let begun_ns = processor_time_ns();
+        let begun_ns = livekit::processor_time_ns();
         for k in 0..frames {
             let at = k % STRETCH * FRAME;
             for (track, source) in tracks.iter_mut().zip(&sources) {
@@ -76,7 +71,7 @@ fn ours<const SLOTS: usize>(samples: &[i16], frames: usize) -> (f64, Vec<i16>) {
                 mixed.extend_from_slice(&out);
             }
         }
-        best_ns = best_ns.min((processor_time_ns() - begun_ns) / frames as f64);
+        best_ns = best_ns.min((livekit::processor_time_ns() - begun_ns) / frames as f64);
     }
     (best_ns, mixed)
 }
@@ -95,52 +90,6 @@ fn all_of_ours(samples: &[i16], frames: usize) -> (Vec<f64>, Vec<i16>) {
     (first.into_iter().chain([last]).collect(), mixed)
 }
 
-/// What a program printed, or why it did not run or failed.
-fn output_of(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let text = [output.stdout, output.stderr].concat();
-    Err(format!("{name} failed ({}):\n{}", output.status, String::from_utf8_lossy(&text).trim_end()))
-}
-
-/// The interpreter of a virtual environment that has LiveKit, made where there is none.
-fn python(folder: &Path) -> Result<PathBuf, String> {
-    let python = folder.join("bin/python3");
-    let has_livekit =
-        format!("import importlib.metadata as m; assert 'livekit==' + m.version('livekit') == '{LIVEKIT}'");
-    let probe = || output_of(Command::new(&python).args(["-c", &has_livekit]));
-    if probe().is_ok() {
-        return Ok(python);
-    }
-    eprintln!("mixer: installing {LIVEKIT} from PyPI into {}", folder.display());
-    output_of(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder)).map_err(|error| {
-        format!(
-            "no virtual environment for LiveKit's mixer. {error}\n\
-             Install Python: apt-get install python3 python3-venv"
-        )
-    })?;
-    output_of(Command::new(&python).args([
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--disable-pip-version-check",
-        LIVEKIT,
-    ]))
-    .map_err(|error| {
-        format!(
-            "pip could not install {LIVEKIT}. {error}\n\
-                 PyPI has to be reachable for this comparison. By hand: {} -m pip install {LIVEKIT}",
-            python.display()
-        )
-    })?;
-    probe()?;
-    Ok(python)
-}
-
 struct Theirs {
     /// LiveKit's and Python's versions.
     versions: String,
@@ -152,13 +101,13 @@ struct Theirs {
 
 fn theirs(samples: &[i16]) -> Result<Theirs, String> {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let python = python(&scratch.join("livekit"))?;
+    let python = livekit::python(&scratch.join("livekit"))?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/livekit_mixer.py");
     let (given, mixed) = (scratch.join("mixer-samples.raw"), scratch.join("mixer-mixed.raw"));
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_ne_bytes()).collect();
     fs::write(&given, bytes).map_err(|error| format!("{}: {error}", given.display()))?;
     let numbers = SOURCES.map(|n| n.to_string());
-    let printed = output_of(
+    let printed = livekit::output_of(
         Command::new(python)
             .arg(script)
             .args([&given, &mixed])

@@ -34,6 +34,7 @@ pub mod doc;
 mod error;
 mod input;
 mod output;
+mod track;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -49,7 +50,8 @@ use handsfree_host::worker::Work;
 
 pub use self::error::MediaError;
 pub use self::input::{InputCapture, InputOptions};
-pub use self::output::{OutputOptions, OutputPlayer, OutputTrack, TrackOptions};
+pub use self::output::{OutputOptions, OutputPlayer};
+pub use self::track::{OutputTrack, TrackOptions};
 use self::waiting::{Dispatcher, Waiters};
 use crate::devices::Device;
 use crate::failure::Failure;
