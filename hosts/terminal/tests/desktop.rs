@@ -142,7 +142,7 @@ fn the_echo_of_another_default_device_is_gone_within_a_second() {
                 assert_eq!(echo.notices.iter().filter(told).count(), 1, "{:?}", echo.notices);
             }
             // Not told, the canceller takes out 12 to 16 dB at this time. A busy machine's times spoil both.
-            assert!(after_db > 25.0_f64.min(before_db - 6.0), "{before_db:.1} and {after_db:.1} dB");
+            assert!(after_db > 20.0_f64.min(before_db - 6.0), "{before_db:.1} and {after_db:.1} dB");
         }
         std::fs::remove_file(file).unwrap();
     });
