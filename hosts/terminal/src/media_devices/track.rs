@@ -223,7 +223,7 @@ impl OutputTrack {
     /// Makes it louder or quieter, 1 being as it is, beside the player's volume.
     ///
     /// # Errors
-    /// As [`OutputPlayer::set_volume`].
+    /// As [`OutputPlayer::set_volume`](super::OutputPlayer::set_volume).
     pub fn set_gain(&mut self, gain: f32) -> Result<(), MediaError> {
         let mut voice = lock(&self.voice);
         Gain::linear(gain)?;
