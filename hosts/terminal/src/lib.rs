@@ -16,6 +16,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod alsa_io;
+mod background;
 pub mod catch_panic;
 pub mod cli;
 pub mod cpal_io;

@@ -2,14 +2,13 @@
 
 use std::io::{Seek, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration as WallDuration;
 
 use handsfree_core::{Frame, SampleRate};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
+use crate::background::Background;
 use crate::failure::Failure;
 use crate::terminal::{CAP, CleanedFrames, MAX_WAITING};
 
@@ -27,10 +26,7 @@ pub struct Recorded {
 
 /// Writes frames as they come until it is finished.
 #[derive(Debug)]
-pub struct Recorder {
-    thread: Option<JoinHandle<Result<Recorded, Failure>>>,
-    leave: Arc<AtomicBool>,
-}
+pub struct Recorder(Background<Recorded>);
 
 impl Recorder {
     /// Creates the file and records from now on. What is lost on the way becomes silence, so that the
@@ -50,36 +46,23 @@ impl Recorder {
             move |error: hound::Error| Failure::run(format!("{}: cannot be written: {error}", path.display()))
         };
         let writer = WavWriter::create(path, spec).map_err(&cannot)?;
-        let leave = Arc::new(AtomicBool::new(false));
-        let leaving = Arc::clone(&leave);
         frames.listen(MAX_WAITING);
-        let thread = std::thread::Builder::new()
-            .name("recorder".into())
-            .spawn(move || record(writer, || frames.pop(), rate, &leaving).map_err(cannot))
-            .map_err(|error| Failure::run(format!("the recorder's thread could not be started: {error}")))?;
-        Ok(Self { thread: Some(thread), leave })
+        let write = move |leave: &AtomicBool| record(writer, || frames.pop(), rate, leave).map_err(cannot);
+        Background::spawn("recorder", write).map(Self)
     }
 
     /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.0.has_failed()
     }
 
     /// Writes what is still on its way and closes the file.
     ///
     /// # Errors
     /// Names the file, and what happened to it.
-    pub fn finish(mut self) -> Result<Recorded, Failure> {
-        self.leave.store(true, Ordering::Relaxed);
-        let Some(thread) = self.thread.take() else { return Err(Failure::run("the recorder has ended")) };
-        thread.join().map_err(|_| Failure::run("the recorder panicked"))?
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.leave.store(true, Ordering::Relaxed);
+    pub fn finish(self) -> Result<Recorded, Failure> {
+        self.0.finish()
     }
 }
 

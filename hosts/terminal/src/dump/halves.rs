@@ -16,6 +16,26 @@ use crate::terminal::{CAP, SLOTS};
 /// More than a second of 64 channels at 192 kHz.
 const MOST_SAMPLES: u32 = 16 << 20;
 
+/// An interrupt half and its journal.
+pub(crate) trait Half {
+    /// Frames that wait for the worker, and how often the half was configured or stopped.
+    fn come_to(&self) -> (usize, u32);
+
+    /// Does what the next record says; false at the journal's end.
+    fn step(&mut self) -> Result<bool, Failure>;
+
+    /// Runs until so many frames wait and so many changes were made, or to the end.
+    fn run_to(&mut self, frames: u32, changes: u32) -> Result<(), Failure> {
+        while (self.come_to().0 < frames as usize || self.come_to().1 < changes) && self.step()? {}
+        Ok(())
+    }
+
+    fn run_out(&mut self) -> Result<(), Failure> {
+        while self.step()? {}
+        Ok(())
+    }
+}
+
 /// Periods of one direction.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
@@ -48,16 +68,9 @@ pub(crate) struct Microphone<'s> {
     pub(crate) spool: Option<Spool>,
 }
 
-impl Microphone<'_> {
-    /// Runs until so many frames wait for the worker and so many changes were made, or to the end.
-    pub(crate) fn run_to(&mut self, frames: u32, changes: u32) -> Result<(), Failure> {
-        while (self.waiting.len() < frames as usize || self.tally.changes < changes) && self.step()? {}
-        Ok(())
-    }
-
-    pub(crate) fn run_out(&mut self) -> Result<(), Failure> {
-        while self.step()? {}
-        Ok(())
+impl Half for Microphone<'_> {
+    fn come_to(&self) -> (usize, u32) {
+        (self.waiting.len(), self.tally.changes)
     }
 
     fn step(&mut self) -> Result<bool, Failure> {
@@ -108,16 +121,9 @@ pub(crate) struct Loudspeaker<'s> {
     pub(crate) spool: Option<Spool>,
 }
 
-impl Loudspeaker<'_> {
-    /// As [`Microphone::run_to`].
-    pub(crate) fn run_to(&mut self, frames: u32, changes: u32) -> Result<(), Failure> {
-        while (self.waiting.len() < frames as usize || self.tally.changes < changes) && self.step()? {}
-        Ok(())
-    }
-
-    pub(crate) fn run_out(&mut self) -> Result<(), Failure> {
-        while self.step()? {}
-        Ok(())
+impl Half for Loudspeaker<'_> {
+    fn come_to(&self) -> (usize, u32) {
+        (self.waiting.len(), self.tally.changes)
     }
 
     fn step(&mut self) -> Result<bool, Failure> {

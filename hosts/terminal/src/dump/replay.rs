@@ -15,7 +15,7 @@ use handsfree_core::{Frame, FrameProducer, FrameRing, Instant, SampleRate};
 use serde::Serialize;
 
 use super::compare::Compared;
-use super::halves::{Loudspeaker, Microphone, Tally};
+use super::halves::{Half, Loudspeaker, Microphone, Tally};
 use super::info::{RunInfo, voice_of_number};
 use super::read::Records;
 use super::spool::Spool;

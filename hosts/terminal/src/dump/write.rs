@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration as WallDuration;
 
 use handsfree_core::journal::{JournalReader, LINE_BYTES};
 
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, RunInfo, WORKER_FILE};
+use crate::background::Background;
 use crate::failure::Failure;
 use crate::terminal::{JournalReaders, TerminalConfig};
 
@@ -28,10 +27,7 @@ pub struct Dumped {
 
 /// Writes a run into a folder until it is finished.
 #[derive(Debug)]
-pub struct DumpWriter {
-    thread: Option<JoinHandle<Result<Dumped, Failure>>>,
-    leave: Arc<AtomicBool>,
-}
+pub struct DumpWriter(Background<Dumped>);
 
 struct Journal {
     reader: JournalReader<'static>,
@@ -89,35 +85,21 @@ impl DumpWriter {
             Journal::create(folder, LOUDSPEAKER_FILE, journals.outlet)?,
             Journal::create(folder, WORKER_FILE, journals.worker)?,
         ];
-        let leave = Arc::new(AtomicBool::new(false));
-        let leaving = Arc::clone(&leave);
-        let thread = std::thread::Builder::new()
-            .name("dump".into())
-            .spawn(move || write(journals, &leaving))
-            .map_err(|error| Failure::run(format!("the dump's thread could not be started: {error}")))?;
-        Ok(Self { thread: Some(thread), leave })
+        Background::spawn("dump", move |leave| write(journals, leave)).map(Self)
     }
 
     /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.0.has_failed()
     }
 
     /// Writes what is still on its way; to be called when nothing runs any more.
     ///
     /// # Errors
     /// Names the file, and what happened to it.
-    pub fn finish(mut self) -> Result<Dumped, Failure> {
-        self.leave.store(true, Ordering::Relaxed);
-        let Some(thread) = self.thread.take() else { return Err(Failure::run("the dump has ended")) };
-        thread.join().map_err(|_| Failure::run("the dump's thread panicked"))?
-    }
-}
-
-impl Drop for DumpWriter {
-    fn drop(&mut self) {
-        self.leave.store(true, Ordering::Relaxed);
+    pub fn finish(self) -> Result<Dumped, Failure> {
+        self.0.finish()
     }
 }
 
