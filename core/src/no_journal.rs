@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use crate::capture::IntakeConfig;
 use crate::frame::Frame;
-use crate::playback::{OutletConfig, SharedPlan};
+use crate::playback::{OutletConfig, RoundPlan};
 use crate::time::{Clock, Instant, PeriodTime};
 
 #[derive(Debug, Default)]
@@ -18,16 +18,16 @@ impl Scribe<'_> {
     }
 
     #[inline]
-    pub(crate) fn accepted(&mut self) {}
+    pub(crate) fn pushed(&mut self, _: bool) {}
 
     #[inline]
-    pub(crate) fn capture_configured(&mut self, _: &SharedPlan, _: &IntakeConfig) {}
+    pub(crate) fn capture_configured(&mut self, _: &IntakeConfig) {}
 
     #[inline]
     pub(crate) fn captured<S>(&mut self, _: &[S], _: PeriodTime) {}
 
     #[inline]
-    pub(crate) fn playback_configured(&mut self, _: &SharedPlan, _: &OutletConfig) {}
+    pub(crate) fn playback_configured(&mut self, _: &OutletConfig) {}
 
     #[inline]
     pub(crate) fn took<const CAP: usize, const SLOTS: usize>(&mut self, _: &Frame<CAP, SLOTS>) {}
@@ -36,7 +36,7 @@ impl Scribe<'_> {
     pub(crate) fn played<S>(&mut self, _: &[S], _: PeriodTime) {}
 
     #[inline]
-    pub(crate) fn stopped(&mut self, _: &SharedPlan) {}
+    pub(crate) fn stopped(&mut self) {}
 
     #[inline]
     pub(crate) fn discarded(&mut self, _: u32) {}
@@ -47,7 +47,9 @@ pub(crate) struct WorkerScribe<'a>(PhantomData<&'a ()>);
 
 impl WorkerScribe<'_> {
     #[inline]
-    pub(crate) fn turn(&mut self, _: &SharedPlan) {}
+    pub(crate) fn turn(&mut self, plan: RoundPlan) -> RoundPlan {
+        plan
+    }
 
     #[inline]
     pub(crate) fn took_captured(&mut self) {}

@@ -88,10 +88,11 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.make_room(0);
     }
 
-    /// For a replay: takes so many frames from now on and drops the others, as the ring of the run did.
+    /// For a replay: of the frames that it completes from now on, the ring takes those whose bit is set, the
+    /// first one's lowest.
     #[cfg(feature = "journal")]
-    pub fn make_room(&mut self, frames: u32) {
-        self.scribe.make_room(frames);
+    pub fn make_room(&mut self, accepted: u64) {
+        self.scribe.make_room(accepted);
     }
 
     /// Makes ready for a stream. Control side, while no stream runs; allocates nothing.
@@ -114,7 +115,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.tracker = PositionTracker::new();
         self.fresh = true;
         self.plan.set_capture_domain(config.clock_domain);
-        self.scribe.capture_configured(self.plan, &config);
+        self.scribe.capture_configured(&config);
         Ok(())
     }
 
@@ -190,9 +191,9 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     fn complete(&mut self, format: Format, latency: Duration) -> u32 {
         self.pending.stamp.latency = latency;
         let pushed = self.scribe.admits() && self.ring.push_copy(self.pending);
+        self.scribe.pushed(pushed);
         if pushed {
             self.counters.frames.add(1);
-            self.scribe.accepted();
         } else {
             self.counters.overrun_frames.add(1);
             self.lost = self.pending.stamp.lost.saturating_add(self.pending.sample_frames() as u32);

@@ -13,7 +13,7 @@ use crate::frame::{Frame, Stamp};
 #[cfg(feature = "journal")]
 use crate::journal::JournalWriter;
 use crate::limits::{MAX_CHAIN_STEPS, MAX_HOLD};
-use crate::playback::{PlayoutTracker, SharedPlan};
+use crate::playback::{PlayoutTracker, RoundPlan, SharedPlan};
 use crate::ring::FrameConsumer;
 use crate::scribe::{Witness, WorkerScribe};
 use crate::stats::CaptureCounters;
@@ -117,6 +117,7 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     loudspeaker: Option<Format>,
     /// Set where captured frames hold the loudspeaker's loopback behind the near end: takes it out of one.
     part_loopback: Option<PartLoopback<CAP>>,
+    round: RoundPlan,
     scribe: WorkerScribe<'a>,
 }
 
@@ -159,6 +160,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             device: None,
             loudspeaker: None,
             part_loopback: None,
+            round: RoundPlan::default(),
             scribe: WorkerScribe::default(),
         }
     }
@@ -172,7 +174,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// not there yet waits for it, at most 100 ms; then it is taken with silence. `clock` is read
     /// to see how long that has been, and whether the voice processor is too slow.
     pub fn poll(&mut self, clock: &impl Clock, sink: &mut impl FrameSink<CAP>) -> usize {
-        self.scribe.turn(self.plan);
+        self.round = self.scribe.turn(self.plan.of_round());
         let clock = &Witness::new(clock);
         self.counters.ring_fill.set(self.capture.len() as u32);
         self.counters.reference_fill.set(self.reference_ring.len() as u32);
@@ -295,6 +297,12 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         Format::with_rate(self.near.rate(), channels as u32)?.fitting(CAP)?;
         self.part_loopback = Some(Frame::split_channels);
         Ok(())
+    }
+
+    /// For a replay: what the next round finds that the devices say, instead of what they say now.
+    #[cfg(feature = "journal")]
+    pub fn replay_round(&mut self, plays: bool, one_clock: bool) {
+        self.scribe.replay_turn(RoundPlan { plays, one_clock });
     }
 
     fn captured_channels(&self) -> usize {
@@ -430,11 +438,11 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         if self.part_loopback.is_some() {
             return true;
         }
-        if self.plan.get().is_none() {
+        if !self.round.plays {
             return self.hear_silence();
         }
         let position = self.frames.near.stamp.position;
-        let locked = self.plan.is_one_clock() && !self.clocks_differ();
+        let locked = self.round.one_clock && !self.clocks_differ();
         let (reference, far) = (&mut self.reference, &mut self.frames.far);
         // Known when compiled, so that only one kernel is linked.
         let reading = match V::reference_quality() {

@@ -40,7 +40,7 @@
 //! let (configured, rest) = Record::read(&file)?.expect("a record");
 //! assert!(matches!(configured, Record::CaptureConfigured { .. }));
 //! let (period, _) = Record::read(rest)?.expect("another");
-//! assert!(matches!(period, Record::CapturePeriod { accepted_frames: 1, .. }));
+//! assert!(matches!(period, Record::CapturePeriod { accepted: 1, .. }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

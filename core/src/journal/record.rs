@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::lines::{JournalWriter, LINE_BYTES};
+use super::lines::{JournalWriter, LINE_BYTES, Line};
 use crate::capture::IntakeConfig;
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
@@ -17,7 +17,8 @@ const WORDS: usize = 7;
 
 /// What happened, in the order in which one half saw it.
 ///
-/// Frames are `accepted` when there was room for them in the ring behind the half.
+/// `accepted` says which of the frames that a half completed found room in the ring behind it: a bit for
+/// each, the first one's lowest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'r> {
     /// The intake was made ready.
@@ -31,15 +32,15 @@ pub enum Record<'r> {
         samples: RawSamples<'r>,
         /// Its time.
         time: PeriodTime,
-        /// Frames that went into the ring.
-        accepted_frames: u32,
+        /// Frames that it completed.
+        accepted: u64,
     },
     /// The outlet was made ready.
     PlaybackConfigured {
         /// As what.
         config: OutletConfig,
-        /// Reference frames of the stream before that went into the ring.
-        accepted_frames: u32,
+        /// Reference frames of the stream before.
+        accepted: u64,
     },
     /// The outlet took a mixed frame from the ring, in the period that is recorded next.
     PlaybackFrame {
@@ -58,20 +59,20 @@ pub enum Record<'r> {
         digest: u64,
         /// Its time.
         time: PeriodTime,
-        /// Reference frames that went into the ring.
-        accepted_frames: u32,
+        /// Reference frames that it completed.
+        accepted: u64,
     },
     /// The outlet was stopped.
     PlaybackStopped {
-        /// Reference frames that went into the ring.
-        accepted_frames: u32,
+        /// Reference frames that it completed.
+        accepted: u64,
     },
     /// Samples written were never played.
     PlaybackDiscarded {
         /// How many sample frames.
         sample_frames: u32,
-        /// Reference frames that went into the ring.
-        accepted_frames: u32,
+        /// Reference frames that it completed.
+        accepted: u64,
     },
     /// The capture worker read its clock.
     ClockRead {
@@ -97,14 +98,21 @@ pub enum Record<'r> {
         captured_frames: u32,
         /// Frames that it took from the reference ring.
         reference_frames: u32,
-        /// How often the intake had been configured before, and the outlet configured or stopped.
-        changes: (u32, u32),
+        /// A loudspeaker ran.
+        plays: bool,
+        /// And had its clock from the microphone's crystal, as the devices said.
+        one_clock: bool,
     },
     /// Something that the worker's owner wants to find again: see
     /// [`Pipeline::note`](crate::capture::Pipeline::note).
     Note {
         /// What the owner says.
         words: [u64; 2],
+    },
+    /// The journal was closed in order.
+    End {
+        /// Records that are missing before this.
+        lost_records: u32,
     },
 }
 
@@ -217,13 +225,18 @@ impl Head {
         Self { tag, kind: 0, channels: 0, payload_bytes: 0, words }
     }
 
-    fn write(&self, page: &mut super::lines::Page<'_>) {
-        page.put(&[self.tag, self.kind, self.channels, 0]);
-        page.put(&self.payload_bytes.to_le_bytes());
-        self.words.iter().for_each(|word| page.put(&word.to_le_bytes()));
+    fn line(&self) -> Line {
+        let mut line = [0; LINE_BYTES];
+        let [tag, kind, channels, _, a, b, c, d, words @ ..] = &mut line;
+        (*tag, *kind, *channels) = (self.tag, self.kind, self.channels);
+        [*a, *b, *c, *d] = self.payload_bytes.to_le_bytes();
+        for (bytes, word) in words.as_chunks_mut::<8>().0.iter_mut().zip(self.words) {
+            *bytes = word.to_le_bytes();
+        }
+        line
     }
 
-    fn read(line: &[u8; LINE_BYTES]) -> Self {
+    fn read(line: &Line) -> Self {
         let [tag, kind, channels, _, a, b, c, d, words @ ..] = line;
         let mut read = [0; WORDS];
         for (word, bytes) in read.iter_mut().zip(words.as_chunks::<8>().0) {
@@ -293,7 +306,7 @@ impl Record<'_> {
         };
         head.payload_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Some(mut page) = to.open(bytes) else { return };
-        head.write(&mut page);
+        page.put(&head.line());
         match payload {
             Payload::None => {}
             Payload::Sources(map) => map.sources().iter().for_each(|source| page.put(&[*source])),
@@ -324,11 +337,11 @@ impl Record<'_> {
                     ],
                 )
             },
-            Self::CapturePeriod { time, accepted_frames, .. } => {
+            Self::CapturePeriod { time, accepted, .. } => {
                 let [position, converter, called] = time_words(time);
-                Head::new(2, [position, converter, called, accepted_frames.into(), 0, 0, 0])
+                Head::new(2, [position, converter, called, accepted, 0, 0, 0])
             }
-            Self::PlaybackConfigured { config, accepted_frames } => Head {
+            Self::PlaybackConfigured { config, accepted } => Head {
                 channels: config.map.from_channels() as u8,
                 ..Head::new(
                     3,
@@ -338,7 +351,7 @@ impl Record<'_> {
                         u64::from(config.max_period_sample_frames),
                         u64::from(config.clock_domain),
                         word(config.latency.as_nanos()),
-                        accepted_frames.into(),
+                        accepted,
                         0,
                     ],
                 )
@@ -347,16 +360,14 @@ impl Record<'_> {
                 channels: format.channels() as u8,
                 ..Head::new(4, [format.rate_hz().into(), 0, 0, 0, 0, 0, 0])
             },
-            Self::PlaybackPeriod { kind, samples, digest, time, accepted_frames } => {
+            Self::PlaybackPeriod { kind, samples, digest, time, accepted } => {
                 let [position, converter, called] = time_words(time);
-                let words = [position, converter, called, accepted_frames.into(), samples.into(), digest, 0];
+                let words = [position, converter, called, accepted, samples.into(), digest, 0];
                 Head { kind: kind_number(kind), ..Head::new(5, words) }
             }
-            Self::PlaybackStopped { accepted_frames } => {
-                Head::new(6, [accepted_frames.into(), 0, 0, 0, 0, 0, 0])
-            }
-            Self::PlaybackDiscarded { sample_frames, accepted_frames } => {
-                Head::new(7, [accepted_frames.into(), sample_frames.into(), 0, 0, 0, 0, 0])
+            Self::PlaybackStopped { accepted } => Head::new(6, [accepted, 0, 0, 0, 0, 0, 0]),
+            Self::PlaybackDiscarded { sample_frames, accepted } => {
+                Head::new(7, [accepted, sample_frames.into(), 0, 0, 0, 0, 0])
             }
             Self::ClockRead { count, times } => {
                 let [a, b, c, d, e, f] = times.map(|time| word(time.as_nanos()));
@@ -366,21 +377,28 @@ impl Record<'_> {
                 channels: format.channels() as u8,
                 ..Head::new(9, [format.rate_hz().into(), position, lost.into(), 0, 0, 0, 0])
             },
-            Self::Polled { captured_frames, reference_frames, changes: (capture, playback) } => Head::new(
+            Self::Polled { captured_frames, reference_frames, plays, one_clock } => Head::new(
                 10,
-                [captured_frames.into(), reference_frames.into(), capture.into(), playback.into(), 0, 0, 0],
+                [captured_frames.into(), reference_frames.into(), plays.into(), one_clock.into(), 0, 0, 0],
             ),
             Self::Note { words: [first, second] } => Head::new(11, [first, second, 0, 0, 0, 0, 0]),
+            Self::End { lost_records } => Head::new(12, [lost_records.into(), 0, 0, 0, 0, 0, 0]),
         }
     }
 }
 
 impl<'r> Record<'r> {
+    /// The line with which whoever empties a journal closes it.
+    #[must_use]
+    pub fn end(lost_records: u32) -> Line {
+        Self::End { lost_records }.head().line()
+    }
+
     /// How many bytes the record takes whose first line `bytes` begin with; a line's without one.
     #[must_use]
     pub fn bytes(bytes: &[u8]) -> usize {
         let payload_bytes = bytes.first_chunk().map_or(0, |line| Head::read(line).payload_bytes as usize);
-        LINE_BYTES + payload_bytes.div_ceil(LINE_BYTES) * LINE_BYTES
+        LINE_BYTES.saturating_add(payload_bytes.div_ceil(LINE_BYTES).saturating_mul(LINE_BYTES))
     }
 
     /// The first record in `bytes` and what follows it; `None` when `bytes` end before it does.
@@ -391,7 +409,8 @@ impl<'r> Record<'r> {
         let Some((line, rest)) = bytes.split_first_chunk::<LINE_BYTES>() else { return Ok(None) };
         let head = Head::read(line);
         let payload_bytes = head.payload_bytes as usize;
-        let Some((lines, rest)) = rest.split_at_checked(payload_bytes.div_ceil(LINE_BYTES) * LINE_BYTES)
+        let Some((lines, rest)) =
+            rest.split_at_checked(payload_bytes.div_ceil(LINE_BYTES).saturating_mul(LINE_BYTES))
         else {
             return Ok(None);
         };
@@ -422,7 +441,7 @@ impl<'r> Record<'r> {
                     map: map()?,
                 },
             },
-            2 => Self::CapturePeriod { samples: samples()?, time: time(), accepted_frames: number(d)? },
+            2 => Self::CapturePeriod { samples: samples()?, time: time(), accepted: d },
             3 => Self::PlaybackConfigured {
                 config: OutletConfig {
                     rate: SampleRate::new(number(a)?)?,
@@ -432,7 +451,7 @@ impl<'r> Record<'r> {
                     latency: Duration::from_nanos(e.cast_signed()),
                     map: map()?,
                 },
-                accepted_frames: number(f)?,
+                accepted: f,
             },
             4 => Self::PlaybackFrame { format: format()?, samples: samples()? },
             5 => Self::PlaybackPeriod {
@@ -440,10 +459,10 @@ impl<'r> Record<'r> {
                 samples: number(e)?,
                 digest: f,
                 time: time(),
-                accepted_frames: number(d)?,
+                accepted: d,
             },
-            6 => Self::PlaybackStopped { accepted_frames: number(a)? },
-            7 => Self::PlaybackDiscarded { accepted_frames: number(a)?, sample_frames: number(b)? },
+            6 => Self::PlaybackStopped { accepted: a },
+            7 => Self::PlaybackDiscarded { accepted: a, sample_frames: number(b)? },
             8 => {
                 let [count, times @ ..] = head.words;
                 let count = number(count)? as usize;
@@ -456,9 +475,11 @@ impl<'r> Record<'r> {
             10 => Self::Polled {
                 captured_frames: number(a)?,
                 reference_frames: number(b)?,
-                changes: (number(c)?, number(d)?),
+                plays: c != 0,
+                one_clock: d != 0,
             },
             11 => Self::Note { words: [a, b] },
+            12 => Self::End { lost_records: number(a)? },
             tag => return Err(Malformed::Unknown { tag }),
         })
     }
@@ -494,12 +515,10 @@ mod tests {
     fn samples_survive<S: DeviceSample + PartialEq + fmt::Debug>(samples: &[S]) {
         let time = PeriodTime { position: 0, converter: Instant::ORIGIN, called: Instant::ORIGIN };
         let none = RawSamples::of_bytes(S::KIND, &[]);
-        let record = Record::CapturePeriod { samples: none, time, accepted_frames: 3 };
+        let record = Record::CapturePeriod { samples: none, time, accepted: 3 };
         let bytes = written(&record, &Payload::Samples(samples));
         let (read, rest) = Record::read(&bytes).unwrap().unwrap();
-        let Record::CapturePeriod { samples: read, accepted_frames: 3, .. } = read else {
-            panic!("{read:?}")
-        };
+        let Record::CapturePeriod { samples: read, accepted: 3, .. } = read else { panic!("{read:?}") };
         assert!(rest.is_empty());
         assert_eq!((read.len(), read.kind), (samples.len(), S::KIND));
         assert_eq!(read.iter::<S>().collect::<Vec<_>>(), samples);
@@ -518,7 +537,8 @@ mod tests {
                 converter: Instant::from_nanos(converter),
                 called: Instant::from_nanos(called),
             };
-            let [accepted_frames, sample_frames, lost, domain] = counts;
+            let [count_32, sample_frames, lost, domain] = counts;
+            let accepted = position.cast_unsigned();
             for map in [ChannelMap::natural(channels, 1), ChannelMap::natural(channels, channels)] {
                 let map = map.unwrap();
                 let config = IntakeConfig {
@@ -530,20 +550,24 @@ mod tests {
                     rate, map, max_period_sample_frames: sample_frames, worker_slack_sample_frames: lost,
                     latency: Duration::from_nanos(converter), clock_domain: domain,
                 };
-                survives(&Record::PlaybackConfigured { config, accepted_frames }, Some(&map));
+                survives(&Record::PlaybackConfigured { config, accepted }, Some(&map));
             }
             let digest = position.cast_unsigned();
             for kind in 0..5 {
                 let kind = kind_of(kind).unwrap();
                 let record =
-                    Record::PlaybackPeriod { kind, samples: sample_frames, digest, time, accepted_frames };
+                    Record::PlaybackPeriod { kind, samples: sample_frames, digest, time, accepted };
                 survives(&record, None);
             }
-            survives(&Record::PlaybackStopped { accepted_frames }, None);
-            survives(&Record::PlaybackDiscarded { sample_frames, accepted_frames }, None);
+            survives(&Record::PlaybackStopped { accepted }, None);
+            survives(&Record::PlaybackDiscarded { sample_frames, accepted }, None);
             survives(&Record::ClockRead { count, times: times.map(Instant::from_nanos) }, None);
-            let changes = (lost, domain);
-            survives(&Record::Polled { captured_frames: accepted_frames, reference_frames: sample_frames, changes }, None);
+            let (plays, one_clock) = (lost % 2 == 0, domain % 2 == 0);
+            let (captured_frames, reference_frames) = (count_32, sample_frames);
+            survives(&Record::Polled { captured_frames, reference_frames, plays, one_clock }, None);
+            survives(&Record::End { lost_records: lost }, None);
+            let end = Record::end(lost);
+            assert_eq!(Record::read(&end), Ok(Some((Record::End { lost_records: lost }, &[][..]))));
             survives(&Record::Note { words: [digest, !digest] }, None);
         }
 

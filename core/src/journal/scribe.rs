@@ -7,7 +7,7 @@ use super::lines::JournalWriter;
 use super::record::{MAX_CLOCK_READS, Payload, RawSamples, Record, digest};
 use crate::capture::IntakeConfig;
 use crate::frame::Frame;
-use crate::playback::{OutletConfig, SharedPlan};
+use crate::playback::{OutletConfig, RoundPlan};
 use crate::sample::{DeviceSample, SampleKind};
 use crate::time::{Clock, Instant, PeriodTime};
 
@@ -17,10 +17,12 @@ const NO_SAMPLES: RawSamples<'static> = RawSamples::none();
 #[derive(Debug, Default)]
 pub(crate) struct Scribe<'a> {
     writer: Option<JournalWriter<'a>>,
-    /// Frames pushed into the ring behind the half since the last record that says so.
-    accepted_frames: u32,
-    /// In a replay, for how many more that ring has room.
-    room_frames: Option<u32>,
+    /// Which of the frames that were pushed into the ring behind the half since the last record found room.
+    accepted: u64,
+    /// So many.
+    pushes: u32,
+    /// In a replay, which of those to come will.
+    room: Option<u64>,
 }
 
 impl<'a> Scribe<'a> {
@@ -28,58 +30,54 @@ impl<'a> Scribe<'a> {
         self.writer = Some(writer);
     }
 
-    fn write(&mut self, record: impl FnOnce(u32) -> Record<'static>) {
+    fn write(&mut self, record: impl FnOnce(u64) -> Record<'static>) {
         self.write_with(record, &Payload::<i16>::None);
     }
 
     fn write_with<S: DeviceSample>(
         &mut self,
-        record: impl FnOnce(u32) -> Record<'static>,
+        record: impl FnOnce(u64) -> Record<'static>,
         payload: &Payload<'_, S>,
     ) {
-        let accepted_frames = core::mem::take(&mut self.accepted_frames);
+        let accepted = core::mem::take(&mut self.accepted);
+        self.pushes = 0;
         if let Some(writer) = &mut self.writer {
-            record(accepted_frames).write(writer, payload);
+            record(accepted).write(writer, payload);
         }
     }
 
-    pub(crate) fn make_room(&mut self, frames: u32) {
-        self.room_frames = Some(frames);
+    pub(crate) fn make_room(&mut self, room: u64) {
+        self.room = Some(room);
     }
 
     /// Whether the ring behind may take another frame.
     #[inline]
     pub(crate) fn admits(&mut self) -> bool {
-        match &mut self.room_frames {
-            None => true,
-            Some(0) => false,
-            Some(room) => {
-                *room -= 1;
-                true
-            }
-        }
+        let Some(room) = &mut self.room else { return true };
+        let admits = *room & 1 == 1;
+        *room >>= 1;
+        admits
     }
 
-    /// A frame went into the ring behind.
+    /// A frame went into the ring behind, or found no room. More than 64 of them are in no period.
     #[inline]
-    pub(crate) fn accepted(&mut self) {
-        self.accepted_frames += 1;
+    pub(crate) fn pushed(&mut self, accepted: bool) {
+        self.accepted |= u64::from(accepted).checked_shl(self.pushes).unwrap_or(0);
+        self.pushes += 1;
     }
 
-    pub(crate) fn capture_configured(&mut self, plan: &SharedPlan, config: &IntakeConfig) {
-        plan.changes.capture.add(1);
+    pub(crate) fn capture_configured(&mut self, config: &IntakeConfig) {
         let record = |_| Record::CaptureConfigured { config: *config };
         self.write_with(record, &Payload::<i16>::Sources(&config.map));
     }
 
     pub(crate) fn captured<S: DeviceSample>(&mut self, samples: &[S], time: PeriodTime) {
-        let record = |accepted_frames| Record::CapturePeriod { samples: NO_SAMPLES, time, accepted_frames };
+        let record = |accepted| Record::CapturePeriod { samples: NO_SAMPLES, time, accepted };
         self.write_with(record, &Payload::Samples(samples));
     }
 
-    pub(crate) fn playback_configured(&mut self, plan: &SharedPlan, config: &OutletConfig) {
-        plan.changes.playback.add(1);
-        let record = |accepted_frames| Record::PlaybackConfigured { config: *config, accepted_frames };
+    pub(crate) fn playback_configured(&mut self, config: &OutletConfig) {
+        let record = |accepted| Record::PlaybackConfigured { config: *config, accepted };
         self.write_with(record, &Payload::<i16>::Sources(&config.map));
     }
 
@@ -91,22 +89,21 @@ impl<'a> Scribe<'a> {
     }
 
     pub(crate) fn played<S: DeviceSample>(&mut self, out: &[S], time: PeriodTime) {
-        self.write(|accepted_frames| Record::PlaybackPeriod {
+        self.write(|accepted| Record::PlaybackPeriod {
             kind: S::KIND,
             samples: u32::try_from(out.len()).unwrap_or(u32::MAX),
             digest: digest(out),
             time,
-            accepted_frames,
+            accepted,
         });
     }
 
-    pub(crate) fn stopped(&mut self, plan: &SharedPlan) {
-        plan.changes.playback.add(1);
-        self.write(|accepted_frames| Record::PlaybackStopped { accepted_frames });
+    pub(crate) fn stopped(&mut self) {
+        self.write(|accepted| Record::PlaybackStopped { accepted });
     }
 
     pub(crate) fn discarded(&mut self, sample_frames: u32) {
-        self.write(|accepted_frames| Record::PlaybackDiscarded { sample_frames, accepted_frames });
+        self.write(|accepted| Record::PlaybackDiscarded { sample_frames, accepted });
     }
 }
 
@@ -116,7 +113,9 @@ pub(crate) struct WorkerScribe<'a> {
     writer: Option<JournalWriter<'a>>,
     captured_frames: u32,
     reference_frames: u32,
-    changes: (u32, u32),
+    plan: RoundPlan,
+    /// In a replay, what the next turn's was.
+    replayed: Option<RoundPlan>,
     /// There is something to tell of this turn.
     has_news: bool,
 }
@@ -126,9 +125,14 @@ impl<'a> WorkerScribe<'a> {
         self.writer = Some(writer);
     }
 
-    /// A turn begins.
-    pub(crate) fn turn(&mut self, plan: &SharedPlan) {
-        self.changes = (plan.changes.capture.get(), plan.changes.playback.get());
+    /// A turn begins: what it goes by.
+    pub(crate) fn turn(&mut self, plan: RoundPlan) -> RoundPlan {
+        self.plan = self.replayed.take().unwrap_or(plan);
+        self.plan
+    }
+
+    pub(crate) fn replay_turn(&mut self, plan: RoundPlan) {
+        self.replayed = Some(plan);
     }
 
     #[inline]
@@ -166,7 +170,8 @@ impl<'a> WorkerScribe<'a> {
         let record = Record::Polled {
             captured_frames: core::mem::take(&mut self.captured_frames),
             reference_frames: core::mem::take(&mut self.reference_frames),
-            changes: self.changes,
+            plays: self.plan.plays,
+            one_clock: self.plan.one_clock,
         };
         if let Some(writer) = &mut self.writer {
             record.write(writer, &Payload::<i16>::None);

@@ -18,7 +18,7 @@ pub(crate) use mixer::Mixer;
 pub use outlet::{Outlet, OutletConfig};
 pub use pipeline::Pipeline;
 pub(crate) use pipeline::{PlaybackEnds, PlaybackMemory};
-pub(crate) use plan::SharedPlan;
+pub(crate) use plan::{RoundPlan, SharedPlan};
 pub(crate) use playout::{PlayoutMemory, PlayoutTracker};
 pub(crate) use slot::SlotMemory;
 pub use stream_mixer::{Mixed, StreamMixer, StreamMixerMemory};

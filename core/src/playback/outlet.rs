@@ -119,19 +119,17 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.make_room(0);
     }
 
-    /// For a replay: gives so many reference frames from now on and drops the others, as the ring of the
-    /// run did.
+    /// For a replay: of the reference frames that it completes from now on, the ring takes those whose bit is
+    /// set, the first one's lowest.
     #[cfg(feature = "journal")]
-    pub fn make_room(&mut self, frames: u32) {
-        self.scribe.make_room(frames);
+    pub fn make_room(&mut self, accepted: u64) {
+        self.scribe.make_room(accepted);
     }
 
     /// Puts a copy of the current frame into the reference ring, if there is room.
     fn push_reference(&mut self) -> bool {
         let pushed = self.scribe.admits() && self.reference.push_copy(self.current);
-        if pushed {
-            self.scribe.accepted();
-        }
+        self.scribe.pushed(pushed);
         pushed
     }
 
@@ -158,7 +156,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         self.tracker = PositionTracker::new();
         self.fresh = true;
         self.plan.set(Plan { format, target_frames }, config.clock_domain);
-        self.scribe.playback_configured(self.plan, &config);
+        self.scribe.playback_configured(&config);
         Ok(())
     }
 
@@ -166,7 +164,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     /// filling the ring. Control side, after the last period.
     pub fn stop(&mut self) {
         self.end();
-        self.scribe.stopped(self.plan);
+        self.scribe.stopped();
     }
 
     fn end(&mut self) {

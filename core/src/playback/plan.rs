@@ -4,14 +4,21 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::ConfigError;
 use crate::format::{Format, SampleRate};
-#[cfg(feature = "journal")]
-use crate::stats::Counter;
 
 /// The playback device's format and how many frames the ring should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) format: Format,
     pub(crate) target_frames: u8,
+}
+
+/// What a round of the capture worker goes by, read once at its begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoundPlan {
+    /// A loudspeaker runs.
+    pub(crate) plays: bool,
+    /// One clock drives both directions, as the devices say.
+    pub(crate) one_clock: bool,
 }
 
 /// Written by whoever configures the outlet, read by the workers. Zero says that nothing plays.
@@ -27,17 +34,6 @@ pub(crate) struct SharedPlan {
     terminal_hz: AtomicU32,
     /// Of the tracks: 0 while more may be opened, then [`ENDED`] or [`CLOSED`].
     input: AtomicU32,
-    /// How often each half changed what is in here, by its own count.
-    #[cfg(feature = "journal")]
-    pub(crate) changes: Changes,
-}
-
-/// For a journal.
-#[cfg(feature = "journal")]
-#[derive(Debug)]
-pub(crate) struct Changes {
-    pub(crate) capture: Counter,
-    pub(crate) playback: Counter,
 }
 
 const ENDED: u32 = 1;
@@ -51,8 +47,6 @@ impl SharedPlan {
             capture_domain: AtomicU32::new(0),
             terminal_hz: AtomicU32::new(0),
             input: AtomicU32::new(0),
-            #[cfg(feature = "journal")]
-            changes: Changes { capture: Counter::new(), playback: Counter::new() },
         }
     }
 
@@ -110,6 +104,10 @@ impl SharedPlan {
     pub(crate) fn is_one_clock(&self) -> bool {
         let domain = self.playback_domain.load(Ordering::Relaxed);
         domain != 0 && domain == self.capture_domain.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn of_round(&self) -> RoundPlan {
+        RoundPlan { plays: self.word.load(Ordering::Relaxed) != 0, one_clock: self.is_one_clock() }
     }
 
     pub(crate) fn get(&self) -> Option<Plan> {

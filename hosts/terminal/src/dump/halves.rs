@@ -8,7 +8,7 @@ use handsfree_core::playback::Outlet;
 use handsfree_core::time::PeriodTime;
 use handsfree_core::{DeviceSample, Frame, FrameConsumer, FrameProducer, I24, Instant, PackedI24};
 
-use super::read::Records;
+use super::read::{End, Records};
 use super::spool::Spool;
 use crate::failure::Failure;
 use crate::terminal::{CAP, SLOTS};
@@ -18,16 +18,19 @@ const MOST_SAMPLES: u32 = 16 << 20;
 
 /// An interrupt half and its journal.
 pub(crate) trait Half {
-    /// Frames that wait for the worker, and how often the half was configured or stopped.
-    fn come_to(&self) -> (usize, u32);
+    /// Frames that wait for the worker.
+    fn waiting(&self) -> usize;
+
+    /// How its journal ended, once it has.
+    fn end(&self) -> Option<End>;
 
     /// Does what the next record says; false at the journal's end.
     fn step(&mut self) -> Result<bool, Failure>;
 
-    /// Runs until so many frames wait and so many changes were made, or to the end.
-    fn run_to(&mut self, frames: u32, changes: u32) -> Result<(), Failure> {
-        while (self.come_to().0 < frames as usize || self.come_to().1 < changes) && self.step()? {}
-        Ok(())
+    /// Runs until so many frames wait, or to the end; how the journal ended where there are fewer.
+    fn run_to(&mut self, frames: u32) -> Result<Option<End>, Failure> {
+        while self.waiting() < frames as usize && self.step()? {}
+        Ok(self.end().filter(|_| self.waiting() < frames as usize))
     }
 
     fn run_out(&mut self) -> Result<(), Failure> {
@@ -39,8 +42,6 @@ pub(crate) trait Half {
 /// Periods of one direction.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
-    /// How often the half was configured or stopped.
-    changes: u32,
     pub(crate) periods: u64,
     pub(crate) differing: u64,
     span: Option<(Instant, Instant)>,
@@ -69,19 +70,22 @@ pub(crate) struct Microphone<'s> {
 }
 
 impl Half for Microphone<'_> {
-    fn come_to(&self) -> (usize, u32) {
-        (self.waiting.len(), self.tally.changes)
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn end(&self) -> Option<End> {
+        self.records.end()
     }
 
     fn step(&mut self) -> Result<bool, Failure> {
         let Some(record) = self.records.next()? else { return Ok(false) };
         let failed = match record {
             Record::CaptureConfigured { config } => {
-                self.tally.changes += 1;
                 self.intake.configure(config).err().map(|error| error.to_string())
             }
-            Record::CapturePeriod { samples, time, accepted_frames } => {
-                self.intake.make_room(accepted_frames);
+            Record::CapturePeriod { samples, time, accepted } => {
+                self.intake.make_room(accepted);
                 let intake = &mut self.intake;
                 match samples.kind {
                     SampleKind::I16 => take::<i16>(intake, &samples, time),
@@ -97,7 +101,7 @@ impl Half for Microphone<'_> {
                     }
                     self.waiting.push_back(frame);
                 }
-                self.tally.period(time, self.waiting.len() - before == accepted_frames as usize);
+                self.tally.period(time, self.waiting.len() - before == accepted.count_ones() as usize);
                 None
             }
             _ => Some("not a microphone's".to_owned()),
@@ -122,8 +126,12 @@ pub(crate) struct Loudspeaker<'s> {
 }
 
 impl Half for Loudspeaker<'_> {
-    fn come_to(&self) -> (usize, u32) {
-        (self.waiting.len(), self.tally.changes)
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn end(&self) -> Option<End> {
+        self.records.end()
     }
 
     fn step(&mut self) -> Result<bool, Failure> {
@@ -131,10 +139,9 @@ impl Half for Loudspeaker<'_> {
         let outlet = &mut self.outlet;
         let (mut failed, mut period, mut accepted) = (None, None, 0);
         match record {
-            Record::PlaybackConfigured { config, accepted_frames } => {
-                self.tally.changes += 1;
-                accepted = accepted_frames;
-                outlet.make_room(accepted);
+            Record::PlaybackConfigured { config, accepted: taken } => {
+                accepted = taken;
+                outlet.make_room(taken);
                 failed = outlet.configure(config).err().map(|error| error.to_string());
             }
             Record::PlaybackFrame { format, samples } => match samples.to_frame(format) {
@@ -148,9 +155,9 @@ impl Half for Loudspeaker<'_> {
             Record::PlaybackPeriod { samples, .. } if samples > MOST_SAMPLES => {
                 failed = Some(format!("a period of {samples} samples, expected at most {MOST_SAMPLES}"));
             }
-            Record::PlaybackPeriod { kind, samples, digest, time, accepted_frames } => {
-                accepted = accepted_frames;
-                outlet.make_room(accepted);
+            Record::PlaybackPeriod { kind, samples, digest, time, accepted: taken } => {
+                accepted = taken;
+                outlet.make_room(taken);
                 let samples = samples as usize;
                 let written = match kind {
                     SampleKind::I16 => give::<i16>(outlet, samples, time),
@@ -161,15 +168,14 @@ impl Half for Loudspeaker<'_> {
                 };
                 period = Some((time, written == digest));
             }
-            Record::PlaybackStopped { accepted_frames } => {
-                self.tally.changes += 1;
-                accepted = accepted_frames;
-                outlet.make_room(accepted);
+            Record::PlaybackStopped { accepted: taken } => {
+                accepted = taken;
+                outlet.make_room(taken);
                 outlet.stop();
             }
-            Record::PlaybackDiscarded { sample_frames, accepted_frames } => {
-                accepted = accepted_frames;
-                outlet.make_room(accepted);
+            Record::PlaybackDiscarded { sample_frames, accepted: taken } => {
+                accepted = taken;
+                outlet.make_room(taken);
                 outlet.discarded(sample_frames);
             }
             _ => failed = Some("not a loudspeaker's".to_owned()),
@@ -184,7 +190,7 @@ impl Half for Loudspeaker<'_> {
             self.waiting.push_back(frame);
         }
         if let Some((time, is_same)) = period {
-            self.tally.period(time, is_same && self.waiting.len() - before == accepted as usize);
+            self.tally.period(time, is_same && self.waiting.len() - before == accepted.count_ones() as usize);
         }
         failed.map_or(Ok(true), |why| Err(self.records.bad(&why)))
     }

@@ -20,8 +20,9 @@ pub struct RunInfo {
     pub form: u32,
     /// The program's version.
     pub handsfree: String,
-    /// The processor's architecture; floating point may differ on another one.
-    pub architecture: String,
+    /// The processor's architecture and what it has that voice processing uses; with others floating point may
+    /// differ.
+    pub processor: String,
     /// Which host the devices were of.
     pub io: String,
     /// Rate of the terminal.
@@ -41,7 +42,7 @@ impl RunInfo {
         Self {
             form: FORM,
             handsfree: env!("CARGO_PKG_VERSION").to_owned(),
-            architecture: std::env::consts::ARCH.to_owned(),
+            processor: processor(),
             io: io.to_owned(),
             rate_hz: config.rate.hz(),
             voice: voice_number(config.voice),
@@ -59,6 +60,12 @@ impl RunInfo {
             loopback: self.loopback,
             voice_deadline: Duration::from_micros(self.voice_deadline_us),
         })
+    }
+
+    /// Where it was written, if that is not such a place as this.
+    pub(crate) fn differs_from_here(&self) -> Option<String> {
+        let is_same = self.processor == processor() && self.handsfree == env!("CARGO_PKG_VERSION");
+        (!is_same).then(|| format!("by version {} on {}", self.handsfree, self.processor))
     }
 
     pub(crate) fn read(folder: &Path) -> Result<Self, Failure> {
@@ -85,6 +92,21 @@ impl RunInfo {
         let text = serde_json::to_string_pretty(self).map_err(|error| cannot(error.to_string()))?;
         std::fs::write(&path, text + "\n").map_err(|error| cannot(error.to_string()))
     }
+}
+
+/// WebRTC chooses its code by these when it runs.
+fn processor() -> String {
+    let mut processor = std::env::consts::ARCH.to_owned();
+    #[cfg(target_arch = "x86_64")]
+    for (name, has) in [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+    ] {
+        if has {
+            processor = processor + " " + name;
+        }
+    }
+    processor
 }
 
 /// A voice processor's configuration in a number.

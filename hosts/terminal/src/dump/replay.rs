@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::compare::Compared;
 use super::halves::{Half, Loudspeaker, Microphone, Tally};
 use super::info::{RunInfo, voice_of_number};
-use super::read::Records;
+use super::read::{End, Records};
 use super::spool::Spool;
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, WORKER_FILE};
 use crate::failure::Failure;
@@ -29,8 +29,10 @@ pub struct Replayed {
     /// What the terminal was made as.
     #[serde(skip)]
     pub info: RunInfo,
-    /// From the first period of the microphone to the last, or of the loudspeaker where it had none.
+    /// How much was compared: the cleaned frames, or from the first period to the last where there are none.
     pub seconds: f64,
+    /// Why the dump does not reach to the run's end, if it does not.
+    pub incomplete: Option<String>,
     /// The cleaned microphone.
     pub cleaned: Compared,
     /// Periods of the microphone.
@@ -44,7 +46,7 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// Whether everything came out as it did then, to the sample.
+    /// Whether everything that was compared came out as it did then, to the sample.
     #[must_use]
     pub const fn is_equal(&self) -> bool {
         self.cleaned.is_equal() && self.differing_periods == 0 && self.differing_rounds == 0
@@ -64,11 +66,15 @@ pub fn summary(replayed: &Replayed) -> String {
         replayed.loudspeaker_periods,
         cleaned.frames
     );
-    if replayed.is_equal() {
-        return text + "\nevery sample is the same";
+    if let Some(why) = &replayed.incomplete {
+        text += &format!("\nnot the whole run: {why}");
     }
-    if info.architecture != std::env::consts::ARCH || info.handsfree != env!("CARGO_PKG_VERSION") {
-        text += &format!("\nwritten by version {} on {}", info.handsfree, info.architecture);
+    if replayed.is_equal() {
+        let which = if replayed.incomplete.is_some() { "up to there " } else { "" };
+        return text + &format!("\n{which}every sample is the same");
+    }
+    if let Some(other) = info.differs_from_here() {
+        text += &format!("\nit was written {other}");
     }
     text += &format!(
         "\n{} cleaned frames differ, by at most {}; {} periods and {} rounds of the worker",
@@ -159,9 +165,13 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                     capture.rearm();
                 }
             }
-            Record::Polled { captured_frames, reference_frames, changes } => {
-                microphone.run_to(captured_frames, changes.0)?;
-                loudspeaker.run_to(reference_frames, changes.1)?;
+            Record::Polled { captured_frames, reference_frames, plays, one_clock } => {
+                let short = [microphone.run_to(captured_frames)?, loudspeaker.run_to(reference_frames)?];
+                if short.into_iter().flatten().any(|end| end != End::Whole) {
+                    // What this round found was lost with the end of that journal.
+                    break;
+                }
+                capture.replay_round(plays, one_clock);
                 round.is_whole &= hand_over(&mut microphone.waiting, &mut found, captured_frames)
                     & hand_over(&mut loudspeaker.waiting, &mut heard, reference_frames);
                 let mut made = Made::default();
@@ -181,16 +191,35 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
     for spool in [&mut microphone.spool, &mut loudspeaker.spool, &mut cleaned_spool].into_iter().flatten() {
         spool.finish()?;
     }
+    let ends = [
+        (MICROPHONE_FILE, microphone.end()),
+        (LOUDSPEAKER_FILE, loudspeaker.end()),
+        (WORKER_FILE, worker.end()),
+    ];
     let (heard, said) = (microphone.tally, loudspeaker.tally);
     Ok(Replayed {
         info,
-        seconds: heard.seconds().or(said.seconds()).unwrap_or(0.0),
+        seconds: match cleaned.frames {
+            0 => heard.seconds().or(said.seconds()).unwrap_or(0.0),
+            frames => frames as f64 / 100.0,
+        },
+        incomplete: ends.into_iter().find_map(|(name, end)| incomplete(name, end)),
         cleaned,
         microphone_periods: heard.periods,
         loudspeaker_periods: said.periods,
         differing_periods: heard.differing + said.differing,
         differing_rounds,
     })
+}
+
+/// What is to be said of a journal that ended so.
+fn incomplete(name: &str, end: Option<End>) -> Option<String> {
+    match end {
+        // It was left because another one ended.
+        None | Some(End::Whole) => None,
+        Some(End::Full) => Some(format!("{name} lacks its end, for the disk was too slow")),
+        Some(End::Torn) => Some(format!("{name} was not closed")),
+    }
 }
 
 fn captured_ring() -> Result<Box<CapturedRing>, Failure> {

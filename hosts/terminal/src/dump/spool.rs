@@ -11,6 +11,10 @@ use crate::failure::Failure;
 
 /// A device that was away longer than this is silent for as long as this.
 const LONGEST_GAP: Duration = Duration::from_millis(600_000);
+/// And all gaps of a stream together are silent for no longer than this.
+const MOST_SILENCE_S: u32 = 3_600;
+/// A WAV file counts its bytes in 32 bits.
+const MOST_SAMPLES: u64 = 1 << 30;
 
 /// Writes frames at their times: what was lost between them, and the time that a device was away, is
 /// silence.
@@ -19,6 +23,8 @@ pub(crate) struct Spool {
     name: &'static str,
     open: Option<Part>,
     parts: u32,
+    /// Sample frames of silence so far.
+    silence: u32,
 }
 
 struct Part {
@@ -27,11 +33,12 @@ struct Part {
     writer: WavWriter<BufWriter<File>>,
     /// When the last sample written was over.
     end: Instant,
+    samples: u64,
 }
 
 impl Spool {
     pub(crate) fn new(folder: &Path, name: &'static str) -> Self {
-        Self { folder: folder.to_owned(), name, open: None, parts: 0 }
+        Self { folder: folder.to_owned(), name, open: None, parts: 0, silence: 0 }
     }
 
     pub(crate) fn write<const CAP: usize, const SLOTS: usize>(
@@ -39,7 +46,7 @@ impl Spool {
         frame: &Frame<CAP, SLOTS>,
     ) -> Result<(), Failure> {
         let (format, stamp) = (frame.format(), &frame.stamp);
-        if self.open.as_ref().is_none_or(|part| part.format != format) {
+        if self.open.as_ref().is_none_or(|part| part.format != format || part.samples > MOST_SAMPLES) {
             self.finish()?;
             self.open = Some(self.next_part(format)?);
         } else if let Some(part) = &mut self.open {
@@ -49,6 +56,9 @@ impl Spool {
                 let away = u64::try_from(away_us).unwrap_or(0) * u64::from(format.rate_hz()) / 1_000_000;
                 missing = missing.max(u32::try_from(away).unwrap_or(0));
             }
+            let most = (MOST_SILENCE_S * format.rate_hz()).saturating_sub(self.silence);
+            missing = missing.min(most);
+            self.silence += missing;
             part.put(std::iter::repeat_n(0, missing as usize * format.channels()))?;
         }
         let Some(part) = &mut self.open else { return Ok(()) };
@@ -69,7 +79,7 @@ impl Spool {
             sample_format: SampleFormat::Int,
         };
         let writer = WavWriter::create(&path, spec).map_err(|error| cannot(&path, &error))?;
-        Ok(Part { path, format, writer, end: Instant::ORIGIN })
+        Ok(Part { path, format, writer, end: Instant::ORIGIN, samples: 0 })
     }
 
     /// Completes the file that is open.
@@ -83,6 +93,7 @@ impl Part {
     fn put(&mut self, samples: impl Iterator<Item = i16>) -> Result<(), Failure> {
         for sample in samples {
             self.writer.write_sample(sample).map_err(|error| cannot(&self.path, &error))?;
+            self.samples += 1;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration as WallDuration;
 
-use handsfree_core::journal::{JournalReader, LINE_BYTES};
+use handsfree_core::journal::{JournalReader, LINE_BYTES, Record};
 
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, RunInfo, WORKER_FILE};
 use crate::background::Background;
@@ -53,9 +53,18 @@ impl Journal {
             }
             lines += 1;
         };
-        written
-            .map(|()| lines * LINE_BYTES as u64)
-            .map_err(|error| Failure::run(format!("{}: cannot be written: {error}", self.path.display())))
+        written.map(|()| lines * LINE_BYTES as u64).map_err(|error| self.cannot(&error))
+    }
+
+    /// Writes that nothing follows, and returns how many records are missing.
+    fn close(&mut self) -> Result<u32, Failure> {
+        let lost_records = self.reader.lost_records();
+        let written = self.file.write_all(&Record::end(lost_records)).and_then(|()| self.file.flush());
+        written.map(|()| lost_records).map_err(|error| self.cannot(&error))
+    }
+
+    fn cannot(&self, error: &std::io::Error) -> Failure {
+        Failure::run(format!("{}: cannot be written: {error}", self.path.display()))
     }
 }
 
@@ -80,10 +89,11 @@ impl DumpWriter {
             return Err(cannot(&format_args!("there is {:?} in it", entry.file_name())));
         }
         RunInfo::new(config, io).write(folder)?;
+        // The worker's is emptied first: whenever the process is killed, what a round found is in the others.
         let journals = [
+            Journal::create(folder, WORKER_FILE, journals.worker)?,
             Journal::create(folder, MICROPHONE_FILE, journals.intake)?,
             Journal::create(folder, LOUDSPEAKER_FILE, journals.outlet)?,
-            Journal::create(folder, WORKER_FILE, journals.worker)?,
         ];
         Background::spawn("dump", move |leave| write(journals, leave)).map(Self)
     }
@@ -112,8 +122,10 @@ fn write(mut journals: [Journal; 3], leave: &AtomicBool) -> Result<Dumped, Failu
             dumped.bytes += journal.empty()?;
         }
         if last {
-            let lost = journals.iter().map(|journal| u64::from(journal.reader.lost_records()));
-            dumped.lost_records = lost.sum();
+            for journal in &mut journals {
+                dumped.lost_records += u64::from(journal.close()?);
+                dumped.bytes += LINE_BYTES as u64;
+            }
             return Ok(dumped);
         }
         std::thread::sleep(LOOK_INTERVAL);

@@ -17,7 +17,8 @@ pub(crate) fn roomy<T: Send>(make: impl FnOnce() -> T + Send) -> Result<T, Failu
     })
 }
 
-/// What is written down in the reader's good time: each journal holds more than 5 s.
+/// What is written down in the reader's good time: each journal holds more than 5 s of a device with one or two
+/// channels.
 #[derive(Debug)]
 pub struct JournalReaders {
     /// What the intake took.
