@@ -89,14 +89,14 @@ impl<const CAP: usize> FrameConverter<CAP> {
 
     /// Converts a whole frame to `to`. Stamps are the caller's business. A change of format starts
     /// anew from silence. An output that does not fit `CAP` is cut; [`Session`](crate::Session)
-    /// checks that it fits.
+    /// checks that it fits. Without the feature `rate-conversion` the output is the input, at its own rate;
+    /// a session refuses devices of another rate then.
     pub fn convert<const A: usize, const B: usize>(
         &mut self,
         input: &Frame<CAP, A>,
         to: SampleRate,
         output: &mut Frame<CAP, B>,
     ) {
-        // Without the feature devices of another rate are refused.
         if cfg!(feature = "rate-conversion") && input.format().rate() != to {
             return self.change_rate(input, to, output);
         }

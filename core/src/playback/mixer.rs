@@ -163,7 +163,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
     }
 
     /// Mixes the next 10 ms. Costs an addition a sample and playing track, and where a gain is not 1
-    /// three 64-bit products a sample frame and one a sample more.
+    /// three 64-bit products a sample frame and one or, where a tap listens too, two a sample more.
     pub(crate) fn mix(
         &mut self,
         out: &mut Frame<CAP, SLOTS>,

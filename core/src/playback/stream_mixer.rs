@@ -51,6 +51,7 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
     /// Memory before its first use.
     #[must_use]
     pub const fn new() -> Self {
+        const { assert!(QUEUE > 1, "a stream's queue of N frames holds N - 1, at least 1") };
         Self {
             slots: [const { SlotMemory::new() }; SLOTS],
             mixer: MixerMemory::new(),

@@ -44,17 +44,22 @@ const fn nominal_q32(rate: SampleRate) -> i64 {
     (1_000_000_000 << 32) / hz
 }
 
+/// Bits behind the point of a period in ns, by which a span is divided.
+const DIVISION_BITS: u32 = 14;
+/// The longest span that can be divided by a period: 6.5 days.
+const LONGEST_SPAN_NS: i64 = i64::MAX >> DIVISION_BITS;
+
 /// How many whole periods are in a span, and what is left of it in 1/2^32 ns: nearly, for what is left may be
-/// negative or some periods long, but exactly in sum. `None` without a period.
+/// negative or some periods long, but exactly in sum. A longer span than the longest is as long as that.
+/// `None` without a period.
 #[inline(never)]
 pub(crate) fn whole_and_rest(span_ns: i64, period_q32: i64) -> Option<(i64, i64)> {
-    /// Bits behind the point of a period in ns, by which the span is divided.
-    const BITS: u32 = 14;
-    let period = period_q32 >> (32 - BITS);
+    let period = period_q32 >> (32 - DIVISION_BITS);
     if period <= 0 {
         return None;
     }
-    let whole = span_ns.saturating_mul(1 << BITS) / period;
+    let span_ns = span_ns.clamp(-LONGEST_SPAN_NS, LONGEST_SPAN_NS);
+    let whole = (span_ns << DIVISION_BITS) / period;
     // What overflows on both sides is the same.
     Some((whole, (span_ns << 32).wrapping_sub(whole.wrapping_mul(period_q32))))
 }
@@ -71,7 +76,7 @@ impl Place {
     /// So much further on.
     pub(crate) const fn plus_q32(self, sample_frames_q32: i64) -> Self {
         let fraction = (self.fraction_q32 as i64) + (sample_frames_q32 & (u32::MAX as i64));
-        let index = self.index + (sample_frames_q32 >> 32) + (fraction >> 32);
+        let index = self.index.wrapping_add((sample_frames_q32 >> 32) + (fraction >> 32));
         Self { index, fraction_q32: fraction as u32 }
     }
 
@@ -119,7 +124,7 @@ pub struct RateEstimate {
 /// Outliers are ignored, a run of agreeing ones is reported as a jump, a rate that changes (a
 /// resampling sound server) is noticed by the mean residual and followed fast again. Frozen,
 /// backward or wrapping timestamps never agree among themselves, so the last good model is held.
-/// Costs some sixty single-precision operations an observation, and a few on 64-bit integers.
+/// Costs some sixty single-precision operations an observation, and a few on 64 and 128-bit integers.
 ///
 /// ```
 /// use handsfree_core::SampleRate;
@@ -271,17 +276,24 @@ impl StreamClock {
     /// Which position is at the converter at `time`, as sample frames before or after `origin`.
     #[must_use]
     pub fn position_at(&self, time: Instant, origin: u64) -> f64 {
+        let ahead_ns = (time - self.time).as_nanos();
+        if ahead_ns.unsigned_abs() > LONGEST_SPAN_NS.unsigned_abs() {
+            let ahead = ahead_ns as f64 * f64::from(Q32) / self.period_q32 as f64;
+            return self.position.wrapping_sub(origin) as i64 as f64 + ahead;
+        }
         let place = self.place_at(time);
-        (place.index - origin as i64) as f64 + f64::from(place.fraction_q32) / f64::from(Q32)
+        place.index.wrapping_sub(origin as i64) as f64 + f64::from(place.fraction_q32) / f64::from(Q32)
     }
 
-    /// The same, exact to 1/2^24 of a sample frame wherever the stream has come to.
+    /// The same, exact to some parts in 2^24 of a sample frame near the last position observed, wherever the
+    /// stream has come to; a moment more than 6.5 days away from that is taken for one that is just so far.
     #[inline(never)]
     pub(crate) fn place_at(&self, time: Instant) -> Place {
         let (whole, rest_q32) =
             whole_and_rest((time - self.time).as_nanos(), self.period_q32).unwrap_or((0, 0));
         let rest = (rest_q32 - self.time_rest_q32) as f32 / self.period_q32 as f32;
-        Place { index: self.position as i64 + whole, fraction_q32: 0 }.plus_q32((rest * Q32) as i64)
+        Place { index: (self.position as i64).wrapping_add(whole), fraction_q32: 0 }
+            .plus_q32((rest * Q32) as i64)
     }
 
     /// In 1/2^32 ns.
@@ -337,7 +349,8 @@ impl StreamClock {
         let moved_q32 = self.time_rest_q32.saturating_add(later_q32);
         self.move_time(moved_q32 >> 32, moved_q32);
         self.period_q32 += (rate_gain * residual_ns * self.nominal_q32 as f32) as i64;
-        self.p_ss -= rate_gain * self.p_ts;
+        // Single precision can make less than nothing of it.
+        self.p_ss = (self.p_ss - rate_gain * self.p_ts).max(0.0);
         self.p_ts *= 1.0 - time_gain;
         self.p_tt *= 1.0 - time_gain;
         self.taken = self.taken.saturating_add(1);

@@ -141,3 +141,25 @@ fn its_stated_uncertainty_is_what_it_errs_by() {
         }
     }
 }
+
+/// What a clock says of moments that are years away, and of positions at the end of 64 bits.
+#[test]
+fn far_away_is_told_as_well_as_near() {
+    let rate = SampleRate::new(48_000).unwrap();
+    for start in [0, 1 << 40, (1 << 63) - 96_000, u64::MAX - 48_000] {
+        let mut clock = StreamClock::new(rate);
+        for period in 0..200u64 {
+            let time = Instant::ORIGIN + Duration::of_sample_frames(period * 480, rate);
+            clock.observe(start + period * 480, time);
+        }
+        for days in [0.001, 1.0, 6.0, 7.0, 30.0, 3_650.0, -1.0, -7.0] {
+            let time = Instant::from_nanos((days * 86_400e9) as i64);
+            let expected = days * 86_400.0 * 48_000.0;
+            let found = clock.position_at(time, start);
+            assert!(
+                (found - expected).abs() <= 1e-6 * expected.abs() + 0.01,
+                "{days} days from {start}: {found}"
+            );
+        }
+    }
+}
