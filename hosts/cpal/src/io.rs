@@ -161,11 +161,6 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
         request: &StreamRequest<'_>,
         ends: &mut Ends<'static, CAP, SLOTS>,
     ) -> Result<StreamInfo, CpalError> {
-        let runs = |direction| match direction {
-            Direction::Capture => self.capture.is_taken(),
-            Direction::Playback => self.playback.is_taken(),
-        };
-        request::check(request, ends, runs).map_err(CpalError::Misuse)?;
         let opening = |direction, asked: &Option<_>| {
             let wake = self.worker.wake();
             asked.as_ref().map(|asked| Opening::new(direction, asked, &self.config, &self.source, wake))
@@ -274,6 +269,14 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
         request: &StreamRequest<'_>,
         mut ends: Ends<'static, CAP, SLOTS>,
     ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, CpalError>> {
+        let runs = |direction| match direction {
+            Direction::Capture => self.capture.is_taken(),
+            Direction::Playback => self.playback.is_taken(),
+        };
+        // Before anything is touched: what runs has halves that would be lost.
+        if let Err(misuse) = request::check(request, &ends, runs) {
+            return Err(Refused { ends, error: CpalError::Misuse(misuse) });
+        }
         let which = request::which(request);
         let info = match self.prepare(request, &mut ends) {
             Ok(info) => info,

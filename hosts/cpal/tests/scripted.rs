@@ -342,8 +342,34 @@ fn requests_that_cannot_work_give_the_halves_back() {
     );
     assert!(refused.ends.intake.is_some() && refused.ends.outlet.is_some());
     rig.io.start(&both(), refused.ends).unwrap();
-    let again = rig.io.start(&StreamRequest { capture: None, ..both() }, Ends::default()).unwrap_err();
-    assert_eq!(again.error.kind(), ErrorKind::Misuse);
+}
+
+#[test]
+fn a_misused_start_harms_nothing_that_runs() {
+    let (mut rig, other) = (Rig::started(), Rig::new().ends.take().unwrap());
+    let outlet = Ends { intake: None, outlet: other.outlet };
+    let playback = StreamRequest { capture: None, ..both() };
+    for (request, ends) in [
+        (&playback, outlet),
+        (&playback, Ends::default()),
+        (&StreamRequest::default(), Ends::default()),
+        (&both(), Ends { intake: other.intake, outlet: None }),
+    ] {
+        let given = (ends.intake.is_some(), ends.outlet.is_some());
+        let refused = rig.io.start(request, ends).unwrap_err();
+        assert_eq!(refused.error.kind(), ErrorKind::Misuse);
+        assert_eq!((refused.ends.intake.is_some(), refused.ends.outlet.is_some()), given, "given back");
+    }
+    let mut ears = Listener::default();
+    until("playback goes on", || {
+        rig.listen(480).into_iter().for_each(|value| ears.hear(value));
+        ears.found > 1_000
+    });
+    rig.speak(&[7; 480]);
+    until("capture goes on", || rig.heard.lock().unwrap().contains(&7));
+    assert_eq!(rig.events(), []);
+    let ends = rig.io.stop(Which::Both);
+    assert!(ends.intake.is_some() && ends.outlet.is_some());
 }
 
 #[test]
