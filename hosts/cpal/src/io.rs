@@ -312,6 +312,9 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
             self.silence_playback(end, rate);
             ends.outlet = self.playback.returned.take();
         }
+        // A loss that was not told yet would be taken for one of the next stream.
+        self.events
+            .retain(|event| !matches!(event, Event::DeviceLost { direction } if which.includes(*direction)));
         ends
     }
 
