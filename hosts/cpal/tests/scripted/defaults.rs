@@ -127,3 +127,21 @@ fn what_returns_on_another_default_device_is_told_to_have_moved_whether_the_chan
         );
     }
 }
+
+#[test]
+fn another_default_is_seen_from_the_first_list_on_and_however_often_devices_are_listed() {
+    for lists_all_the_time in [false, true] {
+        let mut rig = Rig::new();
+        rig.io.list().unwrap();
+        rig.studio.default.fetch_add(1, Ordering::Relaxed);
+        let mut events = Vec::new();
+        until("the change is told", || {
+            if lists_all_the_time {
+                rig.io.list().unwrap();
+            }
+            events.extend(rig.events());
+            !events.is_empty()
+        });
+        assert_eq!(events, [Event::DefaultChanged { direction: Direction::Playback }]);
+    }
+}
