@@ -206,8 +206,9 @@ pub enum Event {
         /// Which direction.
         direction: Direction,
     },
-    /// The system's default device is another one now, and the audio system has taken the stream there. It runs
-    /// on with what was granted; where its samples are played or heard is another place.
+    /// A running stream's samples are played or heard in another place. Either the system's default device is
+    /// another one now and the audio system has taken the stream there, and it runs on with what was granted; or
+    /// the stream was started without a device's name and runs on another one than the last such stream did.
     Moved {
         /// Which direction.
         direction: Direction,

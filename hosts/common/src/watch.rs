@@ -90,8 +90,9 @@ pub enum Notice {
         /// What was granted; perhaps not what it was before.
         info: EndInfo,
     },
-    /// The system's default device is another one, and a direction that was opened on the default device now
-    /// runs there. What an echo canceller learned before is of the old device.
+    /// A direction that was opened on the default device runs on another one than before: it followed the
+    /// system's default, or came back there after a loss (told after [`Returned`](Self::Returned) then). What an
+    /// echo canceller learned before is of the old device.
     Moved {
         /// Which direction.
         direction: Direction,
@@ -361,8 +362,16 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
                     }
                 }
                 Event::DeviceReturned { direction } => self.side_mut(direction).hurry(now),
-                Event::DefaultChanged { direction } => return Some(self.meet_default(direction, false, now)),
-                Event::Moved { direction } => return Some(self.meet_default(direction, true, now)),
+                Event::DefaultChanged { direction } => {
+                    if let Some(notice) = self.meet_default(direction, false, now) {
+                        return Some(notice);
+                    }
+                }
+                Event::Moved { direction } => {
+                    if let Some(notice) = self.meet_default(direction, true, now) {
+                        return Some(notice);
+                    }
+                }
                 other => return Some(Notice::Host(other)),
             }
         }
@@ -370,30 +379,31 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
     }
 
     /// The default device is another one. It is followed by what was opened on the default device; what was
-    /// opened on a device by name goes back there, where the audio system took it along.
-    fn meet_default(&mut self, direction: Direction, moved: bool, now: Instant) -> Notice {
+    /// opened on a device by name goes back there, where the audio system took it along. A new start that lands
+    /// elsewhere is told when the host says so, as with one after a loss.
+    fn meet_default(&mut self, direction: Direction, moved: bool, now: Instant) -> Option<Notice> {
         let told = Notice::Host(Event::DefaultChanged { direction });
         let side = self.side_mut(direction);
         let follows = side.plan.as_ref().is_some_and(|plan| plan.device.is_none());
         match side.state {
-            State::Running { info, .. } if follows && moved => Notice::Moved { direction, info },
+            State::Running { info, .. } if follows && moved => Some(Notice::Moved { direction, info }),
             State::Running { since, .. } if follows || moved => match self.start_again(direction) {
                 Ok(Some(info)) => {
                     self.side_mut(direction).runs(info, now);
-                    if follows { Notice::Moved { direction, info } } else { told }
+                    (!follows).then_some(told)
                 }
                 failed => {
                     let side = self.side_mut(direction);
                     side.lose(since, now);
                     side.trouble = failed.err();
-                    Notice::Lost { direction }
+                    Some(Notice::Lost { direction })
                 }
             },
             _ => {
                 if follows {
                     side.hurry(now);
                 }
-                told
+                Some(told)
             }
         }
     }

@@ -45,6 +45,8 @@ struct Desktop<'a> {
     default: [u32; 2],
     /// On which device each direction runs; 0 is the one that has a name.
     runs_on: [Option<u32>; 2],
+    /// On which device each direction ran last that was opened on the default one.
+    followed: [Option<u32>; 2],
     /// Starts that are refused.
     refusals: u32,
     starts: u32,
@@ -58,6 +60,7 @@ impl Desktop<'_> {
         let place = &mut self.runs_on[index(direction)];
         let is_moved = takes_along && place.is_some();
         if is_moved {
+            self.followed[index(direction)] = self.followed[index(direction)].map(|_| *default);
             *place = Some(*default);
         }
         self.events.push_back(if is_moved {
@@ -93,6 +96,12 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for Desktop<'a> {
             if let Some(asked) = asked {
                 let place = asked.device.map_or(self.default[index(direction)], |_| 0);
                 self.runs_on[index(direction)] = Some(place);
+                if asked.device.is_none() {
+                    let before = self.followed[index(direction)].replace(place);
+                    if before.is_some_and(|before| before != place) {
+                        self.events.push_back(Event::Moved { direction });
+                    }
+                }
             }
         }
         Ok(self.board.start(request, ends).expect("the board takes what it is asked"))
@@ -135,6 +144,7 @@ impl<'a> Stage<'a> {
             board: Board::new(config, Box::new(Wire)).unwrap(),
             default: [1; 2],
             runs_on: [None; 2],
+            followed: [None; 2],
             refusals: 0,
             starts: 0,
             events: VecDeque::new(),
@@ -213,8 +223,11 @@ proptest! {
             match (failed, named) {
                 (false, false) => prop_assert!(matches!(said[..], [Notice::Moved { .. }]), "{:?}", said),
                 (false, true) => prop_assert_eq!(&said, &[Notice::Host(Event::DefaultChanged { direction })]),
-                // It is a device that is away, then.
-                (true, _) => prop_assert!(
+                // It is a device that is away, then, and what comes back is another one.
+                (true, false) => prop_assert!(
+                    matches!(said[..], [Notice::Lost { .. }, Notice::Returned { .. }, Notice::Moved { .. }]),
+                    "{:?}", said),
+                (true, true) => prop_assert!(
                     matches!(said[..], [Notice::Lost { .. }, Notice::Returned { .. }]), "{:?}", said),
             }
             for way in BOTH {
@@ -249,7 +262,8 @@ fn a_default_that_changes_while_a_device_is_away_is_tried_at_once_and_what_is_cl
             said[..],
             [
                 Notice::Host(Event::DefaultChanged { direction: Direction::Playback }),
-                Notice::Returned { direction: Direction::Playback, .. }
+                Notice::Returned { direction: Direction::Playback, .. },
+                Notice::Moved { direction: Direction::Playback, .. }
             ]
         ),
         "{said:?}"

@@ -161,11 +161,6 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
         request: &StreamRequest<'_>,
         ends: &mut Ends<'static, CAP, SLOTS>,
     ) -> Result<StreamInfo, CpalError> {
-        let runs = |direction| match direction {
-            Direction::Capture => self.capture.is_taken(),
-            Direction::Playback => self.playback.is_taken(),
-        };
-        request::check(request, ends, runs).map_err(CpalError::Misuse)?;
         let opening = |direction, asked: &Option<_>| {
             let wake = self.worker.wake();
             asked.as_ref().map(|asked| Opening::new(direction, asked, &self.config, &self.source, wake))
@@ -222,32 +217,13 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
         while let Some(news) = self.lookout.news() {
             let event = match news {
                 News::Returned(direction) => Some(Event::DeviceReturned { direction }),
-                News::Default { direction, device, has_streams } => {
-                    self.default_changed(direction, device, has_streams)
-                }
+                News::Default { direction, device, has_streams } => match direction {
+                    Direction::Capture => self.capture.default_changed(device, has_streams),
+                    Direction::Playback => self.playback.default_changed(device, has_streams),
+                },
             };
             self.events.extend(event);
         }
-    }
-
-    /// What another default means for a direction's stream.
-    fn default_changed(&mut self, direction: Direction, device: String, has_streams: bool) -> Option<Event> {
-        let (asked, opened, gauge) = match direction {
-            Direction::Capture => (&self.capture.asked, &mut self.capture.opened, &self.capture.gauge),
-            Direction::Playback => (&self.playback.asked, &mut self.playback.opened, &self.playback.gauge),
-        };
-        let Some(opened) = opened else { return Some(Event::DefaultChanged { direction }) };
-        if opened.device == device {
-            // Opened on the default while that changed, so there is nothing to follow.
-            return asked.is_some().then_some(Event::DefaultChanged { direction });
-        }
-        if !has_streams && !gauge.was_moved() {
-            return Some(Event::DefaultChanged { direction });
-        }
-        if asked.is_none() {
-            opened.device = device;
-        }
-        Some(Event::Moved { direction })
     }
 
     /// Tells an outlet that was taken back what will never be played.
@@ -274,6 +250,14 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
         request: &StreamRequest<'_>,
         mut ends: Ends<'static, CAP, SLOTS>,
     ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, CpalError>> {
+        let runs = |direction| match direction {
+            Direction::Capture => self.capture.is_taken(),
+            Direction::Playback => self.playback.is_taken(),
+        };
+        // Before anything is touched: what runs has halves that would be lost.
+        if let Err(misuse) = request::check(request, &ends, runs) {
+            return Err(Refused { ends, error: CpalError::Misuse(misuse) });
+        }
         let which = request::which(request);
         let info = match self.prepare(request, &mut ends) {
             Ok(info) => info,
@@ -285,9 +269,16 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
         };
         match self.run(ends) {
             Ok(()) => {
-                BOTH.into_iter()
-                    .filter(|&direction| which.includes(direction))
-                    .for_each(|direction| self.lookout.forget(direction));
+                for direction in BOTH.into_iter().filter(|&direction| which.includes(direction)) {
+                    self.lookout.forget(direction);
+                    let is_elsewhere = match direction {
+                        Direction::Capture => self.capture.settle(),
+                        Direction::Playback => self.playback.settle(),
+                    };
+                    if is_elsewhere {
+                        self.events.push_back(Event::Moved { direction });
+                    }
+                }
                 Ok(info)
             }
             Err(error) => {
@@ -309,6 +300,9 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
             self.silence_playback(end, rate);
             ends.outlet = self.playback.returned.take();
         }
+        // A loss that was not told yet would be taken for one of the next stream.
+        self.events
+            .retain(|event| !matches!(event, Event::DeviceLost { direction } if which.includes(*direction)));
         ends
     }
 

@@ -55,7 +55,8 @@
 //! - **Another default device** is told once, and a stream that was opened on the default is there: because its audio
 //!   system has taken it along ([`Event::Moved`], so it is not opened again), or because the keeper starts it there
 //!   ([`Event::DefaultChanged`]). PulseAudio takes along all that plays on the old default, also what was opened on it by
-//!   name; the keeper takes that back. PipeWire leaves what cpal opens where it is.
+//!   name; the keeper takes that back. PipeWire leaves what cpal opens where it is. Whenever a start without a name
+//!   lands on another device than the one before, after a loss too, that is an [`Event::Moved`].
 //! - **No clock is claimed to be shared**: behind an audio system nobody says whose crystal is whose.
 //!
 //! # PulseAudio and PipeWire

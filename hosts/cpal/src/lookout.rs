@@ -2,7 +2,7 @@
 //! comes and of no other default.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::time::Duration as Span;
+use std::time::{Duration as Span, Instant as Moment};
 
 use cpal::Host;
 use cpal::traits::HostTrait;
@@ -107,21 +107,40 @@ struct Tower {
 }
 
 impl Tower {
-    /// Until control drops its end.
+    /// Until control drops its end. Looks before the first order is taken, so that what changes from then on is
+    /// seen, and however many orders come.
     fn watch(&mut self, orders: &Receiver<Order>, tell: &Sender<News>) {
+        let mut next_look = Moment::now();
         loop {
-            let awaits = self.missing.iter().any(Option::is_some);
-            let interval = match (awaits, self.source.tells_default()) {
-                (true, _) => AWAIT_INTERVAL,
-                (false, true) => ASK_INTERVAL,
-                (false, false) => LOOK_INTERVAL,
-            };
-            match orders.recv_timeout(interval) {
-                Ok(Order::List(reply)) => _ = reply.send(self.list()),
-                Ok(Order::Await(direction, missing)) => self.missing[index(direction)] = missing,
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => self.look(tell),
+            let left = next_look.saturating_duration_since(Moment::now());
+            if left.is_zero() {
+                self.look(tell);
+                // From the end of the look: orders have a turn between two slow ones.
+                next_look = Moment::now() + self.interval();
+                continue;
             }
+            match orders.recv_timeout(left) {
+                Ok(Order::List(reply)) => _ = reply.send(self.list()),
+                Ok(Order::Await(direction, missing)) => {
+                    if missing.is_some() {
+                        // Not at once: what was just lost may be listed for a while.
+                        next_look = Moment::now() + AWAIT_INTERVAL;
+                    }
+                    self.missing[index(direction)] = missing;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Between two looks.
+    fn interval(&self) -> Span {
+        let awaits = self.missing.iter().any(Option::is_some);
+        match (awaits, self.source.tells_default()) {
+            (true, _) => AWAIT_INTERVAL,
+            (false, true) => ASK_INTERVAL,
+            (false, false) => LOOK_INTERVAL,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration as Span, Instant as Moment};
 
 use handsfree_core::SampleRate;
-use handsfree_core::audio_io::{Direction, EndInfo};
+use handsfree_core::audio_io::{Direction, EndInfo, Event};
 use handsfree_core::time::Instant;
 
 use crate::attendant::{Attendant, Built, PATIENCE, Plan};
@@ -36,6 +36,8 @@ pub(crate) struct Side<T> {
     rate: Option<SampleRate>,
     /// The device as it was asked for.
     pub(crate) asked: Option<String>,
+    /// Where the stream ran that was last opened without a name; kept when it ends.
+    default: Option<String>,
     /// The callbacks last seen, and when they last grew.
     seen: (u32, Moment),
     xruns: u32,
@@ -53,6 +55,7 @@ impl<T: Half> Side<T> {
             opened: None,
             rate: None,
             asked: None,
+            default: None,
             seen: (0, Moment::now()),
             xruns: 0,
         }
@@ -114,6 +117,32 @@ impl<T: Half> Side<T> {
             Some(attendant) => attendant.play(),
             None => Err(CpalError::Misuse("there is no stream to start")),
         }
+    }
+
+    /// Notes where a stream runs that was just started. Says whether that is another device than the one before,
+    /// both opened as the default.
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(opened) = self.opened.as_ref().filter(|_| self.asked.is_none()) else { return false };
+        let before = self.default.replace(opened.device.clone());
+        before.is_some_and(|before| before != opened.device)
+    }
+
+    /// What another default means for the stream.
+    pub(crate) fn default_changed(&mut self, device: String, has_streams: bool) -> Option<Event> {
+        let direction = self.direction;
+        let Some(opened) = &mut self.opened else { return Some(Event::DefaultChanged { direction }) };
+        if opened.device == device {
+            // Opened on the default while that changed, so there is nothing to follow.
+            return self.asked.is_some().then_some(Event::DefaultChanged { direction });
+        }
+        if !has_streams && !self.gauge.was_moved() {
+            return Some(Event::DefaultChanged { direction });
+        }
+        if self.asked.is_none() {
+            opened.device.clone_from(&device);
+            self.default = Some(device);
+        }
+        Some(Event::Moved { direction })
     }
 
     /// Takes the half back, then has the stream dropped, so that the device is free when this returns. No

@@ -3,136 +3,34 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
+#[path = "scripted/defaults.rs"]
+mod defaults;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "desktop/listener.rs"]
 mod listener;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../../../tests/support/malloc_counter.rs"]
 mod malloc_counter;
+#[path = "scripted/rig.rs"]
+mod rig;
 #[path = "scripted/studio.rs"]
 mod studio;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration as Span, Instant as Moment};
 
 use cpal::ErrorKind as Kind;
-use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_core::audio_io::{
     AudioIo, Direction, EndRequest, Ends, ErrorKind, Event, HostError, StreamRequest, Which,
 };
-use handsfree_core::capture::Bypass;
-use handsfree_core::{ChannelMap, ConfigError, Frame, Gain, SampleRate, Session, StatsReader, Terminal};
-use handsfree_cpal::{CpalConfig, CpalIo};
-use handsfree_host::clock;
-use handsfree_host::watch::{EndPlan, Keeper, Notice};
+use handsfree_core::{ChannelMap, ConfigError};
 
 use listener::{Listener, sample};
-use studio::{PERIOD, Studio, instant};
-
-const CAP: usize = 480;
-type Memory = Session<CAP, 2, 64, 64, 128, 64, 192_000>;
+use rig::{CAP, Rig, both, end, until};
+use studio::{PERIOD, instant};
 
 /// The lengths of fault 7, and what was seen on PulseAudio.
 const LENGTHS: [usize; 12] = [0, 1, 2, 7, 97, 24, 441, 480, 512, 960, 1_021, 8_192];
-
-struct Rig {
-    io: CpalIo<CAP, 2>,
-    studio: Studio,
-    stats: StatsReader<'static>,
-    ends: Option<Ends<'static, CAP, 2>>,
-    heard: Arc<Mutex<Vec<i16>>>,
-    /// The moment on the studio's clock, in milliseconds.
-    now_ms: u64,
-}
-
-fn end() -> EndRequest<'static> {
-    EndRequest {
-        device: None,
-        rate: SampleRate::new(48_000).unwrap(),
-        device_channels: 1,
-        map: None,
-        period_sample_frames: PERIOD,
-        worker_slack_sample_frames: 0,
-        gain: Gain::UNITY,
-    }
-}
-
-/// Both directions; the microphone's second channel carries the signal.
-fn both() -> StreamRequest<'static> {
-    let map = Some(ChannelMap::select(2, &[1]).unwrap());
-    StreamRequest { capture: Some(EndRequest { map, ..end() }), playback: Some(end()) }
-}
-
-impl Rig {
-    fn new() -> Self {
-        let rate = SampleRate::new(48_000).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
-        let session: &'static mut Memory = Box::leak(Box::new(Session::new()));
-        let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ()).unwrap();
-        let (mut capture, mut playback) = (halves.capture, halves.playback);
-        let tracks: &'static _ = Box::leak(Box::new(halves.tracks));
-        let mut track = handsfree_core::playback::TrackPool::open(tracks).unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&heard);
-        let mut position = 0;
-        let work = move || {
-            let mut block = [0_i16; 480];
-            loop {
-                block.iter_mut().zip(position..).for_each(|(value, at)| *value = sample(at));
-                match track.push(&block) {
-                    Ok(0) | Err(_) => break,
-                    Ok(taken) => position += taken as u64,
-                }
-            }
-            playback.poll();
-            capture.poll(&clock::now, &mut |frame: &Frame<CAP>| {
-                sink.lock().unwrap().extend_from_slice(frame.samples());
-            });
-        };
-        let studio = Studio::default();
-        let shared = studio.clone();
-        let config = CpalConfig { priority: None, ..CpalConfig::default() };
-        let io =
-            handsfree_cpal::open_on("studio", move || Ok(shared.host()), config, Box::new(work)).unwrap();
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-        Self { io, studio, stats: halves.stats, ends: Some(ends), heard, now_ms: 10_000 }
-    }
-
-    fn started() -> Self {
-        let mut rig = Self::new();
-        let ends = rig.ends.take().unwrap();
-        rig.io.start(&both(), ends).unwrap();
-        rig
-    }
-
-    fn speak(&mut self, samples: &[i16]) {
-        let stereo: Vec<f32> =
-            samples.iter().flat_map(|&value| [0.25, f32::from(value) / 32_768.0]).collect();
-        self.now_ms += 10;
-        self.studio.speak(None, &stereo, instant(self.now_ms), instant(self.now_ms - 200));
-    }
-
-    fn listen(&mut self, samples: usize) -> Vec<i16> {
-        // Even: no sample of the signal is.
-        let mut out = vec![78; samples];
-        self.now_ms += 10;
-        self.studio.listen(None, &mut out, instant(self.now_ms), instant(self.now_ms + 30));
-        out
-    }
-
-    fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.io.poll_event()).collect()
-    }
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Moment::now();
-    while !done() {
-        assert!(began.elapsed() < Span::from_secs(20), "{what}");
-        std::thread::sleep(Span::from_millis(1));
-    }
-}
 
 #[test]
 fn callbacks_of_any_length_bring_every_sample_once_and_in_order() {
@@ -304,6 +202,21 @@ fn what_ends_a_stream_is_told_once_and_what_does_not_is_not() {
 }
 
 #[test]
+fn a_loss_that_nobody_asked_for_before_the_stop_is_not_told_of_the_next_stream() {
+    let mut rig = Rig::started();
+    rig.studio.fail(Kind::Xrun);
+    rig.studio.fail(Kind::RealtimeDenied);
+    assert!(matches!(rig.io.poll_event(), Some(Event::Xrun { .. })));
+    // Seen by the next question, and told behind what waits already.
+    rig.studio.fail(Kind::DeviceNotAvailable);
+    assert_eq!(rig.io.poll_event(), Some(Event::RealTimeRefused));
+    let ends = rig.io.stop(Which::Playback);
+    rig.io.start(&StreamRequest { capture: None, ..both() }, ends).unwrap();
+    assert_eq!(rig.events(), []);
+    rig.listen(480);
+}
+
+#[test]
 fn a_stream_that_calls_nobody_is_lost() {
     let mut rig = Rig::started();
     let began = Moment::now();
@@ -342,55 +255,32 @@ fn requests_that_cannot_work_give_the_halves_back() {
     );
     assert!(refused.ends.intake.is_some() && refused.ends.outlet.is_some());
     rig.io.start(&both(), refused.ends).unwrap();
-    let again = rig.io.start(&StreamRequest { capture: None, ..both() }, Ends::default()).unwrap_err();
-    assert_eq!(again.error.kind(), ErrorKind::Misuse);
 }
 
 #[test]
-fn another_default_is_followed_unless_the_system_has_taken_the_stream_there_or_it_has_a_name() {
-    let mut rig = Rig::new();
-    let studio = rig.studio.clone();
-    let ends = Ends { intake: None, outlet: rig.ends.take().unwrap().outlet };
-    let mut keeper = Keeper::new(rig.io, ends);
-    let plan = |device: Option<&str>| EndPlan {
-        device: device.map(str::to_owned),
-        ..EndPlan::new(SampleRate::new(48_000).unwrap())
-    };
-    keeper.open(None, Some(&plan(None)), clock::now()).unwrap();
-    let told = |keeper: &mut Keeper<'static, CpalIo<CAP, 2>, CAP, 2>, system_moves: bool| {
-        // The lookout has to have seen the one before, and only it asks now.
-        let asked = studio.asked.load(Ordering::Relaxed);
-        until("the lookout looks", || studio.asked.load(Ordering::Relaxed) > asked + 1);
-        if system_moves {
-            studio.fail(Kind::DeviceChanged);
-        }
-        studio.default.fetch_add(1, Ordering::Relaxed);
-        let mut notice = None;
-        let mut out = [0_i16; 480];
-        let mut now_ms = 0;
-        until("the change is told", || {
-            // A stream that calls nobody is lost.
-            now_ms += 10;
-            studio.listen(None, &mut out, instant(now_ms), instant(now_ms + 30));
-            notice = keeper.poll(clock::now());
-            notice.is_some()
-        });
-        assert_eq!(keeper.poll(clock::now()), None, "once");
-        notice.unwrap()
-    };
-    let playback = Direction::Playback;
-    let device = |keeper: &Keeper<'static, CpalIo<CAP, 2>, CAP, 2>| {
-        let opened_on = rig.studio.opened_on.lock().unwrap().clone();
-        (keeper.io().playback().unwrap().device.clone(), opened_on)
-    };
-    let notice = told(&mut keeper, false);
-    assert!(matches!(notice, Notice::Moved { direction, .. } if direction == playback), "{notice:?}");
-    assert_eq!(device(&keeper), ("alsa:loudspeaker 1".to_owned(), vec![0, 1]), "it was started anew");
-    let notice = told(&mut keeper, true);
-    assert!(matches!(notice, Notice::Moved { direction, .. } if direction == playback), "{notice:?}");
-    assert_eq!(device(&keeper), ("alsa:loudspeaker 2".to_owned(), vec![0, 1]), "it runs on");
-    keeper.close(playback);
-    keeper.open(None, Some(&plan(Some("alsa:loudspeaker 2"))), clock::now()).unwrap();
-    assert_eq!(told(&mut keeper, false), Notice::Host(Event::DefaultChanged { direction: playback }));
-    assert_eq!(device(&keeper), ("alsa:loudspeaker 2".to_owned(), vec![0, 1, 2]), "it stays");
+fn a_misused_start_harms_nothing_that_runs() {
+    let (mut rig, other) = (Rig::started(), Rig::new().ends.take().unwrap());
+    let outlet = Ends { intake: None, outlet: other.outlet };
+    let playback = StreamRequest { capture: None, ..both() };
+    for (request, ends) in [
+        (&playback, outlet),
+        (&playback, Ends::default()),
+        (&StreamRequest::default(), Ends::default()),
+        (&both(), Ends { intake: other.intake, outlet: None }),
+    ] {
+        let given = (ends.intake.is_some(), ends.outlet.is_some());
+        let refused = rig.io.start(request, ends).unwrap_err();
+        assert_eq!(refused.error.kind(), ErrorKind::Misuse);
+        assert_eq!((refused.ends.intake.is_some(), refused.ends.outlet.is_some()), given, "given back");
+    }
+    let mut ears = Listener::default();
+    until("playback goes on", || {
+        rig.listen(480).into_iter().for_each(|value| ears.hear(value));
+        ears.found > 1_000
+    });
+    rig.speak(&[7; 480]);
+    until("capture goes on", || rig.heard.lock().unwrap().contains(&7));
+    assert_eq!(rig.events(), []);
+    let ends = rig.io.stop(Which::Both);
+    assert!(ends.intake.is_some() && ends.outlet.is_some());
 }

@@ -26,8 +26,10 @@
 //!
 //! What waits can be waited for in any executor, or in a thread of its own: [`InputCapture::frame`] and
 //! [`next_frame`](InputCapture::next_frame), [`OutputTrack::push_all`] and
-//! [`push_blocking`](OutputTrack::push_blocking). Nothing is polled by a timer: after its rounds the worker lets a
-//! thread know, and that calls the wakers. `examples/` has four small programs.
+//! [`push_blocking`](OutputTrack::push_blocking). After its rounds the worker lets a thread know, and that calls the
+//! wakers, so frames and room are told without delay. What becomes true by time alone, as that the last sample was
+//! played or where an interruption stopped a track, no round tells: for that [`tick`](MediaDevices::tick) calls all
+//! wakers too, with [`Upkeep::Thread`] every 20 ms. `examples/` has four small programs.
 
 #[doc(hidden)]
 pub mod doc;
@@ -75,7 +77,8 @@ pub enum MediaEvent {
 /// Who looks after the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upkeep {
-    /// A thread of its own, fifty times a second; and another one that wakes who waits, after the worker's rounds.
+    /// A thread of its own, fifty times a second, which also wakes who waits for what time alone brings; and another
+    /// one that wakes who waits, after the worker's rounds.
     Thread,
     /// Whoever calls [`MediaDevices::tick`]: tests in virtual time.
     Manual,
@@ -232,7 +235,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
         tick(&self.shared);
     }
 
-    /// Does something with the host itself, such as asking it for what is its own.
+    /// Does something with the host itself, such as asking it for what is its own. All else waits meanwhile, and a
+    /// call to these devices, or to a capture or player of theirs, inside `what` would wait for itself for ever.
     pub fn with_host<T>(&self, what: impl FnOnce(&mut Io) -> T) -> T {
         what(self.shared.lock().keeper.io_mut())
     }
@@ -265,9 +269,13 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
             _ = inner.terminal.heed(&notice);
             inner.tell(MediaEvent::Device(notice));
         }
-        // A processor that could not be made anew leaves the old one in use, which finds its way by itself.
-        while let Ok(Some(event)) = inner.terminal.poll_event() {
-            inner.tell(MediaEvent::Session(event));
+        loop {
+            match inner.terminal.poll_event() {
+                Ok(Some(event)) => inner.tell(MediaEvent::Session(event)),
+                Ok(None) => break,
+                // The old processor stays and finds its way by itself; the event comes next.
+                Err(_) => {}
+            }
         }
     }
     // Wakers are the application's: not called with the lock in hand.
@@ -311,5 +319,53 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
             Err(OpenError::Host(error)) => Err(MediaError::host(&error)),
             Err(other) => Err(MediaError::Host { message: other.to_string() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim_io::{Pace, SimClock, SimIo};
+    use handsfree_core::Duration;
+    use handsfree_sim::acoustics::Wire;
+    use handsfree_sim::board::BoardConfig;
+    use handsfree_sim::side::SideConfig;
+
+    #[test]
+    fn a_device_of_another_format_is_told_where_no_new_voice_processor_can_be_made_too() {
+        let rate = SampleRate::new(16_000).unwrap();
+        let side = SideConfig::new(rate, 160);
+        let board = BoardConfig {
+            capture: side.clone(),
+            playback: side,
+            worker_delay: Duration::from_micros(200),
+            worker_spread: Duration::ZERO,
+            seed: 1,
+        };
+        let clock = SimClock::shared();
+        let mut handle = None;
+        let devices = MediaDevices::new(rate, clock.clone(), Upkeep::Manual, |work| {
+            let (io, sim) = SimIo::spawn(board, Box::new(Wire), work, &clock, Pace::Stepped)?;
+            handle = Some(sim);
+            Ok(io)
+        })
+        .unwrap();
+        let sim = handle.unwrap();
+        let pass = || {
+            for _ in 0..100 {
+                sim.advance(Duration::from_millis(10)).unwrap();
+                devices.tick();
+            }
+        };
+        let _input = devices.open_input(InputOptions::default()).unwrap();
+        pass();
+        devices.shared.lock().terminal.refuse_voices().unwrap();
+        sim.unplug(Direction::Capture).unwrap();
+        pass();
+        sim.plug_in(Direction::Capture, SideConfig::new(SampleRate::new(48_000).unwrap(), 480)).unwrap();
+        pass();
+        let told: Vec<_> = std::iter::from_fn(|| devices.poll_event()).collect();
+        let changed = MediaEvent::Session(SessionEvent::DeviceChanged { direction: Direction::Capture });
+        assert_eq!(told.iter().filter(|&&event| event == changed).count(), 1, "{told:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Worker to application: waiting for what the worker's next round may bring, in any executor or in a thread.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -59,14 +60,21 @@ impl Waiters {
         fence(Ordering::SeqCst);
     }
 
-    /// Has all who wait look again. Calls the application's wakers: no lock of theirs in hand, no audio thread.
+    /// Has all who wait look again. Calls the application's wakers: no lock of theirs in hand, no audio thread. One
+    /// that panics keeps none of the others asleep, and the thread goes on; the panic's hook has told of it.
     pub(super) fn wake_all(&self) {
         let woken = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             self.is_wanted.store(false, Ordering::Relaxed);
             std::mem::take(&mut *waiting)
         };
-        woken.into_iter().for_each(Waker::wake);
+        for waker in woken {
+            // The list is emptied already, and nothing else of ours is in their hands.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                // Freeing it may panic again, and the text was told.
+                std::mem::forget(payload);
+            }
+        }
     }
 
     /// Waits until `look` finds something, in any executor.
@@ -194,6 +202,37 @@ mod tests {
         });
         drop(dispatcher);
         assert_eq!(round.load(Ordering::Relaxed), ROUNDS);
+    }
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics, as this test wants it");
+        }
+    }
+
+    struct Tells(mpsc::Sender<u32>, u32);
+
+    impl Wake for Tells {
+        fn wake(self: Arc<Self>) {
+            self.0.send(self.1).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_leaves_nobody_asleep_and_the_dispatcher_at_work() {
+        let waiters = Arc::new(Waiters::default());
+        let mut work = waiters.told_by(Box::new(|| {}));
+        let dispatcher = Dispatcher::spawn(&waiters).unwrap();
+        let (tell, told) = mpsc::channel();
+        for round in 0..3 {
+            waiters.register(&Waker::from(Arc::new(Panics)));
+            waiters.register(&Waker::from(Arc::new(Tells(tell.clone(), round))));
+            work();
+            assert_eq!(told.recv_timeout(LONG), Ok(round));
+        }
+        drop(dispatcher);
     }
 
     #[test]

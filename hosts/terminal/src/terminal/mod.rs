@@ -123,6 +123,8 @@ pub struct Terminal {
     clock: SharedClock,
     tracks: &'static Tracks,
     events: Events<'static>,
+    /// An event whose new voice processor could not be made.
+    untold: Option<SessionEvent>,
     stats: StatsReader<'static>,
     meters: &'static Meters,
     cleaned: Option<CleanedFrames>,
@@ -193,6 +195,7 @@ impl TerminalConfig {
             clock,
             tracks: Box::leak(Box::new(halves.tracks)),
             events: halves.events,
+            untold: None,
             stats: halves.stats,
             meters,
             cleaned: Some(CleanedFrames::new(consumer, queue)),
@@ -334,13 +337,28 @@ impl Terminal {
     /// learned worthless, so a new one takes its place before the event is told.
     ///
     /// # Errors
-    /// When no new processor could be made; the old one stays.
+    /// When no new processor could be made; the old one stays, and finds its way by itself in some seconds. The
+    /// event is told by the next call, which does not try again.
     pub fn poll_event(&mut self) -> Result<Option<SessionEvent>, Failure> {
+        if let Some(event) = self.untold.take() {
+            return Ok(Some(event));
+        }
         let event = self.events.poll();
-        if matches!(event, Some(SessionEvent::DeviceChanged { .. })) {
-            self.restart_voice()?;
+        if matches!(event, Some(SessionEvent::DeviceChanged { .. }))
+            && let Err(failure) = self.restart_voice()
+        {
+            self.untold = event;
+            return Err(failure);
         }
         Ok(event)
+    }
+
+    /// From now on no voice processor can be made.
+    #[cfg(test)]
+    pub(crate) fn refuse_voices(&mut self) -> Result<(), Failure> {
+        self.format = Format::new(12_000, 1)?;
+        self.restart_voice()
+            .map_or(Ok(()), |()| Err(Failure::run("a voice processor at 12000 Hz".to_owned())))
     }
 
     /// Lets the voice processor know what happened to the devices: what it learned of a default device that is
