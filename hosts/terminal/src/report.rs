@@ -171,13 +171,18 @@ pub enum Teller {
     Live(View),
 }
 
+/// Whether the terminal is more than one that prints: on Unix it says so, and one that says nothing is not.
+fn can_move_cursor() -> bool {
+    std::env::var_os("TERM").map_or(cfg!(windows), |name| !name.is_empty() && name != "dumb")
+}
+
 impl Teller {
     /// The live view where there is a terminal to show it on.
     #[must_use]
     pub fn new(json: bool, plain: bool) -> Self {
         if json {
             Self::Json
-        } else if plain || !io::stdout().is_terminal() {
+        } else if plain || !io::stdout().is_terminal() || !can_move_cursor() {
             Self::Lines
         } else {
             Self::Live(View::new())

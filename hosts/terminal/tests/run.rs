@@ -153,6 +153,23 @@ fn files_are_heard_to_their_ends_and_the_microphone_is_recorded() {
     assert!(power(1.25, 1.5) > 1e4, "the second goes on: {}", power(1.25, 1.5));
 }
 
+/// `script`, which every Debian has, makes a terminal; what it is called says what it can do.
+#[test]
+fn a_terminal_that_only_prints_gets_lines() {
+    let shown = |name: &str| {
+        let run = format!("{} run --io sim --duration 1.2", env!("CARGO_BIN_EXE_handsfree"));
+        let output = Command::new("script").args(["-qec", &run, "/dev/null"]).env("TERM", name).output();
+        let output = output.expect("script does not start; to install it: apt-get install bsdutils");
+        assert!(output.status.success(), "{}", text(&output.stdout));
+        text(&output.stdout)
+    };
+    assert!(shown("xterm").contains("\u{1b}["), "a live view moves the cursor");
+    for name in ["dumb", ""] {
+        let lines = shown(name);
+        assert!(!lines.contains('\u{1b}') && lines.contains("over sim"), "{name:?}: {lines}");
+    }
+}
+
 #[test]
 fn an_unplugged_loudspeaker_is_told_once_and_comes_back() {
     let events = events(&["--duration", "4.5", "--unplug", "1@1"]);
