@@ -77,8 +77,9 @@ Plays, listens, and takes what is played out of what is heard, until --duration 
 where files are played without --duration, all of them were heard. A device that is unplugged is waited for and
 started again by its name. In the simulated room a shipped voice speaks unless --play says otherwise.
 
-On a terminal there is a live view, on one that only prints (TERM=dumb) or where there is none a line a second, with --json an object a line: \"started\", \"status\" each
-second, \"device_lost\", \"device_returned\", \"xrun\", \"note\", \"played\", \"ended\". docs/run.md explains the fields.
+On a terminal there is a live view; on one that only prints (TERM=dumb), or where there is none, a line a second; with
+--json an object a line: \"started\", \"status\" each second, \"device_lost\", \"device_returned\", \"xrun\", \"note\",
+\"played\", \"ended\". docs/run.md explains the fields.
 
 Examples:
   handsfree run                                      real devices, or the simulated room
