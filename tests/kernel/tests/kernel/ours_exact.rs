@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use handsfree_kernel_tests::{Machine, Options, Result};
+use handsfree_kernel_tests::Result;
 
-use crate::duplex::{PROGRAM, Said};
+use crate::duplex::Said;
 use crate::{shared, turn};
 
 const SECONDS: f64 = 1.5;
@@ -87,9 +87,7 @@ fn without_the_right_to_real_time_it_runs_and_says_so_once() -> Result<()> {
 #[test]
 fn another_rate_of_the_device_is_converted_without_loss() -> Result<()> {
     let _turn = turn();
-    // In time of its own, for it is not about how fast the emulator converts.
-    let machine =
-        Machine::boot(&Options::new().module("snd-aloop index=0 id=A").program(PROGRAM).own_time())?;
+    let machine = shared()?;
     let line =
         "duplex --input hw:A,1 --output hw:A,0 --rate 48000 --device-rate 44100 --period 441 --periods 20";
     let said = Said::read(&machine.run(&format!("{line} --seconds 2"), LONG)?.success()?)?;
