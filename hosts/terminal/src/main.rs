@@ -100,10 +100,11 @@ fn list(args: &DevicesArgs) -> Result<(), Failure> {
 }
 
 fn diagnose(args: &RunArgs) -> Result<(), Failure> {
-    if !args.json {
-        eprintln!("handsfree: listening for half a minute; the loudspeaker chirps");
-    }
-    let found = doctor::examine(args)?;
+    let found = doctor::examine(args, || {
+        if !args.json {
+            eprintln!("handsfree: listening for half a minute; the loudspeaker chirps");
+        }
+    })?;
     if args.json {
         let text = serde_json::to_string(&found)
             .map_err(|error| Failure::run(format!("the diagnosis as JSON: {error}")))?;

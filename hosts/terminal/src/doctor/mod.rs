@@ -83,11 +83,11 @@ pub struct Trial {
     pub xruns: u32,
 }
 
-/// Examines the devices that `args` name, in half a minute.
+/// Examines the devices that `args` name, in half a minute; calls `on_listening` when they run.
 ///
 /// # Errors
 /// Names the device or value that cannot be used.
-pub fn examine(args: &RunArgs) -> Result<Diagnosis, Failure> {
+pub fn examine(args: &RunArgs, on_listening: impl FnOnce()) -> Result<Diagnosis, Failure> {
     let rate = SampleRate::new(args.rate)?;
     let config = run::host_config(args, rate)?;
     let scheduling = scheduling::measure();
@@ -105,6 +105,7 @@ pub fn examine(args: &RunArgs) -> Result<Diagnosis, Failure> {
         ));
     };
     bench.open(&capture, &playback)?;
+    on_listening();
     let round_trip = bench.round_trip()?;
     let drift_ppm = bench.drift()?;
     bench.close();
