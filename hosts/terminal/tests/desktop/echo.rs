@@ -97,6 +97,13 @@ impl Echo {
         10.0 * (microphone / cleaned.max(1e-12)).log10()
     }
 
+    /// When the reduction first fell below so many decibels, in seconds after a moment and before `until_s`.
+    pub(crate) fn falls_s(&self, below_db: f64, since: Moment, until_s: f64, step_s: f64) -> Option<f64> {
+        let steps = (until_s / step_s).round() as u32;
+        let begin_s = |step: u32| f64::from(step) * step_s;
+        (0..steps).map(begin_s).find(|&from_s| self.reduction_db(since, from_s, from_s + step_s) < below_db)
+    }
+
     /// The reduction in steps, for whoever reads what was measured.
     pub(crate) fn story(&self, since: Moment, steps: u32, step_s: f64) -> String {
         let one = |step: u32| {
