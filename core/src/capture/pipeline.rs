@@ -1,17 +1,16 @@
 //! Worker side: both rings in, cleaned frames out.
 
+mod settings;
+
 use crate::audio_io::Direction;
-use crate::capture::guard::{Guard, VoiceState};
-use crate::capture::processor::{FrameProcessor, VoiceProcessor, VoiceStats};
+use crate::capture::guard::Guard;
+use crate::capture::processor::{FrameProcessor, VoiceProcessor};
 use crate::capture::sink::FrameSink;
 use crate::dsp::FrameConverter;
 use crate::dsp::fractional::{Full, Quick};
-use crate::error::ConfigError;
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, Stamp};
-#[cfg(feature = "journal")]
-use crate::journal::JournalWriter;
 use crate::limits::{MAX_CHAIN_STEPS, MAX_HOLD};
 use crate::playback::{PlayoutTracker, RoundPlan, SharedPlan};
 use crate::ring::FrameConsumer;
@@ -19,8 +18,8 @@ use crate::scribe::{Witness, WorkerScribe};
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
-    AcousticDelay, AcousticMemory, DelayEstimator, EchoFollower, EchoReference, Hearing, Observation,
-    RateEstimate, Reading, ReferenceMemory, ReferenceQuality, StreamClock,
+    DelayEstimator, EchoFollower, EchoReference, Hearing, Observation, Reading, ReferenceMemory,
+    ReferenceQuality, StreamClock,
 };
 
 /// By how much the reference runs ahead of the microphone unless told otherwise: more than
@@ -197,132 +196,9 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         delivered
     }
 
-    /// Writes down from now on what it finds and makes. Before its first turn; costs a copy of each
-    /// frame. Worker side.
-    #[cfg(feature = "journal")]
-    pub fn write_journal(&mut self, journal: JournalWriter<'a>) {
-        self.scribe.begin(journal);
-    }
-
-    /// Writes down something of the owner's, between two turns. Worker side.
-    #[cfg(feature = "journal")]
-    pub fn note(&mut self, words: [u64; 2]) {
-        self.scribe.note(words);
-    }
-
-    /// Takes frames from other rings than the session's from now on, for a replay.
-    #[cfg(feature = "journal")]
-    pub fn replay_from(&mut self, capture: FrameConsumer<'a, CAP>, reference: FrameConsumer<'a, CAP, SLOTS>) {
-        self.capture = capture;
-        self.reference_ring = reference;
-    }
-
-    /// What the voice processor says about its work.
-    #[must_use]
-    pub fn voice_stats(&self) -> VoiceStats {
-        self.voice.voice.stats()
-    }
-
-    /// Whether the voice processor is in use.
-    #[must_use]
-    pub fn voice_state(&self) -> VoiceState {
-        self.voice.state()
-    }
-
-    /// Tries a voice processor again that was given up.
-    pub fn rearm(&mut self) {
-        self.voice.rearm();
-    }
-
-    /// Lets the voice processor take so long for a frame before it is bypassed, instead of
-    /// [`PROCESSOR_DEADLINE`](crate::limits::PROCESSOR_DEADLINE): for machines that stand still now and
-    /// then, such as emulated ones. Worker side.
-    pub fn set_voice_deadline(&mut self, limit: Duration) {
-        self.voice.limit = limit;
-    }
-
-    /// The voice processor, to switch its settings. Worker side, between two polls.
-    pub fn voice_mut(&mut self) -> &mut V {
-        &mut self.voice.voice
-    }
-
-    /// Render plus capture latency as estimated from the devices' times.
-    #[must_use]
-    pub fn delay(&self) -> Duration {
-        self.delay.delay()
-    }
-
-    /// The same with its source, its confidence and its history.
-    #[must_use]
-    pub fn delay_estimator(&self) -> &DelayEstimator {
-        &self.delay
-    }
-
-    /// Both clocks against the host's, playback first; the drift between the devices is the
-    /// difference.
-    #[must_use]
-    pub fn rates(&self) -> Option<(RateEstimate, RateEstimate)> {
-        Some((self.reference.rate()?, self.clock.rate()?))
-    }
-
-    /// How often the reference had to jump to another place, the first time included.
-    #[must_use]
-    pub fn reference_jumps(&self) -> u32 {
-        self.reference.jumps()
-    }
-
-    /// By how much the reference runs ahead of the microphone when the two have a clock each, 2 ms
-    /// unless set: it keeps the echo causal when timestamps err. To be set before frames flow. Worker
-    /// side.
-    pub fn set_reference_lead(&mut self, lead: Duration) {
-        self.reference.set_lead(lead);
-    }
-
-    /// Listens for the echo from now on and corrects the reference where the devices' times are
-    /// wrong: lags from -100 to +1000 ms against what they say, and drift that they do not show.
-    /// Costs what [`AcousticDelay::observe`] costs a frame. Worker side.
-    pub fn follow_echo(&mut self, memory: &'a mut AcousticMemory) {
-        self.follower = Some(EchoFollower::new(AcousticDelay::new(memory, self.far, self.near)));
-    }
-
-    /// Takes the echo reference from the capture device itself, where its hardware records what the
-    /// loudspeaker plays: each captured frame then holds the channels of the near end and behind them
-    /// those of the far end, as the intake's channel map puts them. Such a reference is aligned by
-    /// nature, so times are not asked and there is no lead. To be set before frames flow. Worker side.
-    ///
-    /// # Errors
-    /// Names a channel count beyond 8 in all, and a frame of so many channels that does not fit `CAP`.
-    pub fn hear_loopback(&mut self) -> Result<(), ConfigError> {
-        let channels = self.near.channels() + self.far.channels();
-        Format::with_rate(self.near.rate(), channels as u32)?.fitting(CAP)?;
-        self.part_loopback = Some(Frame::split_channels);
-        Ok(())
-    }
-
-    /// For a replay: what the next round finds that the devices say, instead of what they say now.
-    #[cfg(feature = "journal")]
-    pub fn replay_round(&mut self, plays: bool, one_clock: bool) {
-        self.scribe.replay_turn(RoundPlan { plays, one_clock });
-    }
-
     fn captured_channels(&self) -> usize {
         let behind = if self.part_loopback.is_some() { self.far.channels() } else { 0 };
         self.near.channels() + behind
-    }
-
-    /// Clock of the loudspeaker minus clock of the microphone in ppm, as the times say and the echo
-    /// corrects.
-    #[must_use]
-    pub fn drift_ppm(&self) -> Option<f64> {
-        let (playback, capture) = self.rates()?;
-        Some(playback.ppm - capture.ppm + self.reference.hidden_drift_ppm())
-    }
-
-    /// How much later samples come out of the rate conversion than they went in.
-    #[must_use]
-    pub fn conversion_latency(&self) -> Duration {
-        self.device
-            .map_or(Duration::ZERO, |device| FrameConverter::<CAP>::latency(device.rate(), self.near.rate()))
     }
 
     fn drain_reference(&mut self) {

@@ -3,8 +3,9 @@
 
 use core::cell::RefCell;
 
+use super::bytes::Payload;
 use super::lines::JournalWriter;
-use super::record::{MAX_CLOCK_READS, Payload, RawSamples, Record, digest};
+use super::record::{MAX_CLOCK_READS, RawSamples, Record, digest};
 use crate::capture::IntakeConfig;
 use crate::frame::Frame;
 use crate::playback::{OutletConfig, RoundPlan};

@@ -5,6 +5,8 @@
 //! the default device follows the default to another one; a device that was named is never left for another.
 //! Time is an argument, so nothing here sleeps; [`Keeper::poll`] wants to be called some fifty times a second.
 
+mod side;
+
 use std::fmt;
 
 use handsfree_core::audio_io::{
@@ -14,6 +16,7 @@ use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
 use handsfree_core::{ChannelMap, Duration, Gain, Instant, SampleRate};
 
+use self::side::{Side, State};
 use crate::request::BOTH;
 
 /// After a loss, and between tries, at least so long passes: a device that comes and goes at once makes
@@ -22,9 +25,6 @@ pub const FIRST_RETRY: Duration = Duration::from_millis(250);
 
 /// Between tries at most so long passes.
 pub const LONGEST_RETRY: Duration = Duration::from_millis(2_000);
-
-/// A device that ran for so long counts as well: a later loss is retried quickly again.
-const STEADY: Duration = Duration::from_millis(2_000);
 
 /// One direction as asked for, kept for when its device returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,61 +152,6 @@ pub enum EndState {
     Running(EndInfo),
     /// Its device is away.
     Waiting,
-}
-
-#[derive(Debug)]
-enum State {
-    Closed,
-    Running { since: Instant, info: EndInfo },
-    Waiting { tried: Instant, retry_at: Instant },
-}
-
-/// One direction without its half.
-#[derive(Debug)]
-struct Side<E> {
-    plan: Option<EndPlan>,
-    state: State,
-    /// The interval before the next try.
-    patience: Duration,
-    trouble: Option<E>,
-}
-
-impl<E> Side<E> {
-    const fn new() -> Self {
-        Self { plan: None, state: State::Closed, patience: FIRST_RETRY, trouble: None }
-    }
-
-    fn runs(&mut self, info: EndInfo, now: Instant) {
-        self.state = State::Running { since: now, info };
-        self.trouble = None;
-    }
-
-    fn lose(&mut self, since: Instant, now: Instant) {
-        if now - since >= STEADY {
-            self.patience = FIRST_RETRY;
-        }
-        // As if tried now: at once it would rarely be back.
-        self.state = State::Waiting { tried: now, retry_at: now + self.patience };
-        self.lengthen();
-    }
-
-    fn fails(&mut self, error: Option<E>, now: Instant) {
-        self.state = State::Waiting { tried: now, retry_at: now + self.patience };
-        self.lengthen();
-        if error.is_some() {
-            self.trouble = error;
-        }
-    }
-
-    fn lengthen(&mut self) {
-        self.patience = (self.patience + self.patience).min(LONGEST_RETRY);
-    }
-
-    fn hurry(&mut self, now: Instant) {
-        if let State::Waiting { tried, retry_at } = &mut self.state {
-            *retry_at = (*retry_at).min((*tried + FIRST_RETRY).max(now));
-        }
-    }
 }
 
 /// Keeps the directions of one terminal running on one host. Control side, any one thread.
