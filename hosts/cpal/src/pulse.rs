@@ -93,6 +93,7 @@ mod server {
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.set_write_timeout(Some(PATIENCE))?;
             let mut server = Self { socket: BufReader::new(socket), version: MAX_VERSION, asked: 0 };
+            // None will do where the server lets anybody in; where it does not, it refuses, which is told.
             let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok());
             let auth: AuthReply = server.ask(Command::Auth(AuthParams {
                 version: MAX_VERSION,
