@@ -34,13 +34,25 @@ fn turn() -> MutexGuard<'static, ()> {
 /// positions follow a high-resolution timer.
 fn shared() -> Result<&'static Machine> {
     static SHARED: OnceLock<Result<Machine>> = OnceLock::new();
-    let machine = SHARED.get_or_init(|| {
-        let machine = Machine::boot(
-            &Options::new()
-                .module("snd-aloop enable=1,1 index=0,1 id=A,B")
-                .module("snd-dummy index=2 id=D")
-                .program(duplex::PROGRAM),
-        )?;
+    booted(&SHARED, with_cards())
+}
+
+/// Another one with the same cards and a time of its own, in which a busy server makes no xrun.
+fn shared_in_own_time() -> Result<&'static Machine> {
+    static SHARED: OnceLock<Result<Machine>> = OnceLock::new();
+    booted(&SHARED, with_cards().own_time())
+}
+
+fn with_cards() -> Options {
+    Options::new()
+        .module("snd-aloop enable=1,1 index=0,1 id=A,B")
+        .module("snd-dummy index=2 id=D")
+        .program(duplex::PROGRAM)
+}
+
+fn booted(once: &'static OnceLock<Result<Machine>>, options: Options) -> Result<&'static Machine> {
+    let machine = once.get_or_init(|| {
+        let machine = Machine::boot(&options)?;
         println!("Linux {} booted in {:.1?}", machine.release(), machine.boot_time());
         Ok(machine)
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use handsfree_kernel_tests::Result;
 
 use crate::duplex::Said;
-use crate::{shared, turn};
+use crate::{shared_in_own_time, turn};
 
 const SECONDS: f64 = 1.5;
 /// Longer than a run takes in a machine that is busy.
@@ -34,7 +34,7 @@ const CASES: [(&str, &str, u32); 12] = [
 #[test]
 fn what_is_played_is_heard_sample_by_sample() -> Result<()> {
     let _turn = turn();
-    let machine = shared()?;
+    let machine = shared_in_own_time()?;
     for kind in ["hw", "plughw"] {
         // Conversion in ALSA's plug-in is one more case, not twice as many.
         for (switches, format, rate_hz) in CASES.into_iter().take(if kind == "hw" { CASES.len() } else { 4 })
@@ -73,7 +73,7 @@ fn what_is_played_is_heard_sample_by_sample() -> Result<()> {
 #[test]
 fn without_the_right_to_real_time_it_runs_and_says_so_once() -> Result<()> {
     let _turn = turn();
-    let machine = shared()?;
+    let machine = shared_in_own_time()?;
     let run = "duplex --input hw:A,1 --output hw:A,0 --periods 20 --seconds 1";
     let allowed = Said::read(&machine.run(run, LONG)?.success()?)?;
     assert_eq!(allowed.named("RealTimeRefused").len(), 0, "{allowed:#?}");
@@ -87,7 +87,7 @@ fn without_the_right_to_real_time_it_runs_and_says_so_once() -> Result<()> {
 #[test]
 fn another_rate_of_the_device_is_converted_without_loss() -> Result<()> {
     let _turn = turn();
-    let machine = shared()?;
+    let machine = shared_in_own_time()?;
     let line =
         "duplex --input hw:A,1 --output hw:A,0 --rate 48000 --device-rate 44100 --period 441 --periods 20";
     let said = Said::read(&machine.run(&format!("{line} --seconds 2"), LONG)?.success()?)?;
@@ -103,7 +103,7 @@ fn another_rate_of_the_device_is_converted_without_loss() -> Result<()> {
 #[test]
 fn what_cannot_be_is_refused_by_name() -> Result<()> {
     let _turn = turn();
-    let machine = shared()?;
+    let machine = shared_in_own_time()?;
     let refused = |line: &str| -> Result<String> {
         let output = machine.run(&format!("duplex --seconds 0.1 {line}"), LONG)?;
         assert_ne!(output.code, 0, "{line} was not refused: {}", output.text());
