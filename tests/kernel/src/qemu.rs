@@ -18,8 +18,8 @@ const CONNECTED: Duration = Duration::from_secs(30);
 const QUIT: Duration = Duration::from_secs(5);
 /// After this a forgotten machine ends, whatever became of the test.
 const LIFETIME_SECONDS: &str = "1800";
-/// How much of the console a failure shows.
-const CONSOLE_LINES: usize = 40;
+/// How much of the console a failure shows: a panic with its call trace, whose length is by chance.
+const CONSOLE_LINES: usize = 100;
 const MEMORY: &str = "512";
 /// Ends at a panic instead of standing still; does not wait for a serial line at 9600 baud; takes time from the emulated
 /// TSC, which does not need to be proven right by the emulated HPET.
