@@ -52,7 +52,7 @@ kernel_packages() {
 }
 
 # USB cards take no sample with Debian's kernels 6.1.170 to 6.1.174: aplay itself gets an input/output error from QEMU's, and
-# from the one before and the one after it gets none.
+# with 6.1.159 and 6.1.176 it gets none.
 kernel_is_without_usb_audio() {
     case "$1" in
         *6.1.0-4[5-9]-*) true ;;
