@@ -1,7 +1,7 @@
 //! The process: QEMU's command line, its sockets and logs, and its end.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -161,9 +161,7 @@ impl Logs {
     pub(crate) fn tails(&self) -> String {
         let mut text = String::new();
         for (title, file) in [("QEMU", &self.qemu), ("the console's end", &self.console)] {
-            let mut contents = vec![0; file.metadata().map_or(0, |data| data.len() as usize)];
-            let read = file.read_at(&mut contents, 0).unwrap_or_default();
-            let contents = String::from_utf8_lossy(&contents[..read]).into_owned();
+            let contents = contents_of(file).unwrap_or_else(|error| format!("cannot be read: {error}"));
             let lines: Vec<&str> = contents.lines().filter(|line| !line.trim().is_empty()).collect();
             if !lines.is_empty() {
                 let tail = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
@@ -172,6 +170,13 @@ impl Logs {
         }
         text
     }
+}
+
+/// From its beginning, wherever the file is being written.
+fn contents_of(file: &File) -> io::Result<String> {
+    let mut contents = vec![0; file.metadata()?.len() as usize];
+    file.read_exact_at(&mut contents, 0)?;
+    Ok(String::from_utf8_lossy(&contents).into_owned())
 }
 
 fn repository() -> PathBuf {
