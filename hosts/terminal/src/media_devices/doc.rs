@@ -14,17 +14,20 @@ use crate::sim_io::{Pace, SimClock, SimIo};
 /// When no thread can be started.
 pub fn quiet_room() -> Result<MediaDevices<SimIo>, MediaError> {
     let rate = SampleRate::new(16_000)?;
+    let clock = SimClock::shared();
+    MediaDevices::new(rate, clock.clone(), Upkeep::Thread, |work| {
+        let (io, _handle) = SimIo::spawn(board(rate), Box::new(Wire), work, &clock, Pace::RealTime)?;
+        Ok(io)
+    })
+}
+
+pub(super) fn board(rate: SampleRate) -> BoardConfig {
     let side = SideConfig::new(rate, 160);
-    let board = BoardConfig {
+    BoardConfig {
         capture: side.clone(),
         playback: side,
         worker_delay: Duration::from_micros(200),
         worker_spread: Duration::ZERO,
         seed: 1,
-    };
-    let clock = SimClock::shared();
-    MediaDevices::new(rate, clock.clone(), Upkeep::Thread, |work| {
-        let (io, _handle) = SimIo::spawn(board, Box::new(Wire), work, &clock, Pace::RealTime)?;
-        Ok(io)
-    })
+    }
 }

@@ -328,24 +328,15 @@ mod tests {
     use crate::sim_io::{Pace, SimClock, SimIo};
     use handsfree_core::Duration;
     use handsfree_sim::acoustics::Wire;
-    use handsfree_sim::board::BoardConfig;
     use handsfree_sim::side::SideConfig;
 
     #[test]
     fn a_device_of_another_format_is_told_where_no_new_voice_processor_can_be_made_too() {
         let rate = SampleRate::new(16_000).unwrap();
-        let side = SideConfig::new(rate, 160);
-        let board = BoardConfig {
-            capture: side.clone(),
-            playback: side,
-            worker_delay: Duration::from_micros(200),
-            worker_spread: Duration::ZERO,
-            seed: 1,
-        };
         let clock = SimClock::shared();
         let mut handle = None;
         let devices = MediaDevices::new(rate, clock.clone(), Upkeep::Manual, |work| {
-            let (io, sim) = SimIo::spawn(board, Box::new(Wire), work, &clock, Pace::Stepped)?;
+            let (io, sim) = SimIo::spawn(doc::board(rate), Box::new(Wire), work, &clock, Pace::Stepped)?;
             handle = Some(sim);
             Ok(io)
         })
