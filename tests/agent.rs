@@ -4,10 +4,10 @@
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor};
-use handsfree_core::audio_io::{AudioIo, Ends};
+use handsfree_core::audio_io::{AudioIo, StreamHalves};
 use handsfree_core::dsp::Quality;
 use handsfree_core::playback::{SourceConfig, Track, TrackError, TrackEvent};
-use handsfree_core::{Duration, Format, Frame, Instant, SampleRate, Terminal};
+use handsfree_core::{Duration, Format, Frame, Instant, SampleRate, SessionFormat};
 use handsfree_sim::acoustics::RoomAcoustics;
 use handsfree_sim::board::{Board, Step};
 use handsfree_sim::convolver::Convolver;
@@ -194,13 +194,13 @@ fn converse(seed: u64) -> (Minutes, u64, Vec<f32>) {
     config.playback.ppm = DRIFT_PPM;
     config.playback.jitter = Jitter::Uniform { micros: 100.0 };
     let mut session = Box::new(SimSession::new());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let voice = ApmProcessor::new(format, format, ApmConfig::default()).unwrap();
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ()).unwrap();
     let mut board = Board::new(config.clone(), Box::new(air)).unwrap();
     board.record();
-    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    board.start(&request(&config), ends).unwrap_or_else(|refused| panic!("{}", refused.error));
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&request(&config), stream_halves).unwrap_or_else(|refused| panic!("{}", refused.error));
 
     let source = SourceConfig { rate_hz: SPEECH_HZ, channels: 1, quality: Quality::MEDIUM, matching: None };
     let mut agent = Agent {

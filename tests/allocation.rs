@@ -12,16 +12,16 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree::catch_panic::CatchPanic;
 use handsfree::shared_step::SharedStep;
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression};
-use handsfree_core::audio_io::{AudioIo, Direction, Ends, StreamRequest, Which};
+use handsfree_core::audio_io::{AudioIo, Direction, Directions, StreamHalves, StreamRequest};
 use handsfree_core::capture::{
-    Bypass, Chain, Credentials, FrameProcessor, GainSetting, GainStep, GuardState, Guarded, LevelMeter,
+    BreakerState, Bypass, Chain, Credentials, FrameProcessor, GainSetting, GainStep, Guarded, LevelMeter,
     Levels, ProcessError, StepHealth, StepSwitch,
 };
 use handsfree_core::dsp::Quality;
 use handsfree_core::journal::Journal;
 use handsfree_core::playback::{Limiter, SourceConfig};
 use handsfree_core::tee::{TapFilter, Tee, TeeSink};
-use handsfree_core::{Duration, Format, Frame, Gain, Instant, PcmMut, SampleRate, Stats, Terminal};
+use handsfree_core::{Duration, Format, Frame, Gain, Instant, PcmMut, SampleRate, SessionFormat, Stats};
 use handsfree_sim::board::{Board, Step};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
 use handsfree_sim::side::{Jitter, SampleFormat, SideConfig};
@@ -118,13 +118,13 @@ fn the_guard_works() {
     // one in a poll is.
     let config = plain_board(rate(48_000), 1);
     let mut session = Box::new(SimSession::new());
-    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let mut board = Board::new(config.clone(), Box::new(Echo::new(1, 1.0, Vec::new()))).unwrap();
     // Around each interrupt half, as `watched` is around each poll.
     board.set_guard(watch);
-    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    board.start(&request(&config), ends).unwrap();
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&request(&config), stream_halves).unwrap();
     let clock = board.clock();
     let mut heard = 0;
     while heard < 100 {
@@ -176,7 +176,7 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     let chain = Chain::new(&mut steps, &switches).unwrap();
     let mut journals = [const { Journal::<8_192>::new() }; 3].map(Box::new);
     let mut session = Box::new(SimSession::new());
-    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, chain).unwrap();
     let [mut taken_down, mut given_down, mut found_down] = journals.each_mut().map(|journal| {
         let (writer, reader) = journal.split();
@@ -190,8 +190,8 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     let mut board = Board::new(config.clone(), Box::new(Echo::new(700, 0.3, talker))).unwrap();
     board.set_guard(watch);
     let both = request(&config);
-    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    board.start(&both, ends).unwrap();
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&both, stream_halves).unwrap();
 
     let voice_clip = to_pcm(&far_speech(rate(48_000), 20.0));
     let bytes: Vec<u8> = voice_clip.iter().flat_map(|sample| sample.to_le_bytes()).collect();
@@ -283,7 +283,7 @@ fn call(seconds: f64) -> (Calls, Stats, u64) {
     assert!(lines > 1_000_000, "{lines} lines of the journals");
     assert_eq!(taken_down.1.lost_records() + given_down.1.lost_records() + found_down.1.lost_records(), 0);
     assert_eq!(levels.read().frames, halves.stats.read().capture.frames);
-    assert_eq!((failing.read().state, failing.read().errors), (GuardState::GivenUp, 4));
+    assert_eq!((failing.read().state, failing.read().errors), (BreakerState::Disabled, 4));
     assert!(health.read().frames > 40_000 && health.read().errors == 0, "{:?}", health.read());
     (calls, halves.stats.read(), stretches())
 }
@@ -301,13 +301,13 @@ fn happen(
         Incident::Limiter(limiter) => playback.set_limiter(limiter),
         Incident::Unplug(direction) => board.unplug(direction),
         Incident::Replug(direction, side) => {
-            let (which, request) = match direction {
-                Direction::Capture => (Which::Capture, StreamRequest { playback: None, ..*both }),
-                Direction::Playback => (Which::Playback, StreamRequest { capture: None, ..*both }),
+            let (directions, request) = match direction {
+                Direction::Capture => (Directions::Capture, StreamRequest { playback: None, ..*both }),
+                Direction::Playback => (Directions::Playback, StreamRequest { capture: None, ..*both }),
             };
             board.replace_device(direction, side).unwrap();
-            let ends = board.stop(which);
-            board.start(&request, ends).unwrap();
+            let stream_halves = board.stop(directions);
+            board.start(&request, stream_halves).unwrap();
         }
     }
 }

@@ -3,10 +3,10 @@
 #![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::audio_io::{AudioIo, Direction, Ends};
+use handsfree_core::audio_io::{AudioIo, Direction, StreamHalves};
 use handsfree_core::capture::{Bypass, IntakeConfig};
 use handsfree_core::playback::OutletConfig;
-use handsfree_core::{ChannelMap, Duration, Frame, Gain, SampleRate, Stats, Terminal};
+use handsfree_core::{ChannelMap, Duration, Frame, Gain, SampleRate, SessionFormat, Stats};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, BoardConfig, Step};
 use handsfree_sim::noise::Rng;
@@ -32,14 +32,14 @@ fn any_side(rng: &mut Rng) -> SideConfig {
 fn run(config: &BoardConfig, is_bare: bool) -> (Vec<i16>, u32, Stats) {
     let mut session = Box::new(SimSession::new());
     let rate = config.capture.rate;
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let mut board = Board::<CAP, SLOTS>::new(config.clone(), Box::new(Wire)).unwrap();
     let mut halves_outside = None;
     let whole = request(config);
-    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
     if is_bare {
-        let (mut intake, mut outlet) = (ends.intake.unwrap(), ends.outlet.unwrap());
+        let (mut intake, mut outlet) = (stream_halves.intake.unwrap(), stream_halves.outlet.unwrap());
         intake
             .configure(IntakeConfig {
                 rate,
@@ -62,7 +62,7 @@ fn run(config: &BoardConfig, is_bare: bool) -> (Vec<i16>, u32, Stats) {
         halves_outside = Some((intake, outlet));
         board.start_bare();
     } else {
-        board.start(&whole, ends).unwrap_or_else(|refused| panic!("{}", refused.error));
+        board.start(&whole, stream_halves).unwrap_or_else(|refused| panic!("{}", refused.error));
     }
     let mut track = halves.tracks.open().unwrap();
     let clock = board.clock();

@@ -4,9 +4,13 @@
 use std::fmt::Display;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::audio_io::{AudioIo, Direction, Ends, ErrorKind, HostError, StreamRequest, Which};
+use handsfree_core::audio_io::{
+    AudioIo, Direction, Directions, ErrorKind, HostError, StreamHalves, StreamRequest,
+};
 use handsfree_core::capture::Bypass;
-use handsfree_core::{ChannelMap, ConfigError, Duration, Format, Frame, Gain, SampleRate, Session, Terminal};
+use handsfree_core::{
+    ChannelMap, ConfigError, Duration, Format, Frame, Gain, SampleRate, Session, SessionFormat,
+};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, BoardConfig, Step};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
@@ -43,7 +47,7 @@ fn values_that_no_stream_can_have_are_named() {
 fn a_session_refuses_what_does_not_fit_its_frames() {
     let mut session = Box::new(Session::<480, 1, 4, 4, 4, 4, 480>::new());
     let mut refused = |hz: u32, near_channels: u32, far_channels: u32| {
-        let terminal = Terminal { rate: rate(hz), near_channels, far_channels };
+        let terminal = SessionFormat { rate: rate(hz), near_channels, far_channels };
         session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap_err()
     };
     says(refused(48_000, 2, 1), "10 ms hold 960 samples: expected at most the frame's capacity of 480");
@@ -51,14 +55,14 @@ fn a_session_refuses_what_does_not_fit_its_frames() {
     says(refused(48_000, 0, 1), "0 channels: expected 1 to 8");
     says(refused(48_000, 1, 9), "9 channels: expected 1 to 8");
     // A refusal leaves the session as good as new.
-    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     assert!(session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).is_ok());
 }
 
 #[test]
 fn an_end_that_refused_a_configuration_goes_on_with_the_one_before() {
     let mut session = Box::new(Session::<480, 1, 8, 8, 16, 8, 4_800>::new());
-    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let map = ChannelMap::natural(1, 1).unwrap();
     halves.intake.configure(intake_config(rate(48_000), map, 480)).unwrap();
@@ -162,11 +166,11 @@ fn a_refused_start_gives_both_ends_back_unharmed() {
         let mut asked = request(&good);
         spoil(&mut bad, &mut asked);
         let mut session = Box::new(SimSession::new());
-        let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let mut board = Board::new(bad, Box::new(Wire)).unwrap();
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-        let refused = board.start(&asked, ends).unwrap_err();
+        let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        let refused = board.start(&asked, stream_halves).unwrap_err();
         assert_eq!(refused.error.to_string(), text, "{name}");
         let expected_kind = if text == "no such device" { Some(ErrorKind::NotFound) } else { None };
         match (refused.error.kind(), expected_kind) {
@@ -175,11 +179,11 @@ fn a_refused_start_gives_both_ends_back_unharmed() {
             (found, None) => panic!("{name}: {found:?}"),
         }
         assert_eq!(board.step(), Step::Idle, "{name}: nothing may run after a refusal");
-        assert!(refused.ends.intake.is_some() && refused.ends.outlet.is_some(), "{name}");
+        assert!(refused.halves.intake.is_some() && refused.halves.outlet.is_some(), "{name}");
 
         // The same ends on a board that is right: a wire carries what is played, bit by bit.
         let mut board = Board::new(good.clone(), Box::new(Wire)).unwrap();
-        board.start(&request(&good), refused.ends).unwrap();
+        board.start(&request(&good), refused.halves).unwrap();
         let mut track = halves.tracks.open().unwrap();
         let source: Vec<i16> = (1..=4_800).collect();
         track.push(&source).unwrap();
@@ -207,41 +211,42 @@ fn ends_and_request_must_agree() {
     let capture_only = StreamRequest { playback: None, ..both };
     let playback_only = StreamRequest { capture: None, ..both };
     let mut session = Box::new(SimSession::new());
-    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let mut board = Board::<CAP, SLOTS>::new(config, Box::new(Wire)).unwrap();
 
-    let refused = board.start(&both, Ends::default()).unwrap_err();
+    let refused = board.start(&both, StreamHalves::default()).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::Misuse);
     says(refused.error, "wrong order of calls");
-    let ends = Ends { intake: Some(halves.intake), outlet: None };
-    let refused = board.start(&playback_only, ends).unwrap_err();
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: None };
+    let refused = board.start(&playback_only, stream_halves).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::Misuse);
-    let refused = board.start(&both, refused.ends).unwrap_err();
+    let refused = board.start(&both, refused.halves).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::Misuse);
-    assert!(refused.ends.intake.is_some());
+    assert!(refused.halves.intake.is_some());
 
-    board.start(&capture_only, refused.ends).unwrap();
-    let ends = Ends { intake: None, outlet: Some(halves.outlet) };
-    board.start(&playback_only, ends).unwrap();
-    assert!(board.stop(Which::Capture).intake.is_some());
-    let again = board.stop(Which::Capture);
+    board.start(&capture_only, refused.halves).unwrap();
+    let stream_halves = StreamHalves { intake: None, outlet: Some(halves.outlet) };
+    board.start(&playback_only, stream_halves).unwrap();
+    assert!(board.stop(Directions::Capture).intake.is_some());
+    let again = board.stop(Directions::Capture);
     assert!(again.intake.is_none() && again.outlet.is_none(), "what does not run is not given back twice");
-    assert!(board.stop(Which::Both).outlet.is_some());
+    assert!(board.stop(Directions::Both).outlet.is_some());
 }
 
 #[test]
 fn a_direction_that_runs_is_not_started_twice() {
     let config = plain_board(rate(48_000), 1);
     let capture_only = StreamRequest { playback: None, ..request(&config) };
-    let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
     let (mut first, mut second) = (Box::new(SimSession::new()), Box::new(SimSession::new()));
     let one = first.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let other = second.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let mut board = Board::<CAP, SLOTS>::new(config, Box::new(Wire)).unwrap();
-    board.start(&capture_only, Ends { intake: Some(one.intake), outlet: None }).unwrap();
-    let refused = board.start(&capture_only, Ends { intake: Some(other.intake), outlet: None }).unwrap_err();
+    board.start(&capture_only, StreamHalves { intake: Some(one.intake), outlet: None }).unwrap();
+    let refused =
+        board.start(&capture_only, StreamHalves { intake: Some(other.intake), outlet: None }).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::Misuse);
-    assert!(refused.ends.intake.is_some());
+    assert!(refused.halves.intake.is_some());
     assert_eq!(board.step(), Step::Capture, "the stream that ran goes on");
 }

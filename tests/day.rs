@@ -2,9 +2,9 @@
 #![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::audio_io::{AudioIo, Direction, Ends};
+use handsfree_core::audio_io::{AudioIo, Direction, StreamHalves};
 use handsfree_core::capture::Bypass;
-use handsfree_core::{Frame, SampleRate, Session, Terminal};
+use handsfree_core::{Frame, SampleRate, Session, SessionFormat};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, Step};
 use handsfree_sim::scenario::request;
@@ -28,7 +28,7 @@ struct Stretch {
 fn live(hours: f64, ppm: f64, seed: u64) -> Stretch {
     let rate = SampleRate::new(RATE_HZ).unwrap();
     let mut session = Box::new(DaySession::new());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let mut config = plain_board(rate, seed);
     config.playback.ppm = ppm;
@@ -39,8 +39,8 @@ fn live(hours: f64, ppm: f64, seed: u64) -> Stretch {
     config.capture.first_position = u64::from(u32::MAX) - 1_000_000;
     config.playback.first_position = u64::from(u32::MAX) - 2_000_000;
     let mut board = Board::<160, 1>::new(config.clone(), Box::new(Wire)).unwrap();
-    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    board.start(&request(&config), ends).map_err(|refused| refused.error).unwrap();
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&request(&config), stream_halves).map_err(|refused| refused.error).unwrap();
     halves.playback.poll();
     let clock = board.clock();
     let end_ns = (hours * 3.6e12) as i64;

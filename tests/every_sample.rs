@@ -6,7 +6,7 @@
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::{Bypass, Intake};
 use handsfree_core::playback::OutletConfig;
-use handsfree_core::{ChannelMap, Duration, Frame, I24, Instant, SampleRate, Session, Stats, Terminal};
+use handsfree_core::{ChannelMap, Duration, Frame, I24, Instant, SampleRate, Session, SessionFormat, Stats};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{
     KnownMap, LONGEST_PERIOD, RATES_HZ, Recorder, TestSample, any_period, captured_at, for_seeds,
@@ -69,7 +69,7 @@ fn capture<S: TestSample>(rng: &mut Rng, mishaps: Mishaps) -> CaptureRun {
     let channels = map.map.to_channels() as u32;
     let first_position = (1u64 << 32) - rng.range(0, 100_000);
     let mut session = Box::new(Memory::new());
-    let terminal = Terminal { rate, near_channels: channels, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: channels, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let config = intake_config(rate, map.map, LONGEST_PERIOD);
     halves.intake.configure(config).unwrap();
@@ -190,7 +190,7 @@ fn nobody_drains_for_24_hours() {
         const HOUR_S: u64 = 3_600;
         let rate = SampleRate::new(8_000).unwrap();
         let mut session = Box::new(Session::<80, 1, 128, 128, 128, 4, 16_000>::new());
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Recorder::default(), ()).unwrap();
         let map = ChannelMap::natural(1, 1).unwrap();
         let config = intake_config(rate, map, 8_000);
@@ -251,7 +251,7 @@ fn samples_beyond_the_last_whole_sample_frame_are_counted_and_ignored() {
         let rate = SampleRate::new(pick(rng, &RATES_HZ)).unwrap();
         let channels = rng.range(2, 9) as usize;
         let mut session = Box::new(Memory::new());
-        let terminal = Terminal { rate, near_channels: channels as u32, far_channels: channels as u32 };
+        let terminal = SessionFormat { rate, near_channels: channels as u32, far_channels: channels as u32 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let map = ChannelMap::natural(channels as u32, channels as u32).unwrap();
         halves.intake.configure(intake_config(rate, map, LONGEST_PERIOD)).unwrap();
@@ -293,7 +293,7 @@ fn samples_beyond_the_last_whole_sample_frame_are_counted_and_ignored() {
 fn an_intake_that_was_not_configured_does_nothing() {
     let mut session = Box::new(Session::<480, 1, 4, 4, 4, 4, 480>::new());
     let rate = SampleRate::new(48_000).unwrap();
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     assert_eq!(halves.intake.on_period(&[1i16; 480], captured_at(0, 480, rate, 0)), 0);
     let mut period = [1i16; 480];
@@ -309,7 +309,7 @@ fn playback<S: TestSample>(rng: &mut Rng, starve_one_in: u64) {
     let (channels, device_channels) = (map.map.from_channels(), map.map.to_channels());
     let first_position = (1u64 << 32) - rng.range(0, 100_000);
     let mut session = Box::new(Memory::new());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: channels as u32 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: channels as u32 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let worker_slack_sample_frames = rng.range(0, 500) as u32;
     let config = outlet_config(rate, map.map, LONGEST_PERIOD);
@@ -399,7 +399,7 @@ fn nothing_made_for_the_old_device_is_heard_on_the_new_one() {
     for_seeds(12, |rng| {
         let terminal_rate = SampleRate::new(48_000).unwrap();
         let mut session = Box::new(Memory::new());
-        let terminal = Terminal { rate: terminal_rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate: terminal_rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let mut track = halves.tracks.open().unwrap();
         let mut rate = terminal_rate;
@@ -483,7 +483,7 @@ fn a_frame_begun_with_the_old_device_is_never_finished_with_the_new_one() {
     with_room(|| {
         let mut session = Box::new(Memory::new());
         let rate = SampleRate::new(16_000).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let mut heard: Vec<(u64, u32, Vec<i16>)> = Vec::new();
         let mut poll = |heard: &mut Vec<(u64, u32, Vec<i16>)>| {

@@ -4,11 +4,11 @@
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor, NoiseSuppression};
-use handsfree_core::audio_io::{AudioIo, Direction, Ends, Event, StreamRequest, Which};
+use handsfree_core::audio_io::{AudioIo, Direction, Directions, Event, StreamHalves, StreamRequest};
 use handsfree_core::capture::{Bypass, ProcessError, VoiceProcessor, VoiceState, VoiceStats};
 use handsfree_core::{
     ChannelMap, Clock, Duration, Format, Frame, Instant, PcmMut, PcmRef, SampleRate, Session, SessionEvent,
-    Terminal,
+    SessionFormat,
 };
 use handsfree_sim::acoustics::{RoomAcoustics, Wire};
 use handsfree_sim::board::{Board, BoardConfig, Step, VirtualClock};
@@ -26,8 +26,8 @@ fn rate() -> SampleRate {
     SampleRate::new(RATE_HZ as u32).unwrap()
 }
 
-fn terminal() -> Terminal {
-    Terminal { rate: rate(), near_channels: 1, far_channels: 1 }
+fn terminal() -> SessionFormat {
+    SessionFormat { rate: rate(), near_channels: 1, far_channels: 1 }
 }
 
 /// What a person in the next room hears and plays over a whole run on the board.
@@ -90,7 +90,7 @@ fn with_call<V: VoiceProcessor>(
     let mut board = Board::new(config.clone(), air).unwrap();
     board.record();
     let request = request(&config);
-    board.start(&request, Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) }).unwrap();
+    board.start(&request, StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) }).unwrap();
     let mut track = halves.tracks.open().unwrap();
     let fed = track.push(&far).unwrap();
     halves.playback.poll();
@@ -142,7 +142,7 @@ fn playback_that_stops_and_resumes_finds_the_canceller_as_it_was() {
         with_call(config, Box::new(living_room()), echo_canceller_only(), far, |call, request| {
             call.run_until(32.0);
             let before = call.stats.read();
-            let outlet = call.board.stop(Which::Playback);
+            let outlet = call.board.stop(Directions::Playback);
             assert!(outlet.outlet.is_some() && outlet.intake.is_none());
             call.run_until(35.0);
             let stopped = call.stats.read();
@@ -168,7 +168,7 @@ fn playback_that_stops_and_resumes_finds_the_canceller_as_it_was() {
             assert!(before_db > 30.0, "{before_db:.1} dB");
             assert!(after_db > before_db - 3.0, "{before_db:.1} dB before, {after_db:.1} dB after");
             assert!(first_db > from_zero_db - 3.0, "as if from zero: {first_db:.1} dB, {from_zero_db:.1} dB");
-            assert_eq!(call.capture.voice_state(), VoiceState::Armed);
+            assert_eq!(call.capture.voice_state(), VoiceState::Active);
         });
     });
 }
@@ -288,7 +288,7 @@ fn a_voice_processor_that_keeps_failing_is_tried_three_times_more_and_then_given
                     assert!(step(Mood::Fine), "{mood:?}: armed again after fault {fault}");
                 }
             }
-            assert_eq!(observe().events, [SessionEvent::VoiceGivenUp]);
+            assert_eq!(observe().events, [SessionEvent::VoiceDisabled]);
             (0..1_000).for_each(|_| assert!(!step(Mood::Fine), "{mood:?}: given up"));
             let seen = observe();
             assert_eq!(seen.events, []);
@@ -342,14 +342,14 @@ fn a_given_up_voice_processor_can_be_armed_again() {
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal(), voice, ()).unwrap();
     halves.intake.configure(intake_config(rate(), ChannelMap::natural(1, 1).unwrap(), 480)).unwrap();
     let mut position = 0;
-    while halves.capture.voice_state() != VoiceState::GivenUp {
+    while halves.capture.voice_state() != VoiceState::Disabled {
         halves.intake.on_period(&[5i16; 480], captured_at(position, 480, rate(), 0));
         position += 480;
         halves.capture.poll(&clock, &mut |_: &Frame<480>| {});
     }
     assert_eq!(halves.capture.voice_mut().calls, 4, "tried once and three times more");
     halves.capture.voice_mut().mood = Mood::Fine;
-    halves.capture.rearm();
+    halves.capture.reset_breaker();
     halves.intake.on_period(&[5i16; 480], captured_at(position, 480, rate(), 0));
     let mut heard = Vec::new();
     halves.capture.poll(&clock, &mut |frame: &Frame<480>| heard.extend_from_slice(frame.samples()));
@@ -424,14 +424,14 @@ fn an_unplugged_loudspeaker_is_told_once_and_another_continues() {
             assert_eq!(call.board.poll_event(), None);
             call.run_until(1.5);
             assert_eq!(call.board.poll_event(), None, "said once");
-            let ends = call.board.stop(Which::Playback);
-            assert!(ends.outlet.is_some(), "the half comes back");
+            let stream_halves = call.board.stop(Directions::Playback);
+            assert!(stream_halves.outlet.is_some(), "the half comes back");
             let mut other = config.playback.clone();
             other.periods = vec![333];
             other.device_channels = 2;
             call.board.replace_device(Direction::Playback, other).unwrap();
             let again = StreamRequest { capture: None, ..*request };
-            call.board.start(&again, ends).unwrap();
+            call.board.start(&again, stream_halves).unwrap();
             call.run_until(3.0);
             let heard: Vec<i16> = call.clean.iter().copied().filter(|&s| s != 0).collect();
             // Where the cable was cut, part of one frame and what the device held of a period were never heard; everything else was, once and in order.
@@ -542,7 +542,7 @@ fn a_device_of_another_rate_is_told_and_the_same_one_is_not() {
     with_room(|| {
         let rate = SampleRate::new(48_000).unwrap();
         let mut session = Box::new(SimSession::new());
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Recorder::default(), ()).unwrap();
         let map = ChannelMap::natural(1, 1).unwrap();
         let mut reopened = |device_hz: u32| {

@@ -3,11 +3,11 @@
 #![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::audio_io::{AudioIo, Direction, Ends, Which};
+use handsfree_core::audio_io::{AudioIo, Direction, Directions, StreamHalves};
 use handsfree_core::av_sync::{AvSyncConfig, AvSynchronizer};
 use handsfree_core::capture::Bypass;
 use handsfree_core::playback::{Track, TrackEvent};
-use handsfree_core::{ChannelMap, Duration, Frame, Halves, Instant, SampleRate, Terminal};
+use handsfree_core::{ChannelMap, Duration, Frame, Halves, Instant, SampleRate, SessionFormat};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, BoardConfig, Step};
 use handsfree_sim::noise::Rng;
@@ -68,12 +68,12 @@ fn on_board(
 ) {
     with_room(|| {
         let mut session = Box::new(SimSession::new());
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let Halves { intake, outlet, capture, playback, tracks, stats, .. } = halves;
         let mut board = Board::new(config.clone(), Box::new(Wire)).unwrap();
-        let ends = Ends { intake: Some(intake), outlet: Some(outlet) };
-        board.start(&request(&config), ends).unwrap_or_else(|refused| panic!("{}", refused.error));
+        let stream_halves = StreamHalves { intake: Some(intake), outlet: Some(outlet) };
+        board.start(&request(&config), stream_halves).unwrap_or_else(|refused| panic!("{}", refused.error));
         let most_step = rate.hz().div_ceil(config.playback.rate.hz());
         let mut stage = Stage { most_step, board, halves: Worker { capture, playback, stats } };
         let mut voice = tracks.open().unwrap();
@@ -264,10 +264,13 @@ fn a_lost_device_takes_what_it_held_with_it() {
             let new_rate = SampleRate::new(new_rate).unwrap();
             let mut side = SideConfig::new(new_rate, new_rate.sample_frames() as u32);
             side.latency = Duration::from_millis(120);
-            let ends = stage.board.stop(Which::Both);
+            let stream_halves = stage.board.stop(Directions::Both);
             stage.board.replace_device(Direction::Playback, side.clone()).unwrap();
             let board = BoardConfig { playback: side, ..plain_board(rate, 3) };
-            stage.board.start(&request(&board), ends).unwrap_or_else(|refused| panic!("{}", refused.error));
+            stage
+                .board
+                .start(&request(&board), stream_halves)
+                .unwrap_or_else(|refused| panic!("{}", refused.error));
             stage.run_for(Duration::from_millis(4_000), voice);
             let heard = voice.played_position(stage.board.now());
             println!("{latency_ms} ms then {} Hz: {begin}..{heard} heard", new_rate.hz());
@@ -284,7 +287,7 @@ fn what_a_running_device_dropped_is_not_heard_wherever_in_a_frame_that_was() {
     for_seeds(60, |rng| {
         let rate = SampleRate::new(48_000).unwrap();
         let mut session = Box::new(SimSession::new());
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         halves.outlet.configure(outlet_config(rate, ChannelMap::natural(1, 1).unwrap(), 960)).unwrap();
         let mut voice = halves.tracks.open().unwrap();

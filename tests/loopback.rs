@@ -5,7 +5,7 @@
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::IntakeConfig;
 use handsfree_core::{
-    CaptureStats, ChannelMap, Duration, Frame, Gain, Instant, PeriodTime, SampleRate, Session, Terminal,
+    CaptureStats, ChannelMap, Duration, Frame, Gain, Instant, PeriodTime, SampleRate, Session, SessionFormat,
 };
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{Recorder, for_seeds, one_in, outlet_config, played_at};
@@ -19,10 +19,10 @@ struct Heard {
 }
 
 /// Plays `device` (interleaved sample frames of the microphones' and loopbacks' device) in random periods.
-fn run(rng: &mut Rng, terminal: Terminal, rate: SampleRate, map: ChannelMap, device: &[i16]) -> Heard {
+fn run(rng: &mut Rng, terminal: SessionFormat, rate: SampleRate, map: ChannelMap, device: &[i16]) -> Heard {
     let mut session = Box::new(Memory::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Recorder::default(), ()).unwrap();
-    halves.capture.hear_loopback().unwrap();
+    halves.capture.use_loopback_reference().unwrap();
     halves
         .intake
         .configure(IntakeConfig {
@@ -69,7 +69,7 @@ fn the_loopback_channels_are_the_reference_sample_for_sample() {
     for_seeds(40, |rng| {
         let rate = SampleRate::new([16_000, 44_100, 48_000][rng.range(0, 3) as usize]).unwrap();
         let (near_channels, far_channels) = (rng.range(1, 3) as u32, rng.range(1, 3) as u32);
-        let terminal = Terminal { rate, near_channels, far_channels };
+        let terminal = SessionFormat { rate, near_channels, far_channels };
         let device_channels = (near_channels + far_channels + rng.range(0, 4) as u32) as usize;
         let frames = 20 * rate.sample_frames();
         let device: Vec<i16> =
@@ -95,7 +95,7 @@ fn at_another_rate_both_are_converted_alike() {
     for_seeds(10, |rng| {
         let rate = SampleRate::new([16_000, 44_100, 48_000][rng.range(0, 3) as usize]).unwrap();
         let device_rate = SampleRate::new([8_000, 24_000, 96_000][rng.range(0, 3) as usize]).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let map = ChannelMap::select(2, &[0, 1]).unwrap();
         let device: Vec<i16> = (0..20 * device_rate.sample_frames())
             .flat_map(|_| [rng.range(0, 20_000) as i16 - 10_000; 2])
@@ -111,8 +111,8 @@ fn at_another_rate_both_are_converted_alike() {
 fn a_loopback_that_does_not_fit_is_refused() {
     let rate = SampleRate::new(48_000).unwrap();
     let mut session = Box::new(Memory::new());
-    let terminal = Terminal { rate, near_channels: 3, far_channels: 2 };
+    let terminal = SessionFormat { rate, near_channels: 3, far_channels: 2 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Recorder::default(), ()).unwrap();
-    let error = halves.capture.hear_loopback().unwrap_err().to_string();
+    let error = halves.capture.use_loopback_reference().unwrap_err().to_string();
     assert!(error.contains("2400") && error.contains("1920"), "{error}");
 }

@@ -5,7 +5,7 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
 use handsfree_core::dsp::Quality;
 use handsfree_core::playback::{Matching, SourceConfig, TrackError};
-use handsfree_core::{ChannelMap, ConfigError, SampleRate, SessionEvent, Terminal};
+use handsfree_core::{ChannelMap, ConfigError, SampleRate, SessionEvent, SessionFormat};
 use handsfree_sim::scenario::SimSession;
 use handsfree_tests::{outlet_config, played_at, with_room};
 
@@ -17,7 +17,7 @@ const MINUTES: u64 = 10;
 fn play(source_hz: u32, ppm: f64) -> (f64, f64, usize) {
     let rate = SampleRate::new(48_000).unwrap();
     let mut session = Box::new(SimSession::new());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     halves.outlet.configure(outlet_config(rate, ChannelMap::natural(1, 1).unwrap(), 480)).unwrap();
     let matching = Some(Matching { target_ms: 60 });
@@ -78,7 +78,7 @@ fn a_source_that_cannot_be_converted_is_refused_by_value() {
     with_room(|| {
         let rate = SampleRate::new(48_000).unwrap();
         let mut session = Box::new(SimSession::new());
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let config = SourceConfig { rate_hz: 3_000, channels: 1, quality: Quality::LOW, matching: None };
         let refused = |config| halves.tracks.open_source::<4_096>(config).err();

@@ -5,7 +5,7 @@
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
 use handsfree_core::playback::{Limiter, TrackError};
-use handsfree_core::{Duration, Gain, SampleRate, Session, SessionEvent, Terminal};
+use handsfree_core::{Duration, Gain, SampleRate, Session, SessionEvent, SessionFormat};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::desk::{QUEUE_FRAMES, any_gain, any_samples, q16, saturated, scaled, with_desk};
 use handsfree_tests::{for_seeds, one_in, pick, with_room};
@@ -306,7 +306,7 @@ fn the_soft_limiter_bends_what_is_loud_and_leaves_the_rest() {
 fn slots_come_back_while_no_stream_runs() {
     let rate = SampleRate::new(48_000).unwrap();
     let mut session = Box::new(Session::<480, 2, 4, 4, 4, 8, 480>::new());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     for _ in 0..100 {
         let mut track = halves.tracks.open().unwrap();

@@ -10,8 +10,8 @@ use handsfree::catch_panic::CatchPanic;
 use handsfree::shared_step::SharedStep;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::capture::{
-    Chain, FrameProcessor, GainSetting, GainStep, GuardState, Guarded, LEVEL_FLOOR_DBFS, LevelMeter, Levels,
-    ProcessError, StepHealth, StepSwitch,
+    BreakerState, Chain, FrameProcessor, GainSetting, GainStep, Guarded, LEVEL_FLOOR_DBFS, LevelMeter,
+    Levels, ProcessError, StepHealth, StepSwitch,
 };
 use handsfree_core::{ChannelMap, Duration, Format, Frame, Gain, PcmMut, SampleRate, SessionEvent};
 use handsfree_sim::noise::Rng;
@@ -44,26 +44,26 @@ fn a_step_that_keeps_failing_is_reset_and_tried_three_times_more_and_then_given_
                 assert_eq!(rig.processor_errors(), u32::from(fault));
                 if fault < 4 {
                     assert_eq!(rig.events(), [tripped(1, fault)], "{mood:?}");
-                    assert_eq!(health.read().state, GuardState::Resting { frames: 100 });
+                    assert_eq!(health.read().state, BreakerState::Backoff { frames: 100 });
                     (0..100).for_each(|frame| assert!(rig.passes(), "{mood:?}: frame {frame} of its rest"));
-                    assert_eq!(health.read().state, GuardState::Resting { frames: 0 });
+                    assert_eq!(health.read().state, BreakerState::Backoff { frames: 0 });
                 }
             }
-            assert_eq!(rig.events(), [SessionEvent::ProcessorGivenUp { step: 1 }], "{mood:?}");
+            assert_eq!(rig.events(), [SessionEvent::ProcessorDisabled { step: 1 }], "{mood:?}");
             (0..1_000).for_each(|_| assert!(rig.passes(), "{mood:?}: given up"));
             assert_eq!(rig.events(), []);
             let seen = health.read();
             let (errors, slow) = if matches!(mood, Mood::Slow(_)) { (0, 4) } else { (4, 0) };
             assert_eq!((seen.errors, seen.slow_frames, seen.bypassed_frames), (errors, slow, 1_300));
-            assert_eq!((seen.state, seen.frames), (GuardState::GivenUp, 8), "{mood:?}");
+            assert_eq!((seen.state, seen.frames), (BreakerState::Disabled, 8), "{mood:?}");
             if let Mood::Slow(us) = mood {
                 assert_eq!(i64::from(seen.longest_us), us);
             }
 
-            health.rearm();
+            health.reset_breaker();
             assert!(!rig.passes(), "{mood:?}: tried again because somebody asked for it");
             assert_eq!(log(), ["reset"], "{mood:?}");
-            assert_eq!(health.read().state, GuardState::Armed);
+            assert_eq!(health.read().state, BreakerState::Active);
         });
     }
 }
@@ -102,7 +102,7 @@ fn ten_good_minutes_forgive_a_step_its_faults() {
             );
             (0..60_100).for_each(|_| drop(rig.next_frame()));
         }
-        assert_eq!(health.read().state, GuardState::Armed);
+        assert_eq!(health.read().state, BreakerState::Active);
     });
 }
 
@@ -221,7 +221,7 @@ fn any_chain_does_what_its_steps_do_one_after_the_other() {
                 for (step, (model, switch)) in (0..).zip(models.iter_mut().zip(&switches)) {
                     off_frames.fetch_add(u32::from(!switch.is_on()), Ordering::Relaxed);
                     match model.run(switch.is_on(), &mut expected) {
-                        Some(4) => told.push(SessionEvent::ProcessorGivenUp { step }),
+                        Some(4) => told.push(SessionEvent::ProcessorDisabled { step }),
                         Some(fault) => told.push(tripped(step, fault)),
                         None => {}
                     }
@@ -235,7 +235,7 @@ fn any_chain_does_what_its_steps_do_one_after_the_other() {
         for (model, health) in models.iter().zip(&health) {
             let seen = health.read();
             assert_eq!(seen.errors + seen.slow_frames, u32::from(model.faults));
-            assert_eq!(seen.state == GuardState::GivenUp, model.faults > 3);
+            assert_eq!(seen.state == BreakerState::Disabled, model.faults > 3);
             tripped_steps.fetch_add(u32::from(model.faults > 0), Ordering::Relaxed);
             given_up_steps.fetch_add(u32::from(model.faults > 3), Ordering::Relaxed);
         }

@@ -17,7 +17,7 @@ use handsfree_core::capture::{Bypass, FrameSink};
 use handsfree_core::journal::Journal;
 use handsfree_core::playback::TrackTap;
 use handsfree_core::tee::{TapFilter, Tee, TeeSink};
-use handsfree_core::{DeviceSample, Format, Frame, I24, SampleRate, Session, SessionEvent, Terminal};
+use handsfree_core::{DeviceSample, Format, Frame, I24, SampleRate, Session, SessionEvent, SessionFormat};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{
     KnownMap, LONGEST_PERIOD, RATES_HZ, any_period, captured_at, for_seeds, intake_config, one_in,
@@ -48,8 +48,11 @@ fn interrupts<S: DeviceSample>(rng: &mut Rng) {
     // Too short for all, so that both of their ways are walked.
     let mut journals = [const { Journal::<2_048>::new() }; 2].map(Box::new);
     let mut session = Box::new(Session::<CAP, 2, 128, 128, 128, 16, 100_000>::new());
-    let terminal =
-        Terminal { rate, near_channels: map.to_channels() as u32, far_channels: map.from_channels() as u32 };
+    let terminal = SessionFormat {
+        rate,
+        near_channels: map.to_channels() as u32,
+        far_channels: map.from_channels() as u32,
+    };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let [taken_down, given_down] = journals.each_mut().map(|journal| journal.split().0);
     if one_in(rng, 2) {

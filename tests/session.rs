@@ -5,7 +5,7 @@
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
 use handsfree_core::tee::{Tee, TeeSink};
-use handsfree_core::{ChannelMap, Duration, Frame, Instant, SampleRate, Session, Stats, Terminal};
+use handsfree_core::{ChannelMap, Duration, Frame, Instant, SampleRate, Session, SessionFormat, Stats};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{Recorder, captured_at, for_seeds, intake_config, outlet_config, played_at};
 
@@ -60,7 +60,7 @@ fn a_static_session_lies_in_bss() {
 fn use_it(session: &mut Memory, rng: &mut Rng, seed_level: i16) {
     let rate = SampleRate::new([16_000, 44_100, 48_000][rng.range(0, 3) as usize]).unwrap();
     let channels = rng.range(1, 3) as u32;
-    let terminal = Terminal { rate, near_channels: channels, far_channels: channels };
+    let terminal = SessionFormat { rate, near_channels: channels, far_channels: channels };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Recorder::default(), ()).unwrap();
     assert_eq!(halves.stats.read(), Stats::default(), "a session that is split again starts at 0");
     assert_eq!(halves.tracks.free(), 4);
@@ -153,8 +153,8 @@ fn a_session_is_used_again_after_its_halves_went_in_any_order() {
 fn a_refused_split_leaves_the_session_usable() {
     let mut session = Box::new(Session::<480, 1, 3, 3, 3, 2, 480>::new());
     let rate = SampleRate::new(48_000).unwrap();
-    let terminal = Terminal { rate, near_channels: 2, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 2, far_channels: 1 };
     assert!(session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).is_err());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     assert!(session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).is_ok());
 }

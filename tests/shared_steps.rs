@@ -102,7 +102,7 @@ fn a_panic_gets_out_of_no_call_and_audio_goes_on() {
     guarded.on_credentials(&Credentials::default());
     with_rig(&mut guarded, &clock, |rig| {
         (0..1_000).for_each(|_| assert!(rig.passes()));
-        let given_up = SessionEvent::ProcessorGivenUp { step: 0 };
+        let given_up = SessionEvent::ProcessorDisabled { step: 0 };
         assert_eq!(rig.events(), [tripped(0, 1), tripped(0, 2), tripped(0, 3), given_up]);
     });
     assert_eq!(health.read().errors, 4);

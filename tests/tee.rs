@@ -12,7 +12,7 @@ use handsfree_core::playback::{Ducking, MixingTrack, TrackTap};
 use handsfree_core::tee::{
     CAPTURED, SinkId, TapFilter, Tapped, Tee, TeeError, TeeReader, TeeSink, TeeWriter,
 };
-use handsfree_core::{ChannelMap, Format, Frame, SampleRate, Session, SessionEvent, Terminal};
+use handsfree_core::{ChannelMap, Format, Frame, SampleRate, Session, SessionEvent, SessionFormat};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::desk::{self, with_desk};
 use handsfree_tests::{captured_at, for_seeds, intake_config, one_in, pick, sample_at};
@@ -68,7 +68,7 @@ fn captured(
     mut turn_over: impl FnMut(u64, &mut dyn FnMut(&mut dyn FnMut(&Frame<CAP>))),
 ) {
     let mut session = Box::new(Session::<CAP, 1, 8, 8, 8, 4, 16_000>::new());
-    let terminal = Terminal { rate: rate(), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(), near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     halves.intake.configure(intake_config(rate(), ChannelMap::natural(1, 1).unwrap(), 480)).unwrap();
     let mut position = 0;
@@ -161,11 +161,11 @@ fn sinks_hear_of_pause_and_interrupt_where_they_happened() {
     feed.on_event(about_1[2]);
     TrackTap::on_frame(&mut feed, 1, &frame(160));
     about_1[3..].iter().for_each(|&event| feed.on_event(event));
-    feed.on_event(SessionEvent::VoiceGivenUp);
+    feed.on_event(SessionEvent::VoiceDisabled);
 
     let audio = |track, position| Item::Audio { track, position, lost: 0, fresh: false };
     let event = |index: usize| Item::Event(about_1[index]);
-    let given_up = Item::Event(SessionEvent::VoiceGivenUp);
+    let given_up = Item::Event(SessionEvent::VoiceDisabled);
     let (second, interrupted) = (audio(2, 0), Item::Event(interrupted));
     let expected = [
         event(0),

@@ -115,16 +115,16 @@ fn positions_of_converted_utterances_are_their_own() {
     with_desk::<4>(48_000, 1, |desk, pool| {
         let source = SourceConfig { rate_hz: 22_050, channels: 1, quality: Quality::LOW, matching: None };
         let mut track = pool.open_source::<8_192>(source).unwrap();
-        let mut ends = Vec::new();
+        let mut halves = Vec::new();
         let mut expected = 0;
         for length in [300, 431, 222] {
             assert_eq!(track.push(&vec![5_000; length]).unwrap(), length);
             track.mark_synthesis_complete().unwrap();
             expected += length as u64;
-            ends.push((track.queued_frames(), expected));
+            halves.push((track.queued_frames(), expected));
         }
         let mut frames = 0;
-        for (queued, position) in ends {
+        for (queued, position) in halves {
             while frames < queued {
                 desk.frame();
                 frames += 1;
@@ -139,7 +139,7 @@ fn a_full_queue_pushes_back_and_nothing_is_lost() {
     at_desk(|desk, pool| {
         let mut track = pool.open().unwrap();
         let source = ramp(50 * FRAME);
-        let room = track.room();
+        let room = track.free_samples();
         // One frame more waits beside the queue.
         assert_eq!(room, (QUEUE_FRAMES + 1) * FRAME);
         assert_eq!(track.push(&source).unwrap(), room);

@@ -11,11 +11,11 @@ use std::task::{Context, Poll, Waker};
 use embassy_futures::select::{Either, select};
 use embassy_futures::yield_now;
 use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, NoopRawMutex, RawMutex};
-use handsfree_core::audio_io::{AudioIo, Ends};
+use handsfree_core::audio_io::{AudioIo, StreamHalves};
 use handsfree_core::capture::{self, Bypass};
 use handsfree_core::playback::{self, TrackError, TrackEvent, TrackPool};
 use handsfree_core::time::Clock;
-use handsfree_core::{Duration, Frame, Halves, Instant, SampleRate, Terminal};
+use handsfree_core::{Duration, Frame, Halves, Instant, SampleRate, SessionFormat};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, Step};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
@@ -36,14 +36,14 @@ struct Stage {
 fn stage<M: RawMutex>() -> (Stage, &'static Tracks<M>) {
     let session = with_room(|| Box::leak(Box::new(SimSession::new())));
     let rate = SampleRate::new(RATE_HZ as u32).unwrap();
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let halves = session.split::<M, _, _>(terminal, Bypass, ()).unwrap();
     let Halves { intake, outlet, capture, playback, tracks, .. } = halves;
     let mut config = plain_board(rate, 11);
     config.playback.latency = LATENCY;
     let mut board = Board::new(config.clone(), Box::new(Wire)).unwrap();
-    let ends = Ends { intake: Some(intake), outlet: Some(outlet) };
-    board.start(&request(&config), ends).unwrap_or_else(|refused| panic!("{}", refused.error));
+    let stream_halves = StreamHalves { intake: Some(intake), outlet: Some(outlet) };
+    board.start(&request(&config), stream_halves).unwrap_or_else(|refused| panic!("{}", refused.error));
     (Stage { board, capture, playback }, Box::leak(Box::new(tracks)))
 }
 

@@ -54,10 +54,10 @@ pub struct DeviceInfo<'d> {
 /// One direction of a stream, as asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct EndRequest<'r> {
+pub struct DirectionRequest<'r> {
     /// Which device; the default one when not said.
     pub device: Option<&'r str>,
-    /// The rate wanted; what the device really takes is in [`EndInfo`].
+    /// The rate wanted; what the device really takes is in [`DirectionInfo`].
     pub rate: SampleRate,
     /// Channels to open on the device.
     pub device_channels: u32,
@@ -76,15 +76,15 @@ pub struct EndRequest<'r> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamRequest<'r> {
     /// The capture direction.
-    pub capture: Option<EndRequest<'r>>,
+    pub capture: Option<DirectionRequest<'r>>,
     /// The playback direction.
-    pub playback: Option<EndRequest<'r>>,
+    pub playback: Option<DirectionRequest<'r>>,
 }
 
 /// One direction of a stream, as granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct EndInfo {
+pub struct DirectionInfo {
     /// The device's rate.
     pub rate: SampleRate,
     /// Channels opened on the device.
@@ -102,14 +102,14 @@ pub struct EndInfo {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamInfo {
     /// The capture direction, if started.
-    pub capture: Option<EndInfo>,
+    pub capture: Option<DirectionInfo>,
     /// The playback direction, if started.
-    pub playback: Option<EndInfo>,
+    pub playback: Option<DirectionInfo>,
 }
 
 /// The interrupt halves on their way between session and host: an intake, an outlet or both.
 #[derive(Debug, Default)]
-pub struct Ends<'a, const CAP: usize, const SLOTS: usize> {
+pub struct StreamHalves<'a, const CAP: usize, const SLOTS: usize> {
     /// The capture half.
     pub intake: Option<Intake<'a, CAP>>,
     /// The playback half.
@@ -118,9 +118,9 @@ pub struct Ends<'a, const CAP: usize, const SLOTS: usize> {
 
 /// A start that failed, with the halves to try again.
 #[derive(Debug)]
-pub struct Refused<'a, const CAP: usize, const SLOTS: usize, E> {
+pub struct StartError<'a, const CAP: usize, const SLOTS: usize, E> {
     /// What was to be started, unharmed.
-    pub ends: Ends<'a, CAP, SLOTS>,
+    pub halves: StreamHalves<'a, CAP, SLOTS>,
     /// Why it was not.
     pub error: E,
 }
@@ -128,7 +128,7 @@ pub struct Refused<'a, const CAP: usize, const SLOTS: usize, E> {
 /// Which directions to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Which {
+pub enum Directions {
     /// Capture only.
     Capture,
     /// Playback only.
@@ -137,7 +137,7 @@ pub enum Which {
     Both,
 }
 
-impl Which {
+impl Directions {
     /// Whether `direction` is meant.
     #[must_use]
     pub const fn includes(self, direction: Direction) -> bool {
@@ -259,12 +259,12 @@ pub trait AudioIo<'a, const CAP: usize, const SLOTS: usize> {
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: Ends<'a, CAP, SLOTS>,
-    ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, Self::Error>>;
+        halves: StreamHalves<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, Self::Error>>;
 
     /// Stops directions and gives their halves back, no callback running any more. What does not
     /// run is `None`.
-    fn stop(&mut self, which: Which) -> Ends<'a, CAP, SLOTS>;
+    fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS>;
 
     /// The oldest event not yet taken.
     fn poll_event(&mut self) -> Option<Event>;

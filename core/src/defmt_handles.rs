@@ -5,8 +5,8 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 
 use crate::av_sync::{AvSynchronizer, PushError};
 use crate::capture::{
-    Chain, Credentials, Fuse, GainSetting, GainStep, Guarded, Intake, LevelMeter, Levels, LightVoice,
-    RingSink, StepHealth, StepSwitch,
+    Chain, CircuitBreaker, Credentials, GainSetting, GainStep, Guarded, Intake, LevelMeter, Levels,
+    LightVoice, RingSink, StepHealth, StepSwitch,
 };
 use crate::dsp::{FrameConverter, Quality, Resampler, Sine};
 use crate::playback::{MixingTrack, Outlet, StreamMixer, StreamMixerMemory, Track, TrackPool};
@@ -48,14 +48,14 @@ handles! {
     [const CAP: usize, const SLOTS: usize] Outlet<'_, CAP, SLOTS>: "Outlet, {}", |outlet| outlet.format();
     [const CAP: usize, const SLOTS: usize, V, P] capture::Pipeline<'_, CAP, SLOTS, V, P>: "capture::Pipeline";
     [const CAP: usize, const SLOTS: usize] playback::Pipeline<'_, CAP, SLOTS>: "playback::Pipeline";
-    [const CAP: usize, const SLOTS: usize] audio_io::Ends<'_, CAP, SLOTS>: "Ends, intake {=bool}", |ends| ends.intake.is_some();
-    [const CAP: usize, const SLOTS: usize, E: Format] audio_io::Refused<'_, CAP, SLOTS, E>: "Refused: {}", |refused| refused.error;
+    [const CAP: usize, const SLOTS: usize] audio_io::StreamHalves<'_, CAP, SLOTS>: "StreamHalves, intake {=bool}", |halves| halves.intake.is_some();
+    [const CAP: usize, const SLOTS: usize, E: Format] audio_io::StartError<'_, CAP, SLOTS, E>: "StartError: {}", |refused| refused.error;
     [M: RawMutex, const CAP: usize, const SLOTS: usize] TrackPool<'_, M, CAP, SLOTS>: "TrackPool, {=usize} free", |pool| pool.free();
     [M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize] Track<'_, '_, M, CAP, SLOTS, MEMORY>: "Track {=u32}", |track| track.id();
     [M: RawMutex, const CAP: usize, const SLOTS: usize, const VOICE: usize, const BACKGROUND: usize] MixingTrack<'_, '_, M, CAP, SLOTS, VOICE, BACKGROUND>: "MixingTrack";
     [const CAP: usize, const SLOTS: usize, const QUEUE: usize] StreamMixerMemory<CAP, SLOTS, QUEUE>: "StreamMixerMemory of {=usize} bytes", |memory| size_of_val(memory);
     [const CAP: usize, const SLOTS: usize] StreamMixer<'_, CAP, SLOTS>: "StreamMixer";
-    [] Fuse: "Fuse, {}", |fuse| fuse.state();
+    [] CircuitBreaker: "CircuitBreaker, {}", |breaker| breaker.state();
     [] StepSwitch: "StepSwitch";
     [] Chain<'_, '_>: "Chain";
     [P, C, const CAP: usize] Guarded<'_, P, C, CAP>: "Guarded";

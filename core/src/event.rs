@@ -63,7 +63,7 @@ pub enum SessionEvent {
         fault: u8,
     },
     /// The voice processor failed once more and stays bypassed.
-    VoiceGivenUp,
+    VoiceDisabled,
     /// A guarded step of the chain failed or was too slow; frames pass it for a second.
     ProcessorTripped {
         /// Place in the chain, counted from 0.
@@ -72,7 +72,7 @@ pub enum SessionEvent {
         fault: u8,
     },
     /// A guarded step of the chain failed once more and stays bypassed.
-    ProcessorGivenUp {
+    ProcessorDisabled {
         /// Place in the chain, counted from 0.
         step: u8,
     },
@@ -82,7 +82,7 @@ impl From<ProcessorFault> for SessionEvent {
     fn from(fault: ProcessorFault) -> Self {
         match fault {
             ProcessorFault::Tripped { step, fault } => Self::ProcessorTripped { step, fault },
-            ProcessorFault::GivenUp { step } => Self::ProcessorGivenUp { step },
+            ProcessorFault::Disabled { step } => Self::ProcessorDisabled { step },
         }
     }
 }

@@ -23,11 +23,11 @@
 //! use handsfree_core::capture::{Bypass, IntakeConfig};
 //! use handsfree_core::playback::OutletConfig;
 //! use handsfree_core::time::{Instant, PeriodTime};
-//! use handsfree_core::{ChannelMap, Duration, Frame, Gain, SampleRate, Session, Terminal};
+//! use handsfree_core::{ChannelMap, Duration, Frame, Gain, SampleRate, Session, SessionFormat};
 //!
 //! let rate = SampleRate::new(16_000)?;
 //! let mut session = Box::new(Session::<160, 2, 4, 4, 8, 16, 16_000>::new());
-//! let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+//! let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
 //! let mut terminal = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
 //!
 //! let map = ChannelMap::natural(1, 1)?;
@@ -103,6 +103,6 @@ pub use format::{ChannelMap, Format, SampleRate};
 pub use frame::{Frame, PcmMut, PcmRef, Stamp, TrackSpan};
 pub use ring::{FrameConsumer, FrameProducer, FrameRing};
 pub use sample::{DeviceSample, Gain, I24, PackedI24};
-pub use session::{Halves, Session, Terminal};
+pub use session::{Halves, Session, SessionFormat};
 pub use stats::{CaptureStats, IntakeStats, OutletStats, PlaybackStats, Stats, StatsReader};
 pub use time::{Clock, Duration, Instant, PeriodTime};

@@ -43,10 +43,10 @@ pub const MIN_FADE: Duration = Duration::from_millis(3);
 pub const MAX_FADE: Duration = Duration::from_millis(10);
 
 /// How often a processor that failed is tried again before it stays bypassed.
-pub const PROCESSOR_REARMS: u8 = 3;
+pub const PROCESSOR_RETRIES: u8 = 3;
 
 /// Frames that pass unprocessed before a failed processor is tried again (1 s).
-pub const PROCESSOR_REST_FRAMES: u16 = 100;
+pub const PROCESSOR_BACKOFF_FRAMES: u16 = 100;
 
 /// A processor that takes longer than this for one frame is bypassed.
 pub const PROCESSOR_DEADLINE: Duration = Duration::from_nanos(2 * FRAME_NS);
@@ -55,7 +55,7 @@ pub const PROCESSOR_DEADLINE: Duration = Duration::from_nanos(2 * FRAME_NS);
 pub const MAX_CHAIN_STEPS: usize = 32;
 
 /// Longest time that a capture frame waits for a reference that is late.
-pub const MAX_HOLD: Duration = Duration::from_millis(100);
+pub const MAX_REFERENCE_WAIT: Duration = Duration::from_millis(100);
 
 const _: () = {
     assert!(MAX_RATE_HZ.is_multiple_of(FRAMES_PER_SECOND));

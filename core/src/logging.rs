@@ -9,9 +9,9 @@ impl SessionEvent {
         matches!(
             self,
             Self::VoiceTripped { .. }
-                | Self::VoiceGivenUp
+                | Self::VoiceDisabled
                 | Self::ProcessorTripped { .. }
-                | Self::ProcessorGivenUp { .. }
+                | Self::ProcessorDisabled { .. }
         )
     }
 

@@ -5,14 +5,14 @@ use core::fmt;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use heapless::spsc::Queue;
 
-use crate::capture::{self, CaptureEnds, CaptureMemory, FrameProcessor, Intake, VoiceProcessor};
+use crate::capture::{self, CaptureMemory, CapturePipelineParts, FrameProcessor, Intake, VoiceProcessor};
 use crate::error::ConfigError;
 use crate::event::{EventQueue, EventSender, Events};
 use crate::format::{Format, SampleRate};
 use crate::frame::Frame;
 use crate::playback::{
-    self, Mixer, Outlet, PlaybackEnds, PlaybackMemory, PlayoutMemory, PlayoutTracker, SharedPlan, SlotMemory,
-    TrackPool, slot,
+    self, Mixer, Outlet, PlaybackMemory, PlaybackPipelineParts, PlayoutMemory, PlayoutTracker, SharedPlan,
+    SlotMemory, TrackPool, slot,
 };
 use crate::queue;
 use crate::ring::{self, RingMemory};
@@ -22,7 +22,7 @@ use crate::time::Duration;
 /// The terminal's own format: what tracks take, processors see and the sink gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Terminal {
+pub struct SessionFormat {
     /// Rate of both directions.
     pub rate: SampleRate,
     /// Channels of the microphone signal.
@@ -42,10 +42,10 @@ pub struct Terminal {
 /// ```
 /// use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 /// use handsfree_core::capture::Bypass;
-/// use handsfree_core::{SampleRate, Session, Terminal};
+/// use handsfree_core::{SampleRate, Session, SessionFormat};
 ///
 /// let mut session = Box::new(Session::<480, 4, 8, 8, 16, 32, 48_000>::new());
-/// let terminal = Terminal { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
+/// let terminal = SessionFormat { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
 /// let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
 /// assert_eq!(halves.tracks.free(), 4);
 /// # Ok::<(), handsfree_core::ConfigError>(())
@@ -178,7 +178,7 @@ impl<
     /// Names a channel count that is not 1 to 8 and a format whose 10 ms do not fit `CAP`.
     pub fn split<M: RawMutex, V: VoiceProcessor, P: FrameProcessor>(
         &mut self,
-        terminal: Terminal,
+        terminal: SessionFormat,
         voice: V,
         chain: P,
     ) -> Result<Halves<'_, M, V, P, CAP, SLOTS>, ConfigError> {
@@ -198,7 +198,7 @@ impl<
         let (ports, slots) = slot::split(&mut self.slots);
         let shared = ports.each_ref().map(|port| port.as_ref().map(|port| port.shared));
         let PlaybackMemory { mixer, frames } = &mut self.playback_memory;
-        let capture_ends = CaptureEnds {
+        let capture_ends = CapturePipelineParts {
             capture: capture_out,
             reference: reference_out,
             memory: &mut self.capture_memory,
@@ -208,7 +208,7 @@ impl<
             playout: PlayoutTracker::new(&mut self.playout, shared, terminal.rate),
             events: EventSender { queue: capture_sender, dropped: &counters.capture.dropped_events },
         };
-        let playback_ends = PlaybackEnds {
+        let playback_ends = PlaybackPipelineParts {
             ring: playback_in,
             frames,
             counters: &counters.playback,

@@ -224,7 +224,7 @@ impl<'s, const CAP: usize, const SINKS: usize> TeeControl<'_, 's, CAP, SINKS> {
         writer: TeeWriter<'s, CAP>,
         filter: TapFilter,
     ) -> Result<SinkId, RefusedSink<'s, CAP>> {
-        if writer.is_deserted() {
+        if writer.is_abandoned() {
             return Err(RefusedSink { writer, error: TeeError::Deserted });
         }
         let no_place = TeeError::NoPlace { sinks: SINKS };
@@ -295,7 +295,7 @@ impl<'s, const CAP: usize> FeedPlace<'_, 's, CAP> {
             }
         }
         let removed = self.removed.load(Ordering::Relaxed);
-        let goes = |sink: &mut Attached<'s, CAP>| sink.id.0 == removed || sink.writer.is_deserted();
+        let goes = |sink: &mut Attached<'s, CAP>| sink.id.0 == removed || sink.writer.is_abandoned();
         if let Some(sink) = self.sink.take_if(goes) {
             // There is room: the place is not used again before the writer was taken.
             let _ = self.leaving.push(sink.writer);
@@ -385,9 +385,9 @@ const fn track_of(event: SessionEvent) -> Option<u32> {
         | SessionEvent::TrackInterrupted { track, .. } => Some(track),
         SessionEvent::DeviceChanged { .. }
         | SessionEvent::VoiceTripped { .. }
-        | SessionEvent::VoiceGivenUp
+        | SessionEvent::VoiceDisabled
         | SessionEvent::ProcessorTripped { .. }
-        | SessionEvent::ProcessorGivenUp { .. } => None,
+        | SessionEvent::ProcessorDisabled { .. } => None,
     }
 }
 

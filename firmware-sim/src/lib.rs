@@ -27,7 +27,7 @@
 //!     far: (0..16_000).map(|i| (i % 1_000) as i16).collect(),
 //!     latency_steps: Vec::new(),
 //!     drift_steps: Vec::new(),
-//!     follow_echo: false,
+//!     acoustic_delay: false,
 //!     record: false,
 //! };
 //! let outcome = run(&scenario, Box::new(Wire), Bypass, &mut |_| {})?;

@@ -4,13 +4,13 @@ use std::fmt;
 use std::time::Instant as WallInstant;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::audio_io::{AudioIo, Direction, EndRequest, Ends, StreamRequest};
+use handsfree_core::audio_io::{AudioIo, Direction, DirectionRequest, StreamHalves, StreamRequest};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::playback::Track;
 use handsfree_core::time::Clock;
 use handsfree_core::time::Duration;
 use handsfree_core::timing::AcousticMemory;
-use handsfree_core::{ConfigError, Frame, Gain, SampleRate, Session, Stats, Terminal};
+use handsfree_core::{ConfigError, Frame, Gain, SampleRate, Session, SessionFormat, Stats};
 
 use crate::acoustics::Acoustics;
 use crate::board::{Board, BoardConfig, BoardError, Recording, Step};
@@ -95,7 +95,7 @@ pub struct Scenario {
     /// Changes of the loudspeaker's clock, in order.
     pub drift_steps: Vec<DriftStep>,
     /// Whether to listen for the echo and correct what the devices' times say.
-    pub follow_echo: bool,
+    pub acoustic_delay: bool,
     /// Whether to keep what was played and heard.
     pub record: bool,
 }
@@ -151,10 +151,10 @@ pub fn run<V: VoiceProcessor>(
     let begun = WallInstant::now();
     let mut session = Box::new(SimSession::new());
     let mut ear = Box::new(AcousticMemory::new());
-    let terminal = Terminal { rate: scenario.rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: scenario.rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
-    if scenario.follow_echo {
-        halves.capture.follow_echo(&mut ear);
+    if scenario.acoustic_delay {
+        halves.capture.use_acoustic_delay(&mut ear);
     }
     let mut board = Board::new(scenario.board.clone(), air)?;
     if !scenario.drift_steps.is_empty() {
@@ -164,8 +164,8 @@ pub fn run<V: VoiceProcessor>(
         board.record();
     }
     let request = request(&scenario.board);
-    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    board.start(&request, ends).map_err(|refused| SimError::Board(refused.error))?;
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&request, stream_halves).map_err(|refused| SimError::Board(refused.error))?;
 
     let mut feeder = Feeder { track: halves.tracks.open().ok(), far: &scenario.far, done: 0 };
     feeder.feed();
@@ -234,7 +234,7 @@ pub fn run<V: VoiceProcessor>(
 /// Both directions of the board, as it is made.
 #[must_use]
 pub fn request(board: &BoardConfig) -> StreamRequest<'static> {
-    let end = |side: &crate::side::SideConfig| EndRequest {
+    let end = |side: &crate::side::SideConfig| DirectionRequest {
         device: None,
         rate: side.rate,
         device_channels: side.device_channels,

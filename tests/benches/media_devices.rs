@@ -99,8 +99,8 @@ fn ours(rate_hz: u32, block: usize, seconds: usize, is_all: bool) -> Result<(Fin
     let told = Arc::clone(&now_ns);
     let clock = Arc::new(move || Instant::from_nanos(told.load(Ordering::Relaxed)));
     let config = TerminalConfig { voice: voice(is_all), ..TerminalConfig::new(terminal_rate) };
-    let Parts { mut terminal, ends, mut work } = config.build(clock).map_err(|error| failed(&error))?;
-    let (mut intake, mut outlet) = (ends.intake.ok_or("no intake")?, ends.outlet.ok_or("no outlet")?);
+    let Parts { mut terminal, halves, mut work } = config.build(clock).map_err(|error| failed(&error))?;
+    let (mut intake, mut outlet) = (halves.intake.ok_or("no intake")?, halves.outlet.ok_or("no outlet")?);
     let mono = ChannelMap::natural(1, 1).map_err(|error| failed(&error))?;
     intake.configure(intake_config(rate, mono, block as u32)).map_err(|error| failed(&error))?;
     let slack = rate.sample_frames() as u32;

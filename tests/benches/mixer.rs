@@ -16,7 +16,7 @@ use std::process::{Command, ExitCode};
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
-use handsfree_core::{ChannelMap, Frame, SampleRate, Session, Terminal};
+use handsfree_core::{ChannelMap, Frame, SampleRate, Session, SessionFormat};
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{captured_at, outlet_config, played_at, with_room};
 
@@ -50,7 +50,7 @@ fn ours<const SLOTS: usize>(samples: &[i16], frames: usize) -> (f64, Vec<i16>) {
     let (mut best_ns, mut mixed) = (f64::INFINITY, Vec::new());
     for _ in 0..OUR_RUNS {
         let mut session = Box::new(Session::<FRAME, SLOTS, 8, 8, 16, 8, 48_000>::new());
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).expect("a valid terminal");
         let map = ChannelMap::natural(1, 1).expect("one channel");
         halves.outlet.configure(outlet_config(rate, map, FRAME as u32)).expect("a valid device");

@@ -15,7 +15,7 @@ use handsfree_core::capture::{
 };
 use handsfree_core::{
     ChannelMap, DeviceSample, Duration, Format, Frame, Gain, I24, Instant, PcmMut, PcmRef, SampleRate,
-    Session, Terminal,
+    Session, SessionFormat,
 };
 use handsfree_tests::{captured_at, far_speech, intake_config, outlet_config, played_at, to_pcm};
 
@@ -28,8 +28,8 @@ fn rate() -> SampleRate {
     SampleRate::new(RATE_HZ).unwrap()
 }
 
-fn terminal() -> Terminal {
-    Terminal { rate: rate(), near_channels: 1, far_channels: 1 }
+fn terminal() -> SessionFormat {
+    SessionFormat { rate: rate(), near_channels: 1, far_channels: 1 }
 }
 
 fn intake<S: DeviceSample>(criterion: &mut Criterion, name: &str, channels: u32) {

@@ -10,7 +10,7 @@ use handsfree_core::capture::{
 };
 use handsfree_core::{
     ChannelMap, Clock, Duration, Events, Frame, Instant, PcmMut, SampleRate, Session, SessionEvent,
-    StatsReader, Terminal,
+    SessionFormat, StatsReader,
 };
 
 use crate::{captured_at, intake_config, sample_at};
@@ -104,7 +104,7 @@ pub fn with_rig<P: FrameProcessor, T>(
     test: impl FnOnce(&mut Rig<'_, P>) -> T,
 ) -> T {
     let mut session = Box::new(Session::<CAP, 1, 4, 4, 4, 4, CAP>::new());
-    let terminal = Terminal { rate: rate(), near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: rate(), near_channels: 1, far_channels: 1 };
     let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, chain);
     let mut halves = halves.expect("a format that fits");
     let map = ChannelMap::natural(1, 1).expect("mono");

@@ -5,7 +5,7 @@ use handsfree_core::capture::{self, Bypass};
 use handsfree_core::playback::{self, Outlet, Track, TrackPool, TrackTap};
 use handsfree_core::{
     ChannelMap, Duration, Events, Frame, Instant, PlaybackStats, SampleRate, Session, SessionEvent,
-    StatsReader, Terminal,
+    SessionFormat, StatsReader,
 };
 use handsfree_sim::noise::Rng;
 
@@ -82,7 +82,7 @@ pub fn with_desk<const SLOTS: usize>(
 ) {
     let rate = SampleRate::new(rate_hz).unwrap();
     let mut session = Box::new(Session::<CAP, SLOTS, 4, 4, 8, { QUEUE_FRAMES + 1 }, CAP>::new());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: channels as u32 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: channels as u32 };
     let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
     let mut outlet = halves.outlet;
     let map = ChannelMap::natural(channels as u32, channels as u32).unwrap();

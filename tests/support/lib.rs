@@ -320,7 +320,7 @@ pub fn uneventful(board: BoardConfig, seconds: f64, far: Vec<i16>) -> Scenario {
         far,
         latency_steps: Vec::new(),
         drift_steps: Vec::new(),
-        follow_echo: false,
+        acoustic_delay: false,
         record: false,
     }
 }

@@ -1,6 +1,6 @@
 //! Worker side: a voice processor that fails or is too slow must not take the microphone with it.
 
-use crate::capture::fuse::{Fuse, GuardState, Turn};
+use crate::capture::circuit_breaker::{BreakerDecision, BreakerState, CircuitBreaker};
 use crate::capture::processor::VoiceProcessor;
 use crate::event::{EventSender, SessionEvent};
 use crate::frame::{Frame, PcmRef};
@@ -9,27 +9,27 @@ use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration};
 
 /// What the pipeline does with its voice processor.
-pub type VoiceState = GuardState;
+pub type VoiceState = BreakerState;
 
 #[derive(Debug)]
 pub(crate) struct Guard<V> {
     pub(crate) voice: V,
     /// The longest time that the processor may take for a frame.
     pub(crate) limit: Duration,
-    fuse: Fuse,
+    breaker: CircuitBreaker,
 }
 
 impl<V: VoiceProcessor> Guard<V> {
     pub(crate) const fn new(voice: V) -> Self {
-        Self { voice, limit: PROCESSOR_DEADLINE, fuse: Fuse::new() }
+        Self { voice, limit: PROCESSOR_DEADLINE, breaker: CircuitBreaker::new() }
     }
 
     pub(crate) const fn state(&self) -> VoiceState {
-        self.fuse.state()
+        self.breaker.state()
     }
 
-    pub(crate) fn rearm(&mut self) {
-        self.fuse.rearm();
+    pub(crate) fn reset_breaker(&mut self) {
+        self.breaker.reset();
     }
 
     pub(crate) fn reverse(
@@ -39,7 +39,7 @@ impl<V: VoiceProcessor> Guard<V> {
         events: &mut EventSender<'_>,
     ) {
         counters.reference_frames.add(1);
-        if self.fuse.state() == VoiceState::Armed && self.voice.process_reverse(far).is_err() {
+        if self.breaker.state() == VoiceState::Active && self.voice.process_reverse(far).is_err() {
             counters.voice_errors.add(1);
             self.trip(events);
         }
@@ -56,7 +56,7 @@ impl<V: VoiceProcessor> Guard<V> {
         events: &mut EventSender<'_>,
     ) {
         // Not reset after a rest: what it learned is mostly still good, and a reset may allocate.
-        if self.fuse.turn() == Turn::Pass {
+        if self.breaker.decide() == BreakerDecision::Bypass {
             counters.voice_bypassed_frames.add(1);
             return;
         }
@@ -65,7 +65,7 @@ impl<V: VoiceProcessor> Guard<V> {
         let failed = self.voice.process_capture(frame.pcm_mut(), delay).is_err();
         let slow = clock.now() - begun > self.limit;
         if !failed && !slow {
-            self.fuse.hold();
+            self.breaker.record_success();
             return;
         }
         frame.copy_samples(backup);
@@ -78,9 +78,9 @@ impl<V: VoiceProcessor> Guard<V> {
     }
 
     fn trip(&mut self, events: &mut EventSender<'_>) {
-        events.send(match self.fuse.blow() {
+        events.send(match self.breaker.record_fault() {
             Some(fault) => SessionEvent::VoiceTripped { fault },
-            None => SessionEvent::VoiceGivenUp,
+            None => SessionEvent::VoiceDisabled,
         });
     }
 }

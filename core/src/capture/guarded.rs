@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::capture::fuse::{Fuse, GuardState, Turn};
+use crate::capture::circuit_breaker::{BreakerDecision, BreakerState, CircuitBreaker};
 use crate::capture::processor::{Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity};
 use crate::frame::PcmMut;
 use crate::limits::PROCESSOR_DEADLINE;
@@ -29,7 +29,7 @@ pub struct StepHealth {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StepStats {
     /// What the guard does with the step.
-    pub state: GuardState,
+    pub state: BreakerState,
     /// Frames the step processed in time.
     pub frames: u32,
     /// Frames it failed on; they passed as they came.
@@ -70,9 +70,9 @@ impl StepHealth {
     pub fn read(&self) -> StepStats {
         StepStats {
             state: match self.state.get() {
-                0 => GuardState::Armed,
-                Self::GIVEN_UP => GuardState::GivenUp,
-                frames => GuardState::Resting { frames: (frames - 1) as u16 },
+                0 => BreakerState::Active,
+                Self::GIVEN_UP => BreakerState::Disabled,
+                frames => BreakerState::Backoff { frames: (frames - 1) as u16 },
             },
             frames: self.frames.get(),
             errors: self.errors.get(),
@@ -84,26 +84,26 @@ impl StepHealth {
 
     /// Asks the guard to try the step again with the next frame, also one that was given up, and to
     /// forget its faults. Any side but the worker's, wait-free.
-    pub fn rearm(&self) {
+    pub fn reset_breaker(&self) {
         // Two who ask at once may count as one, which is as good: the guard looks for a change.
         self.rearms.add(1);
     }
 
-    fn show(&self, state: GuardState) {
+    fn show(&self, state: BreakerState) {
         self.state.set(match state {
-            GuardState::Armed => 0,
-            GuardState::Resting { frames } => u32::from(frames) + 1,
-            GuardState::GivenUp => Self::GIVEN_UP,
+            BreakerState::Active => 0,
+            BreakerState::Backoff { frames } => u32::from(frames) + 1,
+            BreakerState::Disabled => Self::GIVEN_UP,
         });
     }
 }
 
 /// A frame processor behind the policy of the voice processor: an error, or a frame that takes
 /// longer than the limit, and that frame passes as it came, bit by bit; the step rests for a second
-/// and is reset and tried again, at most [`PROCESSOR_REARMS`](crate::limits::PROCESSOR_REARMS) times;
+/// and is reset and tried again, at most [`PROCESSOR_RETRIES`](crate::limits::PROCESSOR_RETRIES) times;
 /// then it is given up. Ten good minutes forgive. Each fault is an event of the session
 /// ([`SessionEvent::ProcessorTripped`](crate::SessionEvent::ProcessorTripped),
-/// [`SessionEvent::ProcessorGivenUp`](crate::SessionEvent::ProcessorGivenUp)) and counted in
+/// [`SessionEvent::ProcessorDisabled`](crate::SessionEvent::ProcessorDisabled)) and counted in
 /// [`StepHealth`].
 ///
 /// `CAP` is how many samples a frame may have, all channels: the session's `CAP` fits. Costs a copy
@@ -111,7 +111,7 @@ impl StepHealth {
 /// that never returns, and a panic is for a host to catch.
 ///
 /// ```
-/// use handsfree_core::capture::{FrameProcessor, GuardState, Guarded, ProcessError, StepHealth};
+/// use handsfree_core::capture::{FrameProcessor, BreakerState, Guarded, ProcessError, StepHealth};
 /// use handsfree_core::{Format, Instant, PcmMut};
 ///
 /// struct Broken;
@@ -128,7 +128,7 @@ impl StepHealth {
 /// let frame = PcmMut { format: Format::new(8_000, 1)?, samples: &mut samples };
 /// assert_eq!(step.process(frame), Err(ProcessError::Backend { code: 5 }));
 /// assert_eq!(samples, [7; 80]);
-/// assert_eq!(health.read().state, GuardState::Resting { frames: 100 });
+/// assert_eq!(health.read().state, BreakerState::Backoff { frames: 100 });
 /// # Ok::<(), handsfree_core::ConfigError>(())
 /// ```
 pub struct Guarded<'h, P, C, const CAP: usize> {
@@ -136,7 +136,7 @@ pub struct Guarded<'h, P, C, const CAP: usize> {
     clock: C,
     limit: Duration,
     health: &'h StepHealth,
-    fuse: Fuse,
+    breaker: CircuitBreaker,
     /// It is to be reset before its next frame.
     stale: bool,
     rearms: u32,
@@ -146,7 +146,10 @@ pub struct Guarded<'h, P, C, const CAP: usize> {
 
 impl<P: fmt::Debug, C, const CAP: usize> fmt::Debug for Guarded<'_, P, C, CAP> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded").field("step", &self.step).field("fuse", &self.fuse).finish_non_exhaustive()
+        f.debug_struct("Guarded")
+            .field("step", &self.step)
+            .field("breaker", &self.breaker)
+            .finish_non_exhaustive()
     }
 }
 
@@ -154,14 +157,14 @@ impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
     /// Guards `step`, which may take [`PROCESSOR_DEADLINE`] for a frame.
     #[must_use]
     pub fn new(step: P, clock: C, health: &'h StepHealth) -> Self {
-        let fuse = Fuse::new();
-        health.show(fuse.state());
+        let breaker = CircuitBreaker::new();
+        health.show(breaker.state());
         Self {
             step,
             clock,
             limit: PROCESSOR_DEADLINE,
             health,
-            fuse,
+            breaker,
             stale: false,
             rearms: health.rearms.get(),
             fault: None,
@@ -185,8 +188,8 @@ impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
         let rearms = self.health.rearms.get();
         if rearms != self.rearms {
             self.rearms = rearms;
-            self.stale |= self.fuse.state() != GuardState::Armed;
-            self.fuse.rearm();
+            self.stale |= self.breaker.state() != BreakerState::Active;
+            self.breaker.reset();
         }
     }
 
@@ -221,9 +224,9 @@ impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
             _ => self.health.errors.add(1),
         }
         // The chain tells which step it is.
-        self.fault = Some(match self.fuse.blow() {
+        self.fault = Some(match self.breaker.record_fault() {
             Some(fault) => ProcessorFault::Tripped { step: 0, fault },
-            None => ProcessorFault::GivenUp { step: 0 },
+            None => ProcessorFault::Disabled { step: 0 },
         });
     }
 }
@@ -233,23 +236,23 @@ impl<P: FrameProcessor, C: Clock, const CAP: usize> FrameProcessor for Guarded<'
     /// each; while the step rests frames pass without one.
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
         self.obey_rearm();
-        let turn = self.fuse.turn();
-        let outcome = if turn == Turn::Pass {
+        let turn = self.breaker.decide();
+        let outcome = if turn == BreakerDecision::Bypass {
             self.health.bypassed_frames.add(1);
             Ok(())
         } else {
-            self.stale |= turn == Turn::ProcessAgain;
+            self.stale |= turn == BreakerDecision::Retry;
             let outcome = self.run(frame);
             match outcome {
                 Ok(()) => {
                     self.health.frames.add(1);
-                    self.fuse.hold();
+                    self.breaker.record_success();
                 }
                 Err(error) => self.trip(error),
             }
             outcome
         };
-        self.health.show(self.fuse.state());
+        self.health.show(self.breaker.state());
         outcome
     }
 

@@ -1,7 +1,7 @@
 //! The capture path: interrupt half, worker half, and what may change the audio in between.
 
 mod chain;
-mod fuse;
+mod circuit_breaker;
 mod gain;
 mod guard;
 mod guarded;
@@ -13,7 +13,7 @@ mod processor;
 mod sink;
 
 pub use chain::{Chain, StepSwitch};
-pub use fuse::{Fuse, GuardState, Turn};
+pub use circuit_breaker::{BreakerDecision, BreakerState, CircuitBreaker};
 pub use gain::{GainSetting, GainStep};
 pub use guard::VoiceState;
 pub use guarded::{Guarded, StepHealth, StepStats};
@@ -22,7 +22,7 @@ pub use intake::{Intake, IntakeConfig};
 pub use light::{LightConfig, LightReading, LightVoice};
 pub use meter::{LEVEL_FLOOR_DBFS, LevelMeter, LevelReading, Levels};
 pub use pipeline::Pipeline;
-pub(crate) use pipeline::{CaptureEnds, CaptureMemory};
+pub(crate) use pipeline::{CaptureMemory, CapturePipelineParts};
 pub use processor::{
     Bypass, Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity, VoiceProcessor,
     VoiceStats,

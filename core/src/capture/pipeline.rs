@@ -11,7 +11,7 @@ use crate::dsp::fractional::{Full, Quick};
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, Stamp};
-use crate::limits::{MAX_CHAIN_STEPS, MAX_HOLD};
+use crate::limits::{MAX_CHAIN_STEPS, MAX_REFERENCE_WAIT};
 use crate::playback::{PlayoutTracker, RoundPlan, SharedPlan};
 use crate::ring::FrameConsumer;
 use crate::scribe::{Witness, WorkerScribe};
@@ -70,7 +70,7 @@ impl<const CAP: usize> CaptureMemory<CAP> {
 
 /// What a session lends to its capture worker.
 #[derive(Debug)]
-pub(crate) struct CaptureEnds<'a, const CAP: usize, const SLOTS: usize> {
+pub(crate) struct CapturePipelineParts<'a, const CAP: usize, const SLOTS: usize> {
     pub(crate) capture: FrameConsumer<'a, CAP>,
     pub(crate) reference: FrameConsumer<'a, CAP, SLOTS>,
     pub(crate) memory: &'a mut CaptureMemory<CAP>,
@@ -127,27 +127,27 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     Pipeline<'a, CAP, SLOTS, V, P>
 {
     pub(crate) fn new(
-        ends: CaptureEnds<'a, CAP, SLOTS>,
+        halves: CapturePipelineParts<'a, CAP, SLOTS>,
         near: Format,
         far: Format,
         voice: V,
         chain: P,
     ) -> Self {
-        let CaptureMemory { frames, reference } = ends.memory;
+        let CaptureMemory { frames, reference } = halves.memory;
         frames.converter.reset();
         Self {
-            capture: ends.capture,
-            reference_ring: ends.reference,
+            capture: halves.capture,
+            reference_ring: halves.reference,
             frames,
-            counters: ends.counters,
-            plan: ends.plan,
-            playout: ends.playout,
-            events: ends.events,
+            counters: halves.counters,
+            plan: halves.plan,
+            playout: halves.playout,
+            events: halves.events,
             near,
             far,
             voice: Guard::new(voice),
             chain,
-            reference: EchoReference::new(reference, ends.history, far, DEFAULT_LEAD),
+            reference: EchoReference::new(reference, halves.history, far, DEFAULT_LEAD),
             follower: None,
             clock: StreamClock::new(near.rate()),
             delay: DelayEstimator::new(),
@@ -332,12 +332,12 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
                 true
             }
             Reading::Late => {
-                let waited = self.staged.map_or(MAX_HOLD, |since| clock.now() - since);
-                self.impatient |= waited >= MAX_HOLD;
+                let waited = self.staged.map_or(MAX_REFERENCE_WAIT, |since| clock.now() - since);
+                self.impatient |= waited >= MAX_REFERENCE_WAIT;
                 // Even without patience the newest frame waits for what is about to come, or a
                 // reference that was away would never be found again.
                 let soon = self.reference.shortfall(&self.clock, position) < SOON;
-                if waited < MAX_HOLD && (!self.impatient || soon && self.capture.is_empty()) {
+                if waited < MAX_REFERENCE_WAIT && (!self.impatient || soon && self.capture.is_empty()) {
                     return false;
                 }
                 self.disbelieve_lateness(position);
@@ -356,8 +356,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         }
         self.late_frames = 0;
         let shift = self.reference.shortfall(&self.clock, position);
-        if shift > Duration::ZERO && shift < self.delay.render_latency().abs() + MAX_HOLD {
-            follower.disbelieve(&mut self.reference, shift + MAX_HOLD);
+        if shift > Duration::ZERO && shift < self.delay.render_latency().abs() + MAX_REFERENCE_WAIT {
+            follower.disbelieve(&mut self.reference, shift + MAX_REFERENCE_WAIT);
         }
     }
 

@@ -150,7 +150,7 @@ impl VoiceProcessor for Bypass {
 
     fn reset(&mut self) {}
 
-    // Nobody hears it but the ear of `follow_echo`, which asks for less.
+    // Nobody hears it but the ear of `acoustic_delay`, which asks for less.
     #[inline]
     fn reference_quality() -> ReferenceQuality {
         ReferenceQuality::Quick
@@ -253,7 +253,7 @@ pub enum ProcessorFault {
         fault: u8,
     },
     /// One fault too many: it stays bypassed.
-    GivenUp {
+    Disabled {
         /// Place in the outermost chain, counted from 0; 0 without a chain.
         step: u8,
     },
@@ -265,7 +265,7 @@ impl ProcessorFault {
     pub const fn at_step(self, step: u8) -> Self {
         match self {
             Self::Tripped { fault, .. } => Self::Tripped { step, fault },
-            Self::GivenUp { .. } => Self::GivenUp { step },
+            Self::Disabled { .. } => Self::Disabled { step },
         }
     }
 }

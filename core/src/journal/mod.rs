@@ -18,10 +18,10 @@
 //! # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 //! # use handsfree_core::capture::{Bypass, IntakeConfig};
 //! # use handsfree_core::time::{Instant, PeriodTime};
-//! # use handsfree_core::{ChannelMap, Gain, SampleRate, Session, Terminal};
+//! # use handsfree_core::{ChannelMap, Gain, SampleRate, Session, SessionFormat};
 //! # let rate = SampleRate::new(16_000)?;
 //! # let mut session = Box::new(Session::<160, 2, 4, 4, 8, 16, 16_000>::new());
-//! # let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+//! # let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
 //! # let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
 //! # let config = IntakeConfig {
 //! #     rate, map: ChannelMap::natural(1, 1)?, gain: Gain::UNITY, max_period_sample_frames: 160, clock_domain: 0,

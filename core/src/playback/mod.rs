@@ -17,7 +17,7 @@ pub use limiter::Limiter;
 pub(crate) use mixer::Mixer;
 pub use outlet::{Outlet, OutletConfig};
 pub use pipeline::Pipeline;
-pub(crate) use pipeline::{PlaybackEnds, PlaybackMemory};
+pub(crate) use pipeline::{PlaybackMemory, PlaybackPipelineParts};
 pub(crate) use plan::{RoundPlan, SharedPlan};
 pub(crate) use playout::{PlayoutMemory, PlayoutTracker};
 pub(crate) use slot::SlotMemory;

@@ -7,7 +7,7 @@ use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::{Frame, Stamp};
 #[cfg(feature = "journal")]
 use crate::journal::JournalWriter;
-use crate::limits::{MAX_DEVICE_CHANNELS, MAX_FOREIGN_PER_PERIOD, MAX_HOLD};
+use crate::limits::{MAX_DEVICE_CHANNELS, MAX_FOREIGN_PER_PERIOD, MAX_REFERENCE_WAIT};
 use crate::playback::plan::{Plan, SharedPlan};
 use crate::position::{Continuity, PositionTracker};
 use crate::ring::{FrameConsumer, FrameProducer};
@@ -412,7 +412,7 @@ fn convert_each<S: DeviceSample>(from: &[i16], to: &mut [S]) {
 
 /// The history must hold what is under way, and what a late capture frame may still ask for.
 fn check_latency(latency: Duration, history: Duration) -> Result<(), ConfigError> {
-    let longest = (history - MAX_HOLD).max(Duration::ZERO);
+    let longest = (history - MAX_REFERENCE_WAIT).max(Duration::ZERO);
     if latency > longest {
         return Err(ConfigError::LatencyTooLong {
             latency_ms: latency.as_micros() / 1_000,

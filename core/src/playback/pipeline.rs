@@ -39,7 +39,7 @@ impl<const CAP: usize, const SLOTS: usize> PlaybackMemory<CAP, SLOTS> {
 
 /// What a session lends to its playback worker.
 #[derive(Debug)]
-pub(crate) struct PlaybackEnds<'a, const CAP: usize, const SLOTS: usize> {
+pub(crate) struct PlaybackPipelineParts<'a, const CAP: usize, const SLOTS: usize> {
     pub(crate) ring: FrameProducer<'a, CAP, SLOTS>,
     pub(crate) frames: &'a mut PlaybackFrames<CAP, SLOTS>,
     pub(crate) counters: &'a PlaybackCounters,
@@ -50,14 +50,14 @@ pub(crate) struct PlaybackEnds<'a, const CAP: usize, const SLOTS: usize> {
 /// The worker half of playback: mixes frames ahead of the playback interrupt.
 #[derive(Debug)]
 pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize> {
-    ends: PlaybackEnds<'a, CAP, SLOTS>,
+    halves: PlaybackPipelineParts<'a, CAP, SLOTS>,
     mixer: Mixer<'a, CAP, SLOTS>,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
-    pub(crate) fn new(ends: PlaybackEnds<'a, CAP, SLOTS>, mixer: Mixer<'a, CAP, SLOTS>) -> Self {
-        ends.frames.converter.reset();
-        Self { ends, mixer }
+    pub(crate) fn new(halves: PlaybackPipelineParts<'a, CAP, SLOTS>, mixer: Mixer<'a, CAP, SLOTS>) -> Self {
+        halves.frames.converter.reset();
+        Self { halves, mixer }
     }
 
     /// Fills the playback ring up to its target and returns how many frames it made.
@@ -71,9 +71,9 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
 
     /// The same with a tap that hears single tracks, such as a [`Tee`](crate::tee::Tee)'s.
     pub fn poll_tapped(&mut self, tap: &mut impl TrackTap<CAP>) -> usize {
-        let events = &mut self.ends.events;
+        let events = &mut self.halves.events;
         let mut send = |event| events.send(event);
-        let Some(plan) = self.ends.plan.get() else {
+        let Some(plan) = self.halves.plan.get() else {
             self.mixer.silence();
             self.mixer.idle(&mut |event| {
                 send(event);
@@ -81,12 +81,12 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
             });
             return 0;
         };
-        self.ends.counters.ring_fill.set(self.ends.ring.len() as u32);
-        let target = usize::from(plan.target_frames).min(self.ends.ring.capacity());
+        self.halves.counters.ring_fill.set(self.halves.ring.len() as u32);
+        let target = usize::from(plan.target_frames).min(self.halves.ring.capacity());
         let mut made = 0;
-        while made < target && self.ends.ring.len() < target {
-            let PlaybackFrames { mixed, converted, converter } = &mut *self.ends.frames;
-            self.mixer.mix(mixed, tap, self.ends.counters, &mut send);
+        while made < target && self.halves.ring.len() < target {
+            let PlaybackFrames { mixed, converted, converter } = &mut *self.halves.frames;
+            self.mixer.mix(mixed, tap, self.halves.counters, &mut send);
             let ready = if mixed.format().rate() == plan.format.rate() {
                 converter.reset();
                 mixed
@@ -95,10 +95,10 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
                 converted.stamp = mixed.stamp;
                 converted
             };
-            if !self.ends.ring.push_copy(ready) {
+            if !self.halves.ring.push_copy(ready) {
                 break;
             }
-            self.ends.counters.frames.add(1);
+            self.halves.counters.frames.add(1);
             made += 1;
         }
         made

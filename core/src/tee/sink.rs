@@ -135,7 +135,7 @@ impl<const CAP: usize> fmt::Debug for TeeWriter<'_, CAP> {
 impl<const CAP: usize> TeeWriter<'_, CAP> {
     /// Whether the sink's reader was dropped, so that nobody will ever hear it.
     #[must_use]
-    pub fn is_deserted(&self) -> bool {
+    pub fn is_abandoned(&self) -> bool {
         // Relaxed: nothing else is read that the reader wrote.
         self.shared.deserted.load(Ordering::Relaxed)
     }

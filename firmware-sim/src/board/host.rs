@@ -3,8 +3,8 @@
 use std::fmt;
 
 use handsfree_core::audio_io::{
-    AudioIo, Capabilities, DeviceInfo, Direction, EndInfo, Ends, ErrorKind, Event, HostError, Refused,
-    StreamInfo, StreamRequest, Which,
+    AudioIo, Capabilities, DeviceInfo, Direction, DirectionInfo, Directions, ErrorKind, Event, HostError,
+    StartError, StreamHalves, StreamInfo, StreamRequest,
 };
 use handsfree_core::capture::{Intake, IntakeConfig};
 use handsfree_core::playback::{Outlet, OutletConfig};
@@ -67,32 +67,32 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        mut ends: Ends<'a, CAP, SLOTS>,
-    ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, BoardError>> {
-        match self.configure(request, &mut ends) {
+        mut halves: StreamHalves<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, BoardError>> {
+        match self.configure(request, &mut halves) {
             Ok(info) => {
                 let start = self.now();
-                if let Some(intake) = ends.intake {
+                if let Some(intake) = halves.intake {
                     self.capture = Some(self.capture_stream(start, Some(intake)));
                 }
-                if let Some(outlet) = ends.outlet {
+                if let Some(outlet) = halves.outlet {
                     self.playback = Some(self.playback_stream(start, Some(outlet)));
                 }
                 Ok(info)
             }
-            Err(error) => Err(Refused { ends, error }),
+            Err(error) => Err(StartError { halves, error }),
         }
     }
 
-    fn stop(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
-        let mut ends = self.stop_streams(which);
-        if which.includes(Direction::Capture) {
-            ends.intake = ends.intake.or(self.lost.intake.take());
+    fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS> {
+        let mut halves = self.stop_streams(directions);
+        if directions.includes(Direction::Capture) {
+            halves.intake = halves.intake.or(self.lost.intake.take());
         }
-        if which.includes(Direction::Playback) {
-            ends.outlet = ends.outlet.or(self.lost.outlet.take());
+        if directions.includes(Direction::Playback) {
+            halves.outlet = halves.outlet.or(self.lost.outlet.take());
         }
-        ends
+        halves
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -124,19 +124,19 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
     fn configure(
         &self,
         request: &StreamRequest<'_>,
-        ends: &mut Ends<'a, CAP, SLOTS>,
+        halves: &mut StreamHalves<'a, CAP, SLOTS>,
     ) -> Result<StreamInfo, BoardError> {
         let misuse = BoardError(ErrorKind::Misuse);
         let mut info = StreamInfo::default();
         let unknown = |device: Option<&str>, id: &str| device.is_some_and(|name| name != id);
-        if request.capture.is_some() != ends.intake.is_some()
-            || request.playback.is_some() != ends.outlet.is_some()
-            || (ends.intake.is_some() && self.capture.is_some())
-            || (ends.outlet.is_some() && self.playback.is_some())
+        if request.capture.is_some() != halves.intake.is_some()
+            || request.playback.is_some() != halves.outlet.is_some()
+            || (halves.intake.is_some() && self.capture.is_some())
+            || (halves.outlet.is_some() && self.playback.is_some())
         {
             return Err(misuse);
         }
-        if let (Some(asked), Some(intake)) = (&request.capture, &mut ends.intake) {
+        if let (Some(asked), Some(intake)) = (&request.capture, &mut halves.intake) {
             if unknown(asked.device, "sim:microphone") {
                 return Err(BoardError(ErrorKind::NotFound));
             }
@@ -152,7 +152,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
             })?;
             info.capture = Some(self.end_info(Direction::Capture, side, longest));
         }
-        if let (Some(asked), Some(outlet)) = (&request.playback, &mut ends.outlet) {
+        if let (Some(asked), Some(outlet)) = (&request.playback, &mut halves.outlet) {
             if unknown(asked.device, "sim:loudspeaker") {
                 return Err(BoardError(ErrorKind::NotFound));
             }
@@ -172,8 +172,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         Ok(info)
     }
 
-    fn end_info(&self, direction: Direction, side: &SideConfig, longest: u32) -> EndInfo {
-        EndInfo {
+    fn end_info(&self, direction: Direction, side: &SideConfig, longest: u32) -> DirectionInfo {
+        DirectionInfo {
             rate: side.rate,
             device_channels: side.device_channels,
             max_period_sample_frames: longest,

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use handsfree_core::ConfigError;
-use handsfree_core::audio_io::{Direction, Ends, Event, Which};
+use handsfree_core::audio_io::{Direction, Directions, Event, StreamHalves};
 use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
 use handsfree_core::time::{Clock, Duration, Instant};
@@ -118,7 +118,7 @@ pub struct Board<'a, const CAP: usize, const SLOTS: usize> {
     rng: Rng,
     capture: Option<CaptureStream<'a, CAP>>,
     playback: Option<PlaybackStream<'a, CAP, SLOTS>>,
-    lost: Ends<'a, CAP, SLOTS>,
+    lost: StreamHalves<'a, CAP, SLOTS>,
     interpolator: Interpolator,
     worker_due: Option<Instant>,
     worker_stalled_until: Instant,
@@ -159,7 +159,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
             clock: VirtualClock::default(),
             capture: None,
             playback: None,
-            lost: Ends::default(),
+            lost: StreamHalves::default(),
             interpolator,
             worker_due: None,
             worker_stalled_until: Instant::ORIGIN,
@@ -270,9 +270,9 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
 
     /// Takes a direction's device away in mid-stream.
     pub fn unplug(&mut self, direction: Direction) {
-        let Ends { intake, outlet } = self.stop_streams(match direction {
-            Direction::Capture => Which::Capture,
-            Direction::Playback => Which::Playback,
+        let StreamHalves { intake, outlet } = self.stop_streams(match direction {
+            Direction::Capture => Directions::Capture,
+            Direction::Playback => Directions::Playback,
         });
         if intake.is_some() || outlet.is_some() {
             self.events.push_back(Event::DeviceLost { direction });
@@ -463,14 +463,14 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         }
     }
 
-    fn stop_streams(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
-        let mut ends = Ends::default();
-        if which.includes(Direction::Capture) {
-            ends.intake = self.capture.take().and_then(|stream| stream.intake);
+    fn stop_streams(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS> {
+        let mut halves = StreamHalves::default();
+        if directions.includes(Direction::Capture) {
+            halves.intake = self.capture.take().and_then(|stream| stream.intake);
         }
-        if which.includes(Direction::Playback) {
+        if directions.includes(Direction::Playback) {
             let now = self.now();
-            ends.outlet = self.playback.take().and_then(|stream| {
+            halves.outlet = self.playback.take().and_then(|stream| {
                 let mut outlet = stream.outlet?;
                 outlet.stop();
                 // What the device still held is gone with it.
@@ -480,6 +480,6 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
                 Some(outlet)
             });
         }
-        ends
+        halves
     }
 }

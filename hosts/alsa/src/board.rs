@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use handsfree_core::audio_io::{Direction, Event, Which};
+use handsfree_core::audio_io::{Direction, Directions, Event};
 use handsfree_core::time::Instant;
 use handsfree_host::worker::Work;
 use handsfree_host::{clock, realtime};
@@ -99,7 +99,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         while let Ok(order) = self.end.orders.pop() {
             match order {
                 Order::Start(sides) => self.start(sides),
-                Order::Stop(which) => self.stop(which),
+                Order::Stop(directions) => self.stop(directions),
             }
         }
         // Asked for after the last order was done, so that none is left.
@@ -120,14 +120,14 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         self.playback = playback.or(self.playback.take());
     }
 
-    fn stop(&mut self, which: Which) {
-        if which.includes(Direction::Capture)
+    fn stop(&mut self, directions: Directions) {
+        if directions.includes(Direction::Capture)
             && let Some(mut side) = self.capture.take()
         {
             side.stop();
             self.end.send(News::CaptureBack(side));
         }
-        if which.includes(Direction::Playback)
+        if directions.includes(Direction::Playback)
             && let Some(mut side) = self.playback.take()
         {
             side.stop();
@@ -187,7 +187,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
 impl<const CAP: usize, const SLOTS: usize> Drop for Board<'_, CAP, SLOTS> {
     fn drop(&mut self) {
         // Whoever holds the other end gets the halves, also when the worker panicked.
-        self.stop(Which::Both);
+        self.stop(Directions::Both);
     }
 }
 

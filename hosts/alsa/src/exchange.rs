@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use handsfree_core::audio_io::{Direction, Event, Which};
+use handsfree_core::audio_io::{Direction, Directions, Event};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::halves::{CaptureHalf, PlaybackHalf};
@@ -36,7 +36,7 @@ pub(crate) struct Sides<'a, const CAP: usize, const SLOTS: usize> {
 /// From control to board.
 pub(crate) enum Order<'a, const CAP: usize, const SLOTS: usize> {
     Start(Sides<'a, CAP, SLOTS>),
-    Stop(Which),
+    Stop(Directions),
 }
 
 /// From board to control, about a side.
@@ -74,7 +74,7 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
-        // Refused only when it was rung 2^64 times and not heard: then it is readable anyhow.
+        // StartError only when it was rung 2^64 times and not heard: then it is readable anyhow.
         _ = (&self.0).write(&1_u64.to_ne_bytes());
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration as Span, Instant as Moment};
 
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, Direction, Ends, Event, Refused, StreamInfo, StreamRequest, Which,
+    AudioIo, DeviceInfo, Direction, Directions, Event, StartError, StreamHalves, StreamInfo, StreamRequest,
 };
 use handsfree_host::request::{self, BOTH, index};
 
@@ -36,7 +36,7 @@ pub struct AlsaIo<'a, const CAP: usize, const SLOTS: usize> {
     end: ControlEnd<'a, CAP, SLOTS>,
     config: AlsaConfig,
     /// The halves of streams that ended by themselves.
-    returned: Ends<'a, CAP, SLOTS>,
+    returned: StreamHalves<'a, CAP, SLOTS>,
     capture: Option<Opened>,
     playback: Option<Opened>,
     /// Lost devices that somebody may wait for.
@@ -60,7 +60,7 @@ pub fn open<'a, const CAP: usize, const SLOTS: usize>(
     let io = AlsaIo {
         end: control,
         config,
-        returned: Ends::default(),
+        returned: StreamHalves::default(),
         capture: None,
         playback: None,
         missing: [None, None],
@@ -113,13 +113,13 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
     fn prepare(
         &self,
         request: &StreamRequest<'_>,
-        ends: &mut Ends<'a, CAP, SLOTS>,
+        halves: &mut StreamHalves<'a, CAP, SLOTS>,
     ) -> Result<(Option<Ready>, Option<Ready>), AlsaError> {
         let runs = |direction| match direction {
             Direction::Capture => self.capture.is_some(),
             Direction::Playback => self.playback.is_some(),
         };
-        request::check(request, ends, runs).map_err(AlsaError::Misuse)?;
+        request::check(request, halves, runs).map_err(AlsaError::Misuse)?;
         self.await_board()?;
         let open = |direction, asked: &Option<_>| {
             asked.as_ref().map(|asked| Ready::open(direction, asked, &self.config)).transpose()
@@ -128,7 +128,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
         let playback = open(Direction::Playback, &request.playback)?;
         let info = |ready: &Option<Ready>| ready.as_ref().map(|ready| ready.info);
         let granted = StreamInfo { capture: info(&capture), playback: info(&playback) };
-        request::configure(ends, request, &granted)?;
+        request::configure(halves, request, &granted)?;
         Ok((capture, playback))
     }
 
@@ -177,13 +177,13 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
     }
 
     /// Stops what runs of `which` and waits for it.
-    fn halt(&mut self, which: Which) {
+    fn halt(&mut self, directions: Directions) {
         let wanted = |io: &Self| {
-            (which.includes(Direction::Capture) && io.capture.is_some())
-                || (which.includes(Direction::Playback) && io.playback.is_some())
+            (directions.includes(Direction::Capture) && io.capture.is_some())
+                || (directions.includes(Direction::Playback) && io.playback.is_some())
         };
         self.take_news(Ending::Lost);
-        if !wanted(self) || self.end.order(Order::Stop(which)).is_err() {
+        if !wanted(self) || self.end.order(Order::Stop(directions)).is_err() {
             self.take_news(Ending::Ordered);
             return;
         }
@@ -254,53 +254,53 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for AlsaI
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        mut ends: Ends<'a, CAP, SLOTS>,
-    ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, AlsaError>> {
+        mut halves: StreamHalves<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, AlsaError>> {
         self.take_news(Ending::Lost);
-        let (capture, playback) = match self.prepare(request, &mut ends) {
+        let (capture, playback) = match self.prepare(request, &mut halves) {
             Ok(ready) => ready,
-            Err(error) => return Err(Refused { ends, error }),
+            Err(error) => return Err(StartError { halves, error }),
         };
         let mut info = StreamInfo::default();
         let mut sides = Sides { capture: None, playback: None, linked: false };
-        if let (Some(ready), Some(intake)) = (capture, ends.intake) {
+        if let (Some(ready), Some(intake)) = (capture, halves.intake) {
             info.capture = Some(ready.info);
             self.capture = Some(ready.opened);
             let half = CaptureHalf { intake, memory: ready.memory };
             sides.capture = Some(Box::new(Side::new(ready.stream, half)));
         }
-        if let (Some(ready), Some(outlet)) = (playback, ends.outlet) {
+        if let (Some(ready), Some(outlet)) = (playback, halves.outlet) {
             info.playback = Some(ready.info);
             self.playback = Some(ready.opened);
             let half = PlaybackHalf::new(outlet, ready.memory);
             sides.playback = Some(Box::new(Side::new(ready.stream, half)));
         }
-        let which = request::which(request);
+        let directions = request::directions(request);
         sides.linked = self.config.link && one_clock(&info);
         match self.run(sides) {
             Ok(()) => {
-                for direction in BOTH.into_iter().filter(|&direction| which.includes(direction)) {
+                for direction in BOTH.into_iter().filter(|&direction| directions.includes(direction)) {
                     self.missing[index(direction)] = None;
                 }
                 Ok(info)
             }
             Err(error) => {
-                let ends = self.stop(which);
-                Err(Refused { ends, error })
+                let halves = self.stop(directions);
+                Err(StartError { halves, error })
             }
         }
     }
 
-    fn stop(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
-        self.halt(which);
-        let mut ends = Ends::default();
-        if which.includes(Direction::Capture) {
-            ends.intake = self.returned.intake.take();
+    fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS> {
+        self.halt(directions);
+        let mut halves = StreamHalves::default();
+        if directions.includes(Direction::Capture) {
+            halves.intake = self.returned.intake.take();
         }
-        if which.includes(Direction::Playback) {
-            ends.outlet = self.returned.outlet.take();
+        if directions.includes(Direction::Playback) {
+            halves.outlet = self.returned.outlet.take();
         }
-        ends
+        halves
     }
 
     fn poll_event(&mut self) -> Option<Event> {

@@ -6,13 +6,13 @@
 //! ```no_run
 //! use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 //! use handsfree_alsa::AlsaConfig;
-//! use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, StreamRequest};
+//! use handsfree_core::audio_io::{AudioIo, DirectionRequest, StreamHalves, StreamRequest};
 //! use handsfree_core::capture::Bypass;
-//! use handsfree_core::{Frame, Gain, SampleRate, Session, Terminal};
+//! use handsfree_core::{Frame, Gain, SampleRate, Session, SessionFormat};
 //! use handsfree_host::clock;
 //!
 //! let rate = SampleRate::new(48_000)?;
-//! let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+//! let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
 //! let session: &'static mut Session<480, 4, 32, 8, 64, 32, 144_000> = Box::leak(Box::new(Session::new()));
 //! let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
 //! let (mut capture, mut playback) = (halves.capture, halves.playback);
@@ -22,7 +22,7 @@
 //!     playback.poll();
 //!     capture.poll(&clock::now, &mut |_: &Frame<480>| ());
 //! }))?;
-//! let end = EndRequest {
+//! let end = DirectionRequest {
 //!     device: Some("hw:CARD=Device,DEV=0"),
 //!     rate,
 //!     device_channels: 1,
@@ -32,8 +32,8 @@
 //!     gain: Gain::UNITY,
 //! };
 //! let request = StreamRequest { capture: Some(end), playback: Some(end) };
-//! let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-//! let granted = io.start(&request, ends).map_err(|refused| refused.error)?;
+//! let halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+//! let granted = io.start(&request, halves).map_err(|refused| refused.error)?;
 //! println!("{granted:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -18,7 +18,7 @@ use crate::pcm;
 /// latency, and a thread that was held up that long loses nothing of the microphone.
 const BUFFER_MS: u32 = 200;
 
-type Wish = request::Wish<SampleFormat>;
+type DeviceRequest = request::DeviceRequest<SampleFormat>;
 
 /// What a device granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(crate) fn agree(
     pcm: &PCM,
     name: &str,
     direction: Direction,
-    wish: &Wish,
+    wish: &DeviceRequest,
     periods: u32,
 ) -> Result<Granted, AlsaError> {
     let told = |error| AlsaError::on(name, "setting up", error);
@@ -122,7 +122,11 @@ pub(crate) fn agree(
     Ok(granted)
 }
 
-fn agree_on_format(params: &HwParams<'_>, name: &str, wish: &Wish) -> Result<SampleFormat, AlsaError> {
+fn agree_on_format(
+    params: &HwParams<'_>,
+    name: &str,
+    wish: &DeviceRequest,
+) -> Result<SampleFormat, AlsaError> {
     use SampleFormat::{Float, S16, S24, S24Packed, S32};
     let by_preference =
         if wish.wide { [S32, S24, S24Packed, Float, S16] } else { [S16, S32, S24, S24Packed, Float] };
@@ -143,7 +147,7 @@ fn agree_on_format(params: &HwParams<'_>, name: &str, wish: &Wish) -> Result<Sam
     Err(AlsaError::Format { device: name.to_owned(), asked: wish.format, offered })
 }
 
-fn agree_on_channels(params: &HwParams<'_>, name: &str, wish: &Wish) -> Result<u32, AlsaError> {
+fn agree_on_channels(params: &HwParams<'_>, name: &str, wish: &DeviceRequest) -> Result<u32, AlsaError> {
     let told = |error| AlsaError::on(name, "setting up", error);
     if params.set_channels(wish.channels).is_ok() {
         return Ok(wish.channels);

@@ -1,8 +1,8 @@
 //! Control side: opening a device and setting it up as it is asked for.
 
 use handsfree_core::Duration;
-use handsfree_core::audio_io::{Direction, EndInfo, EndRequest};
-use handsfree_host::request::Wish;
+use handsfree_core::audio_io::{Direction, DirectionInfo, DirectionRequest};
+use handsfree_host::request::DeviceRequest;
 
 use crate::config::{AlsaConfig, Opened};
 use crate::devices::DEFAULT;
@@ -18,13 +18,13 @@ pub(crate) struct Ready {
     pub(crate) stream: Stream,
     pub(crate) opened: Opened,
     pub(crate) memory: PeriodMemory,
-    pub(crate) info: EndInfo,
+    pub(crate) info: DirectionInfo,
 }
 
 impl Ready {
     pub(crate) fn open(
         direction: Direction,
-        asked: &EndRequest<'_>,
+        asked: &DirectionRequest<'_>,
         config: &AlsaConfig,
     ) -> Result<Self, AlsaError> {
         let device = asked.device.unwrap_or(DEFAULT);
@@ -35,7 +35,7 @@ impl Ready {
             Direction::Capture => (1, config.capture_format),
             Direction::Playback => (config.playback_periods, config.playback_format),
         };
-        let wish = Wish::new(direction, asked, format);
+        let wish = DeviceRequest::new(direction, asked, format);
         let granted = params::agree(&pcm, &alsa_name, direction, &wish, periods)?;
         let fill = params::fill_of(&granted, periods);
         let samples = granted.period_sample_frames as usize * granted.channels as usize;
@@ -59,7 +59,7 @@ impl Ready {
     }
 }
 
-fn end_info(direction: Direction, granted: &Granted, fill: u32, card: Option<i32>) -> EndInfo {
+fn end_info(direction: Direction, granted: &Granted, fill: u32, card: Option<i32>) -> DirectionInfo {
     // One crystal drives a card. What is behind a name that belongs to no card is not known.
     const NO_CARD: u32 = 1 << 16;
     let clock_domain = match (card.and_then(|card| u32::try_from(card).ok()), direction) {
@@ -71,7 +71,7 @@ fn end_info(direction: Direction, granted: &Granted, fill: u32, card: Option<i32
         Direction::Capture => granted.period_sample_frames,
         Direction::Playback => fill,
     };
-    EndInfo {
+    DirectionInfo {
         rate: granted.rate,
         device_channels: granted.channels,
         max_period_sample_frames: granted.period_sample_frames,

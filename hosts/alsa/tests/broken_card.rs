@@ -11,10 +11,11 @@ use std::time::{Duration as Span, Instant as Moment};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_alsa::{AlsaConfig, AlsaIo, RealTime};
 use handsfree_core::audio_io::{
-    AudioIo, Direction, EndRequest, Ends, ErrorKind, Event, HostError, StreamRequest, Which,
+    AudioIo, Direction, DirectionRequest, Directions, ErrorKind, Event, HostError, StreamHalves,
+    StreamRequest,
 };
 use handsfree_core::capture::Bypass;
-use handsfree_core::{Frame, Gain, SampleRate, Session, Stats, StatsReader, Terminal};
+use handsfree_core::{Frame, Gain, SampleRate, Session, SessionFormat, Stats, StatsReader};
 use handsfree_host::clock;
 
 const CAP: usize = 480;
@@ -68,8 +69,8 @@ struct Rig {
     began: Moment,
 }
 
-fn end(device: &str) -> EndRequest<'_> {
-    EndRequest {
+fn end(device: &str) -> DirectionRequest<'_> {
+    DirectionRequest {
         device: Some(device),
         rate: SampleRate::new(48_000).unwrap(),
         device_channels: 1,
@@ -84,7 +85,7 @@ impl Rig {
     fn start(input: Option<&str>, output: Option<&str>) -> Self {
         let rate = SampleRate::new(48_000).unwrap();
         let session: &'static mut Memory = Box::leak(Box::new(Session::new()));
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let (mut capture, mut playback, tracks) = (halves.capture, halves.playback, halves.tracks);
         // The test is about cards, not about rights.
@@ -104,8 +105,9 @@ impl Rig {
         // A track that nobody feeds keeps the mixer busy; what is played is silence.
         std::mem::forget(tracks);
         let request = StreamRequest { capture: input.map(end), playback: output.map(end) };
-        let ends = Ends { intake: input.map(|_| halves.intake), outlet: output.map(|_| halves.outlet) };
-        io.start(&request, ends).map_err(|refused| refused.error).unwrap();
+        let stream_halves =
+            StreamHalves { intake: input.map(|_| halves.intake), outlet: output.map(|_| halves.outlet) };
+        io.start(&request, stream_halves).map_err(|refused| refused.error).unwrap();
         Self { io, stats: halves.stats, rounds, events: Vec::new(), began: Moment::now() }
     }
 
@@ -134,9 +136,12 @@ impl Rig {
 
     /// Stops what runs; the half must come back.
     fn stop(mut self, direction: Direction) {
-        let ends = self.io.stop(Which::Both);
-        let back =
-            if direction == Direction::Capture { ends.intake.is_some() } else { ends.outlet.is_some() };
+        let stream_halves = self.io.stop(Directions::Both);
+        let back = if direction == Direction::Capture {
+            stream_halves.intake.is_some()
+        } else {
+            stream_halves.outlet.is_some()
+        };
         assert!(back, "the half did not come back");
     }
 }
@@ -318,39 +323,39 @@ fn what_cannot_start_gives_the_halves_back() {
     with_broken_card("what_cannot_start_gives_the_halves_back", || {
         let session: &'static mut Memory = Box::leak(Box::new(Session::new()));
         let rate = SampleRate::new(48_000).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let real_time = RealTime { priority: None, lock_memory: false };
         let (mut io, board) =
             handsfree_alsa::open(AlsaConfig { real_time, ..AlsaConfig::default() }).unwrap();
         let both = StreamRequest { capture: Some(end("none")), playback: Some(end("none")) };
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-        let refused = io.start(&both, ends).unwrap_err();
+        let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        let refused = io.start(&both, stream_halves).unwrap_err();
         assert_eq!(refused.error.kind(), ErrorKind::Misuse, "no board runs: {}", refused.error);
         let thread = board.spawn(Box::new(|| {})).unwrap();
         let wrong = StreamRequest { capture: Some(end("none")), playback: Some(end("nobody")) };
-        let refused = io.start(&wrong, refused.ends).unwrap_err();
+        let refused = io.start(&wrong, refused.halves).unwrap_err();
         assert_eq!(refused.error.kind(), ErrorKind::NotFound, "{}", refused.error);
         assert!(refused.error.to_string().contains("nobody"), "{}", refused.error);
         let alone = StreamRequest { capture: Some(end("none")), playback: None };
-        let refused = io.start(&alone, refused.ends).unwrap_err();
+        let refused = io.start(&alone, refused.halves).unwrap_err();
         assert_eq!(refused.error.kind(), ErrorKind::Misuse, "{}", refused.error);
-        let granted = io.start(&both, refused.ends).map_err(|refused| refused.error).unwrap();
+        let granted = io.start(&both, refused.halves).map_err(|refused| refused.error).unwrap();
         assert_ne!(
             granted.capture.unwrap().clock_domain,
             granted.playback.unwrap().clock_domain,
             "no card, no common clock"
         );
-        let again = io.start(&both, Ends::default()).unwrap_err();
+        let again = io.start(&both, StreamHalves::default()).unwrap_err();
         assert_eq!(again.error.kind(), ErrorKind::Misuse);
         for _ in 0..3 {
-            let ends = io.stop(Which::Capture);
-            assert!(ends.intake.is_some() && ends.outlet.is_none());
-            io.start(&alone, ends).map_err(|refused| refused.error).unwrap();
+            let stream_halves = io.stop(Directions::Capture);
+            assert!(stream_halves.intake.is_some() && stream_halves.outlet.is_none());
+            io.start(&alone, stream_halves).map_err(|refused| refused.error).unwrap();
         }
-        let ends = io.stop(Which::Both);
-        assert!(ends.intake.is_some() && ends.outlet.is_some());
-        assert!(io.stop(Which::Both).intake.is_none());
+        let stream_halves = io.stop(Directions::Both);
+        assert!(stream_halves.intake.is_some() && stream_halves.outlet.is_some());
+        assert!(io.stop(Directions::Both).intake.is_none());
         // What was stopped is not missed.
         let deadline = Moment::now() + Span::from_millis(700);
         while Moment::now() < deadline {

@@ -67,7 +67,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             if let Some(fault) = control.last_fault() {
                 println!("    {fault}");
             }
-            kept &= control.state() == FilterState::Armed && stats.passed_frames == 0;
+            kept &= control.state() == FilterState::Active && stats.passed_frames == 0;
         }
     }
     if kept { Ok(()) } else { Err("a terminal would not keep this filter".into()) }

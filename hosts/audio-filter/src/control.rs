@@ -53,8 +53,8 @@ impl FilterControl {
     }
 
     /// Has a filter that rests or was given up tried again with the next frame, its faults forgiven.
-    pub fn rearm(&self) {
-        self.shared.rearm();
+    pub fn reset_breaker(&self) {
+        self.shared.reset_breaker();
     }
 
     /// Switches it on or off, from the next frame on. Off, frames pass as they come.

@@ -56,7 +56,7 @@ impl Engine {
             return Ok(None);
         }
         if shared.takes_rearm() {
-            self.health.rearm();
+            self.health.reset_breaker();
         }
         let counters = &shared.counters;
         if self.health.rests() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use handsfree_core::capture::{Fuse, GuardState, ProcessorFault, Turn};
+use handsfree_core::capture::{BreakerDecision, BreakerState, CircuitBreaker, ProcessorFault};
 
 /// What a filter did wrong in a frame. The frame passed as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,18 +54,18 @@ impl fmt::Display for Fault {
 #[non_exhaustive]
 pub enum FilterState {
     /// Every frame goes through it.
-    Armed,
+    Active,
     /// It failed; frames pass as they come until it is tried again after a second.
-    Resting,
+    Backoff,
     /// It failed too often, or wrote where it may not. Frames pass as they come until
-    /// [`FilterControl::rearm`](crate::FilterControl::rearm) or [`restart`](crate::FilterControl::restart).
-    GivenUp,
+    /// [`FilterControl::reset_breaker`](crate::FilterControl::reset_breaker) or [`restart`](crate::FilterControl::restart).
+    Disabled,
     /// The processor was closed or dropped.
     Closed,
 }
 
 impl FilterState {
-    const ALL: [Self; 4] = [Self::Armed, Self::Resting, Self::GivenUp, Self::Closed];
+    const ALL: [Self; 4] = [Self::Active, Self::Backoff, Self::Disabled, Self::Closed];
 
     pub(crate) const fn number(self) -> u8 {
         self as u8
@@ -79,42 +79,42 @@ impl FilterState {
 /// Decides from frame to frame whether the filter is called, and keeps what is to be reported.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    fuse: Fuse,
+    breaker: CircuitBreaker,
     untold: Option<ProcessorFault>,
 }
 
 impl Health {
     pub(crate) fn state(&self) -> FilterState {
-        match self.fuse.state() {
-            GuardState::GivenUp => FilterState::GivenUp,
-            GuardState::Resting { frames: 1.. } => FilterState::Resting,
-            GuardState::Resting { frames: 0 } | GuardState::Armed => FilterState::Armed,
+        match self.breaker.state() {
+            BreakerState::Disabled => FilterState::Disabled,
+            BreakerState::Backoff { frames: 1.. } => FilterState::Backoff,
+            BreakerState::Backoff { frames: 0 } | BreakerState::Active => FilterState::Active,
         }
     }
 
-    pub(crate) fn rearm(&mut self) {
-        self.fuse.rearm();
+    pub(crate) fn reset_breaker(&mut self) {
+        self.breaker.reset();
     }
 
     /// Whether this frame passes; counts the rest down.
     pub(crate) fn rests(&mut self) -> bool {
-        self.fuse.turn() == Turn::Pass
+        self.breaker.decide() == BreakerDecision::Bypass
     }
 
     pub(crate) fn on_good_frame(&mut self) {
-        self.fuse.hold();
+        self.breaker.record_success();
     }
 
     pub(crate) fn on_fault(&mut self, fault: Fault) {
         let tripped = if fault == Fault::TooLong {
-            self.fuse.give_up();
+            self.breaker.disable();
             None
         } else {
-            self.fuse.blow()
+            self.breaker.record_fault()
         };
         self.untold = Some(match tripped {
             Some(fault) => ProcessorFault::Tripped { step: 0, fault },
-            None => ProcessorFault::GivenUp { step: 0 },
+            None => ProcessorFault::Disabled { step: 0 },
         });
     }
 
@@ -125,7 +125,7 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use handsfree_core::limits::{PROCESSOR_REARMS, PROCESSOR_REST_FRAMES};
+    use handsfree_core::limits::{PROCESSOR_BACKOFF_FRAMES, PROCESSOR_RETRIES};
 
     use super::*;
 
@@ -136,17 +136,17 @@ mod tests {
     #[test]
     fn a_filter_is_tried_again_three_times_a_second_apart() {
         let mut health = Health::default();
-        for _ in 0..PROCESSOR_REARMS {
+        for _ in 0..PROCESSOR_RETRIES {
             health.on_fault(Fault::NotANumber);
-            assert_eq!(health.state(), FilterState::Resting);
-            assert_eq!(rest(&mut health), u32::from(PROCESSOR_REST_FRAMES));
-            assert_eq!(health.state(), FilterState::Armed);
+            assert_eq!(health.state(), FilterState::Backoff);
+            assert_eq!(rest(&mut health), u32::from(PROCESSOR_BACKOFF_FRAMES));
+            assert_eq!(health.state(), FilterState::Active);
             health.on_good_frame();
         }
         health.on_fault(Fault::NotANumber);
-        assert_eq!(health.state(), FilterState::GivenUp);
+        assert_eq!(health.state(), FilterState::Disabled);
         assert!((0..100_000).all(|_| health.rests()));
-        health.rearm();
+        health.reset_breaker();
         assert!(!health.rests());
     }
 
@@ -154,8 +154,8 @@ mod tests {
     fn writing_too_much_is_not_tried_again() {
         let mut health = Health::default();
         health.on_fault(Fault::TooLong);
-        assert_eq!(health.state(), FilterState::GivenUp);
-        assert_eq!(health.take_fault(), Some(ProcessorFault::GivenUp { step: 0 }));
+        assert_eq!(health.state(), FilterState::Disabled);
+        assert_eq!(health.take_fault(), Some(ProcessorFault::Disabled { step: 0 }));
         assert_eq!(health.take_fault(), None, "said once");
     }
 

@@ -38,7 +38,7 @@
 //! // From any thread that may wait, meanwhile.
 //! let control = step.control();
 //! control.update_stream_info(&StreamIdentity { room_name: "hall", ..stream })?;
-//! assert_eq!((control.state(), control.stats().filtered_frames), (FilterState::Armed, 1));
+//! assert_eq!((control.state(), control.stats().filtered_frames), (FilterState::Active, 1));
 //!
 //! // What is wrong has a name.
 //! let missing = AudioFilter::load("other", Path::new("other.so"), &[], &credentials);

@@ -104,7 +104,7 @@ pub(crate) struct Shared {
     slot: Mutex<Slot>,
     wanted: AtomicBool,
     enabled: AtomicBool,
-    rearm: AtomicBool,
+    reset_breaker: AtomicBool,
     state: AtomicU8,
     last_fault: AtomicU8,
     pub(crate) counters: Counters,
@@ -120,8 +120,8 @@ impl Shared {
             slot: Mutex::new(Some(lane)),
             wanted: AtomicBool::new(false),
             enabled: AtomicBool::new(true),
-            rearm: AtomicBool::new(false),
-            state: AtomicU8::new(FilterState::Armed.number()),
+            reset_breaker: AtomicBool::new(false),
+            state: AtomicU8::new(FilterState::Active.number()),
             last_fault: AtomicU8::new(0),
             counters: Counters::default(),
         }
@@ -174,7 +174,7 @@ impl Shared {
         let mut slot = self.take_slot()?;
         std::mem::swap(slot.as_mut().ok_or(FilterError::Closed)?, &mut lane);
         drop(slot);
-        self.rearm();
+        self.reset_breaker();
         // The old ones are destroyed while it is still this control's turn.
         drop(lane);
         drop(turn);
@@ -189,13 +189,13 @@ impl Shared {
         drop(lane);
     }
 
-    pub(crate) fn rearm(&self) {
-        self.rearm.store(true, Ordering::Relaxed);
+    pub(crate) fn reset_breaker(&self) {
+        self.reset_breaker.store(true, Ordering::Relaxed);
     }
 
     /// Worker: whether a control wants the filter tried again.
     pub(crate) fn takes_rearm(&self) -> bool {
-        self.rearm.load(Ordering::Relaxed) && self.rearm.swap(false, Ordering::Relaxed)
+        self.reset_breaker.load(Ordering::Relaxed) && self.reset_breaker.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn set_enabled(&self, enabled: bool) {

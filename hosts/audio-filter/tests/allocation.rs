@@ -74,7 +74,7 @@ fn no_frame_allocates() {
                         std::hint::black_box(processor.process(frame)).ok();
                         std::hint::black_box(control.stats());
                         match index {
-                            450 => control.rearm(),
+                            450 => control.reset_breaker(),
                             500 => control.set_enabled(false),
                             510 => control.set_enabled(true),
                             520 => processor.reset(),

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use handsfree_audio_filter::{Fault, FilterProcessor, FilterState, SampleType, SessionConfig};
 use handsfree_core::capture::{FrameProcessor, ProcessError};
-use handsfree_core::limits::{PROCESSOR_REARMS, PROCESSOR_REST_FRAMES};
+use handsfree_core::limits::{PROCESSOR_BACKOFF_FRAMES, PROCESSOR_RETRIES};
 use support::{Expected, Noise, PATIENT, Probe, format, load, probe, process};
 
-const ATTEMPTS: u64 = PROCESSOR_REARMS as u64 + 1;
-const REST: u64 = PROCESSOR_REST_FRAMES as u64;
+const ATTEMPTS: u64 = PROCESSOR_RETRIES as u64 + 1;
+const REST: u64 = PROCESSOR_BACKOFF_FRAMES as u64;
 
 fn failing(test: &str, samples: SampleType, options: &str, channels: u32) -> (Probe, FilterProcessor) {
     let file = probe(test, &[]);
@@ -34,7 +34,7 @@ fn a_filter_that_always_fails_is_tried_four_times_and_never_heard() {
     ] {
         let (probe, mut processor) = failing("always", samples, options, 2);
         let control = processor.control();
-        assert_eq!((control.state(), control.last_fault()), (FilterState::Armed, None));
+        assert_eq!((control.state(), control.last_fault()), (FilterState::Active, None));
         let mut noise = Noise::new(1);
         let mut errors = 0;
         let frames = ATTEMPTS * (REST + 1) + 500;
@@ -49,7 +49,11 @@ fn a_filter_that_always_fails_is_tried_four_times_and_never_heard() {
             }
         }
         assert_eq!(errors, ATTEMPTS, "{options}");
-        assert_eq!((control.state(), control.last_fault()), (FilterState::GivenUp, Some(fault)), "{options}");
+        assert_eq!(
+            (control.state(), control.last_fault()),
+            (FilterState::Disabled, Some(fault)),
+            "{options}"
+        );
         let stats = control.stats();
         assert_eq!((stats.filtered_frames, stats.passed_frames), (0, frames), "{options}");
         let counted = match fault {
@@ -94,12 +98,12 @@ fn a_filter_that_writes_too_much_is_given_up_at_once() {
             let code = Fault::TooLong.code();
             assert_eq!(outcome, if index == 2 { Err(ProcessError::Backend { code }) } else { Ok(()) });
         }
-        assert_eq!((control.state(), control.last_fault()), (FilterState::GivenUp, Some(Fault::TooLong)));
+        assert_eq!((control.state(), control.last_fault()), (FilterState::Disabled, Some(Fault::TooLong)));
         assert_eq!((control.stats().too_long_faults, probe.number("v1_frames")), (1, 3));
 
-        control.rearm();
+        control.reset_breaker();
         let (_, outcome) = process(&mut processor, &[100; 160]);
-        assert_eq!((outcome, control.state()), (Ok(()), FilterState::Armed), "an application may insist");
+        assert_eq!((outcome, control.state()), (Ok(()), FilterState::Active), "an application may insist");
     }
 }
 
@@ -115,10 +119,10 @@ fn a_filter_that_recovers_is_heard_again_after_a_second() {
         assert_eq!(outcome.is_err(), is_fault, "frame {index}");
         assert_eq!(output[159], if is_fault || rests { 1_000 } else { 500 }, "frame {index}");
         if rests && index < 3 + REST {
-            assert_eq!(control.state(), FilterState::Resting, "frame {index}");
+            assert_eq!(control.state(), FilterState::Backoff, "frame {index}");
         }
     }
-    assert_eq!(control.state(), FilterState::Armed);
+    assert_eq!(control.state(), FilterState::Active);
     let stats = control.stats();
     assert_eq!((stats.filtered_frames, stats.passed_frames), (300 - 1 - REST, 1 + REST));
     probe.assert_well_treated();
@@ -134,7 +138,7 @@ fn numbers_beyond_full_scale_are_cut_and_counted() {
         assert_eq!(output[..4], [i16::MAX, i16::MAX, 0, 0]);
     }
     let control = processor.control();
-    assert_eq!((control.stats().cut_samples, control.state()), (20, FilterState::Armed));
+    assert_eq!((control.stats().cut_samples, control.state()), (20, FilterState::Active));
 }
 
 /// Real time: the filter sleeps three times its limit, and the frames that do not sleep have 100 ms.
@@ -150,7 +154,7 @@ fn a_slow_filter_costs_one_late_frame_an_attempt() {
         let (output, outcome) = process(&mut processor, &input);
         assert_eq!(outcome, Err(ProcessError::Backend { code: Fault::Slow.code() }));
         assert_eq!(output, input);
-        assert_eq!((control.state(), control.last_fault()), (FilterState::Resting, Some(Fault::Slow)));
+        assert_eq!((control.state(), control.last_fault()), (FilterState::Backoff, Some(Fault::Slow)));
         assert_eq!(control.stats().slow_faults, attempt);
         for _ in 0..REST {
             assert_eq!(process(&mut processor, &input), (input.clone(), Ok(())));
@@ -174,7 +178,7 @@ fn a_restart_brings_new_sessions_and_forgives() {
     for _ in 0..ATTEMPTS * (REST + 1) + 1 {
         let _ = process(&mut processor, &[1_000; 320]);
     }
-    assert_eq!(control.state(), FilterState::GivenUp);
+    assert_eq!(control.state(), FilterState::Disabled);
     control.restart().unwrap();
     assert_eq!((probe.number("creates"), probe.live()), (4, 2));
     let (output, outcome) = process(&mut processor, &[1_000; 320]);

@@ -226,7 +226,7 @@ fn a_converter_whose_filter_fails_gives_the_unfiltered_sound() {
         assert_eq!(outcome.is_err(), index == 2);
         assert_eq!(to == expected.samples(), index >= 2, "frame {index}");
     }
-    assert_eq!(converter.control().state(), FilterState::Resting);
+    assert_eq!(converter.control().state(), FilterState::Backoff);
 }
 
 #[test]

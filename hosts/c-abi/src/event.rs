@@ -85,7 +85,7 @@ fn translate(event: SessionEvent) -> handsfree_event {
             (HANDSFREE_DEVICE_CHANGED, 0, 0, u32::from(direction == Direction::Playback))
         }
         SessionEvent::VoiceTripped { fault } => (HANDSFREE_VOICE_TRIPPED, 0, 0, u32::from(fault)),
-        SessionEvent::VoiceGivenUp => (HANDSFREE_VOICE_GIVEN_UP, 0, 0, 0),
+        SessionEvent::VoiceDisabled => (HANDSFREE_VOICE_GIVEN_UP, 0, 0, 0),
         _ => (HANDSFREE_OTHER, 0, 0, 0),
     };
     handsfree_event { kind, track, position, number }

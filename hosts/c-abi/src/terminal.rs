@@ -8,7 +8,7 @@ use handsfree_core::capture::{Intake, LightConfig, LightVoice, ProcessError, Voi
 use handsfree_core::playback::{Outlet, Track, TrackPool};
 use handsfree_core::timing::ReferenceQuality;
 use handsfree_core::{
-    Duration, Events, Halves, PcmMut, PcmRef, SampleRate, Session, StatsReader, Terminal, capture, playback,
+    Duration, Events, Halves, PcmMut, PcmRef, SampleRate, Session, StatsReader, SessionFormat, capture, playback,
 };
 
 use crate::error::handsfree_status::*;
@@ -145,7 +145,7 @@ unsafe fn create(
     }
     // SAFETY: by the contract of `handsfree_create`.
     let config = unsafe { *config };
-    let terminal = Terminal {
+    let terminal = SessionFormat {
         rate: SampleRate::new(config.rate_hz)?,
         near_channels: config.near_channels,
         far_channels: config.far_channels,

@@ -1,5 +1,5 @@
 //! What every host of handsfree needs: the system's clock, real-time scheduling, a worker thread that an
-//! audio callback may wake, and a keeper that starts lost devices again.
+//! audio callback may wake, and a supervisor that starts lost devices again.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -21,6 +21,6 @@
 pub mod clock;
 pub mod realtime;
 pub mod request;
+pub mod supervisor;
 pub mod usage;
-pub mod watch;
 pub mod worker;

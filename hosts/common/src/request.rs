@@ -2,7 +2,8 @@
 //! rates is best, and how the halves are configured for what it granted.
 
 use handsfree_core::audio_io::{
-    Capabilities, Direction, EndInfo, EndRequest, Ends, StreamInfo, StreamRequest, Which,
+    Capabilities, Direction, DirectionInfo, DirectionRequest, Directions, StreamHalves, StreamInfo,
+    StreamRequest,
 };
 use handsfree_core::capture::{Intake, IntakeConfig};
 use handsfree_core::limits::MAX_DEVICE_CHANNELS;
@@ -50,7 +51,7 @@ pub fn rate_cost(rate: SampleRate, wanted: SampleRate) -> (bool, u32) {
 /// The misuse, in words.
 pub fn check<const CAP: usize, const SLOTS: usize>(
     request: &StreamRequest<'_>,
-    ends: &Ends<'_, CAP, SLOTS>,
+    halves: &StreamHalves<'_, CAP, SLOTS>,
     runs: impl Fn(Direction) -> bool,
 ) -> Result<(), &'static str> {
     let asked = |direction| match direction {
@@ -60,10 +61,10 @@ pub fn check<const CAP: usize, const SLOTS: usize>(
     if !BOTH.into_iter().any(asked) {
         return Err("a request for neither direction");
     }
-    if request.capture.is_some() != ends.intake.is_some() {
+    if request.capture.is_some() != halves.intake.is_some() {
         return Err("an intake goes with a request for capture, and only with one");
     }
-    if request.playback.is_some() != ends.outlet.is_some() {
+    if request.playback.is_some() != halves.outlet.is_some() {
         return Err("an outlet goes with a request for playback, and only with one");
     }
     if BOTH.into_iter().any(|direction| asked(direction) && runs(direction)) {
@@ -74,17 +75,17 @@ pub fn check<const CAP: usize, const SLOTS: usize>(
 
 /// Which directions a request is for; both where it is for none.
 #[must_use]
-pub fn which(request: &StreamRequest<'_>) -> Which {
+pub fn directions(request: &StreamRequest<'_>) -> Directions {
     match (request.capture, request.playback) {
-        (Some(_), None) => Which::Capture,
-        (None, Some(_)) => Which::Playback,
-        _ => Which::Both,
+        (Some(_), None) => Directions::Capture,
+        (None, Some(_)) => Directions::Playback,
+        _ => Directions::Both,
     }
 }
 
 /// What is asked of a device. `F` is the host's sample format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish<F> {
+pub struct DeviceRequest<F> {
     /// The rate wanted.
     pub rate: SampleRate,
     /// Channels wanted.
@@ -99,10 +100,10 @@ pub struct Wish<F> {
     pub wide: bool,
 }
 
-impl<F> Wish<F> {
+impl<F> DeviceRequest<F> {
     /// What a request for a direction means for its device. A map wants the channels that it is for.
     #[must_use]
-    pub fn new(direction: Direction, asked: &EndRequest<'_>, format: Option<F>) -> Self {
+    pub fn new(direction: Direction, asked: &DirectionRequest<'_>, format: Option<F>) -> Self {
         let mapped = asked.map.map(|map| match direction {
             Direction::Capture => map.from_channels(),
             Direction::Playback => map.to_channels(),
@@ -125,7 +126,11 @@ impl<F> Wish<F> {
     }
 }
 
-fn map(direction: Direction, asked: &EndRequest<'_>, granted: &EndInfo) -> Result<ChannelMap, ConfigError> {
+fn map(
+    direction: Direction,
+    asked: &DirectionRequest<'_>,
+    granted: &DirectionInfo,
+) -> Result<ChannelMap, ConfigError> {
     match (asked.map, direction) {
         (Some(map), _) => Ok(map),
         (None, Direction::Capture) => ChannelMap::natural(granted.device_channels, 1),
@@ -139,8 +144,8 @@ fn map(direction: Direction, asked: &EndRequest<'_>, granted: &EndInfo) -> Resul
 /// When the device delivers what the intake cannot take.
 pub fn configure_intake<const CAP: usize>(
     intake: &mut Intake<'_, CAP>,
-    asked: &EndRequest<'_>,
-    granted: &EndInfo,
+    asked: &DirectionRequest<'_>,
+    granted: &DirectionInfo,
 ) -> Result<(), ConfigError> {
     intake.configure(IntakeConfig {
         rate: granted.rate,
@@ -157,8 +162,8 @@ pub fn configure_intake<const CAP: usize>(
 /// When the device asks for what the outlet cannot give.
 pub fn configure_outlet<const CAP: usize, const SLOTS: usize>(
     outlet: &mut Outlet<'_, CAP, SLOTS>,
-    asked: &EndRequest<'_>,
-    granted: &EndInfo,
+    asked: &DirectionRequest<'_>,
+    granted: &DirectionInfo,
 ) -> Result<(), ConfigError> {
     outlet.configure(OutletConfig {
         rate: granted.rate,
@@ -175,14 +180,16 @@ pub fn configure_outlet<const CAP: usize, const SLOTS: usize>(
 /// # Errors
 /// When a device does what its half cannot.
 pub fn configure<const CAP: usize, const SLOTS: usize>(
-    ends: &mut Ends<'_, CAP, SLOTS>,
+    halves: &mut StreamHalves<'_, CAP, SLOTS>,
     request: &StreamRequest<'_>,
     granted: &StreamInfo,
 ) -> Result<(), ConfigError> {
-    if let (Some(intake), Some(asked), Some(info)) = (&mut ends.intake, &request.capture, &granted.capture) {
+    if let (Some(intake), Some(asked), Some(info)) = (&mut halves.intake, &request.capture, &granted.capture)
+    {
         configure_intake(intake, asked, info)?;
     }
-    if let (Some(outlet), Some(asked), Some(info)) = (&mut ends.outlet, &request.playback, &granted.playback)
+    if let (Some(outlet), Some(asked), Some(info)) =
+        (&mut halves.outlet, &request.playback, &granted.playback)
     {
         configure_outlet(outlet, asked, info)?;
     }
@@ -193,7 +200,7 @@ pub fn configure<const CAP: usize, const SLOTS: usize>(
 mod tests {
     use embassy_sync::blocking_mutex::raw::NoopRawMutex;
     use handsfree_core::capture::Bypass;
-    use handsfree_core::{Duration, Session, Terminal};
+    use handsfree_core::{Duration, Session, SessionFormat};
 
     use super::*;
 
@@ -201,8 +208,8 @@ mod tests {
         SampleRate::new(hz).unwrap()
     }
 
-    fn end(hz: u32) -> EndRequest<'static> {
-        EndRequest {
+    fn end(hz: u32) -> DirectionRequest<'static> {
+        DirectionRequest {
             device: None,
             rate: rate(hz),
             device_channels: 2,
@@ -236,50 +243,50 @@ mod tests {
 
     #[test]
     fn a_wish_is_for_what_the_map_needs_and_for_width_where_a_gain_uses_it() {
-        let plain = Wish::<u8>::new(Direction::Capture, &end(48_000), None);
+        let plain = DeviceRequest::<u8>::new(Direction::Capture, &end(48_000), None);
         assert_eq!((plain.channels, plain.any_channels, plain.wide), (2, true, false));
         let map = Some(ChannelMap::natural(6, 1).unwrap());
-        let mapped = EndRequest { map, gain: Gain::linear(2.0).unwrap(), ..end(48_000) };
-        let capture = Wish::new(Direction::Capture, &mapped, Some(3_u8));
+        let mapped = DirectionRequest { map, gain: Gain::linear(2.0).unwrap(), ..end(48_000) };
+        let capture = DeviceRequest::new(Direction::Capture, &mapped, Some(3_u8));
         assert_eq!((capture.channels, capture.any_channels, capture.wide), (6, false, true));
         assert_eq!(capture.format, Some(3));
-        let playback = Wish::<u8>::new(Direction::Playback, &mapped, None);
+        let playback = DeviceRequest::<u8>::new(Direction::Playback, &mapped, None);
         assert_eq!((playback.channels, playback.any_channels, playback.wide), (1, false, false));
     }
 
     #[test]
     fn a_period_is_as_long_as_it_was_asked_for_at_any_rate() {
-        let wish = Wish::<u8>::new(Direction::Capture, &end(48_000), None);
+        let wish = DeviceRequest::<u8>::new(Direction::Capture, &end(48_000), None);
         assert_eq!(wish.period_at(rate(48_000)), 480);
         assert_eq!(wish.period_at(rate(44_100)), 441);
         assert_eq!(wish.period_at(rate(8_000)), 80);
-        assert_eq!(Wish { period_sample_frames: 0, ..wish }.period_at(rate(48_000)), 1);
-        let endless = Wish { period_sample_frames: u32::MAX, ..wish };
+        assert_eq!(DeviceRequest { period_sample_frames: 0, ..wish }.period_at(rate(48_000)), 1);
+        let endless = DeviceRequest { period_sample_frames: u32::MAX, ..wish };
         assert_eq!(endless.period_at(rate(192_000)), u32::MAX);
     }
 
     #[test]
     fn ends_go_with_their_request_and_are_configured_for_what_was_granted() {
         let mut session = Box::new(Session::<480, 2, 8, 8, 16, 16, 48_000>::new());
-        let terminal = Terminal { rate: rate(48_000), near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate: rate(48_000), near_channels: 1, far_channels: 1 };
         let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
-        let mut ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        let mut stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
         let both = StreamRequest { capture: Some(end(48_000)), playback: Some(end(48_000)) };
         let one = StreamRequest { playback: None, ..both };
         let never = |_| false;
-        assert_eq!(check(&both, &ends, never), Ok(()));
-        assert_eq!((which(&both), which(&one)), (Which::Both, Which::Capture));
+        assert_eq!(check(&both, &stream_halves, never), Ok(()));
+        assert_eq!((directions(&both), directions(&one)), (Directions::Both, Directions::Capture));
         let misuses = [
-            check(&StreamRequest::default(), &ends, never),
-            check(&one, &ends, never),
-            check(&StreamRequest { capture: None, ..both }, &ends, never),
-            check(&both, &Ends::<480, 2>::default(), never),
-            check(&both, &ends, |direction| direction == Direction::Playback),
+            check(&StreamRequest::default(), &stream_halves, never),
+            check(&one, &stream_halves, never),
+            check(&StreamRequest { capture: None, ..both }, &stream_halves, never),
+            check(&both, &StreamHalves::<480, 2>::default(), never),
+            check(&both, &stream_halves, |direction| direction == Direction::Playback),
         ];
         assert!(misuses.iter().all(Result::is_err), "{misuses:?}");
-        assert_eq!(which(&StreamRequest { capture: None, ..both }), Which::Playback);
+        assert_eq!(directions(&StreamRequest { capture: None, ..both }), Directions::Playback);
 
-        let info = |device_channels| EndInfo {
+        let info = |device_channels| DirectionInfo {
             rate: rate(44_100),
             device_channels,
             max_period_sample_frames: 441,
@@ -287,12 +294,15 @@ mod tests {
             clock_domain: 5,
         };
         let granted = StreamInfo { capture: Some(info(2)), playback: Some(info(6)) };
-        configure(&mut ends, &both, &granted).unwrap();
+        configure(&mut stream_halves, &both, &granted).unwrap();
         // A period that the rings cannot hold is refused by the half, and a device without channels by the map.
-        let long = EndInfo { max_period_sample_frames: 1_000_000, ..info(2) };
-        assert!(configure_intake(ends.intake.as_mut().unwrap(), &end(48_000), &long).is_err());
-        assert!(configure_outlet(ends.outlet.as_mut().unwrap(), &end(48_000), &long).is_err());
+        let long = DirectionInfo { max_period_sample_frames: 1_000_000, ..info(2) };
+        assert!(configure_intake(stream_halves.intake.as_mut().unwrap(), &end(48_000), &long).is_err());
+        assert!(configure_outlet(stream_halves.outlet.as_mut().unwrap(), &end(48_000), &long).is_err());
         let none = StreamInfo { capture: Some(info(0)), playback: None };
-        assert_eq!(configure(&mut ends, &both, &none), Err(ConfigError::DeviceChannels { channels: 0 }));
+        assert_eq!(
+            configure(&mut stream_halves, &both, &none),
+            Err(ConfigError::DeviceChannels { channels: 0 })
+        );
     }
 }

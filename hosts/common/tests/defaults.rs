@@ -1,4 +1,4 @@
-//! A keeper on a host whose default devices change: what was opened on the default follows it, what was opened by name
+//! A supervisor on a host whose default devices change: what was opened on the default follows it, what was opened by name
 //! stays, each change is told once, and audio flows afterwards in every case.
 #![allow(missing_docs)]
 
@@ -7,13 +7,13 @@ use std::fmt;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, Direction, Ends, ErrorKind, Event, HostError, Refused, StreamInfo, StreamRequest,
-    Which,
+    AudioIo, DeviceInfo, Direction, Directions, ErrorKind, Event, HostError, StartError, StreamHalves,
+    StreamInfo, StreamRequest,
 };
 use handsfree_core::capture::{self, Bypass};
-use handsfree_core::{Duration, Frame, Instant, SampleRate, Session, StatsReader, Terminal, playback};
+use handsfree_core::{Duration, Frame, Instant, SampleRate, Session, SessionFormat, StatsReader, playback};
 use handsfree_host::request::{self, BOTH, index};
-use handsfree_host::watch::{EndPlan, EndState, Keeper, LONGEST_RETRY, Notice};
+use handsfree_host::supervisor::{DirectionConfig, DirectionState, LONGEST_RETRY, Notice, StreamSupervisor};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, BoardConfig, Step};
 use handsfree_sim::side::SideConfig;
@@ -81,13 +81,13 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for Desktop<'a> {
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: Ends<'a, CAP, SLOTS>,
-    ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, Refusal>> {
+        stream_halves: StreamHalves<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, Refusal>> {
         let runs = |direction| self.runs_on[index(direction)].is_some();
-        request::check(request, &ends, runs).expect("what runs is stopped first");
+        request::check(request, &stream_halves, runs).expect("what runs is stopped first");
         if self.refusals > 0 {
             self.refusals -= 1;
-            return Err(Refused { ends, error: Refusal });
+            return Err(StartError { halves: stream_halves, error: Refusal });
         }
         self.starts += 1;
         for (direction, asked) in
@@ -104,12 +104,14 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for Desktop<'a> {
                 }
             }
         }
-        Ok(self.board.start(request, ends).expect("the board takes what it is asked"))
+        Ok(self.board.start(request, stream_halves).expect("the board takes what it is asked"))
     }
 
-    fn stop(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
-        BOTH.into_iter().filter(|&way| which.includes(way)).for_each(|way| self.runs_on[index(way)] = None);
-        self.board.stop(which)
+    fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS> {
+        BOTH.into_iter()
+            .filter(|&way| directions.includes(way))
+            .for_each(|way| self.runs_on[index(way)] = None);
+        self.board.stop(directions)
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -120,7 +122,7 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for Desktop<'a> {
 type TestSession = Session<CAP, SLOTS, 8, 8, 16, 4, 16_000>;
 
 struct Stage<'a> {
-    keeper: Keeper<'a, Desktop<'a>, CAP, SLOTS>,
+    supervisor: StreamSupervisor<'a, Desktop<'a>, CAP, SLOTS>,
     capture: capture::Pipeline<'a, CAP, SLOTS, Bypass>,
     playback: playback::Pipeline<'a, CAP, SLOTS>,
     stats: StatsReader<'a>,
@@ -130,7 +132,7 @@ impl<'a> Stage<'a> {
     /// Both directions run, on the default device or the one with a name.
     fn open(session: &'a mut TestSession, by_name: [bool; 2]) -> Self {
         let rate = SampleRate::new(16_000).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<NoopRawMutex, _, ()>(terminal, Bypass, ()).unwrap();
         let side = SideConfig::new(rate, 160);
         let config = BoardConfig {
@@ -149,35 +151,37 @@ impl<'a> Stage<'a> {
             starts: 0,
             events: VecDeque::new(),
         };
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-        let mut keeper = Keeper::new(host, ends);
+        let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        let mut supervisor = StreamSupervisor::new(host, stream_halves);
         let names = ["sim:microphone", "sim:loudspeaker"];
-        let [capture, playback] = [0, 1]
-            .map(|way| EndPlan { device: by_name[way].then(|| names[way].to_owned()), ..EndPlan::new(rate) });
-        let now = keeper.io().board.now();
-        keeper.open(Some(&capture), Some(&playback), now).unwrap();
-        Self { keeper, capture: halves.capture, playback: halves.playback, stats: halves.stats }
+        let [capture, playback] = [0, 1].map(|way| DirectionConfig {
+            device: by_name[way].then(|| names[way].to_owned()),
+            ..DirectionConfig::new(rate)
+        });
+        let now = supervisor.io().board.now();
+        supervisor.open(Some(&capture), Some(&playback), now).unwrap();
+        Self { supervisor, capture: halves.capture, playback: halves.playback, stats: halves.stats }
     }
 
     fn now(&self) -> Instant {
-        self.keeper.io().board.now()
+        self.supervisor.io().board.now()
     }
 
     fn pass(&mut self, span: Duration) -> Vec<Notice> {
         let mut said = Vec::new();
         let end = self.now() + span;
         while self.now() < end {
-            match self.keeper.io_mut().board.step() {
+            match self.supervisor.io_mut().board.step() {
                 Step::Worker => {
-                    let clock = self.keeper.io().board.clock();
+                    let clock = self.supervisor.io().board.clock();
                     self.playback.poll();
                     self.capture.poll(&clock, &mut |_: &Frame<CAP>| {});
                 }
-                Step::Idle => self.keeper.io().board.clock().advance(Duration::from_millis(5)),
+                Step::Idle => self.supervisor.io().board.clock().advance(Duration::from_millis(5)),
                 Step::Capture | Step::Playback => {}
             }
             let now = self.now();
-            said.extend(std::iter::from_fn(|| self.keeper.poll(now)));
+            said.extend(std::iter::from_fn(|| self.supervisor.poll(now)));
         }
         said
     }
@@ -210,15 +214,15 @@ proptest! {
         for (is_capture, takes_along, refusals) in changes {
             let direction = if is_capture { Direction::Capture } else { Direction::Playback };
             let named = by_name[index(direction)];
-            let starts = stage.keeper.io().starts;
-            stage.keeper.io_mut().refusals = refusals;
-            stage.keeper.io_mut().change(direction, takes_along);
+            let starts = stage.supervisor.io().starts;
+            stage.supervisor.io_mut().refusals = refusals;
+            stage.supervisor.io_mut().change(direction, takes_along);
             let said = stage.pass(LONGEST_RETRY + LONGEST_RETRY + LONGEST_RETRY);
 
             // The server's own move needs no start, unless it took along what has a name.
             let needs_start = takes_along == named;
             let failed = needs_start && refusals > 0;
-            prop_assert_eq!(stage.keeper.io().starts - starts, u32::from(needs_start));
+            prop_assert_eq!(stage.supervisor.io().starts - starts, u32::from(needs_start));
             prop_assert!(said.iter().all(|&notice| direction_of(notice) == direction), "{:?}", said);
             match (failed, named) {
                 (false, false) => prop_assert!(matches!(said[..], [Notice::Moved { .. }]), "{:?}", said),
@@ -231,12 +235,12 @@ proptest! {
                     matches!(said[..], [Notice::Lost { .. }, Notice::Returned { .. }]), "{:?}", said),
             }
             for way in BOTH {
-                let host = stage.keeper.io();
+                let host = stage.supervisor.io();
                 let place = if by_name[index(way)] { 0 } else { host.default[index(way)] };
                 prop_assert_eq!(host.runs_on[index(way)], Some(place), "{:?}", way);
-                prop_assert!(matches!(stage.keeper.state(way), EndState::Running(_)));
+                prop_assert!(matches!(stage.supervisor.state(way), DirectionState::Running(_)));
             }
-            stage.keeper.io_mut().refusals = 0;
+            stage.supervisor.io_mut().refusals = 0;
             let before = stage.periods();
             stage.pass(Duration::from_millis(100));
             let after = stage.periods();
@@ -249,13 +253,13 @@ proptest! {
 fn a_default_that_changes_while_a_device_is_away_is_tried_at_once_and_what_is_closed_stays_closed() {
     let mut session = Box::new(TestSession::new());
     let mut stage = Stage::open(&mut session, [false, false]);
-    stage.keeper.io_mut().refusals = 4;
-    stage.keeper.io_mut().board.unplug(Direction::Playback);
-    stage.keeper.io_mut().runs_on[1] = None;
+    stage.supervisor.io_mut().refusals = 4;
+    stage.supervisor.io_mut().board.unplug(Direction::Playback);
+    stage.supervisor.io_mut().runs_on[1] = None;
     let said = stage.pass(Duration::from_millis(3_600));
     assert_eq!(said, [Notice::Lost { direction: Direction::Playback }], "its tries are far apart by now");
-    stage.keeper.io_mut().refusals = 0;
-    stage.keeper.io_mut().change(Direction::Playback, false);
+    stage.supervisor.io_mut().refusals = 0;
+    stage.supervisor.io_mut().change(Direction::Playback, false);
     let said = stage.pass(Duration::from_millis(50));
     assert!(
         matches!(
@@ -268,9 +272,9 @@ fn a_default_that_changes_while_a_device_is_away_is_tried_at_once_and_what_is_cl
         ),
         "{said:?}"
     );
-    stage.keeper.close(Direction::Capture);
-    stage.keeper.io_mut().change(Direction::Capture, false);
+    stage.supervisor.close(Direction::Capture);
+    stage.supervisor.io_mut().change(Direction::Capture, false);
     let said = stage.pass(Duration::from_millis(500));
     assert_eq!(said, [Notice::Host(Event::DefaultChanged { direction: Direction::Capture })]);
-    assert_eq!(stage.keeper.state(Direction::Capture), EndState::Closed);
+    assert_eq!(stage.supervisor.state(Direction::Capture), DirectionState::Closed);
 }

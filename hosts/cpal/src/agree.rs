@@ -22,7 +22,7 @@ pub struct Abilities {
     pub period_sample_frames: (u32, u32),
 }
 
-pub(crate) type Wish = request::Wish<SampleFormat>;
+pub(crate) type DeviceRequest = request::DeviceRequest<SampleFormat>;
 
 /// What it is opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(crate) fn agree(
     device: &str,
     direction: Direction,
     ranges: &[SupportedStreamConfigRange],
-    wish: &Wish,
+    wish: &DeviceRequest,
 ) -> Result<Agreed, CpalError> {
     let best = usable(ranges)
         .filter(|range| wish.format.is_none_or(|only| only == range.sample_format()))
@@ -124,7 +124,7 @@ fn unsupported(
     device: &str,
     direction: Direction,
     ranges: &[SupportedStreamConfigRange],
-    wish: &Wish,
+    wish: &DeviceRequest,
 ) -> CpalError {
     let channels = if wish.any_channels { "any".to_owned() } else { wish.channels.to_string() };
     let formats = match wish.format {
@@ -164,8 +164,8 @@ mod tests {
         SupportedStreamConfigRange::new(channels, low, high, buffer, format)
     }
 
-    fn wish(hz: u32, channels: u32) -> Wish {
-        Wish {
+    fn wish(hz: u32, channels: u32) -> DeviceRequest {
+        DeviceRequest {
             rate: SampleRate::new(hz).unwrap(),
             channels,
             any_channels: true,
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    fn agreed(ranges: &[SupportedStreamConfigRange], wish: &Wish) -> Agreed {
+    fn agreed(ranges: &[SupportedStreamConfigRange], wish: &DeviceRequest) -> Agreed {
         agree("device", Direction::Capture, ranges, wish).unwrap()
     }
 
@@ -190,7 +190,7 @@ mod tests {
         let found = agreed(&ranges, &wish(16_000, 1));
         assert_eq!((found.rate.hz(), found.channels, found.format), (16_000, 1, SampleFormat::I16));
         assert_eq!(found.period_sample_frames, 160);
-        let wide = agreed(&ranges, &Wish { wide: true, ..wish(16_000, 1) });
+        let wide = agreed(&ranges, &DeviceRequest { wide: true, ..wish(16_000, 1) });
         assert_eq!(wide.format, SampleFormat::F32);
     }
 
@@ -212,15 +212,19 @@ mod tests {
         let ranges =
             [range(1, 48_000, 48_000, SampleFormat::I16), range(6, 48_000, 48_000, SampleFormat::I16)];
         assert_eq!(agreed(&ranges, &wish(48_000, 2)).channels, 6);
-        let error =
-            agree("device", Direction::Playback, &ranges, &Wish { any_channels: false, ..wish(48_000, 2) });
+        let error = agree(
+            "device",
+            Direction::Playback,
+            &ranges,
+            &DeviceRequest { any_channels: false, ..wish(48_000, 2) },
+        );
         assert!(error.unwrap_err().to_string().contains("expected 2 channels"));
     }
 
     #[test]
     fn periods_stay_within_what_the_device_takes() {
         let ranges = [range(1, 8_000, 48_000, SampleFormat::I16)];
-        let asked = |period_sample_frames| Wish { period_sample_frames, ..wish(48_000, 1) };
+        let asked = |period_sample_frames| DeviceRequest { period_sample_frames, ..wish(48_000, 1) };
         assert_eq!(agreed(&ranges, &asked(1)).period_sample_frames, 64);
         assert_eq!(agreed(&ranges, &asked(100_000)).period_sample_frames, 4_096);
     }

@@ -15,7 +15,7 @@ use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{BufferSize, Data, Device, Host, InputCallbackInfo, OutputCallbackInfo, Stream};
 use handsfree_core::audio_io::Direction;
 
-use crate::agree::{self, Agreed, Wish};
+use crate::agree::{self, Agreed, DeviceRequest};
 use crate::devices;
 use crate::error::{CpalError, word};
 use crate::gauge::Gauge;
@@ -41,7 +41,7 @@ pub(crate) enum Maker {
 /// A stream to open.
 pub(crate) struct Plan {
     pub(crate) device: Option<String>,
-    pub(crate) wish: Wish,
+    pub(crate) wish: DeviceRequest,
     /// Periods that make up the buffer asked for.
     pub(crate) periods: u32,
     pub(crate) maker: Maker,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, Direction, Ends, Event, Refused, StreamInfo, StreamRequest, Which,
+    AudioIo, DeviceInfo, Direction, Directions, Event, StartError, StreamHalves, StreamInfo, StreamRequest,
 };
 use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
@@ -159,7 +159,7 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
     fn prepare(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: &mut Ends<'static, CAP, SLOTS>,
+        halves: &mut StreamHalves<'static, CAP, SLOTS>,
     ) -> Result<StreamInfo, CpalError> {
         let opening = |direction, asked: &Option<_>| {
             let wake = self.worker.wake();
@@ -171,17 +171,17 @@ impl<const CAP: usize, const SLOTS: usize> CpalIo<CAP, SLOTS> {
             capture: capture.map(|opening| self.capture.open(opening)).transpose()?,
             playback: playback.map(|opening| self.playback.open(opening)).transpose()?,
         };
-        request::configure(ends, request, &info)?;
+        request::configure(halves, request, &info)?;
         Ok(info)
     }
 
     /// Parks the halves where the callbacks find them, and lets them be called.
-    fn run(&mut self, ends: Ends<'static, CAP, SLOTS>) -> Result<(), CpalError> {
+    fn run(&mut self, halves: StreamHalves<'static, CAP, SLOTS>) -> Result<(), CpalError> {
         // The loudspeaker first: what the microphone hears before is nothing.
-        if let Some(outlet) = ends.outlet {
+        if let Some(outlet) = halves.outlet {
             self.playback.run(outlet)?;
         }
-        if let Some(intake) = ends.intake {
+        if let Some(intake) = halves.intake {
             self.capture.run(intake)?;
         }
         Ok(())
@@ -248,28 +248,28 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        mut ends: Ends<'static, CAP, SLOTS>,
-    ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, CpalError>> {
+        mut halves: StreamHalves<'static, CAP, SLOTS>,
+    ) -> Result<StreamInfo, StartError<'static, CAP, SLOTS, CpalError>> {
         let runs = |direction| match direction {
             Direction::Capture => self.capture.is_taken(),
             Direction::Playback => self.playback.is_taken(),
         };
         // Before anything is touched: what runs has halves that would be lost.
-        if let Err(misuse) = request::check(request, &ends, runs) {
-            return Err(Refused { ends, error: CpalError::Misuse(misuse) });
+        if let Err(misuse) = request::check(request, &halves, runs) {
+            return Err(StartError { halves, error: CpalError::Misuse(misuse) });
         }
-        let which = request::which(request);
-        let info = match self.prepare(request, &mut ends) {
+        let directions = request::directions(request);
+        let info = match self.prepare(request, &mut halves) {
             Ok(info) => info,
             Err(error) => {
                 // They hold no half yet.
-                self.stop(which);
-                return Err(Refused { ends, error });
+                self.stop(directions);
+                return Err(StartError { halves, error });
             }
         };
-        match self.run(ends) {
+        match self.run(halves) {
             Ok(()) => {
-                for direction in BOTH.into_iter().filter(|&direction| which.includes(direction)) {
+                for direction in BOTH.into_iter().filter(|&direction| directions.includes(direction)) {
                     self.lookout.forget(direction);
                     let is_elsewhere = match direction {
                         Direction::Capture => self.capture.settle(),
@@ -282,28 +282,29 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
                 Ok(info)
             }
             Err(error) => {
-                let ends = self.stop(which);
-                Err(Refused { ends, error })
+                let halves = self.stop(directions);
+                Err(StartError { halves, error })
             }
         }
     }
 
-    fn stop(&mut self, which: Which) -> Ends<'static, CAP, SLOTS> {
-        let mut ends = Ends::default();
-        if which.includes(Direction::Capture) {
+    fn stop(&mut self, directions: Directions) -> StreamHalves<'static, CAP, SLOTS> {
+        let mut halves = StreamHalves::default();
+        if directions.includes(Direction::Capture) {
             self.capture.end();
-            ends.intake = self.capture.returned.take();
+            halves.intake = self.capture.returned.take();
         }
-        if which.includes(Direction::Playback) {
+        if directions.includes(Direction::Playback) {
             let rate = self.playback.rate();
             let end = self.playback.end();
             self.silence_playback(end, rate);
-            ends.outlet = self.playback.returned.take();
+            halves.outlet = self.playback.returned.take();
         }
         // A loss that was not told yet would be taken for one of the next stream.
-        self.events
-            .retain(|event| !matches!(event, Event::DeviceLost { direction } if which.includes(*direction)));
-        ends
+        self.events.retain(
+            |event| !matches!(event, Event::DeviceLost { direction } if directions.includes(*direction)),
+        );
+        halves
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -315,6 +316,6 @@ impl<const CAP: usize, const SLOTS: usize> AudioIo<'static, CAP, SLOTS> for Cpal
 impl<const CAP: usize, const SLOTS: usize> Drop for CpalIo<CAP, SLOTS> {
     fn drop(&mut self) {
         // The halves end here, on this thread, and not with a callback that cpal drops when it likes.
-        self.stop(Which::Both);
+        self.stop(Directions::Both);
     }
 }

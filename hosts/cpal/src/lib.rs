@@ -6,14 +6,14 @@
 //!
 //! ```no_run
 //! use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-//! use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, StreamRequest};
+//! use handsfree_core::audio_io::{AudioIo, DirectionRequest, StreamHalves, StreamRequest};
 //! use handsfree_core::capture::Bypass;
-//! use handsfree_core::{Frame, Gain, SampleRate, Session, Terminal};
+//! use handsfree_core::{Frame, Gain, SampleRate, Session, SessionFormat};
 //! use handsfree_cpal::CpalConfig;
 //! use handsfree_host::clock;
 //!
 //! let rate = SampleRate::new(48_000)?;
-//! let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+//! let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
 //! let session: &'static mut Session<480, 4, 32, 32, 64, 32, 144_000> = Box::leak(Box::new(Session::new()));
 //! let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
 //! let (mut capture, mut playback) = (halves.capture, halves.playback);
@@ -25,7 +25,7 @@
 //!         capture.poll(&clock::now, &mut |_: &Frame<480>| ());
 //!     }),
 //! )?;
-//! let end = EndRequest {
+//! let end = DirectionRequest {
 //!     device: None, // the default one
 //!     rate,
 //!     device_channels: 1,
@@ -35,8 +35,8 @@
 //!     gain: Gain::UNITY,
 //! };
 //! let request = StreamRequest { capture: Some(end), playback: Some(end) };
-//! let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-//! let granted = io.start(&request, ends).map_err(|refused| refused.error)?;
+//! let halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+//! let granted = io.start(&request, halves).map_err(|refused| refused.error)?;
 //! println!("{granted:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -51,11 +51,11 @@
 //! - **The halves come back**, from a stream that runs, one whose server is gone and one whose server hangs:
 //!   they are parked in a slot that callbacks borrow by one try. A callback after the stop plays silence.
 //! - **A device that is gone** is told once; so is a stream that calls nobody for two seconds. The
-//!   [`Keeper`](handsfree_host::watch::Keeper) starts it again.
+//!   [`StreamSupervisor`](handsfree_host::supervisor::StreamSupervisor) starts it again.
 //! - **Another default device** is told once, and a stream that was opened on the default is there: because its audio
-//!   system has taken it along ([`Event::Moved`], so it is not opened again), or because the keeper starts it there
+//!   system has taken it along ([`Event::Moved`], so it is not opened again), or because the supervisor starts it there
 //!   ([`Event::DefaultChanged`]). PulseAudio takes along all that plays on the old default, also what was opened on it by
-//!   name; the keeper takes that back. PipeWire leaves what cpal opens where it is. Whenever a start without a name
+//!   name; the supervisor takes that back. PipeWire leaves what cpal opens where it is. Whenever a start without a name
 //!   lands on another device than the one before, after a loss too, that is an [`Event::Moved`].
 //! - **No clock is claimed to be shared**: behind an audio system nobody says whose crystal is whose.
 //!

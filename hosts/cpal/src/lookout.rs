@@ -85,7 +85,7 @@ impl Lookout {
 
     /// Tells once when the device is there again.
     pub(crate) fn await_device(&self, direction: Direction, device: Option<String>) {
-        // Without its thread nobody comes back; the keeper tries by itself.
+        // Without its thread nobody comes back; the supervisor tries by itself.
         _ = self.orders.send(Order::Await(direction, Some(Missing { device })));
     }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use handsfree_core::Duration;
-use handsfree_core::audio_io::{Direction, EndInfo, EndRequest};
+use handsfree_core::audio_io::{Direction, DirectionInfo, DirectionRequest};
 use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
 use handsfree_host::worker::Wake;
 
-use crate::agree::{Agreed, Wish};
+use crate::agree::{Agreed, DeviceRequest};
 use crate::attendant::{Built, Maker};
 use crate::callback::{Callback, Shape};
 use crate::config::CpalConfig;
@@ -22,7 +22,7 @@ pub(crate) struct Opening {
     pub(crate) source: Source,
     /// The device as it was asked for.
     pub(crate) device: Option<String>,
-    pub(crate) wish: Wish,
+    pub(crate) wish: DeviceRequest,
     /// Periods that make up the buffer asked for.
     pub(crate) periods: u32,
     wake: Wake,
@@ -32,7 +32,7 @@ pub(crate) struct Opening {
 impl Opening {
     pub(crate) fn new(
         direction: Direction,
-        asked: &EndRequest<'_>,
+        asked: &DirectionRequest<'_>,
         config: &CpalConfig,
         source: &Source,
         wake: Wake,
@@ -45,7 +45,7 @@ impl Opening {
             direction,
             source: source.clone(),
             device: asked.device.map(str::to_owned),
-            wish: Wish::new(direction, asked, format),
+            wish: DeviceRequest::new(direction, asked, format),
             periods: if kept { config.kept_periods } else { 1 },
             wake,
             priority: config.priority.filter(|_| source.has_plain_threads()),
@@ -107,10 +107,10 @@ fn latency_of(direction: Direction, agreed: &Agreed) -> Duration {
     }
 }
 
-pub(crate) fn end_info(direction: Direction, built: &Built) -> EndInfo {
+pub(crate) fn end_info(direction: Direction, built: &Built) -> DirectionInfo {
     // Behind an audio system two devices may have one crystal or two, and it does not say: never equal.
     const CAPTURE_CLOCK: u32 = 1 << 17;
-    EndInfo {
+    DirectionInfo {
         rate: built.agreed.rate,
         device_channels: built.agreed.channels,
         max_period_sample_frames: built.longest_sample_frames,

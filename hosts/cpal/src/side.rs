@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration as Span, Instant as Moment};
 
 use handsfree_core::SampleRate;
-use handsfree_core::audio_io::{Direction, EndInfo, Event};
+use handsfree_core::audio_io::{Direction, DirectionInfo, Event};
 use handsfree_core::time::Instant;
 
 use crate::attendant::{Attendant, Built, PATIENCE, Plan};
@@ -71,7 +71,7 @@ impl<T: Half> Side<T> {
     }
 
     /// Opens a stream, with a slot and a gauge of its own; its callbacks find nothing yet.
-    pub(crate) fn open(&mut self, opening: Opening) -> Result<EndInfo, CpalError> {
+    pub(crate) fn open(&mut self, opening: Opening) -> Result<DirectionInfo, CpalError> {
         self.slot = Arc::new(Slot::empty());
         self.gauge = Arc::default();
         self.xruns = 0;
@@ -89,7 +89,7 @@ impl<T: Half> Side<T> {
         built.map(|built| self.grant(asked, built))
     }
 
-    fn grant(&mut self, asked: Option<String>, built: Built) -> EndInfo {
+    fn grant(&mut self, asked: Option<String>, built: Built) -> DirectionInfo {
         self.gauge.granted.store(built.longest_sample_frames, Ordering::Relaxed);
         self.asked = asked;
         self.rate = Some(built.agreed.rate);

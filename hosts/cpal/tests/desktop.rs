@@ -22,7 +22,7 @@ use std::time::{Duration as Span, Instant as Moment};
 
 use handsfree_core::audio_io::{AudioIo, Direction, Event};
 use handsfree_cpal::{CpalConfig, cpal::SampleFormat};
-use handsfree_host::watch::{EndState, Notice};
+use handsfree_host::supervisor::{DirectionState, Notice};
 
 use rig::{Rig, lost, plan, returned};
 use server::{Server, System, with, with_server};
@@ -43,8 +43,8 @@ fn every_sample(rig: &mut Rig, server: &Server, seconds: f64, what: &str) {
         ears.lost,
         ears.repeated,
         ears.silence,
-        rig.keeper.io().callbacks(Direction::Capture),
-        rig.keeper.io().callbacks(Direction::Playback),
+        rig.supervisor.io().callbacks(Direction::Capture),
+        rig.supervisor.io().callbacks(Direction::Playback),
     );
     let trouble = said.iter().filter(|n| !matches!(n, Notice::Host(Event::RealTimeRefused))).count();
     assert_eq!(trouble, 0, "{what}: {said:?}");
@@ -62,7 +62,7 @@ fn the_signal_comes_back_whole_at_any_rate() {
             let mut rig = Rig::new(rate_hz, CpalConfig::default());
             let monitor = format!("{name}.monitor");
             rig.open(&plan(rate_hz, Some(&monitor)), &plan(rate_hz, Some(name)));
-            let opened = rig.keeper.io().playback().unwrap().clone();
+            let opened = rig.supervisor.io().playback().unwrap().clone();
             assert_eq!((opened.rate_hz, opened.channels, opened.format), (rate_hz, 1, SampleFormat::I16));
             every_sample(&mut rig, &server, 3.0, name);
             let callbacks = rig.calls.callbacks.load(Ordering::Relaxed);
@@ -78,7 +78,7 @@ fn the_signal_comes_back_whole_from_pipewire() {
         let mut rig = Rig::new(48_000, CpalConfig::default());
         rig.open(&plan(48_000, None), &plan(48_000, None));
         every_sample(&mut rig, &server, 5.0, "speaker");
-        let capture = rig.keeper.io().callbacks(Direction::Capture);
+        let capture = rig.supervisor.io().callbacks(Direction::Capture);
         assert_eq!(capture.longest_sample_frames, 48_000 / 25, "the period asked for: {capture:?}");
         let callbacks = rig.calls.callbacks.load(Ordering::Relaxed);
         assert_eq!(rig.calls.memory.load(Ordering::Relaxed), 0, "in {callbacks} callbacks");
@@ -96,7 +96,7 @@ fn any_format_that_holds_16_bits_carries_them() {
             };
             let mut rig = Rig::new(48_000, config);
             rig.open(&plan(48_000, None), &plan(48_000, None));
-            assert_eq!(rig.keeper.io().capture().unwrap().format, format);
+            assert_eq!(rig.supervisor.io().capture().unwrap().format, format);
             every_sample(&mut rig, &server, 1.0, &format.to_string());
             assert_eq!(rig.calls.memory.load(Ordering::Relaxed), 0);
         }
@@ -144,7 +144,8 @@ fn dies(system: System, test: &str) {
         for round in 0..3 {
             server.kill();
             let killed = Moment::now();
-            let waits = |rig: &mut Rig| BOTH.iter().all(|&way| rig.keeper.state(way) == EndState::Waiting);
+            let waits =
+                |rig: &mut Rig| BOTH.iter().all(|&way| rig.supervisor.state(way) == DirectionState::Waiting);
             let mut said = rig.until(Span::from_secs(5), waits);
             let noticed = killed.elapsed();
             // Told once, however long it stays away.
@@ -152,8 +153,9 @@ fn dies(system: System, test: &str) {
             said.extend(rig.until(Span::from_secs(5), |_| away.elapsed() > Span::from_millis(1_500)));
             server.start_again();
             let began = Moment::now();
-            let runs =
-                |rig: &mut Rig| BOTH.iter().all(|&way| matches!(rig.keeper.state(way), EndState::Running(_)));
+            let runs = |rig: &mut Rig| {
+                BOTH.iter().all(|&way| matches!(rig.supervisor.state(way), DirectionState::Running(_)))
+            };
             said.extend(rig.until(Span::from_secs(20), runs));
             println!("round {round}: noticed in {noticed:?}, back in {:?}", began.elapsed());
             assert!(noticed < Span::from_millis(1_000), "{noticed:?}");
@@ -174,18 +176,18 @@ fn a_server_that_hangs_is_lost_and_nobody_hangs_with_it() {
         server.signal("STOP");
         let began = Moment::now();
         let said = rig.until(Span::from_secs(40), |rig| {
-            BOTH.iter().all(|&way| rig.keeper.state(way) == EndState::Waiting)
+            BOTH.iter().all(|&way| rig.supervisor.state(way) == DirectionState::Waiting)
         });
         println!("lost after {:?}", began.elapsed());
         for way in BOTH {
             assert_eq!(lost(&said, way), 1, "{said:?}");
         }
         let asked = Moment::now();
-        assert!(rig.keeper.io().list().is_err());
+        assert!(rig.supervisor.io().list().is_err());
         assert!(asked.elapsed() < Span::from_secs(7), "{:?}", asked.elapsed());
         server.signal("CONT");
         rig.until(Span::from_secs(60), |rig| {
-            BOTH.iter().all(|&way| matches!(rig.keeper.state(way), EndState::Running(_)))
+            BOTH.iter().all(|&way| matches!(rig.supervisor.state(way), DirectionState::Running(_)))
         });
         rig.hear(0.5);
     });
@@ -204,7 +206,7 @@ fn another_default_of_pipewire_is_followed_and_a_name_is_not_left() {
         }
         assert_eq!(server.places(), [["other"], ["other.monitor"]]);
         rig.hear(1.0);
-        BOTH.into_iter().for_each(|way| rig.keeper.close(way));
+        BOTH.into_iter().for_each(|way| rig.supervisor.close(way));
         rig.open(&plan(48_000, Some("other.monitor")), &plan(48_000, Some("other")));
         let said = change_default(&mut rig, &server, "speaker");
         for way in BOTH {
@@ -216,7 +218,7 @@ fn another_default_of_pipewire_is_followed_and_a_name_is_not_left() {
     });
 }
 
-/// Makes another sink and its monitor the default, after the lookout has seen the ones before; what the keeper said
+/// Makes another sink and its monitor the default, after the lookout has seen the ones before; what the supervisor said
 /// within the next seconds.
 fn change_default(rig: &mut Rig, server: &Server, sink: &str) -> Vec<Notice> {
     let began = Moment::now();
@@ -233,19 +235,19 @@ fn another_default_is_followed_with_the_server_and_told_once() {
         let mut rig = Rig::new(48_000, CpalConfig::default());
         rig.open(&plan(48_000, None), &plan(48_000, None));
         rig.hear(1.0);
-        let callbacks = BOTH.map(|way| rig.keeper.io().callbacks(way).callbacks);
+        let callbacks = BOTH.map(|way| rig.supervisor.io().callbacks(way).callbacks);
         let said = change_default(&mut rig, &server, "other");
         for way in BOTH {
             let moved = |n: &&Notice| matches!(n, Notice::Moved { direction, .. } if *direction == way);
             assert_eq!(said.iter().filter(moved).count(), 1, "{way:?}: {said:?}");
             // PulseAudio moved it, so it was not opened again.
-            assert!(rig.keeper.io().callbacks(way).callbacks > callbacks[way as usize], "{way:?}");
+            assert!(rig.supervisor.io().callbacks(way).callbacks > callbacks[way as usize], "{way:?}");
         }
         assert_eq!(said.iter().filter(|n| !matches!(n, Notice::Host(Event::RealTimeRefused))).count(), 2);
-        let devices = rig.keeper.io().list().unwrap();
+        let devices = rig.supervisor.io().list().unwrap();
         let default: Vec<&str> = devices.iter().filter(|d| d.is_default).map(|d| d.id.as_str()).collect();
         assert_eq!(default, ["pulseaudio:other.monitor", "pulseaudio:other"]);
-        let io = rig.keeper.io();
+        let io = rig.supervisor.io();
         let opened = [io.capture(), io.playback()].map(|opened| opened.unwrap().device.clone());
         assert_eq!(opened.each_ref().map(String::as_str), default[..]);
         assert_eq!(server.places(), [["other"], ["other.monitor"]]);
@@ -269,10 +271,10 @@ fn a_device_that_was_named_is_not_left_for_another_default() {
         assert_eq!(server.places(), [["speaker"], ["speaker.monitor"]]);
         rig.hear(1.0);
         // What is on neither default stays by itself.
-        let callbacks = BOTH.map(|way| rig.keeper.io().callbacks(way).callbacks);
+        let callbacks = BOTH.map(|way| rig.supervisor.io().callbacks(way).callbacks);
         change_default(&mut rig, &server, "cd");
         BOTH.iter().zip(callbacks).for_each(|(&way, before)| {
-            assert!(rig.keeper.io().callbacks(way).callbacks > before, "{way:?}: it was opened again");
+            assert!(rig.supervisor.io().callbacks(way).callbacks > before, "{way:?}: it was opened again");
         });
         assert_eq!(server.places(), [["speaker"], ["speaker.monitor"]]);
         rig.hear(0.5);
@@ -296,7 +298,8 @@ fn a_device_that_is_removed_is_lost_and_returns_by_its_name() {
             .chain(speaker)
             .for_each(|line| _ = server.pactl(&["unload-module", &module(line)]));
         let began = Moment::now();
-        let waits = |rig: &mut Rig| BOTH.iter().all(|&way| rig.keeper.state(way) == EndState::Waiting);
+        let waits =
+            |rig: &mut Rig| BOTH.iter().all(|&way| rig.supervisor.state(way) == DirectionState::Waiting);
         let mut said = rig.until(Span::from_secs(10), waits);
         println!("noticed in {:?}", began.elapsed());
         // Another device in its place is not the one that was asked for.
@@ -312,8 +315,9 @@ fn a_device_that_is_removed_is_lost_and_returns_by_its_name() {
             assert_eq!((lost(&said, way), returned(&said, way)), (1, 0), "{way:?}: {said:?}");
         }
         load("speaker");
-        let runs =
-            |rig: &mut Rig| BOTH.iter().all(|&way| matches!(rig.keeper.state(way), EndState::Running(_)));
+        let runs = |rig: &mut Rig| {
+            BOTH.iter().all(|&way| matches!(rig.supervisor.state(way), DirectionState::Running(_)))
+        };
         said.extend(rig.until(Span::from_secs(10), runs));
         for way in BOTH {
             assert_eq!((lost(&said, way), returned(&said, way)), (1, 1), "{way:?}: {said:?}");
@@ -337,7 +341,7 @@ fn stopped_and_started_a_hundred_times() {
             if round == 10 {
                 before = threads();
             }
-            BOTH.into_iter().for_each(|way| rig.keeper.close(way));
+            BOTH.into_iter().for_each(|way| rig.supervisor.close(way));
         }
         rig.open(&way, &way);
         rig.hear(1.0);
@@ -347,6 +351,6 @@ fn stopped_and_started_a_hundred_times() {
         // One for each direction, the lookout, and who asks.
         assert!(clients <= 4, "{clients} clients");
         assert_eq!(rig.calls.memory.load(Ordering::Relaxed), 0);
-        assert!(rig.keeper.io_mut().poll_event().is_none_or(|event| event == Event::RealTimeRefused));
+        assert!(rig.supervisor.io_mut().poll_event().is_none_or(|event| event == Event::RealTimeRefused));
     });
 }

@@ -21,7 +21,8 @@ use std::time::{Duration as Span, Instant as Moment};
 
 use cpal::ErrorKind as Kind;
 use handsfree_core::audio_io::{
-    AudioIo, Direction, EndRequest, Ends, ErrorKind, Event, HostError, StreamRequest, Which,
+    AudioIo, Direction, DirectionRequest, Directions, ErrorKind, Event, HostError, StreamHalves,
+    StreamRequest,
 };
 use handsfree_core::{ChannelMap, ConfigError};
 
@@ -115,12 +116,12 @@ fn a_callback_after_the_stop_plays_silence_and_harms_no_later_stream() {
     let mut rig = Rig::started();
     rig.speak(&[1; 480]);
     until("it runs", || !rig.heard.lock().unwrap().is_empty());
-    let ends = rig.io.stop(Which::Both);
-    assert!(ends.intake.is_some() && ends.outlet.is_some());
+    let halves = rig.io.stop(Directions::Both);
+    assert!(halves.intake.is_some() && halves.outlet.is_some());
     assert!(rig.listen(960).iter().all(|&value| value == 0));
     rig.speak(&[2; 480]);
     assert_eq!(rig.io.callbacks(Direction::Capture).missed, 1);
-    rig.io.start(&both(), ends).unwrap();
+    rig.io.start(&both(), halves).unwrap();
     // The old stream's callbacks are still called.
     let (old, mut out) = ([0.5_f32; 960], [78_i16; 480]);
     for turn in 0..10 {
@@ -142,11 +143,11 @@ fn a_stream_that_hangs_when_it_is_dropped_keeps_no_half() {
     let mut rig = Rig::started();
     rig.studio.hangs.store(true, Ordering::Relaxed);
     let began = Moment::now();
-    let ends = rig.io.stop(Which::Capture);
-    assert!(ends.intake.is_some());
+    let halves = rig.io.stop(Directions::Capture);
+    assert!(halves.intake.is_some());
     assert!(began.elapsed() < Span::from_secs(8), "{:?}", began.elapsed());
     let request = StreamRequest { playback: None, ..both() };
-    rig.io.start(&request, ends).unwrap();
+    rig.io.start(&request, halves).unwrap();
     rig.speak(&[5; 480]);
     until("another stream runs", || rig.heard.lock().unwrap().contains(&5));
     rig.studio.hangs.store(false, Ordering::Relaxed);
@@ -164,9 +165,9 @@ fn stopping_in_the_middle_of_callbacks_takes_the_half_out_of_them() {
         });
     });
     for _ in 0..50 {
-        let ends = rig.io.stop(Which::Playback);
-        assert!(ends.outlet.is_some());
-        rig.io.start(&StreamRequest { capture: None, ..both() }, ends).unwrap();
+        let halves = rig.io.stop(Directions::Playback);
+        assert!(halves.outlet.is_some());
+        rig.io.start(&StreamRequest { capture: None, ..both() }, halves).unwrap();
     }
     caller.join().unwrap();
     assert_eq!(rig.stats.read().outlet.position_faults, 0);
@@ -184,11 +185,11 @@ fn what_ends_a_stream_is_told_once_and_what_does_not_is_not() {
     rig.studio.fail(Kind::StreamInvalidated);
     let lost = Event::DeviceLost { direction: Direction::Playback };
     assert_eq!(rig.events(), [lost]);
-    let ends = rig.io.stop(Which::Playback);
-    assert!(ends.outlet.is_some());
-    let refused = rig.io.start(&StreamRequest { capture: None, ..both() }, ends).unwrap_err();
+    let halves = rig.io.stop(Directions::Playback);
+    assert!(halves.outlet.is_some());
+    let refused = rig.io.start(&StreamRequest { capture: None, ..both() }, halves).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::NotFound);
-    assert!(refused.ends.outlet.is_some(), "it is given back");
+    assert!(refused.halves.outlet.is_some(), "it is given back");
     rig.studio.gone.store(false, Ordering::Relaxed);
     let mut events = Vec::new();
     until("it returns", || {
@@ -197,7 +198,7 @@ fn what_ends_a_stream_is_told_once_and_what_does_not_is_not() {
         !events.is_empty()
     });
     assert_eq!(events, [Event::DeviceReturned { direction: Direction::Playback }]);
-    rig.io.start(&StreamRequest { capture: None, ..both() }, refused.ends).unwrap();
+    rig.io.start(&StreamRequest { capture: None, ..both() }, refused.halves).unwrap();
     rig.listen(480);
 }
 
@@ -210,8 +211,8 @@ fn a_loss_that_nobody_asked_for_before_the_stop_is_not_told_of_the_next_stream()
     // Seen by the next question, and told behind what waits already.
     rig.studio.fail(Kind::DeviceNotAvailable);
     assert_eq!(rig.io.poll_event(), Some(Event::RealTimeRefused));
-    let ends = rig.io.stop(Which::Playback);
-    rig.io.start(&StreamRequest { capture: None, ..both() }, ends).unwrap();
+    let halves = rig.io.stop(Directions::Playback);
+    rig.io.start(&StreamRequest { capture: None, ..both() }, halves).unwrap();
     assert_eq!(rig.events(), []);
     rig.listen(480);
 }
@@ -233,45 +234,45 @@ fn a_stream_that_calls_nobody_is_lost() {
 #[test]
 fn requests_that_cannot_work_give_the_halves_back() {
     let mut rig = Rig::new();
-    let ends = rig.ends.take().unwrap();
-    let refused = rig.io.start(&StreamRequest::default(), ends).unwrap_err();
+    let halves = rig.stream_halves.take().unwrap();
+    let refused = rig.io.start(&StreamRequest::default(), halves).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::Misuse);
     let request =
-        StreamRequest { capture: Some(EndRequest { device: Some("gramophone"), ..end() }), ..both() };
-    let refused = rig.io.start(&request, refused.ends).unwrap_err();
+        StreamRequest { capture: Some(DirectionRequest { device: Some("gramophone"), ..end() }), ..both() };
+    let refused = rig.io.start(&request, refused.halves).unwrap_err();
     assert!(refused.error.to_string().contains("'gramophone'"), "{}", refused.error);
     let four = Some(ChannelMap::select(4, &[3]).unwrap());
-    let request = StreamRequest { capture: Some(EndRequest { map: four, ..end() }), ..both() };
-    let refused = rig.io.start(&request, refused.ends).unwrap_err();
+    let request = StreamRequest { capture: Some(DirectionRequest { map: four, ..end() }), ..both() };
+    let refused = rig.io.start(&request, refused.halves).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::Unsupported);
     assert!(refused.error.to_string().contains("expected 4 channels"), "{}", refused.error);
     let two_out = Some(ChannelMap::natural(2, 1).unwrap());
-    let request = StreamRequest { playback: Some(EndRequest { map: two_out, ..end() }), ..both() };
-    let refused = rig.io.start(&request, refused.ends).unwrap_err();
+    let request = StreamRequest { playback: Some(DirectionRequest { map: two_out, ..end() }), ..both() };
+    let refused = rig.io.start(&request, refused.halves).unwrap_err();
     assert!(
         matches!(refused.error.kind(), ErrorKind::Config(ConfigError::FrameTooLarge { .. })),
         "{}",
         refused.error
     );
-    assert!(refused.ends.intake.is_some() && refused.ends.outlet.is_some());
-    rig.io.start(&both(), refused.ends).unwrap();
+    assert!(refused.halves.intake.is_some() && refused.halves.outlet.is_some());
+    rig.io.start(&both(), refused.halves).unwrap();
 }
 
 #[test]
 fn a_misused_start_harms_nothing_that_runs() {
-    let (mut rig, other) = (Rig::started(), Rig::new().ends.take().unwrap());
-    let outlet = Ends { intake: None, outlet: other.outlet };
+    let (mut rig, other) = (Rig::started(), Rig::new().stream_halves.take().unwrap());
+    let outlet = StreamHalves { intake: None, outlet: other.outlet };
     let playback = StreamRequest { capture: None, ..both() };
-    for (request, ends) in [
+    for (request, halves) in [
         (&playback, outlet),
-        (&playback, Ends::default()),
-        (&StreamRequest::default(), Ends::default()),
-        (&both(), Ends { intake: other.intake, outlet: None }),
+        (&playback, StreamHalves::default()),
+        (&StreamRequest::default(), StreamHalves::default()),
+        (&both(), StreamHalves { intake: other.intake, outlet: None }),
     ] {
-        let given = (ends.intake.is_some(), ends.outlet.is_some());
-        let refused = rig.io.start(request, ends).unwrap_err();
+        let given = (halves.intake.is_some(), halves.outlet.is_some());
+        let refused = rig.io.start(request, halves).unwrap_err();
         assert_eq!(refused.error.kind(), ErrorKind::Misuse);
-        assert_eq!((refused.ends.intake.is_some(), refused.ends.outlet.is_some()), given, "given back");
+        assert_eq!((refused.halves.intake.is_some(), refused.halves.outlet.is_some()), given, "given back");
     }
     let mut ears = Listener::default();
     until("playback goes on", || {
@@ -281,6 +282,6 @@ fn a_misused_start_harms_nothing_that_runs() {
     rig.speak(&[7; 480]);
     until("capture goes on", || rig.heard.lock().unwrap().contains(&7));
     assert_eq!(rig.events(), []);
-    let ends = rig.io.stop(Which::Both);
-    assert!(ends.intake.is_some() && ends.outlet.is_some());
+    let halves = rig.io.stop(Directions::Both);
+    assert!(halves.intake.is_some() && halves.outlet.is_some());
 }

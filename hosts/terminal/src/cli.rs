@@ -98,8 +98,8 @@ every sample of the cleaned microphone and of the loudspeaker with what came out
 a dump; what was mixed of them is. On another processor architecture, or with another version, some may differ.
 
 Example:
-  handsfree run --duration 20 --dump trouble
-  handsfree replay trouble --out heard               microphone.wav, loudspeaker.wav, cleaned.wav
+  handsfree run --duration 20 --dump last_error
+  handsfree replay last_error --out heard               microphone.wav, loudspeaker.wav, cleaned.wav
 
 Exit codes: 0 every sample is the same, 1 some differ or a file cannot be used, 2 the command line asks for what cannot be.";
 

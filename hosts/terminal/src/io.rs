@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, ErrorKind, Event, HostError, Refused, StreamInfo, StreamRequest, Which,
+    AudioIo, DeviceInfo, Directions, ErrorKind, Event, HostError, StartError, StreamInfo, StreamRequest,
 };
 use handsfree_core::{Duration, SampleRate};
 use handsfree_host::worker::Work;
@@ -21,7 +21,7 @@ use crate::cpal_io::{self, CpalArgs};
 use crate::failure::Failure;
 use crate::sim_io::{Pace, SimClock, SimHandle, SimIo};
 use crate::sim_room::LiveRoom;
-use crate::terminal::{CAP, HostEnds, SLOTS, SharedClock};
+use crate::terminal::{CAP, HostStreamHalves, SLOTS, SharedClock};
 
 /// What `--io` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -255,13 +255,13 @@ impl AudioIo<'static, CAP, SLOTS> for AnyIo {
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: HostEnds,
-    ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, IoFailure>> {
-        self.0.start(request, ends)
+        halves: HostStreamHalves,
+    ) -> Result<StreamInfo, StartError<'static, CAP, SLOTS, IoFailure>> {
+        self.0.start(request, halves)
     }
 
-    fn stop(&mut self, which: Which) -> HostEnds {
-        self.0.stop(which)
+    fn stop(&mut self, directions: Directions) -> HostStreamHalves {
+        self.0.stop(directions)
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -282,15 +282,15 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> AudioIo<'static, CAP, SLOTS> for Hidden<I
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: HostEnds,
-    ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, IoFailure>> {
+        halves: HostStreamHalves,
+    ) -> Result<StreamInfo, StartError<'static, CAP, SLOTS, IoFailure>> {
         self.0
-            .start(request, ends)
-            .map_err(|refused| Refused { ends: refused.ends, error: IoFailure::of(&refused.error) })
+            .start(request, halves)
+            .map_err(|refused| StartError { halves: refused.halves, error: IoFailure::of(&refused.error) })
     }
 
-    fn stop(&mut self, which: Which) -> HostEnds {
-        self.0.stop(which)
+    fn stop(&mut self, directions: Directions) -> HostStreamHalves {
+        self.0.stop(directions)
     }
 
     fn poll_event(&mut self) -> Option<Event> {

@@ -5,7 +5,7 @@ use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
 use handsfree_core::playback::{OutletConfig, Track};
 use handsfree_core::time::{Duration, Instant, PeriodTime};
 use handsfree_core::timing::AcousticMemory;
-use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, Stats, Terminal};
+use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, SessionFormat, Stats};
 use handsfree_sim::measure;
 use handsfree_sim::report::{FrameCounts, Summary, TrueAndEstimated};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession};
@@ -105,7 +105,7 @@ pub fn duplex(
     voice: &mut dyn VoiceProcessor,
 ) -> Result<Duplex, Failure> {
     let mut session = Box::new(SimSession::new());
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let mut ear = Box::new(AcousticMemory::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
     let length = rate.sample_frames();
@@ -127,7 +127,7 @@ pub fn duplex(
     })?;
     if mic_ppm.is_none() {
         // Whether it really was one clock only the echo can tell.
-        halves.capture.follow_echo(&mut ear);
+        halves.capture.use_acoustic_delay(&mut ear);
     }
     let mut track = halves.tracks.open().ok();
     let mut rest = far;

@@ -5,10 +5,10 @@ pub(crate) mod wishes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration as WallDuration;
 
-use handsfree_core::audio_io::{Direction, EndInfo, Event, StreamInfo};
+use handsfree_core::audio_io::{Direction, DirectionInfo, Event, StreamInfo};
 use handsfree_core::{Duration, Instant, SampleRate, SessionEvent, Stats};
 use handsfree_host::clock;
-use handsfree_host::watch::{Keeper, Notice};
+use handsfree_host::supervisor::{Notice, StreamSupervisor};
 
 pub use self::wishes::host_config;
 use self::wishes::{plans, refused, sources};
@@ -28,7 +28,7 @@ const TICK: WallDuration = WallDuration::from_millis(20);
 /// Xruns are told together, at most so often.
 const XRUN_INTERVAL: Duration = Duration::from_millis(200);
 
-type HostKeeper = Keeper<'static, AnyIo, CAP, SLOTS>;
+type HostSupervisor = StreamSupervisor<'static, AnyIo, CAP, SLOTS>;
 
 /// Runs a terminal as `args` say.
 ///
@@ -42,7 +42,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 
 struct Running {
     terminal: Terminal,
-    keeper: HostKeeper,
+    supervisor: HostSupervisor,
     sim: Option<Unplugging>,
     player: Player,
     /// All sources play to their ends, and that is the end of the run.
@@ -73,11 +73,11 @@ impl Running {
         let terminal_config = TerminalConfig {
             rate,
             voice: args.switches.config(),
-            follow_echo: !args.no_echo_search,
+            acoustic_delay: !args.no_echo_search,
             loopback: args.input_loopback.is_some(),
             voice_deadline: Duration::from_millis(args.voice_deadline_ms.into()),
         };
-        let (Parts { mut terminal, ends, work }, dump) = match &args.dump {
+        let (Parts { mut terminal, halves, work }, dump) = match &args.dump {
             Some(folder) => {
                 let (parts, journals) = terminal_config.build_with_journals(host.clock())?;
                 (parts, Some(DumpWriter::start(folder, &terminal_config, io_name, journals)?))
@@ -85,7 +85,7 @@ impl Running {
             None => (terminal_config.build(host.clock())?, None),
         };
         let open = host.open(&config, work)?;
-        let mut keeper = Keeper::new(open.io, ends);
+        let mut supervisor = StreamSupervisor::new(open.io, halves);
         // Files first: a missing one is no reason to make a sound.
         let sources = sources(args, is_simulated);
         let repeat = args.repeat || args.play.is_empty();
@@ -96,8 +96,9 @@ impl Running {
         };
         on_interrupt()?;
         let now = clock::now();
-        let info =
-            keeper.open(plans[0].as_ref(), plans[1].as_ref(), now).map_err(|error| refused(args, error))?;
+        let info = supervisor
+            .open(plans[0].as_ref(), plans[1].as_ref(), now)
+            .map_err(|error| refused(args, error))?;
         let mut running = Self {
             sim: open.sim.map(|handle| Unplugging::new(handle, args, &config)),
             ends_with_player: !sources.is_empty() && !repeat && args.duration.is_none(),
@@ -114,7 +115,7 @@ impl Running {
             xruns_at: now,
             capture_frame: info.capture.map_or(0, |info| info.rate.sample_frames() as u32),
             deserted: false,
-            keeper,
+            supervisor,
         };
         let started = Started {
             io: io_name,
@@ -147,10 +148,10 @@ impl Running {
             self.count_xruns(now);
             if now >= look_at {
                 look_at = now.max(look_at + Duration::from_millis(self.teller.interval_ms()));
-                let keeper = &self.keeper;
+                let supervisor = &self.supervisor;
                 let playing = self.player.playing();
                 let status =
-                    self.observer.look(&self.terminal, |direction| keeper.state(direction), playing, now);
+                    self.observer.look(&self.terminal, |direction| supervisor.state(direction), playing, now);
                 if now >= remember_at {
                     remember_at = now.max(remember_at + Duration::from_millis(1_000));
                     self.observer.remember(&status);
@@ -178,8 +179,8 @@ impl Running {
 
     fn end(mut self, reason: Reason) -> Result<(), Failure> {
         let now = clock::now();
-        self.keeper.close(Direction::Capture);
-        self.keeper.close(Direction::Playback);
+        self.supervisor.close(Direction::Capture);
+        self.supervisor.close(Direction::Playback);
         let recorded = self.recorder.take().map(Recorder::finish);
         let dumped = self.dump.take().map(DumpWriter::finish);
         if let Some(Ok(Dumped { lost_records: lost @ 1.., .. })) = dumped {
@@ -217,7 +218,7 @@ impl Running {
     }
 
     fn hear_devices(&mut self, now: Instant) {
-        while let Some(notice) = self.keeper.poll(now) {
+        while let Some(notice) = self.supervisor.poll(now) {
             match notice {
                 Notice::Lost { direction } => {
                     self.device_losses += 1;
@@ -242,7 +243,7 @@ impl Running {
                     if direction == Direction::Capture {
                         self.capture_frame = info.rate.sample_frames() as u32;
                     }
-                    if let Err(failure) = self.terminal.heed(&notice) {
+                    if let Err(failure) = self.terminal.handle_notice(&notice) {
                         self.note(now, &failure.to_string());
                     }
                     let direction = direction_name(direction);
@@ -284,7 +285,7 @@ impl Running {
                 Ok(Some(SessionEvent::VoiceTripped { fault })) => {
                     self.note(now, &format!("the voice processor failed or was too slow (fault {fault})"));
                 }
-                Ok(Some(SessionEvent::VoiceGivenUp)) => {
+                Ok(Some(SessionEvent::VoiceDisabled)) => {
                     self.note(now, "the voice processor failed too often and stays bypassed");
                 }
                 Ok(Some(_)) => {}
@@ -333,12 +334,12 @@ impl Running {
     }
 
     fn opened(&self, device: Option<&str>, direction: Direction, info: StreamInfo) -> Option<Opened> {
-        let info: EndInfo = match direction {
+        let info: DirectionInfo = match direction {
             Direction::Capture => info.capture,
             Direction::Playback => info.playback,
         }?;
         let mut name = device.unwrap_or("the default device").to_owned();
-        let listed = self.keeper.devices(&mut |found| {
+        let listed = self.supervisor.devices(&mut |found| {
             let is_meant = device.map_or(found.is_default, |id| id == found.id);
             if found.direction == direction && is_meant {
                 found.name.clone_into(&mut name);

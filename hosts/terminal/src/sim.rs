@@ -48,7 +48,7 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<Run, Failure
         far: stage.far,
         latency_steps: latency_steps(args),
         drift_steps: drift_steps(args),
-        follow_echo: !args.no_echo_search,
+        acoustic_delay: !args.no_echo_search,
         record: true,
     };
     let outcome = scenario::run(&scenario, Box::new(stage.air), voice.as_dyn(), progress)?;

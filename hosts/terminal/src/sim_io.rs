@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use handsfree_core::audio_io::{
-    AudioIo, Capabilities, DeviceInfo, Direction, EndRequest, ErrorKind, Event, HostError, Refused,
-    StreamInfo, StreamRequest, Which,
+    AudioIo, Capabilities, DeviceInfo, Direction, DirectionRequest, Directions, ErrorKind, Event, HostError,
+    StartError, StreamInfo, StreamRequest,
 };
 use handsfree_core::{Clock, Duration, Instant, SampleRate};
 use handsfree_host::worker::Work;
@@ -18,7 +18,7 @@ use handsfree_sim::board::{Board, BoardConfig, Step};
 use handsfree_sim::side::SideConfig;
 
 use crate::failure::Failure;
-use crate::terminal::{CAP, HostEnds, SLOTS, SharedClock};
+use crate::terminal::{CAP, HostStreamHalves, SLOTS, SharedClock};
 
 /// While no stream runs, the virtual clock goes on in steps of this.
 const IDLE_STEP: Duration = Duration::from_millis(10);
@@ -146,16 +146,16 @@ impl Driver {
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: HostEnds,
-    ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, SimIoError>> {
+        halves: HostStreamHalves,
+    ) -> Result<StreamInfo, StartError<'static, CAP, SLOTS, SimIoError>> {
         let wanted = [request.capture.is_some(), request.playback.is_some()];
         if let Some(at) = wanted.iter().zip(self.present).position(|(wanted, present)| *wanted && !present) {
             let device = ["microphone", "loudspeaker"][at];
             let message = format!("the simulated {device} is unplugged");
-            return Err(Refused { ends, error: SimIoError { kind: ErrorKind::NotFound, message } });
+            return Err(StartError { halves, error: SimIoError { kind: ErrorKind::NotFound, message } });
         }
-        self.board.start(request, ends).map_err(|refused| Refused {
-            ends: refused.ends,
+        self.board.start(request, halves).map_err(|refused| StartError {
+            halves: refused.halves,
             error: SimIoError { kind: refused.error.kind(), message: refused.error.to_string() },
         })
     }
@@ -208,7 +208,7 @@ impl SimIo {
 impl Driver {
     /// The host is gone: what still runs is stopped before it is dropped.
     fn quit(mut self) {
-        _ = self.board.stop(Which::Both);
+        _ = self.board.stop(Directions::Both);
     }
 }
 
@@ -303,17 +303,17 @@ impl SimHandle {
 
 /// One direction's request without borrowed words, to go to the driver thread.
 struct OwnedEnd {
-    end: EndRequest<'static>,
+    end: DirectionRequest<'static>,
     device: Option<String>,
 }
 
 impl OwnedEnd {
-    fn of(end: &EndRequest<'_>) -> Self {
-        Self { end: EndRequest { device: None, ..*end }, device: end.device.map(str::to_owned) }
+    fn of(end: &DirectionRequest<'_>) -> Self {
+        Self { end: DirectionRequest { device: None, ..*end }, device: end.device.map(str::to_owned) }
     }
 
-    fn request(&self) -> EndRequest<'_> {
-        EndRequest { device: self.device.as_deref(), ..self.end }
+    fn request(&self) -> DirectionRequest<'_> {
+        DirectionRequest { device: self.device.as_deref(), ..self.end }
     }
 }
 
@@ -351,8 +351,8 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: HostEnds,
-    ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, SimIoError>> {
+        halves: HostStreamHalves,
+    ) -> Result<StreamInfo, StartError<'static, CAP, SLOTS, SimIoError>> {
         let capture = request.capture.as_ref().map(OwnedEnd::of);
         let playback = request.playback.as_ref().map(OwnedEnd::of);
         let started = ask(&self.orders, move |driver| {
@@ -360,18 +360,19 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
                 capture: capture.as_ref().map(OwnedEnd::request),
                 playback: playback.as_ref().map(OwnedEnd::request),
             };
-            driver.start(&request, ends)
+            driver.start(&request, halves)
         });
         match started {
             Ok(outcome) => outcome,
             // The halves went down with the thread.
-            Err(error) => Err(Refused { ends: HostEnds::default(), error }),
+            Err(error) => Err(StartError { halves: HostStreamHalves::default(), error }),
         }
     }
 
-    fn stop(&mut self, which: Which) -> HostEnds {
+    fn stop(&mut self, directions: Directions) -> HostStreamHalves {
         // Halves that are not there went down with the thread.
-        ask(&self.orders, move |driver| driver.board.stop(which)).unwrap_or_else(|_gone| HostEnds::default())
+        ask(&self.orders, move |driver| driver.board.stop(directions))
+            .unwrap_or_else(|_gone| HostStreamHalves::default())
     }
 
     fn poll_event(&mut self) -> Option<Event> {

@@ -2,8 +2,8 @@
 
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, Instant, Stats};
+use handsfree_host::supervisor::DirectionState;
 use handsfree_host::usage;
-use handsfree_host::watch::EndState;
 use serde::Serialize;
 
 use crate::terminal::Terminal;
@@ -29,12 +29,12 @@ pub enum Flow {
     Closed,
 }
 
-impl From<EndState> for Flow {
-    fn from(state: EndState) -> Self {
+impl From<DirectionState> for Flow {
+    fn from(state: DirectionState) -> Self {
         match state {
-            EndState::Running(_) => Self::Running,
-            EndState::Waiting => Self::Waiting,
-            EndState::Closed => Self::Closed,
+            DirectionState::Running(_) => Self::Running,
+            DirectionState::Waiting => Self::Waiting,
+            DirectionState::Closed => Self::Closed,
         }
     }
 }
@@ -108,7 +108,7 @@ impl Observer {
     pub fn look(
         &mut self,
         terminal: &Terminal,
-        state: impl Fn(Direction) -> EndState,
+        state: impl Fn(Direction) -> DirectionState,
         playing: usize,
         now: Instant,
     ) -> Status {

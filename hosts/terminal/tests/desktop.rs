@@ -16,7 +16,7 @@ use std::time::{Duration, Instant as Moment};
 
 use echo::Echo;
 use handsfree_core::audio_io::Direction;
-use handsfree_host::watch::Notice;
+use handsfree_host::supervisor::Notice;
 
 use serde_json::Value;
 use server::{System, with, with_server};

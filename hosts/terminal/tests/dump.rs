@@ -101,8 +101,8 @@ fn live(stage: &mut Stage, rng: &mut Rng, ms: i64) {
 
 /// Closes what runs and writes what is left.
 fn finish(mut stage: Stage, writer: DumpWriter) {
-    stage.keeper.close(Direction::Capture);
-    stage.keeper.close(Direction::Playback);
+    stage.supervisor.close(Direction::Capture);
+    stage.supervisor.close(Direction::Playback);
     let dumped = writer.finish().unwrap();
     assert_eq!(dumped.lost_records, 0);
 }
@@ -151,9 +151,9 @@ fn interrupts_that_race_with_the_worker_need_no_common_order() {
         let clock: Arc<Ticks> = Arc::default();
         let config = TerminalConfig { voice: ApmConfig::BYPASS, ..TerminalConfig::new(rate) };
         let (parts, journals) = config.build_with_journals(clock).unwrap();
-        let Parts { terminal, ends, mut work } = parts;
+        let Parts { terminal, halves, mut work } = parts;
         let writer = DumpWriter::start(&folder, &config, "threads", journals).unwrap();
-        let (mut intake, mut outlet) = (ends.intake.unwrap(), ends.outlet.unwrap());
+        let (mut intake, mut outlet) = (halves.intake.unwrap(), halves.outlet.unwrap());
         let map = ChannelMap::natural(1, 1).unwrap();
         intake
             .configure(IntakeConfig {
@@ -356,8 +356,8 @@ fn a_disk_that_is_too_slow_costs_the_end_and_is_told() {
     stage.pass(200_000);
     let writer = DumpWriter::start(&folder, &stage.terminal.config(), "sim", journals).unwrap();
     stage.pass(1_000);
-    stage.keeper.close(Direction::Capture);
-    stage.keeper.close(Direction::Playback);
+    stage.supervisor.close(Direction::Capture);
+    stage.supervisor.close(Direction::Playback);
     let dumped = writer.finish().unwrap();
     assert!(dumped.lost_records > 0, "{dumped:?}");
     let replayed = replay(&folder, None).unwrap();

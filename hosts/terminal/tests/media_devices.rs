@@ -14,12 +14,13 @@ use handsfree::media_devices::{
 };
 use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
 use handsfree::sim_room::LiveRoom;
-use handsfree::terminal::{CAP, HostEnds, SLOTS};
+use handsfree::terminal::{CAP, HostStreamHalves, SLOTS};
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, Direction, EndRequest, Event, Refused, StreamInfo, StreamRequest, Which,
+    AudioIo, DeviceInfo, Direction, DirectionRequest, Directions, Event, StartError, StreamInfo,
+    StreamRequest,
 };
 use handsfree_core::{ChannelMap, Duration, SampleRate};
-use handsfree_host::watch::Notice;
+use handsfree_host::supervisor::Notice;
 use handsfree_sim::acoustics::{Acoustics, Wire};
 use handsfree_sim::board::BoardConfig;
 use handsfree_sim::side::SideConfig;
@@ -40,15 +41,16 @@ impl AudioIo<'static, CAP, SLOTS> for Spy {
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: HostEnds,
-    ) -> Result<StreamInfo, Refused<'static, CAP, SLOTS, Self::Error>> {
-        let nameless = |end: Option<EndRequest<'_>>| end.map(|end| EndRequest { device: None, ..end });
+        halves: HostStreamHalves,
+    ) -> Result<StreamInfo, StartError<'static, CAP, SLOTS, Self::Error>> {
+        let nameless =
+            |end: Option<DirectionRequest<'_>>| end.map(|end| DirectionRequest { device: None, ..end });
         let (capture, playback) = (nameless(request.capture), nameless(request.playback));
         self.1.lock().unwrap().push(StreamRequest { capture, playback });
-        self.0.start(request, ends)
+        self.0.start(request, halves)
     }
-    fn stop(&mut self, which: Which) -> HostEnds {
-        self.0.stop(which)
+    fn stop(&mut self, directions: Directions) -> HostStreamHalves {
+        self.0.stop(directions)
     }
     fn poll_event(&mut self) -> Option<Event> {
         self.0.poll_event()

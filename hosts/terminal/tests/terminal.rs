@@ -6,7 +6,7 @@ mod support;
 
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, SampleRate, SessionEvent};
-use handsfree_host::watch::Notice;
+use handsfree_host::supervisor::Notice;
 use handsfree_sim::side::SideConfig;
 use support::Stage;
 
@@ -86,7 +86,7 @@ fn another_format_starts_the_voice_processor_anew_without_an_unprocessed_frame()
 fn a_voice_processor_that_was_given_up_can_be_replaced() {
     let mut stage = Stage::too_slow();
     let given_up = |stage: &Stage| {
-        stage.events.iter().filter(|event| matches!(event, SessionEvent::VoiceGivenUp)).count()
+        stage.events.iter().filter(|event| matches!(event, SessionEvent::VoiceDisabled)).count()
     };
     stage.pass(60_000);
     assert_eq!((given_up(&stage), stage.terminal.meters().voice_changes()), (1, 0));

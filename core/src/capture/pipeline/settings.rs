@@ -52,8 +52,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     }
 
     /// Tries a voice processor again that was given up.
-    pub fn rearm(&mut self) {
-        self.voice.rearm();
+    pub fn reset_breaker(&mut self) {
+        self.voice.reset_breaker();
     }
 
     /// Lets the voice processor take so long for a frame before it is bypassed, instead of
@@ -103,7 +103,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// Listens for the echo from now on and corrects the reference where the devices' times are
     /// wrong: lags from -100 to +1000 ms against what they say, and drift that they do not show.
     /// Costs what [`AcousticDelay::observe`] costs a frame. Worker side.
-    pub fn follow_echo(&mut self, memory: &'a mut AcousticMemory) {
+    pub fn use_acoustic_delay(&mut self, memory: &'a mut AcousticMemory) {
         self.follower = Some(EchoFollower::new(AcousticDelay::new(memory, self.far, self.near)));
     }
 
@@ -114,7 +114,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     ///
     /// # Errors
     /// Names a channel count beyond 8 in all, and a frame of so many channels that does not fit `CAP`.
-    pub fn hear_loopback(&mut self) -> Result<(), ConfigError> {
+    pub fn use_loopback_reference(&mut self) -> Result<(), ConfigError> {
         let channels = self.near.channels() + self.far.channels();
         Format::with_rate(self.near.rate(), channels as u32)?.fitting(CAP)?;
         self.part_loopback = Some(Frame::split_channels);

@@ -15,11 +15,11 @@ use crate::playback::track::{Track, TrackError};
 /// ```
 /// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 /// # use handsfree_core::capture::Bypass;
-/// # use handsfree_core::{SampleRate, Session, Terminal};
+/// # use handsfree_core::{SampleRate, Session, SessionFormat};
 /// use handsfree_core::playback::{Ducking, MixingTrack};
 ///
 /// # let mut session = Box::new(Session::<480, 2, 8, 8, 16, 101, 48_000>::new());
-/// # let terminal = Terminal { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
+/// # let terminal = SessionFormat { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
 /// # let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
 /// let tracks = &halves.tracks;
 /// let mut both = MixingTrack::new(tracks.open()?, tracks.open()?, Ducking::default())?;

@@ -75,10 +75,10 @@ impl core::error::Error for TrackError {}
 /// ```
 /// use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 /// use handsfree_core::capture::Bypass;
-/// use handsfree_core::{SampleRate, Session, Terminal};
+/// use handsfree_core::{SampleRate, Session, SessionFormat};
 ///
 /// let mut session = Box::new(Session::<480, 2, 8, 8, 16, 101, 48_000>::new());
-/// let terminal = Terminal { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
+/// let terminal = SessionFormat { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
 /// let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
 ///
 /// let mut voice = halves.tracks.open()?;
@@ -253,7 +253,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     /// Samples of the mix, all channels, that the queue has room for; a source of the mix's own
     /// format is taken up to that.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub fn free_samples(&self) -> usize {
         self.port.as_ref().map_or(0, |port| {
             let free = port.frames.capacity() - port.frames.len();
             (free * self.format().sample_frames() + port.pending.missing()) * self.format().channels()
@@ -289,7 +289,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     pub fn flush(&mut self) -> Result<(), TrackError> {
         let mut tail = [0i16; CHUNK];
         loop {
-            let room = self.room().min(CHUNK);
+            let room = self.free_samples().min(CHUNK);
             let produced = self.source.flush(tail.get_mut(..room).unwrap_or(&mut []));
             if produced == 0 {
                 if room == 0 && !self.source.is_direct() {
@@ -354,7 +354,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         let mut converted = [0i16; CHUNK];
         loop {
             let rest = samples.get(taken..).unwrap_or(&[]);
-            let room = self.room().min(CHUNK);
+            let room = self.free_samples().min(CHUNK);
             let progress = self.source.convert(rest, converted.get_mut(..room).unwrap_or(&mut []));
             self.queue(converted.get(..progress.produced).unwrap_or(&[]));
             taken += progress.consumed;
@@ -380,7 +380,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         if sample_frames == 0 {
             return;
         }
-        let mut left = (sample_frames * self.format().channels()).min(self.room());
+        let mut left = (sample_frames * self.format().channels()).min(self.free_samples());
         while left > 0 {
             let queued = self.queue([0; CHUNK].get(..left.min(CHUNK)).unwrap_or(&[]));
             if queued == 0 {

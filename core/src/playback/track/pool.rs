@@ -76,12 +76,12 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
     /// ```
     /// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
     /// # use handsfree_core::capture::Bypass;
-    /// # use handsfree_core::{SampleRate, Session, Terminal};
+    /// # use handsfree_core::{SampleRate, Session, SessionFormat};
     /// use handsfree_core::dsp::Quality;
     /// use handsfree_core::playback::SourceConfig;
     ///
     /// # let mut session = Box::new(Session::<480, 2, 8, 8, 16, 101, 48_000>::new());
-    /// # let terminal = Terminal { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
+    /// # let terminal = SessionFormat { rate: SampleRate::new(48_000)?, near_channels: 1, far_channels: 1 };
     /// # let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
     /// // Speech synthesis at 22,050 Hz, in bytes.
     /// const MEMORY: usize = Quality::MEDIUM.fast_memory(22_050, 48_000, 1);

@@ -15,7 +15,7 @@ use crate::time::Clock;
 /// ```
 /// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 /// # use handsfree_core::capture::Bypass;
-/// # use handsfree_core::{SampleRate, Session, Terminal};
+/// # use handsfree_core::{SampleRate, Session, SessionFormat};
 /// use handsfree_core::playback::{Track, TrackError, TrackEvent};
 /// use handsfree_core::time::Clock;
 ///

@@ -127,10 +127,10 @@ fn a_sink_that_is_split_again_starts_anew() {
         (0..9).for_each(|round| writer.hear(1, &frame(round)));
         writer.note(paused(1, 0));
         drop(reader);
-        assert!(writer.is_deserted());
+        assert!(writer.is_abandoned());
     }
     let (mut writer, mut reader) = sink.split();
-    assert!(!writer.is_deserted() && reader.pop().is_none());
+    assert!(!writer.is_abandoned() && reader.pop().is_none());
     assert_eq!((reader.dropped_frames(), reader.dropped_events()), (0, 0));
     writer.hear(1, &frame(5));
     assert_eq!(heard(&mut reader), [(1, 5, 0)]);

@@ -13,7 +13,7 @@ use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
 use handsfree_core::playback::{OutletConfig, Track};
 use handsfree_core::{
     ChannelMap, ConfigError, DeviceSample, Duration, Frame, Gain, Halves, I24, Instant, PeriodTime,
-    SampleRate, Session, Stats, Terminal,
+    SampleRate, Session, Stats, SessionFormat,
 };
 
 use crate::voice::{Ears, Light, Precise, Quick};
@@ -103,7 +103,7 @@ fn run<S: DeviceSample, V: VoiceProcessor + Ears + Default>(
     terminal_hz: u32,
 ) -> Result<Outcome, ConfigError> {
     let (device, terminal) = (SampleRate::new(16_000)?, SampleRate::new(terminal_hz)?);
-    let terminal = Terminal { rate: terminal, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate: terminal, near_channels: 1, far_channels: 1 };
     let mut halves: ReplayHalves<'_, V> = session.split(terminal, V::default(), ())?;
     let map = ChannelMap::natural(1, 1)?;
     let max_period_sample_frames = PERIOD as u32;

@@ -1,17 +1,17 @@
-//! A whole terminal on cpal, kept running by a keeper: it plays the signal and listens.
+//! A whole terminal on cpal, kept running by a supervisor: it plays the signal and listens.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration as Span, Instant as Moment};
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use handsfree_core::audio_io::{Direction, Ends};
+use handsfree_core::audio_io::{Direction, StreamHalves};
 use handsfree_core::capture::Bypass;
 use handsfree_core::playback::{Track, TrackPool};
-use handsfree_core::{Frame, SampleRate, Session, StatsReader, Terminal};
+use handsfree_core::{Frame, SampleRate, Session, SessionFormat, StatsReader};
 use handsfree_cpal::{CpalConfig, CpalIo};
 use handsfree_host::clock;
-use handsfree_host::watch::{EndPlan, Keeper, Notice};
+use handsfree_host::supervisor::{DirectionConfig, Notice, StreamSupervisor};
 
 use crate::listener::{Listener, sample};
 use crate::watched;
@@ -28,7 +28,7 @@ pub(crate) struct Calls {
 }
 
 pub(crate) struct Rig {
-    pub(crate) keeper: Keeper<'static, Io, CAP, 2>,
+    pub(crate) supervisor: StreamSupervisor<'static, Io, CAP, 2>,
     pub(crate) stats: StatsReader<'static>,
     pub(crate) listener: Listener,
     pub(crate) calls: Arc<Calls>,
@@ -40,13 +40,13 @@ pub(crate) struct Rig {
 }
 
 /// A direction on a device, at the terminal's rate. Long periods, for a machine that is busy with other tests.
-pub(crate) fn plan(rate_hz: u32, device: Option<&str>) -> EndPlan {
+pub(crate) fn plan(rate_hz: u32, device: Option<&str>) -> DirectionConfig {
     let rate = SampleRate::new(rate_hz).unwrap();
-    EndPlan {
+    DirectionConfig {
         device: device.map(str::to_owned),
         period_sample_frames: rate_hz / 25,
         worker_slack_sample_frames: rate_hz / 25,
-        ..EndPlan::new(rate)
+        ..DirectionConfig::new(rate)
     }
 }
 
@@ -54,7 +54,7 @@ impl Rig {
     /// A terminal that does not run yet.
     pub(crate) fn new(rate_hz: u32, config: CpalConfig) -> Self {
         let rate = SampleRate::new(rate_hz).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let session: &'static mut Memory = Box::leak(Box::new(Session::new()));
         let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let (mut capture, mut playback) = (halves.capture, halves.playback);
@@ -74,9 +74,9 @@ impl Rig {
         };
         let io = handsfree_cpal::open_on("pulseaudio", connect, config, Box::new(work)).unwrap();
         let tracks: &'static _ = Box::leak(Box::new(halves.tracks));
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
         Self {
-            keeper: Keeper::new(io, ends),
+            supervisor: StreamSupervisor::new(io, stream_halves),
             stats: halves.stats,
             listener: Listener::default(),
             calls,
@@ -89,11 +89,11 @@ impl Rig {
     }
 
     /// Starts both directions.
-    pub(crate) fn open(&mut self, capture: &EndPlan, playback: &EndPlan) {
-        self.keeper.open(Some(capture), Some(playback), clock::now()).unwrap();
+    pub(crate) fn open(&mut self, capture: &DirectionConfig, playback: &DirectionConfig) {
+        self.supervisor.open(Some(capture), Some(playback), clock::now()).unwrap();
     }
 
-    /// A turn of an application: feeds the track, listens, and asks the keeper.
+    /// A turn of an application: feeds the track, listens, and asks the supervisor.
     pub(crate) fn turn(&mut self) -> Option<Notice> {
         let mut block = [0_i16; 480];
         loop {
@@ -108,10 +108,10 @@ impl Rig {
         self.tracks.dispatch();
         let heard = std::mem::take(&mut *self.heard.lock().unwrap());
         heard.into_iter().for_each(|value| self.listener.hear(value));
-        self.keeper.poll(clock::now())
+        self.supervisor.poll(clock::now())
     }
 
-    /// Turns until `done`, for at most `patience`; what the keeper said meanwhile.
+    /// Turns until `done`, for at most `patience`; what the supervisor said meanwhile.
     pub(crate) fn until(&mut self, patience: Span, mut done: impl FnMut(&mut Self) -> bool) -> Vec<Notice> {
         let began = Moment::now();
         let mut said = Vec::new();

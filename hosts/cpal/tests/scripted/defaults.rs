@@ -4,27 +4,30 @@ use std::sync::atomic::Ordering;
 
 use cpal::ErrorKind as Kind;
 use handsfree_core::SampleRate;
-use handsfree_core::audio_io::{Direction, Ends, Event};
+use handsfree_core::audio_io::{Direction, Event, StreamHalves};
 use handsfree_cpal::CpalIo;
 use handsfree_host::clock;
-use handsfree_host::watch::{EndPlan, EndState, FIRST_RETRY, Keeper, Notice};
+use handsfree_host::supervisor::{DirectionConfig, DirectionState, FIRST_RETRY, Notice, StreamSupervisor};
 
 use crate::rig::{CAP, Rig, until};
 use crate::studio::{Studio, instant};
 
-type StudioKeeper = Keeper<'static, CpalIo<CAP, 2>, CAP, 2>;
+type StudioSupervisor = StreamSupervisor<'static, CpalIo<CAP, 2>, CAP, 2>;
 
-fn plan(device: Option<&str>) -> EndPlan {
-    EndPlan { device: device.map(str::to_owned), ..EndPlan::new(SampleRate::new(48_000).unwrap()) }
+fn plan(device: Option<&str>) -> DirectionConfig {
+    DirectionConfig {
+        device: device.map(str::to_owned),
+        ..DirectionConfig::new(SampleRate::new(48_000).unwrap())
+    }
 }
 
-/// A keeper whose playback runs on the default loudspeaker.
-fn playing() -> (StudioKeeper, Studio) {
+/// A supervisor whose playback runs on the default loudspeaker.
+fn playing() -> (StudioSupervisor, Studio) {
     let mut rig = Rig::new();
-    let ends = Ends { intake: None, outlet: rig.ends.take().unwrap().outlet };
-    let mut keeper = Keeper::new(rig.io, ends);
-    keeper.open(None, Some(&plan(None)), clock::now()).unwrap();
-    (keeper, rig.studio)
+    let halves = StreamHalves { intake: None, outlet: rig.stream_halves.take().unwrap().outlet };
+    let mut supervisor = StreamSupervisor::new(rig.io, halves);
+    supervisor.open(None, Some(&plan(None)), clock::now()).unwrap();
+    (supervisor, rig.studio)
 }
 
 /// Waits until the lookout has looked from its beginning to its end; nobody else may ask for the default.
@@ -35,8 +38,8 @@ fn let_look(studio: &Studio) {
 
 #[test]
 fn another_default_is_followed_unless_the_system_has_taken_the_stream_there_or_it_has_a_name() {
-    let (mut keeper, studio) = playing();
-    let told = |keeper: &mut StudioKeeper, system_moves: bool| {
+    let (mut supervisor, studio) = playing();
+    let told = |supervisor: &mut StudioSupervisor, system_moves: bool| {
         // The lookout has to have seen the one before, and only it asks now.
         let asked = studio.asked.load(Ordering::Relaxed);
         until("the lookout looks", || studio.asked.load(Ordering::Relaxed) > asked + 1);
@@ -51,45 +54,45 @@ fn another_default_is_followed_unless_the_system_has_taken_the_stream_there_or_i
             // A stream that calls nobody is lost.
             now_ms += 10;
             studio.listen(None, &mut out, instant(now_ms), instant(now_ms + 30));
-            notice = keeper.poll(clock::now());
+            notice = supervisor.poll(clock::now());
             notice.is_some()
         });
-        assert_eq!(keeper.poll(clock::now()), None, "once");
+        assert_eq!(supervisor.poll(clock::now()), None, "once");
         notice.unwrap()
     };
     let playback = Direction::Playback;
-    let device = |keeper: &StudioKeeper| {
+    let device = |supervisor: &StudioSupervisor| {
         let opened_on = studio.opened_on.lock().unwrap().clone();
-        (keeper.io().playback().unwrap().device.clone(), opened_on)
+        (supervisor.io().playback().unwrap().device.clone(), opened_on)
     };
-    let notice = told(&mut keeper, false);
+    let notice = told(&mut supervisor, false);
     assert!(matches!(notice, Notice::Moved { direction, .. } if direction == playback), "{notice:?}");
-    assert_eq!(device(&keeper), ("alsa:loudspeaker 1".to_owned(), vec![0, 1]), "it was started anew");
-    let notice = told(&mut keeper, true);
+    assert_eq!(device(&supervisor), ("alsa:loudspeaker 1".to_owned(), vec![0, 1]), "it was started anew");
+    let notice = told(&mut supervisor, true);
     assert!(matches!(notice, Notice::Moved { direction, .. } if direction == playback), "{notice:?}");
-    assert_eq!(device(&keeper), ("alsa:loudspeaker 2".to_owned(), vec![0, 1]), "it runs on");
-    keeper.close(playback);
-    keeper.open(None, Some(&plan(Some("alsa:loudspeaker 2"))), clock::now()).unwrap();
-    assert_eq!(told(&mut keeper, false), Notice::Host(Event::DefaultChanged { direction: playback }));
-    assert_eq!(device(&keeper), ("alsa:loudspeaker 2".to_owned(), vec![0, 1, 2]), "it stays");
+    assert_eq!(device(&supervisor), ("alsa:loudspeaker 2".to_owned(), vec![0, 1]), "it runs on");
+    supervisor.close(playback);
+    supervisor.open(None, Some(&plan(Some("alsa:loudspeaker 2"))), clock::now()).unwrap();
+    assert_eq!(told(&mut supervisor, false), Notice::Host(Event::DefaultChanged { direction: playback }));
+    assert_eq!(device(&supervisor), ("alsa:loudspeaker 2".to_owned(), vec![0, 1, 2]), "it stays");
 }
 
-/// What the keeper tells from the loss on, but for the change itself.
+/// What the supervisor tells from the loss on, but for the change itself.
 fn told_of_a_loss(others: u32, change_first: bool) -> Vec<Notice> {
-    let (mut keeper, studio) = playing();
+    let (mut supervisor, studio) = playing();
     let playback = Direction::Playback;
     let_look(&studio);
     studio.gone.store(true, Ordering::Relaxed);
     studio.fail(Kind::DeviceNotAvailable);
     let lost = clock::now();
-    let mut notices: Vec<_> = keeper.poll(lost).into_iter().collect();
+    let mut notices: Vec<_> = supervisor.poll(lost).into_iter().collect();
     studio.default.fetch_add(others, Ordering::Relaxed);
     studio.gone.store(false, Ordering::Relaxed);
     if change_first {
-        // By the keeper's clock no time passes, so it tries nothing.
+        // By the supervisor's clock no time passes, so it tries nothing.
         let_look(&studio);
-        notices.extend(std::iter::from_fn(|| keeper.poll(lost)));
-        assert_eq!(keeper.state(playback), EndState::Waiting);
+        notices.extend(std::iter::from_fn(|| supervisor.poll(lost)));
+        assert_eq!(supervisor.state(playback), DirectionState::Waiting);
     }
     let later = lost + FIRST_RETRY;
     let mut listen = {
@@ -99,15 +102,15 @@ fn told_of_a_loss(others: u32, change_first: bool) -> Vec<Notice> {
             studio.listen(None, &mut [0; 480], instant(now_ms), instant(now_ms + 30));
         }
     };
-    notices.extend(std::iter::from_fn(|| keeper.poll(later)));
-    assert!(matches!(keeper.state(playback), EndState::Running(_)), "{notices:?}");
+    notices.extend(std::iter::from_fn(|| supervisor.poll(later)));
+    assert!(matches!(supervisor.state(playback), DirectionState::Running(_)), "{notices:?}");
     let asked = studio.asked.load(Ordering::Relaxed);
     until("the lookout has looked after the return", || {
         listen();
-        notices.extend(keeper.poll(later));
+        notices.extend(supervisor.poll(later));
         studio.asked.load(Ordering::Relaxed) > asked + 2
     });
-    notices.extend(std::iter::from_fn(|| keeper.poll(later)));
+    notices.extend(std::iter::from_fn(|| supervisor.poll(later)));
     notices.retain(|notice| *notice != Notice::Host(Event::DefaultChanged { direction: playback }));
     notices
 }

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration as Span, Instant as Moment};
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, Event, StreamRequest};
+use handsfree_core::audio_io::{AudioIo, DirectionRequest, Event, StreamHalves, StreamRequest};
 use handsfree_core::capture::Bypass;
-use handsfree_core::{ChannelMap, Frame, Gain, SampleRate, Session, StatsReader, Terminal};
+use handsfree_core::{ChannelMap, Frame, Gain, SampleRate, Session, SessionFormat, StatsReader};
 use handsfree_cpal::{CpalConfig, CpalIo};
 use handsfree_host::clock;
 
@@ -20,14 +20,14 @@ pub(crate) struct Rig {
     pub(crate) io: CpalIo<CAP, 2>,
     pub(crate) studio: Studio,
     pub(crate) stats: StatsReader<'static>,
-    pub(crate) ends: Option<Ends<'static, CAP, 2>>,
+    pub(crate) stream_halves: Option<StreamHalves<'static, CAP, 2>>,
     pub(crate) heard: Arc<Mutex<Vec<i16>>>,
     /// The moment on the studio's clock, in milliseconds.
     now_ms: u64,
 }
 
-pub(crate) fn end() -> EndRequest<'static> {
-    EndRequest {
+pub(crate) fn end() -> DirectionRequest<'static> {
+    DirectionRequest {
         device: None,
         rate: SampleRate::new(48_000).unwrap(),
         device_channels: 1,
@@ -41,13 +41,13 @@ pub(crate) fn end() -> EndRequest<'static> {
 /// Both directions; the microphone's second channel carries the signal.
 pub(crate) fn both() -> StreamRequest<'static> {
     let map = Some(ChannelMap::select(2, &[1]).unwrap());
-    StreamRequest { capture: Some(EndRequest { map, ..end() }), playback: Some(end()) }
+    StreamRequest { capture: Some(DirectionRequest { map, ..end() }), playback: Some(end()) }
 }
 
 impl Rig {
     pub(crate) fn new() -> Self {
         let rate = SampleRate::new(48_000).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let session: &'static mut Memory = Box::leak(Box::new(Session::new()));
         let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let (mut capture, mut playback) = (halves.capture, halves.playback);
@@ -75,14 +75,14 @@ impl Rig {
         let config = CpalConfig { priority: None, ..CpalConfig::default() };
         let io =
             handsfree_cpal::open_on("studio", move || Ok(shared.host()), config, Box::new(work)).unwrap();
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-        Self { io, studio, stats: halves.stats, ends: Some(ends), heard, now_ms: 10_000 }
+        let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        Self { io, studio, stats: halves.stats, stream_halves: Some(stream_halves), heard, now_ms: 10_000 }
     }
 
     pub(crate) fn started() -> Self {
         let mut rig = Self::new();
-        let ends = rig.ends.take().unwrap();
-        rig.io.start(&both(), ends).unwrap();
+        let stream_halves = rig.stream_halves.take().unwrap();
+        rig.io.start(&both(), stream_halves).unwrap();
         rig
     }
 

@@ -10,7 +10,7 @@ use handsfree_apm::ApmConfig;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::time::{Duration, Instant};
 use handsfree_core::{Frame, SampleRate};
-use handsfree_host::watch::{EndPlan, Keeper, Notice};
+use handsfree_host::supervisor::{DirectionConfig, Notice, StreamSupervisor};
 use serde::Serialize;
 
 use self::chirp::Chirp;
@@ -36,7 +36,7 @@ const TRIED_MS: [f64; 4] = [2.5, 5.0, 10.0, 20.0];
 const FAR_AWAY_MS: f64 = 15.0;
 const TICK: WallDuration = WallDuration::from_millis(5);
 
-type HostKeeper = Keeper<'static, AnyIo, CAP, SLOTS>;
+type HostSupervisor = StreamSupervisor<'static, AnyIo, CAP, SLOTS>;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -94,11 +94,11 @@ pub fn examine(args: &RunArgs, on_listening: impl FnOnce()) -> Result<Diagnosis,
     let (host, _) = args.io.resolve();
     let io = host.name();
     let terminal_config =
-        TerminalConfig { voice: ApmConfig::BYPASS, follow_echo: false, ..TerminalConfig::new(rate) };
-    let Parts { mut terminal, ends, work } = terminal_config.build(host.clock())?;
+        TerminalConfig { voice: ApmConfig::BYPASS, acoustic_delay: false, ..TerminalConfig::new(rate) };
+    let Parts { mut terminal, halves, work } = terminal_config.build(host.clock())?;
     let frames = terminal.take_cleaned().ok_or_else(|| Failure::run("the terminal's frames are taken"))?;
     let open = host.open(&config, work)?;
-    let mut bench = Bench { keeper: Keeper::new(open.io, ends), terminal, frames, rate };
+    let mut bench = Bench { supervisor: StreamSupervisor::new(open.io, halves), terminal, frames, rate };
     let [Some(capture), Some(playback)] = run::wishes::plans(args, rate, &config)? else {
         return Err(Failure::usage(
             "doctor needs a microphone and a loudspeaker: '--input none' leaves nothing to hear",
@@ -127,27 +127,27 @@ pub fn examine(args: &RunArgs, on_listening: impl FnOnce()) -> Result<Diagnosis,
 }
 
 struct Bench {
-    keeper: HostKeeper,
+    supervisor: HostSupervisor,
     terminal: Terminal,
     frames: CleanedFrames,
     rate: SampleRate,
 }
 
 impl Bench {
-    fn open(&mut self, capture: &EndPlan, playback: &EndPlan) -> Result<f64, Failure> {
+    fn open(&mut self, capture: &DirectionConfig, playback: &DirectionConfig) -> Result<f64, Failure> {
         let info = self
-            .keeper
+            .supervisor
             .open(Some(capture), Some(playback), self.terminal.now())
             .map_err(|error| Failure::run(error.to_string()))?;
-        let granted_ms = |end: Option<handsfree_core::audio_io::EndInfo>| {
+        let granted_ms = |end: Option<handsfree_core::audio_io::DirectionInfo>| {
             end.map_or(0.0, |end| f64::from(end.max_period_sample_frames) * 1e3 / f64::from(end.rate.hz()))
         };
         Ok(granted_ms(info.capture).max(granted_ms(info.playback)))
     }
 
     fn close(&mut self) {
-        self.keeper.close(Direction::Capture);
-        self.keeper.close(Direction::Playback);
+        self.supervisor.close(Direction::Capture);
+        self.supervisor.close(Direction::Playback);
     }
 
     /// Plays chirps and looks for each in what is heard after it.
@@ -224,7 +224,7 @@ impl Bench {
 
     /// What is measured is two devices: without one of them, or with another, it is worth nothing.
     fn look_after(&mut self) -> Result<(), Failure> {
-        while let Some(notice) = self.keeper.poll(self.terminal.now()) {
+        while let Some(notice) = self.supervisor.poll(self.terminal.now()) {
             let (direction, what) = match notice {
                 Notice::Lost { direction } => (direction, "went away"),
                 Notice::Moved { direction, .. } => (direction, "is another one now"),
@@ -242,11 +242,11 @@ impl Bench {
         &mut self,
         asked_ms: f64,
         config: &HostConfig,
-        capture: &EndPlan,
-        playback: &EndPlan,
+        capture: &DirectionConfig,
+        playback: &DirectionConfig,
     ) -> Result<Trial, Failure> {
         let period = (asked_ms * f64::from(config.rate.hz()) / 1e3).round() as u32;
-        let with = |plan: &EndPlan| EndPlan { period_sample_frames: period, ..plan.clone() };
+        let with = |plan: &DirectionConfig| DirectionConfig { period_sample_frames: period, ..plan.clone() };
         let granted_ms = self.open(&with(capture), &with(playback))?;
         // Starting is no fault.
         std::thread::sleep(WallDuration::from_millis(300));
@@ -258,7 +258,7 @@ impl Bench {
             // Something must play, or nothing can be missing.
             while track.push(&[0; 480]).is_ok_and(|taken| taken > 0) {}
             // A device that does not bear the period may fail: that counts as what it is, xruns.
-            _ = self.keeper.poll(self.terminal.now());
+            _ = self.supervisor.poll(self.terminal.now());
             std::thread::sleep(TICK);
         }
         let xruns = self.terminal.stats().xruns().wrapping_sub(before);

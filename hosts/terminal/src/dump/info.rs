@@ -30,7 +30,7 @@ pub struct RunInfo {
     /// What the voice processor did at first, in a number.
     pub voice: u64,
     /// Whether it listened for the echo.
-    pub follow_echo: bool,
+    pub acoustic_delay: bool,
     /// Whether the capture device recorded the loudspeaker too.
     pub loopback: bool,
     /// The longest that voice processing might take for a frame.
@@ -46,7 +46,7 @@ impl RunInfo {
             io: io.to_owned(),
             rate_hz: config.rate.hz(),
             voice: voice_number(config.voice),
-            follow_echo: config.follow_echo,
+            acoustic_delay: config.acoustic_delay,
             loopback: config.loopback,
             voice_deadline_us: config.voice_deadline.as_micros(),
         }
@@ -56,7 +56,7 @@ impl RunInfo {
         Ok(TerminalConfig {
             rate: SampleRate::new(self.rate_hz)?,
             voice: voice_of_number(self.voice)?,
-            follow_echo: self.follow_echo,
+            acoustic_delay: self.acoustic_delay,
             loopback: self.loopback,
             voice_deadline: Duration::from_micros(self.voice_deadline_us),
         })

@@ -162,7 +162,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                 let config = voice_of_number(made_from)?;
                 exchange.replace(voice(info.config()?.format()?, config)?, made_from)?;
                 if capture.voice_mut().take_next().is_some() {
-                    capture.rearm();
+                    capture.reset_breaker();
                 }
             }
             Record::Polled { captured_frames, reference_frames, plays, one_clock } => {

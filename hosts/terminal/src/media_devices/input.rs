@@ -7,7 +7,7 @@ use std::time::Duration as WallDuration;
 use handsfree_apm::{ApmConfig, EchoCancellation, GainControl, NoiseSuppression};
 use handsfree_core::audio_io::{AudioIo, Direction};
 use handsfree_core::{ChannelMap, Duration, Format, Frame};
-use handsfree_host::watch::EndPlan;
+use handsfree_host::supervisor::DirectionConfig;
 
 use super::error::MediaError;
 use super::{Inner, Shared};
@@ -66,7 +66,10 @@ impl InputOptions {
         }
     }
 
-    fn plan<Io: AudioIo<'static, CAP, SLOTS>>(&self, inner: &Inner<Io>) -> Result<EndPlan, MediaError> {
+    fn plan<Io: AudioIo<'static, CAP, SLOTS>>(
+        &self,
+        inner: &Inner<Io>,
+    ) -> Result<DirectionConfig, MediaError> {
         let device = inner.find(Direction::Capture, self.input_device.as_deref())?;
         let known = match (&device, &self.input_device) {
             (Some(device), _) => device.max_channels,
@@ -74,7 +77,7 @@ impl InputOptions {
             // A host that marks no default opens what it likes.
             (None, None) => 1,
         };
-        let mut plan = EndPlan::new(inner.terminal.config().rate);
+        let mut plan = DirectionConfig::new(inner.terminal.config().rate);
         plan.device.clone_from(&self.input_device);
         plan.device_channels = self.device_channels.unwrap_or(known.clamp(1, 2));
         if let Some(index) = self.input_channel_index {
@@ -195,7 +198,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Drop for InputCapture<Io> {
         let Some(mut frames) = self.frames.take() else { return };
         frames.ignore();
         let mut inner = self.shared.lock();
-        inner.keeper.close(Direction::Capture);
+        inner.supervisor.close(Direction::Capture);
         inner.frames = Some(frames);
     }
 }

@@ -47,7 +47,7 @@ use std::time::Duration as WallDuration;
 
 use handsfree_core::audio_io::{AudioIo, Direction};
 use handsfree_core::{SampleRate, SessionEvent};
-use handsfree_host::watch::{EndPlan, Keeper, Notice, OpenError};
+use handsfree_host::supervisor::{DirectionConfig, Notice, OpenError, StreamSupervisor};
 use handsfree_host::worker::Work;
 
 pub use self::error::MediaError;
@@ -101,7 +101,7 @@ struct Shared<Io: AudioIo<'static, CAP, SLOTS>> {
 }
 
 struct Inner<Io: AudioIo<'static, CAP, SLOTS>> {
-    keeper: Keeper<'static, Io, CAP, SLOTS>,
+    supervisor: StreamSupervisor<'static, Io, CAP, SLOTS>,
     terminal: Terminal,
     /// Here while no input is open.
     frames: Option<CleanedFrames>,
@@ -157,12 +157,12 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
     where
         Io::Error: Send,
     {
-        let Parts { mut terminal, ends, work } = TerminalConfig::new(rate).build(clock)?;
+        let Parts { mut terminal, halves, work } = TerminalConfig::new(rate).build(clock)?;
         let waiters = Arc::new(Waiters::default());
-        let keeper = Keeper::new(host(waiters.told_by(work))?, ends);
+        let supervisor = StreamSupervisor::new(host(waiters.told_by(work))?, halves);
         let frames = terminal.take_cleaned();
         let inner =
-            Inner { keeper, terminal, frames, playing: 0, output_device: None, events: VecDeque::new() };
+            Inner { supervisor, terminal, frames, playing: 0, output_device: None, events: VecDeque::new() };
         let dispatcher = match upkeep {
             Upkeep::Manual => None,
             Upkeep::Thread => Some(Dispatcher::spawn(&waiters)?),
@@ -238,7 +238,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
     /// Does something with the host itself, such as asking it for what is its own. All else waits meanwhile, and a
     /// call to these devices, or to a capture or player of theirs, inside `what` would wait for itself for ever.
     pub fn with_host<T>(&self, what: impl FnOnce(&mut Io) -> T) -> T {
-        what(self.shared.lock().keeper.io_mut())
+        what(self.shared.lock().supervisor.io_mut())
     }
 }
 
@@ -264,9 +264,9 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
     {
         let mut inner = shared.lock();
         let now = inner.terminal.now();
-        while let Some(notice) = inner.keeper.poll(now) {
+        while let Some(notice) = inner.supervisor.poll(now) {
             // As below: without a new processor the old one goes on.
-            _ = inner.terminal.heed(&notice);
+            _ = inner.terminal.handle_notice(&notice);
             inner.tell(MediaEvent::Device(notice));
         }
         loop {
@@ -292,7 +292,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
 
     fn list(&self, direction: Direction) -> Result<Vec<Device>, MediaError> {
         let mut devices = Vec::new();
-        self.keeper
+        self.supervisor
             .devices(&mut |info| {
                 if info.direction == direction {
                     devices.push(Device::from(info));
@@ -308,13 +308,13 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
         Ok(devices.into_iter().find(|device| id.map_or(device.is_default, |id| device.id == id)))
     }
 
-    fn start(&mut self, direction: Direction, plan: &EndPlan) -> Result<(), MediaError> {
+    fn start(&mut self, direction: Direction, plan: &DirectionConfig) -> Result<(), MediaError> {
         let now = self.terminal.now();
         let (capture, playback) = match direction {
             Direction::Capture => (Some(plan), None),
             Direction::Playback => (None, Some(plan)),
         };
-        match self.keeper.open(capture, playback, now) {
+        match self.supervisor.open(capture, playback, now) {
             Ok(_) => Ok(()),
             Err(OpenError::Host(error)) => Err(MediaError::host(&error)),
             Err(other) => Err(MediaError::Host { message: other.to_string() }),

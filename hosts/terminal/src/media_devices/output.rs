@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use handsfree_core::audio_io::{AudioIo, Direction};
 use handsfree_core::playback::SourceConfig;
 use handsfree_core::{Duration, Gain};
-use handsfree_host::watch::EndPlan;
+use handsfree_host::supervisor::DirectionConfig;
 
 use super::Shared;
 use super::error::MediaError;
@@ -114,7 +114,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         if inner.playing == 0 {
             let device = inner.find(Direction::Playback, self.options.output_device.as_deref())?;
             let known = device.map_or(1, |device| device.max_channels);
-            let mut plan = EndPlan::new(inner.terminal.config().rate);
+            let mut plan = DirectionConfig::new(inner.terminal.config().rate);
             plan.device.clone_from(&self.options.output_device);
             plan.device_channels = self.options.device_channels.unwrap_or(known.clamp(1, 2));
             if let Some(period) = self.options.period_sample_frames {
@@ -142,7 +142,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         let mut inner = self.shared.lock();
         inner.playing -= 1;
         if inner.playing == 0 {
-            inner.keeper.close(Direction::Playback);
+            inner.supervisor.close(Direction::Playback);
         }
     }
 

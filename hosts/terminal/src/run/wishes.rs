@@ -1,7 +1,7 @@
 //! What the switches of `handsfree run` mean: which devices to ask for what, and what to play.
 
 use handsfree_core::{ChannelMap, SampleRate};
-use handsfree_host::watch::{EndPlan, OpenError};
+use handsfree_host::supervisor::{DirectionConfig, OpenError};
 use handsfree_sim::wav::Clip;
 
 use crate::cli::RunArgs;
@@ -50,12 +50,12 @@ pub(crate) fn plans(
     args: &RunArgs,
     rate: SampleRate,
     config: &HostConfig,
-) -> Result<[Option<EndPlan>; 2], Failure> {
-    let plan = |device: &Option<String>, channels: u32| EndPlan {
+) -> Result<[Option<DirectionConfig>; 2], Failure> {
+    let plan = |device: &Option<String>, channels: u32| DirectionConfig {
         device: device.clone(),
         device_channels: channels,
         period_sample_frames: config.period_sample_frames,
-        ..EndPlan::new(rate)
+        ..DirectionConfig::new(rate)
     };
     let is_none = |device: &Option<String>| device.as_deref() == Some(NO_DEVICE);
     let mut capture = plan(&args.input, args.input_channels);
@@ -111,7 +111,7 @@ mod tests {
         }
     }
 
-    fn plans_of(words: &str) -> Result<[Option<EndPlan>; 2], Failure> {
+    fn plans_of(words: &str) -> Result<[Option<DirectionConfig>; 2], Failure> {
         let args = args(words);
         let rate = SampleRate::new(args.rate)?;
         plans(&args, rate, &host_config(&args, rate)?)

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use handsfree_core::{Format, FrameRing};
 
-    fn ends() -> (CleanedSink, CleanedFrames, &'static Meters, &'static QueueState) {
+    fn halves() -> (CleanedSink, CleanedFrames, &'static Meters, &'static QueueState) {
         let ring = Box::leak(Box::new(FrameRing::<CAP, 0, { MAX_WAITING as usize + 1 }>::new()));
         let meters: &'static Meters = Box::leak(Box::new(Meters::new()));
         let state: &'static QueueState = Box::leak(Box::new(QueueState::new()));
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_loses_the_newest_and_the_next_frame_says_how_much() {
-        let (mut sink, mut frames, _, _) = ends();
+        let (mut sink, mut frames, _, _) = halves();
         sink.on_frame(&frame(1));
         assert_eq!((frames.waiting(), frames.dropped_frames()), (0, 0), "nobody listens, nothing is lost");
         frames.listen(2);
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn muted_frames_are_silent_but_measured() {
-        let (mut sink, mut frames, meters, state) = ends();
+        let (mut sink, mut frames, meters, state) = halves();
         frames.listen(4);
         state.set_muted(true);
         sink.on_frame(&frame(8_192));

@@ -2,9 +2,9 @@
 //! holds of it.
 //!
 //! A host calls the [`Work`] on its one worker: on a board its real-time thread after the audio interrupts,
-//! elsewhere a thread that the callbacks wake. The [`Ends`] go to the host with
+//! elsewhere a thread that the callbacks wake. The [`StreamHalves`] go to the host with
 //! [`AudioIo::start`](handsfree_core::audio_io::AudioIo::start), usually by a
-//! [`Keeper`](handsfree_host::watch::Keeper). Everything else is the [`Terminal`]'s.
+//! [`StreamSupervisor`](handsfree_host::supervisor::StreamSupervisor). Everything else is the [`Terminal`]'s.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -13,11 +13,11 @@
 //! use handsfree_core::SampleRate;
 //!
 //! let clock = Arc::new(handsfree_host::clock::now);
-//! let Parts { terminal, ends, mut work } = TerminalConfig::new(SampleRate::new(16_000)?).build(clock)?;
+//! let Parts { terminal, halves, mut work } = TerminalConfig::new(SampleRate::new(16_000)?).build(clock)?;
 //! let mut track = terminal.tracks().open()?;
 //! assert_eq!(track.push(&[100; 1_600])?, 1_600);
 //! work(); // the host's worker does this after each period
-//! assert!(ends.intake.is_some() && ends.outlet.is_some(), "for AudioIo::start");
+//! assert!(halves.intake.is_some() && halves.outlet.is_some(), "for AudioIo::start");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor};
-use handsfree_core::audio_io::Ends;
+use handsfree_core::audio_io::StreamHalves;
 use handsfree_core::capture::Bypass;
 use handsfree_core::limits::PROCESSOR_DEADLINE;
 use handsfree_core::playback::{self, TrackPool};
@@ -40,7 +40,7 @@ use handsfree_core::{
     Clock, Duration, Events, Format, FrameRing, Halves, Instant, SampleRate, Session, SessionEvent, Stats,
     StatsReader, capture,
 };
-use handsfree_host::watch::Notice;
+use handsfree_host::supervisor::Notice;
 use handsfree_host::worker::Work;
 
 pub use self::cleaned::{CleanedFrames, MAX_WAITING};
@@ -72,7 +72,7 @@ pub type Tracks = TrackPool<'static, CriticalSectionRawMutex, CAP, SLOTS>;
 pub type Track<const MEMORY: usize = 0> =
     playback::Track<'static, 'static, CriticalSectionRawMutex, CAP, SLOTS, MEMORY>;
 /// The halves that a host runs.
-pub type HostEnds = Ends<'static, CAP, SLOTS>;
+pub type HostStreamHalves = StreamHalves<'static, CAP, SLOTS>;
 /// The clock by which the host's periods are stamped.
 pub type SharedClock = Arc<dyn Clock + Send + Sync>;
 
@@ -89,7 +89,7 @@ pub struct TerminalConfig {
     /// What the voice processor does.
     pub voice: ApmConfig,
     /// Whether to listen for the echo and correct what the devices' times say.
-    pub follow_echo: bool,
+    pub acoustic_delay: bool,
     /// Whether the capture device records the loudspeaker on its second channel; that is the echo
     /// reference then.
     pub loopback: bool,
@@ -102,7 +102,7 @@ pub struct Parts {
     /// For the application.
     pub terminal: Terminal,
     /// For the host to start.
-    pub ends: HostEnds,
+    pub halves: HostStreamHalves,
     /// For the host's worker.
     pub work: Work,
 }
@@ -145,7 +145,7 @@ impl TerminalConfig {
         Self {
             rate,
             voice: ApmConfig::default(),
-            follow_echo: true,
+            acoustic_delay: true,
             loopback: false,
             voice_deadline: PROCESSOR_DEADLINE,
         }
@@ -202,8 +202,8 @@ impl TerminalConfig {
             queue,
             voice: exchange,
         };
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-        Ok(Parts { terminal, ends, work: round.into_work() })
+        let halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        Ok(Parts { terminal, halves, work: round.into_work() })
     }
 
     /// The session's halves as they run and as a replay runs them.
@@ -215,14 +215,14 @@ impl TerminalConfig {
     ) -> Result<(HostHalves<'a>, VoiceExchange), Failure> {
         let slot = VoiceSlot::new(voice(self.format()?, self.voice)?, EchoMeter::new(meters));
         let exchange = slot.exchange();
-        let terminal = handsfree_core::Terminal { rate: self.rate, near_channels: 1, far_channels: 1 };
+        let terminal = handsfree_core::SessionFormat { rate: self.rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<CriticalSectionRawMutex, VoiceSlot, ()>(terminal, slot, ())?;
         halves.capture.set_voice_deadline(self.voice_deadline);
         if self.loopback {
-            halves.capture.hear_loopback()?;
+            halves.capture.use_loopback_reference()?;
         }
-        if self.follow_echo {
-            halves.capture.follow_echo(ear);
+        if self.acoustic_delay {
+            halves.capture.use_acoustic_delay(ear);
         }
         Ok((halves, exchange))
     }
@@ -259,7 +259,7 @@ impl Round {
         self.playback.poll();
         if let Some(made_from) = self.capture.voice_mut().take_next() {
             // A new processor has a clean record.
-            self.capture.rearm();
+            self.capture.reset_breaker();
             self.capture.note([made_from, 0]);
             self.meters.count_voice_change();
         }
@@ -366,7 +366,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When no new processor could be made; the old one stays.
-    pub fn heed(&mut self, notice: &Notice) -> Result<(), Failure> {
+    pub fn handle_notice(&mut self, notice: &Notice) -> Result<(), Failure> {
         match notice {
             Notice::Moved { .. } => self.restart_voice(),
             _ => Ok(()),

@@ -10,7 +10,7 @@ use handsfree_apm::{ApmConfig, GainControl, NoiseSuppression};
 use handsfree_core::SampleRate;
 use handsfree_cpal::{CpalConfig, CpalIo};
 use handsfree_host::clock;
-use handsfree_host::watch::{EndPlan, Keeper, Notice};
+use handsfree_host::supervisor::{DirectionConfig, Notice, StreamSupervisor};
 
 const TICK: Span = Span::from_millis(5);
 
@@ -22,7 +22,7 @@ struct Power {
 }
 
 pub(crate) struct Echo {
-    pub(crate) keeper: Keeper<'static, CpalIo<CAP, SLOTS>, CAP, SLOTS>,
+    pub(crate) supervisor: StreamSupervisor<'static, CpalIo<CAP, SLOTS>, CAP, SLOTS>,
     pub(crate) terminal: Terminal,
     pub(crate) notices: Vec<(Moment, Notice)>,
     frames: CleanedFrames,
@@ -42,15 +42,15 @@ impl Echo {
             ..ApmConfig::default()
         };
         let config = TerminalConfig { voice, ..TerminalConfig::new(rate) };
-        let Parts { mut terminal, ends, work } = config.build(Arc::new(clock::now)).unwrap();
+        let Parts { mut terminal, halves, work } = config.build(Arc::new(clock::now)).unwrap();
         let io = handsfree_cpal::open(CpalConfig::default(), work).unwrap();
-        let mut keeper = Keeper::new(io, ends);
-        let plan = EndPlan::new(rate);
-        keeper.open(Some(&plan), Some(&plan), clock::now()).unwrap();
+        let mut supervisor = StreamSupervisor::new(io, halves);
+        let plan = DirectionConfig::new(rate);
+        supervisor.open(Some(&plan), Some(&plan), clock::now()).unwrap();
         let clip = handsfree_sim::wav::read(speech).unwrap();
         let speech = clip.to_mono_at(rate_hz).iter().map(|value| (value * 32_767.0) as i16).collect();
         let (track, frames) = (terminal.tracks().open().unwrap(), terminal.take_cleaned().unwrap());
-        Self { keeper, terminal, notices: Vec::new(), frames, track, speech, said: 0, powers: Vec::new() }
+        Self { supervisor, terminal, notices: Vec::new(), frames, track, speech, said: 0, powers: Vec::new() }
     }
 
     /// Lets so much time pass.
@@ -66,8 +66,8 @@ impl Echo {
             }
             self.terminal.tracks().dispatch();
             while self.frames.pop().is_some() {}
-            while let Some(notice) = self.keeper.poll(clock::now()) {
-                self.terminal.heed(&notice).unwrap();
+            while let Some(notice) = self.supervisor.poll(clock::now()) {
+                self.terminal.handle_notice(&notice).unwrap();
                 self.notices.push((Moment::now(), notice));
             }
             while self.terminal.poll_event().unwrap().is_some() {}

@@ -10,7 +10,7 @@ use handsfree::terminal::{
 use handsfree_apm::{ApmConfig, GainControl, NoiseSuppression};
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, SampleRate, SessionEvent};
-use handsfree_host::watch::{EndPlan, Keeper, Notice};
+use handsfree_host::supervisor::{DirectionConfig, Notice, StreamSupervisor};
 use handsfree_host::worker::Work;
 use handsfree_sim::board::BoardConfig;
 use handsfree_sim::side::{Jitter, SideConfig};
@@ -27,7 +27,7 @@ pub fn canceller() -> ApmConfig {
 
 /// A terminal in a room, somebody speaking over the loudspeaker all the time.
 pub struct Stage {
-    pub keeper: Keeper<'static, SimIo, CAP, SLOTS>,
+    pub supervisor: StreamSupervisor<'static, SimIo, CAP, SLOTS>,
     pub terminal: Terminal,
     pub sim: SimHandle,
     pub frames: CleanedFrames,
@@ -99,20 +99,20 @@ impl Stage {
         let rate = SampleRate::new(16_000).unwrap();
         let clock = SimClock::shared();
         let config = TerminalConfig { voice: canceller(), ..TerminalConfig::new(rate) };
-        let Parts { mut terminal, ends, work } = build(config, clock.clone());
+        let Parts { mut terminal, halves, work } = build(config, clock.clone());
         let board = board(rate, playback_ppm);
         let air = LiveRoom::new(rate, Some(&NearArg::None), 1).unwrap();
         let side = board.playback.clone();
         let (io, sim) = SimIo::spawn(board, Box::new(air), around(work), &clock, Pace::Stepped).unwrap();
-        let mut keeper = Keeper::new(io, ends);
-        let plan = EndPlan::new(rate);
-        keeper.open(Some(&plan), Some(&plan), terminal.now()).unwrap();
+        let mut supervisor = StreamSupervisor::new(io, halves);
+        let plan = DirectionConfig::new(rate);
+        supervisor.open(Some(&plan), Some(&plan), terminal.now()).unwrap();
         let speech = Clip::far().to_mono_at(16_000);
         let speech = speech.iter().map(|sample| (sample * 32_768.0) as i16).collect();
         let frames = terminal.take_cleaned().unwrap();
         let track = terminal.tracks().open().unwrap();
         Self {
-            keeper,
+            supervisor,
             terminal,
             sim,
             frames,
@@ -140,7 +140,7 @@ impl Stage {
             }
             self.sim.advance(Duration::from_millis(10)).unwrap();
             let now = self.terminal.now();
-            while let Some(notice) = self.keeper.poll(now) {
+            while let Some(notice) = self.supervisor.poll(now) {
                 self.notices.push(notice);
             }
             while let Some(event) = self.terminal.poll_event().unwrap() {

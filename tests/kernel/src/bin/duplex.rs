@@ -9,10 +9,10 @@ use std::time::{Duration as Span, Instant as Moment};
 use clap::Parser;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_alsa::{AlsaConfig, AlsaIo, Opened, RealTime, SampleFormat};
-use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, Event, StreamRequest, Which};
+use handsfree_core::audio_io::{AudioIo, DirectionRequest, Directions, Event, StreamHalves, StreamRequest};
 use handsfree_core::capture::Bypass;
 use handsfree_core::playback::Track;
-use handsfree_core::{ChannelMap, Frame, Gain, SampleRate, Session, Terminal};
+use handsfree_core::{ChannelMap, Frame, Gain, SampleRate, Session, SessionFormat};
 use handsfree_host::clock;
 use rtrb::{Producer, RingBuffer};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
         return list();
     }
     let rate = SampleRate::new(args.rate)?;
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let session: &'static mut Terminal48 = Box::leak(Box::new(Session::new()));
     let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
     let (mut capture, mut playback, tracks) = (halves.capture, halves.playback, halves.tracks);
@@ -130,7 +130,7 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
     feed(&mut track, &mut position);
 
     let device_rate = SampleRate::new(args.device_rate.unwrap_or(args.rate))?;
-    let end = |device, map| EndRequest {
+    let end = |device, map| DirectionRequest {
         device,
         rate: device_rate,
         device_channels: args.channels,
@@ -150,11 +150,11 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
         capture: args.input.as_deref().map(|name| end(Some(name), picked)),
         playback: args.output.as_deref().map(|name| end(Some(name), placed)),
     };
-    let ends = Ends {
+    let stream_halves = StreamHalves {
         intake: args.input.as_ref().map(|_| halves.intake),
         outlet: args.output.as_ref().map(|_| halves.outlet),
     };
-    let granted = io.start(&request, ends).map_err(|refused| refused.error)?;
+    let granted = io.start(&request, stream_halves).map_err(|refused| refused.error)?;
     let opened = (io.capture().map(show), io.playback().map(show));
 
     let mut listener = Listener::default();
@@ -182,7 +182,7 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
     let stats = halves.stats.read();
     let seconds = began.elapsed().as_secs_f64();
     let trust = format!("{:?}", io.trust());
-    let ends = io.stop(Which::Both);
+    let stream_halves = io.stop(Directions::Both);
     Ok(json!({
         "seconds": seconds,
         "listener": listener.report(),
@@ -198,7 +198,7 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
         "xruns": stats.xruns(),
         "delay_us": stats.capture.delay_us,
         "trust": trust,
-        "ends_back": [ends.intake.is_some(), ends.outlet.is_some()],
+        "ends_back": [stream_halves.intake.is_some(), stream_halves.outlet.is_some()],
     }))
 }
 
@@ -245,16 +245,16 @@ fn say(what: &Value) {
 
 fn reopen(io: &mut Io, request: &StreamRequest<'_>, event: Event) {
     let Event::DeviceReturned { direction } = event else { return };
-    let (which, only) = match direction {
+    let (directions, only) = match direction {
         handsfree_core::audio_io::Direction::Capture => {
-            (Which::Capture, StreamRequest { capture: request.capture, playback: None })
+            (Directions::Capture, StreamRequest { capture: request.capture, playback: None })
         }
         handsfree_core::audio_io::Direction::Playback => {
-            (Which::Playback, StreamRequest { capture: None, playback: request.playback })
+            (Directions::Playback, StreamRequest { capture: None, playback: request.playback })
         }
     };
-    let ends = io.stop(which);
-    let result = io.start(&only, ends).map_err(|refused| refused.error.to_string());
+    let stream_halves = io.stop(directions);
+    let result = io.start(&only, stream_halves).map_err(|refused| refused.error.to_string());
     say(&json!({ "event": "Reopened", "direction": format!("{direction:?}"), "error": result.err() }));
 }
 

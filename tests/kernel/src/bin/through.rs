@@ -8,9 +8,9 @@ use std::time::Duration as Span;
 use clap::Parser;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_alsa::{AlsaConfig, AlsaIo};
-use handsfree_core::audio_io::{AudioIo, EndRequest, Ends, StreamRequest};
+use handsfree_core::audio_io::{AudioIo, DirectionRequest, StreamHalves, StreamRequest};
 use handsfree_core::capture::Bypass;
-use handsfree_core::{Frame, Gain, SampleRate, Session, Terminal};
+use handsfree_core::{Frame, Gain, SampleRate, Session, SessionFormat};
 use handsfree_host::clock;
 
 const CAP: usize = 480;
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 /// Goes on until the process is killed, or a device has something to say: nothing is to happen here.
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let rate = SampleRate::new(args.rate)?;
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let session: &'static mut Terminal48 = Box::leak(Box::new(Session::new()));
     let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
     let (mut capture, mut playback) = (halves.capture, halves.playback);
@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         capture.poll(&clock::now, &mut |frame: &Frame<CAP>| _ = track.push(frame.samples()));
         playback.poll();
     }))?;
-    let end = |device| EndRequest {
+    let end = |device| DirectionRequest {
         device: Some(device),
         rate,
         device_channels: 1,
@@ -69,8 +69,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         gain: Gain::UNITY,
     };
     let request = StreamRequest { capture: Some(end(&args.input)), playback: Some(end(&args.output)) };
-    let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    io.start(&request, ends).map_err(|refused| refused.error)?;
+    let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    io.start(&request, stream_halves).map_err(|refused| refused.error)?;
     loop {
         if let Some(event) = io.poll_event() {
             return Err(format!("{event:?}").into());

@@ -12,7 +12,7 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_core::capture::{Bypass, Intake, IntakeConfig};
 use handsfree_core::playback::{Outlet, OutletConfig};
 use handsfree_core::{
-    ChannelMap, ConfigError, Duration, Frame, Gain, PeriodTime, SampleRate, Session, Terminal,
+    ChannelMap, ConfigError, Duration, Frame, Gain, PeriodTime, SampleRate, Session, SessionFormat,
 };
 use handsfree_image::cell::InterruptCell;
 use handsfree_image::machine::{self, Interrupt};
@@ -34,7 +34,7 @@ fn main() -> ! {
 fn run() -> Result<(), ConfigError> {
     machine::start_counter();
     let rate = SampleRate::new(16_000)?;
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let Some(session) = SESSION.try_take() else { return Ok(()) };
     let mut halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
     let map = ChannelMap::natural(1, 1)?;

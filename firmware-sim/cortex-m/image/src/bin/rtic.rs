@@ -16,7 +16,7 @@ mod app {
     use handsfree_core::playback::{self, Outlet, OutletConfig, Track, TrackPool};
     use handsfree_core::{
         ChannelMap, ConfigError, Duration, Events, Frame, Gain, Halves, PeriodTime, SampleRate, Session,
-        StatsReader, Terminal,
+        StatsReader, SessionFormat,
     };
     use handsfree_image::machine::{self, TICK_NS};
     use handsfree_image::{CAP, CAPTURE_TICKS, PLAYBACK_TICKS, SLOTS, TerminalSession, clock, room};
@@ -67,7 +67,7 @@ mod app {
     #[inline(never)]
     fn ready() -> Result<Local, ConfigError> {
         let rate = SampleRate::new(16_000)?;
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let mut halves: AllHalves = SESSION.take().split(terminal, Bypass, ())?;
         let map = ChannelMap::natural(1, 1)?;
         let max_period_sample_frames = CAP as u32;

@@ -18,7 +18,7 @@ use embassy_executor::Spawner;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_core::capture::IntakeConfig;
 use handsfree_core::playback::OutletConfig;
-use handsfree_core::{ChannelMap, ConfigError, Duration, Gain, SampleRate, Session, Terminal};
+use handsfree_core::{ChannelMap, ConfigError, Duration, Gain, SampleRate, Session, SessionFormat};
 use handsfree_image::listener::Listener;
 use handsfree_image::machine::{self, Interrupt};
 use handsfree_image::room::PLAYBACK_STARTS_LATER;
@@ -54,7 +54,7 @@ fn start(spawner: Spawner) {
 
 fn split() -> Result<Halves, ConfigError> {
     let rate = SampleRate::new(16_000)?;
-    let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     SESSION.take().split::<CriticalSectionRawMutex, _, _>(terminal, Listener::new(), ())
 }
 

@@ -1,4 +1,4 @@
-//! A keeper over the simulated board: whatever comes and goes, each loss is told once, each return once, and
+//! A supervisor over the simulated board: whatever comes and goes, each loss is told once, each return once, and
 //! what is wanted runs again, on a virtual clock. Faults 1 and 3.
 #![allow(missing_docs)]
 
@@ -7,12 +7,14 @@ use std::fmt;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, Direction, Ends, ErrorKind, Event, HostError, Refused, StreamInfo, StreamRequest,
-    Which,
+    AudioIo, DeviceInfo, Direction, Directions, ErrorKind, Event, HostError, StartError, StreamHalves,
+    StreamInfo, StreamRequest,
 };
 use handsfree_core::capture::{self, Bypass};
-use handsfree_core::{Duration, Frame, Instant, SampleRate, Session, StatsReader, Terminal, playback};
-use handsfree_host::watch::{EndPlan, EndState, FIRST_RETRY, Keeper, LONGEST_RETRY, Notice, OpenError};
+use handsfree_core::{Duration, Frame, Instant, SampleRate, Session, SessionFormat, StatsReader, playback};
+use handsfree_host::supervisor::{
+    DirectionConfig, DirectionState, FIRST_RETRY, LONGEST_RETRY, Notice, OpenError, StreamSupervisor,
+};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::{Board, BoardConfig, Step};
 use handsfree_sim::side::SideConfig;
@@ -62,10 +64,10 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for Flaky<'a> {
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
-        ends: Ends<'a, CAP, SLOTS>,
-    ) -> Result<StreamInfo, Refused<'a, CAP, SLOTS, Unplugged>> {
-        assert_eq!(request.capture.is_some(), ends.intake.is_some());
-        assert_eq!(request.playback.is_some(), ends.outlet.is_some());
+        halves: StreamHalves<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, Unplugged>> {
+        assert_eq!(request.capture.is_some(), halves.intake.is_some());
+        assert_eq!(request.playback.is_some(), halves.outlet.is_some());
         let wanted = [request.capture, request.playback];
         for direction in BOTH {
             if let Some(end) = wanted[direction as usize] {
@@ -73,22 +75,22 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for Flaky<'a> {
                 let name = ["sim:microphone", "sim:loudspeaker"][direction as usize];
                 assert_eq!(end.device, Some(name), "always the same name");
                 if !self.present[direction as usize] {
-                    return Err(Refused { ends, error: Unplugged(direction) });
+                    return Err(StartError { halves, error: Unplugged(direction) });
                 }
             }
         }
-        Ok(self.board.start(request, ends).expect("the board takes what is present"))
+        Ok(self.board.start(request, halves).expect("the board takes what is present"))
     }
 
-    fn stop(&mut self, which: Which) -> Ends<'a, CAP, SLOTS> {
+    fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS> {
         for direction in BOTH {
             let late = &mut self.late_stops[direction as usize];
-            if which.includes(direction) && *late > 0 {
+            if directions.includes(direction) && *late > 0 {
                 *late -= 1;
-                return Ends::default();
+                return StreamHalves::default();
             }
         }
-        self.board.stop(which)
+        self.board.stop(directions)
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -99,11 +101,11 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for Flaky<'a> {
 type TestSession = Session<CAP, SLOTS, 8, 8, 16, 4, 16_000>;
 
 struct Stage<'a> {
-    keeper: Keeper<'a, Flaky<'a>, CAP, SLOTS>,
+    supervisor: StreamSupervisor<'a, Flaky<'a>, CAP, SLOTS>,
     capture: capture::Pipeline<'a, CAP, SLOTS, Bypass>,
     playback: playback::Pipeline<'a, CAP, SLOTS>,
     stats: StatsReader<'a>,
-    plans: [EndPlan; 2],
+    plans: [DirectionConfig; 2],
     side: SideConfig,
     notices: Vec<(Instant, Notice)>,
 }
@@ -111,7 +113,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(session: &'a mut TestSession) -> Self {
         let rate = SampleRate::new(16_000).unwrap();
-        let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<NoopRawMutex, _, ()>(terminal, Bypass, ()).unwrap();
         let side = SideConfig::new(rate, 160);
         let config = BoardConfig {
@@ -128,10 +130,10 @@ impl<'a> Stage<'a> {
             extra: VecDeque::new(),
             tries: [Vec::new(), Vec::new()],
         };
-        let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-        let plan = |name: &str| EndPlan { device: Some(name.into()), ..EndPlan::new(rate) };
+        let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+        let plan = |name: &str| DirectionConfig { device: Some(name.into()), ..DirectionConfig::new(rate) };
         Self {
-            keeper: Keeper::new(host, ends),
+            supervisor: StreamSupervisor::new(host, stream_halves),
             capture: halves.capture,
             playback: halves.playback,
             stats: halves.stats,
@@ -142,20 +144,20 @@ impl<'a> Stage<'a> {
     }
 
     fn now(&self) -> Instant {
-        self.keeper.io().board.now()
+        self.supervisor.io().board.now()
     }
 
     fn open(&mut self, direction: Direction) -> Result<StreamInfo, OpenError<Unplugged>> {
         let now = self.now();
         let [capture, playback] = &self.plans;
         match direction {
-            Direction::Capture => self.keeper.open(Some(capture), None, now),
-            Direction::Playback => self.keeper.open(None, Some(playback), now),
+            Direction::Capture => self.supervisor.open(Some(capture), None, now),
+            Direction::Playback => self.supervisor.open(None, Some(playback), now),
         }
     }
 
     fn unplug(&mut self, direction: Direction, late_stops: u32) {
-        let host = self.keeper.io_mut();
+        let host = self.supervisor.io_mut();
         host.present[direction as usize] = false;
         host.late_stops[direction as usize] = late_stops;
         host.board.unplug(direction);
@@ -166,7 +168,7 @@ impl<'a> Stage<'a> {
     /// Plugs in again; a host may notice it or not.
     fn plug_in(&mut self, direction: Direction, is_noticed: bool) {
         let side = self.side.clone();
-        let host = self.keeper.io_mut();
+        let host = self.supervisor.io_mut();
         host.present[direction as usize] = true;
         if is_noticed {
             host.board.replace_device(direction, side).unwrap();
@@ -179,13 +181,13 @@ impl<'a> Stage<'a> {
         while self.now() < end {
             let tick = self.now() + TICK;
             while self.now() < tick {
-                match self.keeper.io_mut().board.step() {
+                match self.supervisor.io_mut().board.step() {
                     Step::Worker => {
-                        let clock = self.keeper.io().board.clock();
+                        let clock = self.supervisor.io().board.clock();
                         self.playback.poll();
                         self.capture.poll(&clock, &mut |_: &Frame<CAP>| {});
                     }
-                    Step::Idle => self.keeper.io().board.clock().advance(TICK),
+                    Step::Idle => self.supervisor.io().board.clock().advance(TICK),
                     Step::Capture | Step::Playback => {}
                 }
             }
@@ -196,7 +198,7 @@ impl<'a> Stage<'a> {
     fn look(&mut self) {
         let now = self.now();
         for _ in 0..100 {
-            let Some(notice) = self.keeper.poll(now) else { return };
+            let Some(notice) = self.supervisor.poll(now) else { return };
             self.notices.push((now, notice));
         }
         panic!("the notices do not end: {:?}", self.notices);
@@ -214,7 +216,7 @@ impl<'a> Stage<'a> {
     }
 
     fn runs(&self, direction: Direction) -> bool {
-        matches!(self.keeper.state(direction), EndState::Running(_))
+        matches!(self.supervisor.state(direction), DirectionState::Running(_))
     }
 
     fn periods(&self, direction: Direction) -> u32 {
@@ -236,8 +238,8 @@ fn a_device_that_says_it_is_back_runs_at_once_and_the_other_direction_never_stop
     stage.pass(Duration::from_millis(3_000));
     stage.unplug(Direction::Playback, 0);
     stage.pass(Duration::from_millis(10_000));
-    assert_eq!(stage.keeper.state(Direction::Playback), EndState::Waiting);
-    assert_eq!(stage.keeper.trouble(Direction::Playback), Some(&Unplugged(Direction::Playback)));
+    assert_eq!(stage.supervisor.state(Direction::Playback), DirectionState::Waiting);
+    assert_eq!(stage.supervisor.last_error(Direction::Playback), Some(&Unplugged(Direction::Playback)));
     let heard = stage.periods(Direction::Capture);
     assert!(heard >= 1_295, "13 s of periods of 10 ms: {heard}");
     let back_at = stage.now();
@@ -246,8 +248,8 @@ fn a_device_that_says_it_is_back_runs_at_once_and_the_other_direction_never_stop
     let story = stage.story(Direction::Playback);
     assert_eq!(story.len(), 2, "{story:?}");
     assert!(story[1].0 - back_at <= FIRST_RETRY + TICK, "{:?}", story[1].0 - back_at);
-    assert_eq!(stage.keeper.trouble(Direction::Playback), None);
-    assert_eq!(stage.keeper.io().tries[0].len(), 1, "capture was started once");
+    assert_eq!(stage.supervisor.last_error(Direction::Playback), None);
+    assert_eq!(stage.supervisor.io().tries[0].len(), 1, "capture was started once");
     assert!(stage.story(Direction::Capture).is_empty());
 }
 
@@ -260,7 +262,7 @@ fn a_device_that_comes_back_silently_runs_within_the_longest_interval() {
     let lost_at = stage.now();
     stage.unplug(Direction::Capture, 0);
     stage.pass(Duration::from_millis(20_000));
-    let tries: Vec<i64> = stage.keeper.io().tries[0][1..]
+    let tries: Vec<i64> = stage.supervisor.io().tries[0][1..]
         .iter()
         .map(|&at| (at - lost_at).as_nanos() / TICK.as_nanos() * TICK.as_nanos() / 1_000_000)
         .collect();
@@ -280,24 +282,28 @@ fn a_device_that_comes_back_silently_runs_within_the_longest_interval() {
 fn a_refused_opening_leaves_the_halves_for_the_next() {
     let mut session = Box::new(TestSession::new());
     let mut stage = Stage::new(&mut session);
-    stage.keeper.io_mut().present[1] = false;
+    stage.supervisor.io_mut().present[1] = false;
     assert_eq!(stage.open(Direction::Playback), Err(OpenError::Host(Unplugged(Direction::Playback))));
-    assert_eq!(stage.keeper.state(Direction::Playback), EndState::Closed, "it was never open: no retries");
+    assert_eq!(
+        stage.supervisor.state(Direction::Playback),
+        DirectionState::Closed,
+        "it was never open: no retries"
+    );
     stage.pass(Duration::from_millis(5_000));
-    assert_eq!(stage.keeper.io().tries[1].len(), 1);
+    assert_eq!(stage.supervisor.io().tries[1].len(), 1);
     let now = stage.now();
     let [capture, playback] = stage.plans.clone();
-    let both = stage.keeper.open(Some(&capture), Some(&playback), now);
+    let both = stage.supervisor.open(Some(&capture), Some(&playback), now);
     assert_eq!(both, Err(OpenError::Host(Unplugged(Direction::Playback))));
     assert!(!stage.runs(Direction::Capture), "both or none");
-    stage.keeper.io_mut().present[1] = true;
-    stage.keeper.open(Some(&capture), Some(&playback), now).unwrap();
+    stage.supervisor.io_mut().present[1] = true;
+    stage.supervisor.open(Some(&capture), Some(&playback), now).unwrap();
     assert_eq!(
         stage.open(Direction::Capture),
         Err(OpenError::Open { direction: Direction::Capture }),
         "it is open already"
     );
-    stage.keeper.close(Direction::Capture);
+    stage.supervisor.close(Direction::Capture);
     stage.open(Direction::Capture).unwrap();
 }
 
@@ -330,7 +336,7 @@ fn a_device_that_starts_and_fails_at_once_is_tried_less_and_less_until_it_ran_fo
             stage.plug_in(Direction::Playback, false);
         }
     }
-    let tries = stage.keeper.io().tries[1].len();
+    let tries = stage.supervisor.io().tries[1].len();
     assert!((8..=14).contains(&tries), "{tries} tries in 20 s");
     stage.pass(Duration::from_millis(5_000));
     assert!(stage.runs(Direction::Playback));
@@ -391,7 +397,7 @@ proptest! {
                         wanted[direction as usize] && outcome.is_err());
                 }
                 Deed::Close(direction) => {
-                    stage.keeper.close(direction);
+                    stage.supervisor.close(direction);
                     wanted[direction as usize] = false;
                 }
                 Deed::Pass(ms) => stage.pass(Duration::from_millis(ms.into())),
@@ -412,7 +418,7 @@ proptest! {
             let before = stage.periods(direction);
             stage.pass(Duration::from_millis(200));
             prop_assert_eq!(stage.periods(direction) > before, is_wanted, "audio of {:?}", direction);
-            let tries = &stage.keeper.io().tries[direction as usize];
+            let tries = &stage.supervisor.io().tries[direction as usize];
             let story = stage.story(direction);
             // What is told of one direction without a closing in between takes turns, and comes apart in time.
             for pair in story.windows(2) {

@@ -1,9 +1,9 @@
 //! Control side: how one direction fares, and when it is tried again.
 
-use handsfree_core::audio_io::EndInfo;
+use handsfree_core::audio_io::DirectionInfo;
 use handsfree_core::{Duration, Instant};
 
-use super::{EndPlan, FIRST_RETRY, LONGEST_RETRY};
+use super::{DirectionConfig, FIRST_RETRY, LONGEST_RETRY};
 
 /// A device that ran for so long counts as well: a later loss is retried quickly again.
 const STEADY: Duration = Duration::from_millis(2_000);
@@ -11,28 +11,28 @@ const STEADY: Duration = Duration::from_millis(2_000);
 #[derive(Debug)]
 pub(super) enum State {
     Closed,
-    Running { since: Instant, info: EndInfo },
+    Running { since: Instant, info: DirectionInfo },
     Waiting { tried: Instant, retry_at: Instant },
 }
 
 /// One direction without its half.
 #[derive(Debug)]
 pub(super) struct Side<E> {
-    pub(super) plan: Option<EndPlan>,
+    pub(super) plan: Option<DirectionConfig>,
     pub(super) state: State,
     /// The interval before the next try.
     pub(super) patience: Duration,
-    pub(super) trouble: Option<E>,
+    pub(super) last_error: Option<E>,
 }
 
 impl<E> Side<E> {
     pub(super) const fn new() -> Self {
-        Self { plan: None, state: State::Closed, patience: FIRST_RETRY, trouble: None }
+        Self { plan: None, state: State::Closed, patience: FIRST_RETRY, last_error: None }
     }
 
-    pub(super) fn runs(&mut self, info: EndInfo, now: Instant) {
+    pub(super) fn runs(&mut self, info: DirectionInfo, now: Instant) {
         self.state = State::Running { since: now, info };
-        self.trouble = None;
+        self.last_error = None;
     }
 
     pub(super) fn lose(&mut self, since: Instant, now: Instant) {
@@ -48,7 +48,7 @@ impl<E> Side<E> {
         self.state = State::Waiting { tried: now, retry_at: now + self.patience };
         self.lengthen();
         if error.is_some() {
-            self.trouble = error;
+            self.last_error = error;
         }
     }
 

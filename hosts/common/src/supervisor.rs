@@ -1,16 +1,17 @@
 //! Control side: keeps what was asked for running, over any host, while devices come and go.
 //!
-//! A [`Keeper`] owns a host and both halves of a terminal. When a device is lost it takes the half back,
+//! A [`StreamSupervisor`] owns a host and both halves of a terminal. When a device is lost it takes the half back,
 //! and starts it again, by the same name, when the device returns or at growing intervals. What was opened on
 //! the default device follows the default to another one; a device that was named is never left for another.
-//! Time is an argument, so nothing here sleeps; [`Keeper::poll`] wants to be called some fifty times a second.
+//! Time is an argument, so nothing here sleeps; [`StreamSupervisor::poll`] wants to be called some fifty times a second.
 
 mod side;
 
 use std::fmt;
 
 use handsfree_core::audio_io::{
-    AudioIo, DeviceInfo, Direction, EndInfo, EndRequest, Ends, Event, StreamInfo, StreamRequest, Which,
+    AudioIo, DeviceInfo, Direction, DirectionInfo, DirectionRequest, Directions, Event, StreamHalves,
+    StreamInfo, StreamRequest,
 };
 use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
@@ -28,24 +29,24 @@ pub const LONGEST_RETRY: Duration = Duration::from_millis(2_000);
 
 /// One direction as asked for, kept for when its device returns.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EndPlan {
+pub struct DirectionConfig {
     /// Which device; when not said, the one that is the default at any time.
     pub device: Option<String>,
-    /// As in [`EndRequest`].
+    /// As in [`DirectionRequest`].
     pub rate: SampleRate,
-    /// As in [`EndRequest`].
+    /// As in [`DirectionRequest`].
     pub device_channels: u32,
-    /// As in [`EndRequest`].
+    /// As in [`DirectionRequest`].
     pub map: Option<ChannelMap>,
-    /// As in [`EndRequest`].
+    /// As in [`DirectionRequest`].
     pub period_sample_frames: u32,
-    /// As in [`EndRequest`].
+    /// As in [`DirectionRequest`].
     pub worker_slack_sample_frames: u32,
-    /// As in [`EndRequest`].
+    /// As in [`DirectionRequest`].
     pub gain: Gain,
 }
 
-impl EndPlan {
+impl DirectionConfig {
     /// The default device, mono, in periods of 10 ms, with as much again for the worker.
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
@@ -61,8 +62,8 @@ impl EndPlan {
         }
     }
 
-    fn request(&self) -> EndRequest<'_> {
-        EndRequest {
+    fn request(&self) -> DirectionRequest<'_> {
+        DirectionRequest {
             device: self.device.as_deref(),
             rate: self.rate,
             device_channels: self.device_channels,
@@ -88,7 +89,7 @@ pub enum Notice {
         /// Which direction.
         direction: Direction,
         /// What was granted; perhaps not what it was before.
-        info: EndInfo,
+        info: DirectionInfo,
     },
     /// A direction that was opened on the default device runs on another one than before: it followed the
     /// system's default, or came back there after a loss (told after [`Returned`](Self::Returned) then). What an
@@ -97,7 +98,7 @@ pub enum Notice {
         /// Which direction.
         direction: Direction,
         /// What was granted; perhaps not what it was before.
-        info: EndInfo,
+        info: DirectionInfo,
     },
     /// Anything else that the host says.
     Host(Event),
@@ -145,11 +146,11 @@ const fn name(direction: Direction) -> &'static str {
 
 /// How a direction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndState {
+pub enum DirectionState {
     /// Not wanted.
     Closed,
     /// Audio flows.
-    Running(EndInfo),
+    Running(DirectionInfo),
     /// Its device is away.
     Waiting,
 }
@@ -159,36 +160,36 @@ pub enum EndState {
 /// ```
 /// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 /// # use handsfree_core::capture::Bypass;
-/// # use handsfree_core::{Duration, SampleRate, Session, Terminal};
+/// # use handsfree_core::{Duration, SampleRate, Session, SessionFormat};
 /// # use handsfree_sim::acoustics::Wire;
 /// # use handsfree_sim::board::{Board, BoardConfig};
 /// # use handsfree_sim::side::SideConfig;
-/// use handsfree_core::audio_io::{Direction, Ends};
-/// use handsfree_host::watch::{EndPlan, Keeper, Notice};
+/// use handsfree_core::audio_io::{Direction, StreamHalves};
+/// use handsfree_host::supervisor::{DirectionConfig, StreamSupervisor, Notice};
 ///
 /// # let rate = SampleRate::new(16_000)?;
 /// # let mut session = Box::new(Session::<160, 2, 8, 8, 16, 16, 16_000>::new());
-/// # let terminal = Terminal { rate, near_channels: 1, far_channels: 1 };
+/// # let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
 /// # let halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
 /// # let side = SideConfig::new(rate, 160);
 /// # let board = Board::new(BoardConfig {
 /// #     capture: side.clone(), playback: side.clone(), worker_delay: Duration::ZERO,
 /// #     worker_spread: Duration::ZERO, seed: 1,
 /// # }, Box::new(Wire))?;
-/// let ends = Ends { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-/// let mut keeper = Keeper::new(board, ends); // any AudioIo
-/// let plan = EndPlan::new(rate);
-/// let now = keeper.io().now();
-/// keeper.open(Some(&plan), Some(&plan), now)?;
+/// let halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+/// let mut supervisor = StreamSupervisor::new(board, halves); // any AudioIo
+/// let plan = DirectionConfig::new(rate);
+/// let now = supervisor.io().now();
+/// supervisor.open(Some(&plan), Some(&plan), now)?;
 ///
-/// keeper.io_mut().unplug(Direction::Playback);
-/// assert_eq!(keeper.poll(now), Some(Notice::Lost { direction: Direction::Playback }));
-/// assert_eq!(keeper.poll(now), None, "it is waited for");
+/// supervisor.io_mut().unplug(Direction::Playback);
+/// assert_eq!(supervisor.poll(now), Some(Notice::Lost { direction: Direction::Playback }));
+/// assert_eq!(supervisor.poll(now), None, "it is waited for");
 /// let later = now + Duration::from_millis(250);
-/// assert!(matches!(keeper.poll(later), Some(Notice::Returned { .. })));
+/// assert!(matches!(supervisor.poll(later), Some(Notice::Returned { .. })));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Keeper<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> {
+pub struct StreamSupervisor<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> {
     io: Io,
     intake: Option<Intake<'a, CAP>>,
     outlet: Option<Outlet<'a, CAP, SLOTS>>,
@@ -197,20 +198,22 @@ pub struct Keeper<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS
 }
 
 impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> fmt::Debug
-    for Keeper<'a, Io, CAP, SLOTS>
+    for StreamSupervisor<'a, Io, CAP, SLOTS>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper")
+        f.debug_struct("StreamSupervisor")
             .field("capture", &self.state(Direction::Capture))
             .field("playback", &self.state(Direction::Playback))
             .finish_non_exhaustive()
     }
 }
 
-impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keeper<'a, Io, CAP, SLOTS> {
-    /// A keeper of a host and the halves to run on it; nothing is started.
-    pub fn new(io: Io, ends: Ends<'a, CAP, SLOTS>) -> Self {
-        let Ends { intake, outlet } = ends;
+impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize>
+    StreamSupervisor<'a, Io, CAP, SLOTS>
+{
+    /// A supervisor of a host and the halves to run on it; nothing is started.
+    pub fn new(io: Io, halves: StreamHalves<'a, CAP, SLOTS>) -> Self {
+        let StreamHalves { intake, outlet } = halves;
         Self { io, intake, outlet, capture: Side::new(), playback: Side::new() }
     }
 
@@ -219,7 +222,7 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
         &self.io
     }
 
-    /// The host, for what is its own. Starting and stopping past the keeper loses track of the halves.
+    /// The host, for what is its own. Starting and stopping past the supervisor loses track of the halves.
     pub fn io_mut(&mut self) -> &mut Io {
         &mut self.io
     }
@@ -239,8 +242,8 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
     /// Nothing is opened then.
     pub fn open(
         &mut self,
-        capture: Option<&EndPlan>,
-        playback: Option<&EndPlan>,
+        capture: Option<&DirectionConfig>,
+        playback: Option<&DirectionConfig>,
         now: Instant,
     ) -> Result<StreamInfo, OpenError<Io::Error>> {
         for (wanted, direction) in
@@ -280,18 +283,18 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
 
     /// How a direction is.
     #[must_use]
-    pub fn state(&self, direction: Direction) -> EndState {
+    pub fn state(&self, direction: Direction) -> DirectionState {
         match self.side(direction).state {
-            State::Closed => EndState::Closed,
-            State::Running { info, .. } => EndState::Running(info),
-            State::Waiting { .. } => EndState::Waiting,
+            State::Closed => DirectionState::Closed,
+            State::Running { info, .. } => DirectionState::Running(info),
+            State::Waiting { .. } => DirectionState::Waiting,
         }
     }
 
     /// Why the last try to start a lost direction again failed, while it waits.
     #[must_use]
-    pub fn trouble(&self, direction: Direction) -> Option<&Io::Error> {
-        self.side(direction).trouble.as_ref()
+    pub fn last_error(&self, direction: Direction) -> Option<&Io::Error> {
+        self.side(direction).last_error.as_ref()
     }
 
     /// What happened, oldest first; starts again what is due. To be called until it says `None`, with a
@@ -340,7 +343,7 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
                 failed => {
                     let side = self.side_mut(direction);
                     side.lose(since, now);
-                    side.trouble = failed.err();
+                    side.last_error = failed.err();
                     Some(Notice::Lost { direction })
                 }
             },
@@ -376,7 +379,7 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
     }
 
     /// Starts a direction by its plan, whether it runs or not; `None` where its half is not to be had.
-    fn start_again(&mut self, direction: Direction) -> Result<Option<EndInfo>, Io::Error> {
+    fn start_again(&mut self, direction: Direction) -> Result<Option<DirectionInfo>, Io::Error> {
         if !self.has_half(direction) {
             self.take_back(direction);
         }
@@ -392,33 +395,33 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize> Keep
     /// Starts what is asked for; a refusal gives the halves back.
     fn start(
         &mut self,
-        capture: Option<&EndPlan>,
-        playback: Option<&EndPlan>,
+        capture: Option<&DirectionConfig>,
+        playback: Option<&DirectionConfig>,
     ) -> Result<StreamInfo, Io::Error> {
         let request = StreamRequest {
-            capture: capture.map(EndPlan::request),
-            playback: playback.map(EndPlan::request),
+            capture: capture.map(DirectionConfig::request),
+            playback: playback.map(DirectionConfig::request),
         };
-        let ends = Ends {
+        let halves = StreamHalves {
             intake: capture.and_then(|_| self.intake.take()),
             outlet: playback.and_then(|_| self.outlet.take()),
         };
-        self.io.start(&request, ends).map_err(|refused| {
-            self.keep(refused.ends);
+        self.io.start(&request, halves).map_err(|refused| {
+            self.keep(refused.halves);
             refused.error
         })
     }
 
     fn take_back(&mut self, direction: Direction) {
-        let ends = self.io.stop(match direction {
-            Direction::Capture => Which::Capture,
-            Direction::Playback => Which::Playback,
+        let halves = self.io.stop(match direction {
+            Direction::Capture => Directions::Capture,
+            Direction::Playback => Directions::Playback,
         });
-        self.keep(ends);
+        self.keep(halves);
     }
 
-    fn keep(&mut self, ends: Ends<'a, CAP, SLOTS>) {
-        let Ends { intake, outlet } = ends;
+    fn keep(&mut self, halves: StreamHalves<'a, CAP, SLOTS>) {
+        let StreamHalves { intake, outlet } = halves;
         self.intake = self.intake.take().or(intake);
         self.outlet = self.outlet.take().or(outlet);
     }
