@@ -1,54 +1,52 @@
-# The only commands to remember. `make run` and `make test` install what is missing by themselves.
+# The commands of this repository. Each installs the prerequisites that are missing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check
+.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check package
 
 ENV := source tools/env.sh;
 ARGS ?=
 
 help:
-	@echo 'make run       simulate a board and write target/handsfree-report (ARGS="..." is passed on)'
-	@echo 'make test      the Cortex-M builds of the core, then every test'
-	@echo 'make test-kernel  only the tests on a Linux kernel with sound cards inside QEMU; a part of `make test`'
-	@echo 'make test-desktop  only the tests on a real PulseAudio and PipeWire that they start themselves; a part of `make test`'
-	@echo 'make aarch64   the same binary for 64-bit ARM boards, tested in an emulator; no part of `make test`, for it'
-	@echo '               builds the C++ a second time (ten minutes)'
-	@echo 'make soak      the long tests'
-	@echo 'make bench     time per frame'
-	@echo 'make check     format, lints, documentation, Cortex-M builds, oldest compiler'
-	@echo 'make setup     install what is missing; the others do it too'
-	@echo 'make firmware  a Cortex-M4F image and C programs in QEMU, with their figures'
+	@echo 'make run           simulate a conversation and write target/handsfree-report (ARGS="..." is passed on)'
+	@echo 'make test          build the core for Cortex-M, run the firmware in QEMU and every test'
+	@echo 'make test-kernel   run only the tests on a Linux kernel with sound cards in QEMU, with what they measured'
+	@echo 'make test-desktop  run only the tests on PulseAudio and PipeWire, with what they measured'
+	@echo 'make check         check format, lints, documentation, public API, dependencies, Cortex-M builds, oldest compiler'
+	@echo 'make package       package each library crate and run its tests from the package alone'
+	@echo 'make bench         measure the time of each part, compared with other libraries'
+	@echo 'make soak          run the tests that simulate hours'
+	@echo 'make firmware      build the Cortex-M4F images and C programs, run them in QEMU and print their figures'
+	@echo 'make aarch64       build the command for 64-bit ARM boards and test it in an emulator (builds the C++ again)'
+	@echo 'make setup         install what is missing'
 
 setup:
 	@tools/setup.sh
 	@tools/setup-firmware.sh
 
 run: setup
-	$(ENV) cargo run --release -p handsfree -- sim --out target/handsfree-report $(ARGS)
+	$(ENV) cargo run --release -p handsfree-cli -- sim --out target/handsfree-report $(ARGS)
 
 test: setup
 	tools/check-cortex-m.sh
 	$(ENV) tools/firmware.sh
 	$(ENV) cargo test --workspace --release
 
-# As `make test` runs them, but with what they measured. Both packages' tests have that name.
 test-kernel: setup
-	$(ENV) cargo test --release -p handsfree-kernel-tests -p handsfree --test kernel -- --nocapture
+	$(ENV) cargo test --release -p handsfree-kernel-tests -p handsfree-cli --test kernel -- --nocapture
 
-# As `make test` runs them, but with what they measured.
 test-desktop:
 	@tools/setup-desktop.sh
 	$(ENV) cargo test --release -p handsfree-cpal -- --nocapture
-	$(ENV) cargo test --release -p handsfree --test desktop -- --nocapture
+	$(ENV) cargo test --release -p handsfree-cli --test desktop -- --nocapture
 
-# For boards such as a Raspberry Pi. This machine's binary is built as well: the test compares the two.
+# The test compares this machine's binary with the other one, so both are built.
 aarch64: setup
 	@tools/build-aarch64.sh
 
-# Tests that live hours of audio; `make test` leaves them out because they take minutes.
+# These take minutes to hours, so `make test` leaves them out.
 soak: setup
-	@echo 'soak: an hour on the board, then the tests marked #[ignore], a few minutes to some hours'
+	@echo 'soak: an hour of the firmware board, then every test marked #[ignore]'
 	$(ENV) tools/firmware.sh 3600
 	$(ENV) cargo test --workspace --release -- --ignored
 
@@ -63,5 +61,10 @@ check: setup
 	$(ENV) cargo fmt --all --check
 	$(ENV) cargo clippy --release --workspace --all-targets -- -D warnings
 	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps
+	tools/check-api.sh
+	tools/check-deny.sh
 	tools/check-cortex-m.sh
 	tools/check-msrv.sh
+
+package: setup
+	tools/package.sh

@@ -1,5 +1,5 @@
-//! Finds RealtimeSanitizer's run-time library in the toolchain, for realtime.rs to link. No other test links it: it
-//! replaces malloc, which allocation.rs does too.
+//! Build script: finds RealtimeSanitizer's run-time library in the toolchain, so that tests/realtime.rs can link it. No
+//! other test links the library, because it replaces malloc, which tests/allocation.rs replaces too.
 
 use std::env;
 use std::fs;
@@ -19,7 +19,7 @@ fn main() {
     }
 }
 
-/// `librustc-stable_rt.rtsan.a` or as the channel calls it.
+/// Returns the library's path. Its name contains the release channel: `librustc-stable_rt.rtsan.a`.
 fn library() -> Option<PathBuf> {
     let rustc = env::var_os("RUSTC")?;
     let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;

@@ -1,4 +1,4 @@
-# Sourced after versions.sh: what the setup scripts install from apt, they install with these.
+# Sourced after versions.sh: functions with which the setup scripts install packages from apt.
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -6,19 +6,19 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo --preserve-env=DEBIAN_FRONTEND "$@"
     else
-        fail "this needs root: $*" "there is no sudo here; run that line as root, then \`make setup\` again"
+        fail "this command needs root: $*" "sudo is not installed; run the command as root, then \`make setup\` again"
     fi
 }
 
 apt_install() {
     command -v apt-get >/dev/null \
-        || fail "missing, and this is no Debian or Ubuntu with apt-get: $*" "install what corresponds, then \`make setup\` again"
+        || fail "these packages are missing, and apt-get is not available: $*" "install the corresponding packages, then \`make setup\` again"
     say "installing from apt: $*"
     export DEBIAN_FRONTEND=noninteractive
     local install=(apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@")
-    # The first try fails at once where the package lists were never fetched, or name versions that are gone.
+    # The first attempt fails at once if the package lists are missing or name versions that no longer exist.
     as_root "${install[@]}" && return
-    say "fetching apt's package lists, then trying again"
+    say "fetching apt's package lists and retrying"
     as_root apt-get update -q
     as_root "${install[@]}" || fail "could not install: $*"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the handsfree command for 64-bit ARM boards with Linux, such as a Raspberry Pi with a 64-bit system:
-# target/aarch64-unknown-linux-gnu/release/handsfree. Then tests it, and says what it needs on the board.
+# target/aarch64-unknown-linux-gnu/release/handsfree. Then tests it and prints the libraries that it needs on the board.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -8,16 +8,16 @@ cd "$handsfree_root"
 tools/setup-aarch64.sh
 
 target=aarch64-unknown-linux-gnu
-# The meson of this directory is to be found before any other.
+# tools/aarch64/meson must come first in PATH.
 export PATH="$handsfree_root/tools/aarch64:$PATH"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
 export CXX_aarch64_unknown_linux_gnu=aarch64-linux-gnu-g++
 export AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar
 export PKG_CONFIG_aarch64_unknown_linux_gnu="$handsfree_root/tools/aarch64/aarch64-linux-gnu-pkg-config"
-# For libclang, which does not always guess where the cross compiler's C library is.
+# Tells libclang where the cross compiler's C library is, which it does not always find.
 export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include"
-cargo build --release --target "$target" -p handsfree
+cargo build --release --target "$target" -p handsfree-cli
 
 tools/test-aarch64.sh
 binary="target/$target/release/handsfree"

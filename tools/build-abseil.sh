@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds abseil statically into target/tools/abseil for webrtc-audio-processing, also where the system has one that is
-# new enough: as shared libraries it does not link, see the merging below. The source is the distribution's.
-#   tools/build-abseil.sh                       for this machine
-#   tools/build-abseil.sh aarch64-linux-gnu     for boards, by that cross compiler, into target/tools/aarch64/abseil
+# Builds abseil as a static library in target/tools/abseil for webrtc-audio-processing, from the distribution's source. This is
+# needed even if the system's abseil is new enough, because its shared libraries do not link (see the merging below).
+#   tools/build-abseil.sh                       builds for this machine
+#   tools/build-abseil.sh aarch64-linux-gnu     builds with this cross compiler, in target/tools/aarch64/abseil
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -11,7 +11,7 @@ source "$handsfree_root/tools/private-apt.sh"
 case "$(. /etc/os-release && echo "$ID")" in
     debian) suite=trixie ;;
     ubuntu) suite=resolute ;;
-    *) fail "do not know where this distribution keeps abseil's source: install abseil >= $abseil_min with its pkg-config files" ;;
+    *) fail "unknown distribution: expected Debian or Ubuntu, to build their source package of abseil; install abseil >= $abseil_min with its pkg-config files" ;;
 esac
 private_apt_open
 
@@ -19,7 +19,7 @@ download_source() {
     local mirror
     for mirror in $(apt_mirrors); do
         echo "deb-src [signed-by=$keyring] $mirror $suite main" > "$work/sources.list"
-        say "looking for the source of abseil in $suite, where this machine's apt looks"
+        say "searching the source of abseil in $suite on $mirror"
         if private_apt update --error-on=any \
             && (cd "$work/download" && private_apt source --download-only abseil); then
             return 0
@@ -28,12 +28,12 @@ download_source() {
     return 1
 }
 
-download_source || fail "none of this machine's apt mirrors gave the source of abseil from $suite" \
+download_source || fail "none of this machine's apt mirrors has the source of abseil in $suite" \
     "install abseil >= $abseil_min with its pkg-config files by hand, then \`make setup\` again"
 
 dsc=("$work"/download/abseil_*.dsc)
 version="$(sed -n 's/^Version: //p' "${dsc[0]}" | head -n 1)"
-version_at_least "$version" "$abseil_min" || fail "$suite has abseil $version, $abseil_min or newer is needed"
+version_at_least "$version" "$abseil_min" || fail "$suite has abseil $version: expected $abseil_min or newer"
 case "${1:-}" in
     '') prefix="$handsfree_tools/abseil" ar=ar cross=() ;;
     aarch64-linux-gnu)
@@ -41,10 +41,10 @@ case "${1:-}" in
         cross=(-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64
             "-DCMAKE_C_COMPILER=$1-gcc" "-DCMAKE_CXX_COMPILER=$1-g++")
         ;;
-    *) fail "do not know how to build abseil for $1" ;;
+    *) fail "cannot build abseil for $1: expected aarch64-linux-gnu or no argument" ;;
 esac
-say "building abseil $version into ${prefix#"$handsfree_root/"} (a minute)"
-# apt has checked the files against the signed index already.
+say "building abseil $version in ${prefix#"$handsfree_root/"}, which takes a minute"
+# apt has already checked the files against the signed index.
 dpkg-source --no-check --extract "${dsc[0]}" "$work/abseil" >/dev/null
 
 rm -rf "$prefix"
@@ -57,7 +57,7 @@ rm -rf "$prefix"
         && cmake --install "$work/build"
 } > "$work/log/build" 2>&1 || { tail -n 40 "$work/log/build" >&2; fail "abseil $version did not build"; }
 
-# webrtc-audio-processing-sys links absl_strings by name and nothing that it needs in turn, so let that be all of it.
+# webrtc-audio-processing-sys links only absl_strings, without its dependencies, so all of them are merged into it.
 merged="$work/merged.a"
 {
     echo "create $merged"
@@ -69,5 +69,5 @@ merged="$work/merged.a"
 } | "$ar" -M
 mv "$merged" "$prefix/lib/libabsl_strings.a"
 
-# So that the working copy may be moved.
+# A relative prefix allows the working copy to be moved.
 sed -i 's|^prefix=.*|prefix=${pcfiledir}/../..|' "$prefix"/lib/pkgconfig/*.pc

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the core for a Cortex-M4F and for a Cortex-M0, which has no compare-and-swap.
-#   tools/check-cortex-m.sh [rustup|debian]     default: rustup's targets where they are installed
+#   tools/check-cortex-m.sh [rustup|debian]     selects the toolchain; by default rustup's targets if they are installed
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -10,7 +10,7 @@ build_with_rustup() {
     cargo build --release -p handsfree-core --target "$1"
 }
 
-# A compiler of another version keeps its own directory, or each build would throw the other's away.
+# Debian's compiler has another version and needs its own target directory, or each build would discard the other's.
 build_with_debian() {
     RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo build --release -p handsfree-core --target "$1" \
         -Zbuild-std=core --target-dir "${CARGO_TARGET_DIR:-target}/cortex-m-debian"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The core as firmware: a Cortex-M4F image and C programs, built, run in QEMU and measured.
-#   tools/firmware.sh [SECONDS]     how long the board runs, in simulated seconds; 60 unless given
+# Builds the core as firmware, a Cortex-M4F image and C programs, runs them in QEMU and prints their figures.
+#   tools/firmware.sh [SECONDS]     length of the board's run in simulated seconds; 60 by default
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$handsfree_root"
@@ -13,13 +13,13 @@ warnings=(-std=c99 -Wall -Wextra -Werror -pedantic)
 
 step() { printf '\nfirmware: %s\n' "$*"; }
 
-step "the core for processors without compare-and-swap and without floating point"
+step "building the core for processors without compare-and-swap and without floating point"
 for other in thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
     cargo build --release -q -p handsfree-core --target "$other" --features defmt
     echo "  $other"
 done
 
-step "the image"
+step "building and running the firmware images"
 export DEFMT_LOG="${DEFMT_LOG:-info}"
 (cd "$image" && cargo build -q --release --target "$target" -p handsfree-image \
     && cargo build -q --release --target "$target" -p handsfree-vectors-image && cargo build -q -p handsfree-runner)
@@ -28,7 +28,7 @@ runner="$image/target/debug/handsfree-runner"
 "$runner" vectors "$image/target/$target/release/vectors"
 "$runner" text "$image/target/$target/release/rtic"
 
-step "the C library"
+step "building and testing the C library"
 (cd "$library" && cargo build -q --release -p handsfree-c && cargo build -q --release -p handsfree-c --target "$target" \
     && cargo build -q --release -p handsfree-simulator && cargo run -q -p handsfree-header -- --check)
 "$runner" panics "$library/target/release/libhandsfree.a" "$library/target/$target/release/libhandsfree.a"
@@ -51,17 +51,17 @@ rm -rf "$out/installed"
 quietly cmake -S "$library" -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$PWD/$out/installed"
 quietly cmake --build "$out/cmake"
 quietly ctest --test-dir "$out/cmake"
-echo "  CMake builds and passes the same"
+echo "  the CMake build passes the same tests"
 quietly cmake --install "$out/cmake"
-# Standard libraries are left out, so that what handsfree.pc says is all there is beside the C library.
+# Without the standard libraries, handsfree.pc must name every library that is needed besides the C library.
 pc="$(dirname "$(find "$out/installed" -name handsfree.pc)")"
 read -ra flags <<< "$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="$pc" pkg-config --cflags --libs handsfree)"
 cc "${warnings[@]}" "$library/tests/misuse.c" "${flags[@]}" -nodefaultlibs -lc -o "$out/installed/misuse"
 "$out/installed/misuse"
-echo "  so does a program that knows but pkg-config's handsfree $(PKG_CONFIG_LIBDIR="$pc" pkg-config --modversion handsfree)"
+echo "  a program that uses only pkg-config's handsfree works, version $(PKG_CONFIG_LIBDIR="$pc" pkg-config --modversion handsfree)"
 quietly cmake -S "$library/tests/consumer" -B "$out/consumer"
 quietly cmake --build "$out/consumer"
 "$out/consumer/consumer"
-echo "  and one of a project that has handsfree as a subdirectory"
+echo "  a CMake project with handsfree as a subdirectory works"
 
-step "all of it works"
+step "all checks passed"

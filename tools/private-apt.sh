@@ -1,18 +1,18 @@
-# Sourced after versions.sh: apt with sources, lists and downloads of its own, for what this machine's apt is not set up
-# for (another suite, another processor). Nothing of the system's changes. What comes is signed by the distribution, from
-# the mirrors that this machine's apt already uses.
+# Sourced after versions.sh: apt with separate sources, lists and downloads, for packages of another suite or another
+# processor. It does not change the system's apt. Packages are signed by the distribution and come from the mirrors that
+# this machine's apt uses.
 
-# Makes the directory $work, which goes when the script ends.
+# Creates the directory $work, which is removed when the script ends.
 private_apt_open() {
     distribution="$(. /etc/os-release && echo "$ID")"
     codename="$(. /etc/os-release && echo "${VERSION_CODENAME:-}")"
     case "$distribution" in
         debian) keyring=/usr/share/keyrings/debian-archive-keyring.gpg ;;
         ubuntu) keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg ;;
-        *) fail "this is $distribution; only Debian's and Ubuntu's mirrors are known here" ;;
+        *) fail "this is $distribution: expected Debian or Ubuntu" ;;
     esac
     [ -r "$keyring" ] || fail "$keyring is missing: apt-get install $distribution-archive-keyring"
-    # apt run by root drops to the user _apt to download, who must be able to reach this directory and write into it.
+    # apt run by root downloads as the user _apt, which must be able to reach this directory and write into it.
     work="$(mktemp -d)"
     trap 'rm -rf "$work"' EXIT
     chmod 755 "$work"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the tests on a desktop's sound server need (hosts/cpal/tests): PulseAudio, its command, PipeWire with its session manager and
-# its PulseAudio interface, and speech. They start servers of their own; none is left running and none is configured. Called by
-# setup.sh; safe to run again.
+# Installs what the tests on a desktop's sound servers (hosts/cpal/tests) need: PulseAudio and its command, PipeWire with its
+# session manager and its PulseAudio interface, and recorded speech. The tests start and end their own servers. Called by
+# setup.sh; can be run repeatedly.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -14,14 +14,14 @@ setup_servers() {
     command -v pipewire >/dev/null || missing+=(pipewire) units+=(pipewire.socket pipewire.service)
     command -v pipewire-pulse >/dev/null || missing+=(pipewire-pulse) units+=(pipewire-pulse.socket pipewire-pulse.service)
     command -v wireplumber >/dev/null || missing+=(wireplumber) units+=(wireplumber.service)
-    # The session manager wants a bus.
+    # The session manager needs a D-Bus session.
     command -v dbus-run-session >/dev/null || missing+=(dbus)
-    # Its recorded speech is what the terminal plays.
+    # The tests play its recorded speech.
     [ -e /usr/share/sounds/alsa/Front_Center.wav ] || missing+=(alsa-utils)
     [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
-    # From now on each login would start it, and take the sound cards. Where there was none, nobody asked for that.
+    # The new packages would start PipeWire at each login and take the sound cards, so the units are disabled.
     if [ -n "${units[*]}" ] && command -v systemctl >/dev/null; then
-        as_root systemctl --global --quiet disable "${units[@]}" || say "PipeWire will start with the next login"
+        as_root systemctl --global --quiet disable "${units[@]}" || say "could not disable PipeWire's services: PipeWire will start at the next login"
     fi
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the Cortex-M image and the C firmware need beside what setup.sh installs. Safe to run again.
+# Installs what the Cortex-M image and the C firmware need in addition to setup.sh. Can be run repeatedly.
 #   tools/setup-firmware.sh           installs what is missing
-#   tools/setup-firmware.sh --check   fails with what to install
+#   tools/setup-firmware.sh --check   installs nothing; fails with the commands to run if something is missing
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -39,9 +39,9 @@ if [ "${#packages[@]}" -gt 0 ]; then
     "${install[@]}" || { "${as_root[@]}" apt-get update -q && "${install[@]}"; } || fail "could not install: ${packages[*]}"
 fi
 if [ "${#targets[@]}" -gt 0 ]; then
-    # The image and the C library are built with the compiler in use, so core must be there for it, compiled.
-    command -v rustup >/dev/null || fail "rustc $(installed_rust_version) has no targets ${targets[*]}, and without rustup" \
-        "none can be added: install Rust by https://rustup.rs, then: rustup target add ${targets[*]}"
+    # The image and the C library need a compiled core library for the compiler in use.
+    command -v rustup >/dev/null || fail "rustc $(installed_rust_version) lacks the targets ${targets[*]}, and rustup is" \
+        "not available to add them: install Rust by https://rustup.rs, then: rustup target add ${targets[*]}"
     say "adding Rust targets: ${targets[*]}"
     rustup target add "${targets[@]}" || fail "could not add them: rustup target add ${targets[*]}"
 fi

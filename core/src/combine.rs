@@ -1,35 +1,35 @@
-//! Application side: several pieces of PCM one after the other in one buffer.
+//! Application side: concatenates pieces of PCM in one buffer.
 
 use core::fmt;
 
 use crate::frame::PcmRef;
 
-/// Why pieces of PCM could not be combined.
+/// Reason why pieces of PCM could not be combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CombineError {
-    /// There was no piece, so no format either.
+    /// There was no piece, hence no format.
     Nothing,
-    /// Two pieces of different rates.
+    /// Two pieces have different rates.
     Rates {
-        /// The first piece's rate in hertz.
+        /// Rate of the first piece, in hertz.
         first_hz: u32,
-        /// The rate that is not like it.
+        /// Rate of the piece that differs, in hertz.
         other_hz: u32,
     },
-    /// Two pieces of different channel counts.
+    /// Two pieces have different channel counts.
     Channels {
-        /// The first piece's channels.
+        /// Channel count of the first piece.
         first: usize,
-        /// The count that is not like it.
+        /// Channel count of the piece that differs.
         other: usize,
     },
-    /// The buffer does not hold all samples.
+    /// The buffer is too small for all samples.
     Buffer {
-        /// Samples of all pieces, all channels.
+        /// Number of samples in all pieces, all channels.
         needed: usize,
-        /// Samples that the buffer holds.
+        /// Number of samples that fit the buffer.
         capacity: usize,
     },
 }
@@ -53,12 +53,12 @@ impl fmt::Display for CombineError {
 
 impl core::error::Error for CombineError {}
 
-/// Writes pieces of PCM of one rate and one channel count one after the other into `buffer` and returns them as one.
-/// Any lengths; costs a copy.
+/// Concatenates pieces of PCM of one rate and one channel count in `buffer` and returns them as one. The
+/// pieces may have any length; costs one copy.
 ///
 /// # Errors
-/// [`CombineError`] names what is wrong, first what is unlike, then what does not fit; what `buffer` holds then is
-/// unspecified.
+/// [`CombineError`] names formats that differ, or else a buffer that is too small. The content of `buffer` is
+/// unspecified then.
 ///
 /// ```
 /// use handsfree_core::{CombineError, Format, Frame, combine_frames};
@@ -90,8 +90,8 @@ pub fn combine_frames<'f, 'b>(
             return Err(CombineError::Channels { first, other });
         }
         let end = needed.saturating_add(pcm.samples.len());
-        if let Some(room) = buffer.get_mut(needed..end) {
-            room.copy_from_slice(pcm.samples);
+        if let Some(space) = buffer.get_mut(needed..end) {
+            space.copy_from_slice(pcm.samples);
         }
         needed = end;
     }

@@ -1,4 +1,4 @@
-//! Either side: how what is no value formats under defmt, in short. Values derive it where they are.
+//! Either side: short defmt formats of types that are not plain values. Plain values derive theirs.
 
 use defmt::{Format, Formatter, write};
 use embassy_sync::blocking_mutex::raw::RawMutex;
@@ -10,14 +10,14 @@ use crate::capture::{
 };
 use crate::dsp::{FrameConverter, Quality, Resampler, Sine};
 use crate::playback::{MixingTrack, Outlet, StreamMixer, StreamMixerMemory, Track, TrackPool};
-use crate::tee::{RefusedSink, Tapped, Tee, TeeControl, TeeFeed, TeeReader, TeeSink, TeeWriter};
-use crate::timing::{AcousticDelay, AcousticMemory, DelayEstimator, EchoReference, StreamClock};
+use crate::tee::{RefusedSink, Tee, TeeControl, TeeFeed, TeeItem, TeeReader, TeeSink, TeeWriter};
+use crate::timing::{AcousticDelay, AcousticMemory, DelayEstimator, StreamClock};
 use crate::{
     Events, Frame, FrameConsumer, FrameProducer, FrameRing, Halves, PcmMut, Session, StatsReader, audio_io,
     capture, playback,
 };
 
-/// A name, and for some a value that a look at them gives.
+/// Implements `defmt::Format` with a text and, for some types, one value.
 macro_rules! handles {
     ($([$($generics:tt)*] $type:ty: $text:literal $(, |$this:ident| $value:expr)*;)*) => {$(
         impl<$($generics)*> Format for $type {
@@ -73,9 +73,8 @@ handles! {
     [] Quality: "{=str}", |quality| quality.name();
     [const CAP: usize] Sine<CAP>: "Sine";
     [] AcousticMemory: "AcousticMemory";
-    [] AcousticDelay<'_>: "AcousticDelay, {}", |ear| ear.echo();
+    [] AcousticDelay<'_>: "AcousticDelay, {}", |estimator| estimator.echo();
     [] DelayEstimator: "{}", |estimator| estimator.estimate();
-    [const CAP: usize] EchoReference<'_, CAP>: "EchoReference, {=u32} jumps", |reference| reference.jumps();
     [] StreamClock: "StreamClock, {}", |clock| clock.rate();
     [V, const QUEUE: usize] AvSynchronizer<V, QUEUE>: "AvSynchronizer";
     [V] PushError<V>: "PushError";
@@ -83,7 +82,7 @@ handles! {
     [const CAP: usize, const SINKS: usize] Tee<'_, CAP, SINKS>: "Tee";
     [const CAP: usize, const SINKS: usize] TeeControl<'_, '_, CAP, SINKS>: "TeeControl";
     [const CAP: usize, const SINKS: usize] TeeFeed<'_, '_, CAP, SINKS>: "TeeFeed";
-    [const CAP: usize] Tapped<CAP>: "Tapped";
+    [const CAP: usize] TeeItem<CAP>: "TeeItem";
     [const CAP: usize, const FRAMES: usize, const TRACKS: usize] TeeSink<CAP, FRAMES, TRACKS>: "TeeSink";
     [const CAP: usize] TeeWriter<'_, CAP>: "TeeWriter";
     [const CAP: usize] TeeReader<'_, CAP>: "TeeReader";

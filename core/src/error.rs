@@ -1,10 +1,10 @@
-//! Application side: what can be wrong with a configuration, always with the value that was wrong.
+//! Application side: the errors of a configuration, each with the value that is wrong.
 
 use core::fmt;
 
-use crate::dsp::MIN_RESAMPLER_RATE_HZ;
 use crate::limits::{
     MAX_CHAIN_STEPS, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_FADE, MAX_RATE_HZ, MIN_FADE, MIN_RATE_HZ,
+    MIN_RESAMPLER_RATE_HZ,
 };
 
 /// A configuration that cannot work, naming the value found and what was expected.
@@ -12,125 +12,124 @@ use crate::limits::{
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A sample rate outside the supported range, in hertz.
+    /// The sample rate is outside the supported range.
     RateOutOfRange {
-        /// The rate asked for.
+        /// Requested rate, in hertz.
         rate_hz: u32,
     },
-    /// A sample rate that has no whole number of samples in 10 ms, in hertz.
+    /// The sample rate has no whole number of samples in 10 ms.
     RateNotWhole {
-        /// The rate asked for.
+        /// Requested rate, in hertz.
         rate_hz: u32,
     },
-    /// A device of another rate than the terminal's, in a core that was built without
-    /// `rate-conversion`, in hertz.
+    /// The device's rate is not the session's, and the core was built without the feature `rate-conversion`.
     RateNotTerminal {
-        /// The rate asked for.
+        /// Rate of the device, in hertz.
         rate_hz: u32,
-        /// The terminal's.
+        /// Rate of the session, in hertz.
         terminal_hz: u32,
     },
-    /// A frame with no channels or too many.
+    /// The channel count of a frame is 0 or too large.
     Channels {
-        /// The channels asked for.
+        /// Requested channel count.
         channels: u32,
     },
-    /// A device with no channels or too many.
+    /// The channel count of a device is 0 or too large.
     DeviceChannels {
-        /// The channels asked for.
+        /// Requested channel count.
         channels: u32,
     },
-    /// A channel map that names a channel which is not there.
+    /// A channel map names a channel that does not exist.
     NoSuchChannel {
-        /// The zero-based channel named.
+        /// Index of the channel, counted from 0.
         channel: u8,
-        /// How many channels there are.
+        /// Number of channels that exist.
         channels: u8,
     },
-    /// 10 ms of this format do not fit the frame's capacity.
+    /// 10 ms of the format do not fit the frame's capacity.
     FrameTooLarge {
-        /// Samples in 10 ms, all channels.
+        /// Number of samples in 10 ms, all channels.
         samples: usize,
-        /// Samples the frame type holds.
+        /// Number of samples that the frame type holds.
         capacity: usize,
     },
-    /// A period or buffer of no length.
+    /// A period or buffer is empty.
     EmptyPeriod,
-    /// A period longer than the rings can bridge.
+    /// The period is longer than the rings can bridge.
     PeriodTooLong {
-        /// The period in sample frames.
+        /// Requested period, in sample frames.
         period_sample_frames: u32,
-        /// The longest period the rings hold, in sample frames.
+        /// Longest period that the rings hold, in sample frames.
         longest_sample_frames: u32,
     },
-    /// A device latency that the reference history does not reach across.
+    /// The device's latency is longer than the echo history.
     LatencyTooLong {
-        /// The device's latency in milliseconds.
+        /// Latency of the device, in milliseconds.
         latency_ms: i64,
-        /// The longest that the history allows, in milliseconds.
+        /// Longest latency that the echo history covers, in milliseconds.
         longest_ms: i64,
     },
-    /// A gain that is not a finite number from 0 to 64.
+    /// The gain is not a finite number from 0 to 64.
     Gain {
-        /// The gain asked for, linear.
+        /// Requested gain, linear.
         gain: f32,
     },
-    /// A chain of more frame processors than one can have.
+    /// The chain has too many frame processors.
     ChainTooLong {
-        /// The steps given.
+        /// Number of frame processors.
         steps: usize,
     },
-    /// A fade that is not 3 to 10 ms.
+    /// The fade is not 3 to 10 ms long.
     Fade {
-        /// The fade asked for, in microseconds.
+        /// Requested fade, in microseconds.
         us: i64,
     },
-    /// A sample rate that a resampler does not convert, in hertz.
+    /// The resampler does not support the sample rate.
     ResamplerRate {
-        /// The rate asked for.
+        /// Requested rate, in hertz.
         rate_hz: u32,
     },
-    /// A resampler with less memory than its quality and channels need.
+    /// The resampler has less memory than its quality and channels need.
     ResamplerMemory {
-        /// `f32` words needed.
+        /// Number of `f32` words needed.
         needed: usize,
-        /// `f32` words the resampler has.
+        /// Number of `f32` words that the resampler has.
         capacity: usize,
     },
-    /// A video rate that is not a number from 0.1 to 1000 frames a second.
+    /// The video rate is not a number from 0.1 to 1000 frames a second.
     VideoRate {
-        /// The rate asked for.
+        /// Requested rate, in frames a second.
         fps: f64,
     },
-    /// A video queue that does not fit its memory.
+    /// The video queue does not fit its memory.
     VideoQueue {
-        /// The length asked for, in milliseconds.
+        /// Requested length, in milliseconds.
         queue_ms: u32,
-        /// Frames in that time.
+        /// Number of frames in that time.
         frames: usize,
-        /// Frames the queue type holds.
+        /// Number of frames that the queue type holds.
         capacity: usize,
     },
-    /// A tolerance for late video outside 1 to 60,000 ms.
+    /// The tolerance for late video is not 1 to 60,000 ms.
     VideoTolerance {
-        /// The tolerance asked for, in milliseconds.
+        /// Requested tolerance, in milliseconds.
         tolerance_ms: u32,
     },
-    /// A tone that its sample rate does not carry.
+    /// The tone's frequency is not between 0 and half the sample rate.
     ToneFrequency {
-        /// The frequency asked for, in hertz.
+        /// Requested frequency, in hertz.
         frequency_hz: f64,
-        /// The sample rate.
+        /// Sample rate of the tone, in hertz.
         rate_hz: u32,
     },
-    /// A tone of no length.
+    /// The tone is shorter than a sample frame.
     ToneDuration {
-        /// The duration asked for, in microseconds.
+        /// Requested duration, in microseconds.
         duration_us: i64,
     },
-    /// A tone's amplitude that is not a number from 0 to 1.
+    /// The tone's amplitude is not a number from 0 to 1.
     ToneAmplitude {
-        /// The amplitude asked for, where 1 is full scale.
+        /// Requested amplitude, where 1 is full scale.
         amplitude: f32,
     },
 }
@@ -147,7 +146,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::RateNotTerminal { rate_hz, terminal_hz } => write!(
                 f,
-                "a device of {rate_hz} Hz: expected the terminal's {terminal_hz} Hz, for the core was built without rate-conversion"
+                "a device of {rate_hz} Hz: expected the session's {terminal_hz} Hz, because the core was built without rate-conversion"
             ),
             Self::Channels { channels } => {
                 write!(f, "{channels} channels: expected 1 to {MAX_CHANNELS}")
@@ -168,7 +167,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::LatencyTooLong { latency_ms, longest_ms } => write!(
                 f,
-                "a device latency of {latency_ms} ms: expected at most {longest_ms} ms, which the reference history reaches across"
+                "a device latency of {latency_ms} ms: expected at most {longest_ms} ms, the length of the echo history"
             ),
             Self::Fade { us } => write!(
                 f,

@@ -1,4 +1,4 @@
-//! Worker to application: what happened that an application may want to know.
+//! Worker and application side: the events that a session reports.
 
 use core::fmt;
 
@@ -10,70 +10,70 @@ use crate::limits::EVENT_DEPTH;
 use crate::queue::{Reader, Writer};
 use crate::stats::Counter;
 
-/// Something a worker half reports.
+/// An event that a worker reports to the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// The first frame of a track went into the mix.
     TrackStarted {
-        /// Which track.
+        /// Identity of the track.
         track: u32,
     },
-    /// An open track had nothing to play; said once until it plays again.
+    /// An open track had nothing to play. Reported once until it plays again.
     TrackStarved {
-        /// Which track.
+        /// Identity of the track.
         track: u32,
     },
     /// A track was mixed to its end, or faded out because its handle was dropped.
     TrackEnded {
-        /// Which track.
+        /// Identity of the track.
         track: u32,
-        /// How many sample frames of it were mixed.
+        /// Number of its sample frames that were mixed.
         position: u64,
     },
-    /// A track was paused: its last sample for now went into the mix.
+    /// A track was paused: its last sample before the pause went into the mix.
     TrackPaused {
-        /// Which track.
+        /// Identity of the track.
         track: u32,
-        /// How many sample frames of it were mixed.
+        /// Number of its sample frames that were mixed.
         position: u64,
     },
     /// A paused track plays again.
     TrackResumed {
-        /// Which track.
+        /// Identity of the track.
         track: u32,
     },
-    /// A track was interrupted or cleared: what was queued is gone.
+    /// A track was interrupted or cleared: its queued audio was dropped.
     TrackInterrupted {
-        /// Which track.
+        /// Identity of the track.
         track: u32,
-        /// One past the last sample frame that was mixed; what follows was never played.
+        /// Position after the last sample frame that was mixed; audio from there on was never played.
         position: u64,
     },
-    /// A direction's device now has another format. What the voice processor learned of the old one
-    /// is of no use; a host resets it where it may allocate.
+    /// The device of a direction now has another format. What the voice processor learned of the old device
+    /// is stale; a host resets it where it may allocate.
     DeviceChanged {
-        /// Which direction.
+        /// Direction of the device.
         direction: Direction,
     },
     /// The voice processor failed or was too slow; frames pass unprocessed for a second.
     VoiceTripped {
-        /// How often so far.
+        /// Number of faults so far.
         fault: u8,
     },
     /// The voice processor failed once more and stays bypassed.
     VoiceDisabled,
-    /// A guarded step of the chain failed or was too slow; frames pass it for a second.
+    /// A guarded step of the chain failed or was too slow; frames bypass it for a second.
     ProcessorTripped {
-        /// Place in the chain, counted from 0.
+        /// Index of the step in the chain.
         step: u8,
-        /// How often so far.
+        /// Number of faults so far.
         fault: u8,
     },
     /// A guarded step of the chain failed once more and stays bypassed.
     ProcessorDisabled {
-        /// Place in the chain, counted from 0.
+        /// Index of the step in the chain.
         step: u8,
     },
 }
@@ -110,8 +110,8 @@ impl EventSender<'_> {
     }
 }
 
-/// The application's end of a session's events; bounded, what does not fit is counted in
-/// [`PlaybackStats::dropped_events`](crate::PlaybackStats::dropped_events) or
+/// The application's end of the queues of events. The queues are bounded; an event that does not fit is
+/// dropped and counted in [`PlaybackStats::dropped_events`](crate::PlaybackStats::dropped_events) or
 /// [`CaptureStats::dropped_events`](crate::CaptureStats::dropped_events).
 pub struct Events<'a> {
     pub(crate) capture: Reader<'a, SessionEvent>,
@@ -126,7 +126,7 @@ impl fmt::Debug for Events<'_> {
 }
 
 impl Events<'_> {
-    /// The oldest event of either worker that was not taken yet.
+    /// Takes the oldest event of the capture worker, or else of the playback worker.
     pub fn poll(&mut self) -> Option<SessionEvent> {
         self.capture.pop().or_else(|| self.playback.pop())
     }

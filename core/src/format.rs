@@ -1,7 +1,8 @@
-//! Either side: sample rates, frame formats, and which channel goes where, all checked when made.
+//! Either side: sample rates, frame formats and channel maps, all checked when they are made.
 
 use crate::error::ConfigError;
 use crate::limits::{FRAMES_PER_SECOND, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
+use crate::time::Duration;
 
 /// A sample rate from 8 to 192 kHz with a whole number of samples in 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,10 +12,10 @@ pub struct SampleRate {
 }
 
 impl SampleRate {
-    /// Checks a rate in hertz.
+    /// Returns a sample rate from its value in hertz.
     ///
     /// # Errors
-    /// [`ConfigError::RateOutOfRange`] and [`ConfigError::RateNotWhole`] name the rate.
+    /// [`ConfigError::RateOutOfRange`] and [`ConfigError::RateNotWhole`] name a rate that is not supported.
     pub const fn new(rate_hz: u32) -> Result<Self, ConfigError> {
         if rate_hz < MIN_RATE_HZ || rate_hz > MAX_RATE_HZ {
             return Err(ConfigError::RateOutOfRange { rate_hz });
@@ -25,16 +26,54 @@ impl SampleRate {
         Ok(Self { per_frame: (rate_hz / FRAMES_PER_SECOND) as u16 })
     }
 
-    /// The rate in hertz.
+    /// Returns the rate in hertz.
     #[must_use]
     pub const fn hz(self) -> u32 {
         self.per_frame as u32 * FRAMES_PER_SECOND
     }
 
-    /// Sample frames in 10 ms.
+    /// Returns the number of sample frames in 10 ms.
     #[must_use]
     pub const fn sample_frames(self) -> usize {
         self.per_frame as usize
+    }
+}
+
+/// Conversions between time and sample frames. They are here and not beside the type so that `time` depends
+/// on no other module.
+impl Duration {
+    /// Returns the time that `sample_frames` sample frames take at `rate`, rounded down to a nanosecond.
+    ///
+    /// Costs two 64-bit divisions: suitable for an interrupt once a period, not once a sample.
+    #[must_use]
+    #[inline(never)]
+    pub fn of_sample_frames(sample_frames: u64, rate: SampleRate) -> Self {
+        let hz = u64::from(rate.hz().max(1));
+        let seconds = sample_frames / hz;
+        let rest_ns = (sample_frames % hz) * 1_000_000_000 / hz;
+        let whole_ns = seconds.saturating_mul(1_000_000_000).saturating_add(rest_ns);
+        Self::from_nanos(i64::try_from(whole_ns).unwrap_or(i64::MAX))
+    }
+
+    /// Returns how many whole sample frames fit into this span at `rate`: 0 for a negative span, and at most
+    /// [`u32::MAX`].
+    #[must_use]
+    #[inline(never)]
+    pub(crate) fn in_sample_frames(self, rate: SampleRate) -> u32 {
+        let us = u64::try_from(self.as_micros()).unwrap_or(0);
+        let sample_frames = us.saturating_mul(u64::from(rate.hz())) / 1_000_000;
+        u32::try_from(sample_frames).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the nearest number of sample frames at `rate`, negative for a negative span.
+    #[must_use]
+    #[inline(never)]
+    pub(crate) fn nearest_sample_frames(self, rate: SampleRate) -> i64 {
+        let ns = self.as_nanos();
+        let (seconds, rest_ns) = (ns / 1_000_000_000, ns % 1_000_000_000);
+        let half = if ns < 0 { -500_000_000 } else { 500_000_000 };
+        let hz = i64::from(rate.hz());
+        seconds.saturating_mul(hz) + (rest_ns * hz + half) / 1_000_000_000
     }
 }
 
@@ -47,13 +86,13 @@ pub struct Format {
 }
 
 impl Format {
-    /// What memory holds before a stream has a format; never handed out.
+    /// A placeholder for memory that has no format yet; never given to an application.
     pub(crate) const UNSET: Self = Self { rate: SampleRate { per_frame: 0 }, channels: 0 };
 
-    /// Checks a rate in hertz and a channel count from 1 to 8.
+    /// Returns a format of a rate in hertz and a channel count from 1 to 8.
     ///
     /// # Errors
-    /// Names the value that is wrong.
+    /// Names the value that is out of range.
     pub const fn new(rate_hz: u32, channels: u32) -> Result<Self, ConfigError> {
         match SampleRate::new(rate_hz) {
             Ok(rate) => Self::with_rate(rate, channels),
@@ -61,10 +100,10 @@ impl Format {
         }
     }
 
-    /// Checks a channel count from 1 to 8 beside a rate that is known to be good.
+    /// Returns a format of a rate and a channel count from 1 to 8.
     ///
     /// # Errors
-    /// Names the channel count.
+    /// [`ConfigError::Channels`] names a channel count that is out of range.
     pub const fn with_rate(rate: SampleRate, channels: u32) -> Result<Self, ConfigError> {
         if channels == 0 || channels > MAX_CHANNELS as u32 {
             return Err(ConfigError::Channels { channels });
@@ -72,40 +111,40 @@ impl Format {
         Ok(Self { rate, channels: channels as u8 })
     }
 
-    /// The sample rate.
+    /// Returns the sample rate.
     #[must_use]
     pub const fn rate(self) -> SampleRate {
         self.rate
     }
 
-    /// The sample rate in hertz.
+    /// Returns the sample rate in hertz.
     #[must_use]
     pub const fn rate_hz(self) -> u32 {
         self.rate.hz()
     }
 
-    /// Channels, 1 to 8.
+    /// Returns the number of channels, 1 to 8.
     #[must_use]
     pub const fn channels(self) -> usize {
         self.channels as usize
     }
 
-    /// Sample frames in 10 ms.
+    /// Returns the number of sample frames in 10 ms.
     #[must_use]
     pub const fn sample_frames(self) -> usize {
         self.rate.sample_frames()
     }
 
-    /// Samples in 10 ms, all channels.
+    /// Returns the number of samples in 10 ms, all channels.
     #[must_use]
     pub const fn samples(self) -> usize {
         self.rate.sample_frames() * self.channels as usize
     }
 
-    /// This format, if 10 ms of it fit `capacity` samples.
+    /// Returns this format if 10 ms of it fit `capacity` samples.
     ///
     /// # Errors
-    /// [`ConfigError::FrameTooLarge`] names both numbers.
+    /// [`ConfigError::FrameTooLarge`] names the samples and the capacity.
     pub const fn fitting(self, capacity: usize) -> Result<Self, ConfigError> {
         if self.samples() > capacity {
             return Err(ConfigError::FrameTooLarge { samples: self.samples(), capacity });
@@ -114,26 +153,26 @@ impl Format {
     }
 }
 
-/// For each channel on the receiving side, where its samples come from.
+/// A channel map: for each channel on the receiving side, the source of its samples.
 ///
-/// An intake maps device channels to frame channels (selection and down-mix), an outlet frame
-/// channels to device channels (spread). What is not named gets silence.
+/// An intake maps device channels to frame channels (selection and down-mix), an outlet maps frame channels
+/// to device channels. A receiving channel without a source gets silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChannelMap {
-    from: [u8; MAX_DEVICE_CHANNELS as usize],
+    pub(crate) from: [u8; MAX_DEVICE_CHANNELS as usize],
     to_channels: u8,
     from_channels: u8,
-    /// Every channel goes to the same place, so that a copy does.
+    /// Whether every channel is its own source, so that a plain copy suffices.
     is_identity: bool,
 }
 
 impl ChannelMap {
-    // Other than these, a source is 1 plus its channel.
-    const MEAN: u8 = u8::MAX;
+    // Every other value of a source is 1 plus the index of its channel.
+    pub(crate) const MEAN: u8 = u8::MAX;
     const SILENCE: u8 = 0;
 
-    const fn checked(from_channels: u32, to_channels: u32) -> Result<Self, ConfigError> {
+    pub(crate) const fn checked(from_channels: u32, to_channels: u32) -> Result<Self, ConfigError> {
         let most = MAX_DEVICE_CHANNELS as u32;
         if from_channels == 0 || from_channels > most {
             return Err(ConfigError::DeviceChannels { channels: from_channels });
@@ -149,14 +188,21 @@ impl ChannelMap {
         })
     }
 
-    /// Every channel of a format to itself.
+    /// The map from one channel to one channel.
+    pub const MONO: Self = {
+        let mut from = [Self::SILENCE; MAX_DEVICE_CHANNELS as usize];
+        from[0] = 1;
+        Self { from, to_channels: 1, from_channels: 1, is_identity: true }
+    };
+
+    /// Returns the map of every channel of a format to itself.
     pub(crate) fn identity(format: Format) -> Self {
         let channels = format.channels() as u8;
-        Self { from: Self::EACH, to_channels: channels, from_channels: channels, is_identity: true }
+        Self { from: Self::IDENTITY, to_channels: channels, from_channels: channels, is_identity: true }
     }
 
-    /// Each channel from its own.
-    const EACH: [u8; MAX_DEVICE_CHANNELS as usize] = {
+    /// Sources of the identity map.
+    const IDENTITY: [u8; MAX_DEVICE_CHANNELS as usize] = {
         let mut from = [0; MAX_DEVICE_CHANNELS as usize];
         let mut channel = 0;
         while channel < from.len() {
@@ -166,11 +212,12 @@ impl ChannelMap {
         from
     };
 
-    /// What one would expect without being told: equal counts go straight through, one channel
-    /// goes to all, many channels go to one as their mean, else as many as both sides have.
+    /// Returns the usual map between two channel counts: equal counts pass straight through, one channel goes
+    /// to all, several channels go to one as their mean; otherwise each channel goes to the one with the same
+    /// index, if there is one.
     ///
     /// # Errors
-    /// [`ConfigError::DeviceChannels`] for no channels or more than 64 on either side.
+    /// [`ConfigError::DeviceChannels`] names a count of 0 or more than 64 channels.
     pub fn natural(from_channels: u32, to_channels: u32) -> Result<Self, ConfigError> {
         let mut map = Self::checked(from_channels, to_channels)?;
         let outputs = usize::from(map.to_channels);
@@ -186,10 +233,10 @@ impl ChannelMap {
         Ok(map)
     }
 
-    /// Receiving channel `i` gets channel `picks[i]` of `from_channels`.
+    /// Returns a map in which receiving channel `i` gets channel `picks[i]` of `from_channels`.
     ///
     /// # Errors
-    /// [`ConfigError::NoSuchChannel`] names a pick that is not there.
+    /// [`ConfigError::NoSuchChannel`] names a pick that does not exist.
     pub fn select(from_channels: u32, picks: &[u8]) -> Result<Self, ConfigError> {
         let mut map = Self::checked(from_channels, u32::try_from(picks.len()).unwrap_or(u32::MAX))?;
         for (from, &pick) in map.from.iter_mut().zip(picks) {
@@ -198,37 +245,38 @@ impl ChannelMap {
             }
             *from = 1 + pick;
         }
-        Ok(map.looked_at())
+        Ok(map.with_identity_flag())
     }
 
-    /// Frame channel `i` is heard on device channel `places[i]` of `to_channels`, the rest is silent.
+    /// Returns a map in which frame channel `i` plays on device channel `targets[i]` of `to_channels`; the
+    /// other device channels are silent.
     ///
     /// # Errors
-    /// [`ConfigError::NoSuchChannel`] names a place that is not there.
-    pub fn place(places: &[u8], to_channels: u32) -> Result<Self, ConfigError> {
-        let mut map = Self::checked(u32::try_from(places.len()).unwrap_or(u32::MAX), to_channels)?;
-        for (channel, &place) in places.iter().enumerate() {
-            if u32::from(place) >= to_channels {
-                return Err(ConfigError::NoSuchChannel { channel: place, channels: map.to_channels });
+    /// [`ConfigError::NoSuchChannel`] names a target that does not exist.
+    pub fn place(targets: &[u8], to_channels: u32) -> Result<Self, ConfigError> {
+        let mut map = Self::checked(u32::try_from(targets.len()).unwrap_or(u32::MAX), to_channels)?;
+        for (channel, &target) in targets.iter().enumerate() {
+            if u32::from(target) >= to_channels {
+                return Err(ConfigError::NoSuchChannel { channel: target, channels: map.to_channels });
             }
-            map.from[usize::from(place)] = 1 + channel as u8;
+            map.from[usize::from(target)] = 1 + channel as u8;
         }
-        Ok(map.looked_at())
+        Ok(map.with_identity_flag())
     }
 
-    /// Channels on the giving side.
+    /// Returns the number of channels on the giving side.
     #[must_use]
     pub const fn from_channels(&self) -> usize {
         self.from_channels as usize
     }
 
-    /// Channels on the receiving side.
+    /// Returns the number of channels on the receiving side.
     #[must_use]
     pub const fn to_channels(&self) -> usize {
         self.to_channels as usize
     }
 
-    /// Maps as many whole sample frames as both have. Costs one addition a channel for a mean, a copy
+    /// Maps as many whole sample frames as both slices have. Costs one addition a channel for a mean, a copy
     /// otherwise.
     #[inline(never)]
     pub(crate) fn apply(&self, from: &[i16], to: &mut [i16]) {
@@ -244,30 +292,11 @@ impl ChannelMap {
         }
     }
 
-    /// For a journal: for each receiving channel what it gets.
-    #[cfg(feature = "journal")]
-    pub(crate) fn sources(&self) -> &[u8] {
-        self.from.get(..self.to_channels()).unwrap_or(&[])
-    }
-
-    /// The map that a journal tells of.
-    #[cfg(feature = "journal")]
-    pub(crate) fn of_sources(from_channels: u32, sources: &[u8]) -> Result<Self, ConfigError> {
-        let mut map = Self::checked(from_channels, u32::try_from(sources.len()).unwrap_or(u32::MAX))?;
-        for (from, &source) in map.from.iter_mut().zip(sources) {
-            if u32::from(source) > from_channels && source != Self::MEAN {
-                return Err(ConfigError::NoSuchChannel { channel: source - 1, channels: map.from_channels });
-            }
-            *from = source;
-        }
-        Ok(map.looked_at())
-    }
-
-    /// With whether it is the identity, which is not asked again for each period.
-    fn looked_at(mut self) -> Self {
+    /// Determines once whether the map is the identity, so that it is not determined for each period.
+    pub(crate) fn with_identity_flag(mut self) -> Self {
         let channels = self.to_channels();
-        self.is_identity =
-            self.from_channels == self.to_channels && self.from.get(..channels) == Self::EACH.get(..channels);
+        self.is_identity = self.from_channels == self.to_channels
+            && self.from.get(..channels) == Self::IDENTITY.get(..channels);
         self
     }
 
@@ -276,7 +305,8 @@ impl ChannelMap {
     }
 }
 
-/// The mean of all channels, rounded half away from zero; at most 64 x 32768, so i32 holds it.
+/// Returns the mean of all channels, rounded half away from zero. The sum is at most 64 x 32768, which fits
+/// an i32.
 fn mean(channels: &[i16]) -> i16 {
     let count = (channels.len() as i32).max(1);
     let sum: i32 = channels.iter().map(|&s| i32::from(s)).sum();
@@ -287,6 +317,14 @@ fn mean(channels: &[i16]) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sample_frames_become_time_at_any_rate() {
+        let rate = SampleRate::new(44_100).unwrap();
+        assert_eq!(Duration::of_sample_frames(441, rate), Duration::from_millis(10));
+        assert_eq!(Duration::of_sample_frames(44_100 * 86_400, rate), Duration::from_millis(86_400_000));
+        assert_eq!(Duration::of_sample_frames(u64::MAX, rate).as_nanos(), i64::MAX);
+    }
 
     #[test]
     fn rates_are_whole_in_10_ms_or_refused_by_value() {
@@ -318,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn natural_maps_do_what_one_expects() {
+    fn natural_maps_are_the_usual_ones() {
         assert_eq!(mapped(&ChannelMap::natural(2, 2).unwrap(), &[3, -4]), [3, -4]);
         assert_eq!(mapped(&ChannelMap::natural(1, 3).unwrap(), &[7]), [7, 7, 7]);
         assert_eq!(mapped(&ChannelMap::natural(2, 1).unwrap(), &[3, -5]), [-1]);
@@ -329,13 +367,13 @@ mod tests {
     }
 
     #[test]
-    fn mean_of_full_scale_channels_does_not_overflow() {
+    fn the_mean_of_full_scale_channels_does_not_overflow() {
         assert_eq!(mean(&[i16::MIN; 64]), i16::MIN);
         assert_eq!(mean(&[i16::MAX; 64]), i16::MAX);
     }
 
     #[test]
-    fn picks_and_places_are_checked() {
+    fn picks_and_targets_are_checked() {
         assert_eq!(mapped(&ChannelMap::select(4, &[3, 0]).unwrap(), &[1, 2, 3, 4]), [4, 1]);
         assert_eq!(mapped(&ChannelMap::place(&[2], 4).unwrap(), &[9]), [0, 0, 9, 0]);
         assert_eq!(ChannelMap::select(2, &[2]), Err(ConfigError::NoSuchChannel { channel: 2, channels: 2 }));

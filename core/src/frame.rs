@@ -1,51 +1,50 @@
-//! Either side: 10 ms of interleaved 16-bit PCM that knows where and when it belongs.
+//! Either side: frames of 10 ms of interleaved 16-bit PCM, stamped with position and time.
 
 use crate::format::Format;
 use crate::time::{Duration, Instant};
 
-/// Which stretch of a track a played frame holds.
+/// Stretch of a track that a played frame holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TrackSpan {
     /// Identity of the track, 0 for none.
     pub track: u32,
-    /// Sample frames of silence in the frame before the track is heard.
+    /// Sample frames of silence in the frame before the track begins.
     pub offset: u16,
-    /// Sample frames of the track in this frame; 0 says that it has come so far and is silent.
+    /// Sample frames of the track in this frame; 0 states that the track is at `position` and silent.
     pub sample_frames: u16,
-    /// Position in the track of the first of them.
+    /// Position in the track of the first of these sample frames.
     pub position: u64,
 }
 
-/// Where and when a frame belongs. `SLOTS` is how many mixed tracks it can name: none for captured
-/// frames, the session's track slots for played ones.
+/// Position and time of a frame. `SLOTS` is the number of mixed tracks it can name: none for captured frames,
+/// the session's track slots for played ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stamp<const SLOTS: usize = 0> {
-    /// Stream position of the first sample frame. The next frame's position is this one's plus its
-    /// length plus what was lost between.
+    /// Stream position of the first sample frame. The next frame's position is this one plus the length of
+    /// the frame plus the sample frames lost in between.
     pub position: u64,
-    /// The moment the first sample was or will be at the converter.
+    /// Time at which the first sample was or will be at the converter.
     pub time: Instant,
-    /// Between converter and interrupt, the period itself excluded: how long ago the period's last
-    /// sample was converted (capture), or how far ahead its first sample will be (playback).
+    /// Latency between converter and interrupt, without the period itself: the time since the period's last
+    /// sample was converted (capture), or until its first sample will be (playback).
     pub latency: Duration,
-    /// Sample frames lost directly before this frame.
+    /// Number of sample frames lost directly before this frame.
     pub lost: u32,
-    /// The stream was started, restarted or interrupted before this frame, so its time may stand in
-    /// another relation to its position than before.
+    /// Whether the stream was started, restarted or interrupted before this frame, so that the relation of
+    /// its time to its position may have changed.
     pub fresh: bool,
-    /// In the reference stream, sample frames that were written as silence because nothing was
-    /// there to play; such a frame holds nothing else. 0 for a frame that was played.
+    /// In the reference stream, number of sample frames of silence that were written because there was
+    /// nothing to play; such a frame holds nothing else. 0 for a frame that was played.
     pub silence: u16,
-    /// In the reference stream, how many of the sample frames before this one were written and
-    /// never played.
+    /// In the reference stream, number of sample frames before this one that were written and never played.
     pub unplayed: u32,
-    /// On a track's way to the mixer, whose frame it is.
+    /// Identity of the track, while the frame is in the track's queue.
     pub(crate) track: u32,
-    /// And how often the track had been interrupted when it was pushed.
+    /// Number of the track's interruptions when the frame was pushed.
     pub(crate) epoch: u32,
-    /// What the mixer put into the frame.
+    /// Stretches of the tracks that the mixer put into the frame.
     pub tracks: [TrackSpan; SLOTS],
 }
 
@@ -66,11 +65,11 @@ impl<const SLOTS: usize> Stamp<SLOTS> {
 
 /// Up to 10 ms of interleaved 16-bit PCM; `CAP` is the capacity in samples, all channels.
 ///
-/// Every frame in a ring is a whole 10 ms, except the tail of a track and, in the reference stream,
-/// a run of silence that ended before its 10 ms or a frame that an xrun cut short.
+/// Every frame in a ring is a whole 10 ms, except the tail of a track and, in the reference stream, a run of
+/// silence that ended before its 10 ms and a frame that an xrun cut short.
 #[derive(Debug)]
 pub struct Frame<const CAP: usize, const SLOTS: usize = 0> {
-    /// Where and when the frame belongs.
+    /// Position and time of the frame.
     pub stamp: Stamp<SLOTS>,
     format: Format,
     sample_frames: u16,
@@ -83,8 +82,8 @@ impl<const CAP: usize, const SLOTS: usize> Clone for Frame<CAP, SLOTS> {
         Self { stamp: *stamp, format: *format, sample_frames: *sample_frames, samples: *samples }
     }
 
-    /// Costs less than a new clone: only samples that are held are copied.
-    // Not inlined: only so the compiler knows that the two do not overlap.
+    /// Costs less than a new clone, because only the samples held are copied.
+    // Not inlined: only then does the compiler know that the two do not overlap.
     #[inline(never)]
     fn clone_from(&mut self, source: &Self) {
         self.copy_samples(source);
@@ -93,51 +92,51 @@ impl<const CAP: usize, const SLOTS: usize> Clone for Frame<CAP, SLOTS> {
 }
 
 impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
-    /// All zero bytes: memory before its first use.
+    /// A frame of all zero bytes, for memory before its first use.
     pub(crate) const EMPTY: Self =
         Self { stamp: Stamp::ZERO, format: Format::UNSET, sample_frames: 0, samples: [0; CAP] };
 
-    /// 10 ms of silence.
+    /// Returns 10 ms of silence.
     ///
     /// # Errors
-    /// [`FrameTooLarge`](crate::ConfigError::FrameTooLarge) when the format does not fit `CAP`.
+    /// [`FrameTooLarge`](crate::ConfigError::FrameTooLarge) names a format of which 10 ms do not fit `CAP`.
     pub fn silence(format: Format) -> Result<Self, crate::ConfigError> {
         let mut frame = Self::EMPTY;
         frame.clear(format.fitting(CAP)?, format.sample_frames());
         Ok(frame)
     }
 
-    /// The frame's format.
+    /// Returns the frame's format.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
     }
 
-    /// Sample frames held; 10 ms' worth but for a tail or a run of silence.
+    /// Returns the number of sample frames held: 10 ms, except for a tail or a run of silence.
     #[must_use]
     pub const fn sample_frames(&self) -> usize {
         self.sample_frames as usize
     }
 
-    /// The samples, interleaved.
+    /// Returns the samples, interleaved.
     #[must_use]
     pub fn samples(&self) -> &[i16] {
         self.samples.get(..self.len()).unwrap_or(&[])
     }
 
-    /// The samples, interleaved, to change.
+    /// Returns the samples, interleaved, for changing them in place.
     pub fn samples_mut(&mut self) -> &mut [i16] {
         let len = self.len();
         self.samples.get_mut(..len).unwrap_or(&mut [])
     }
 
-    /// Samples and format to read together.
+    /// Returns samples and format together.
     #[must_use]
     pub fn pcm(&self) -> PcmRef<'_> {
         PcmRef { format: self.format, samples: self.samples() }
     }
 
-    /// Samples and format to change together.
+    /// Returns samples and format together, for changing the samples in place.
     pub fn pcm_mut(&mut self) -> PcmMut<'_> {
         PcmMut { format: self.format, samples: self.samples_mut() }
     }
@@ -146,7 +145,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
         self.sample_frames() * self.format.channels()
     }
 
-    /// Makes this `sample_frames` of silence in `format`, which must fit; a longer one is cut.
+    /// Makes the frame `sample_frames` of silence in `format`, cut to what fits.
     #[inline(never)]
     pub(crate) fn clear(&mut self, format: Format, sample_frames: usize) {
         self.begin(format);
@@ -154,19 +153,19 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
         self.extend_silence(sample_frames);
     }
 
-    /// Starts anew with no samples, ready for [`Self::extend`]. The stamp stays.
+    /// Removes all samples and sets the format, ready for [`Self::extend`]. The stamp stays.
     pub(crate) fn begin(&mut self, format: Format) {
         self.format = format;
         self.sample_frames = 0;
     }
 
-    /// Sample frames still missing to 10 ms.
+    /// Returns the number of sample frames missing to 10 ms.
     pub(crate) fn missing(&self) -> usize {
         self.format.sample_frames().saturating_sub(self.sample_frames())
     }
 
-    /// The room for the next `sample_frames` sample frames, as many as still fit, now part of the
-    /// frame. Its content is whatever was there before.
+    /// Appends `sample_frames` sample frames, or as many as fit, and returns them to be filled. Their content
+    /// is unspecified.
     #[inline(never)]
     pub(crate) fn extend(&mut self, sample_frames: usize) -> &mut [i16] {
         let from = self.len();
@@ -176,7 +175,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
         self.samples.get_mut(from..to).unwrap_or(&mut [])
     }
 
-    /// Adds up to `sample_frames` of silence and says how many there was room for.
+    /// Appends up to `sample_frames` of silence and returns how many did fit.
     #[inline(never)]
     pub(crate) fn extend_silence(&mut self, sample_frames: usize) -> usize {
         let taken = sample_frames.min(self.missing());
@@ -184,7 +183,7 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
         taken
     }
 
-    /// Keeps the first `sample_frames` only.
+    /// Keeps only the first `sample_frames`.
     pub(crate) fn truncate(&mut self, sample_frames: usize) {
         if sample_frames < self.sample_frames() {
             self.sample_frames = sample_frames as u16;
@@ -194,8 +193,8 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
         }
     }
 
-    /// Gives the channels behind those of `first` to `other`, in the format `rest`, and keeps the
-    /// others. Both formats have this frame's rate and together its channels.
+    /// Moves the channels behind those of `first` to `other`, in the format `rest`, and keeps the others.
+    /// Both formats have this frame's rate, and their channels add up to this frame's.
     pub(crate) fn split_channels<const OTHER: usize>(
         &mut self,
         first: Format,
@@ -211,19 +210,19 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
                 to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
             }
         }
-        // In place: a sample moves to the front only, so nothing is overwritten before it was read.
+        // In place: samples only move towards the front, so none is overwritten before it was read.
         for sample_frame in 0..sample_frames {
             for channel in 0..kept {
                 let moved = self.samples.get(sample_frame * wide + channel).copied().unwrap_or(0);
-                if let Some(place) = self.samples.get_mut(sample_frame * kept + channel) {
-                    *place = moved;
+                if let Some(sample) = self.samples.get_mut(sample_frame * kept + channel) {
+                    *sample = moved;
                 }
             }
         }
         self.format = first;
     }
 
-    /// Takes over another frame's format and samples, not its stamp.
+    /// Copies another frame's format and samples, not its stamp.
     #[inline(never)]
     pub(crate) fn copy_samples<const OTHER: usize>(&mut self, other: &Frame<CAP, OTHER>) {
         self.begin(other.format);
@@ -231,8 +230,8 @@ impl<const CAP: usize, const SLOTS: usize> Frame<CAP, SLOTS> {
     }
 }
 
-/// Copies as many samples as both have and says how many.
-// Once, for it is named at many places, and few samples are never copied.
+/// Copies as many samples as both slices have and returns how many.
+// Not inlined: it is called at many places, and never for only a few samples.
 #[inline(never)]
 pub(crate) fn copy(from: &[i16], to: &mut [i16]) -> usize {
     let count = from.len().min(to.len());
@@ -242,27 +241,27 @@ pub(crate) fn copy(from: &[i16], to: &mut [i16]) -> usize {
     count
 }
 
-/// A frame's samples and format, to read: what processors see, whatever the capacity.
+/// A frame's samples and format for reading, independent of the frame's capacity.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PcmRef<'a> {
-    /// Rate and channels.
+    /// Rate and channels of the samples.
     pub format: Format,
     /// Interleaved samples: 10 ms for a processor, any length from [`combine_frames`](crate::combine_frames).
     pub samples: &'a [i16],
 }
 
-/// A frame's samples and format, to change in place.
+/// A frame's samples and format for changing the samples in place.
 #[derive(Debug)]
 pub struct PcmMut<'a> {
-    /// Rate and channels.
+    /// Rate and channels of the samples.
     pub format: Format,
     /// Interleaved samples, 10 ms.
     pub samples: &'a mut [i16],
 }
 
 impl PcmMut<'_> {
-    /// The same samples, to hand on for a while.
+    /// Returns a shorter borrow of the samples, for passing them on.
     pub fn reborrow(&mut self) -> PcmMut<'_> {
         PcmMut { format: self.format, samples: self.samples }
     }
@@ -293,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_without_tracks_has_no_room_for_them() {
+    fn a_stamp_without_tracks_takes_no_memory_for_them() {
         assert_eq!(size_of::<Stamp<4>>() - size_of::<Stamp<0>>(), 4 * size_of::<TrackSpan>());
     }
 }

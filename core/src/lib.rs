@@ -1,62 +1,60 @@
-//! The audio half of a hands-free voice device: microphone in, loudspeaker out, both at once, with
-//! the loudspeaker's echo taken out of the microphone.
+//! The audio core of a hands-free voice device: microphone and loudspeaker at the same time, with the
+//! loudspeaker's echo removed from the microphone signal.
 //!
-//! `no_std`, no allocation, no lock and no `unsafe` of its own. The modules in the order a sample
-//! meets them:
+//! `no_std`, without allocation, locks or `unsafe` of its own. The modules in the order in which a sample
+//! passes them:
 //!
-//! | module | side | what it does |
+//! | module | side | contents |
 //! |---|---|---|
-//! | [`playback`] | application, worker, interrupt | tracks, mixer, ring, [`Outlet`](playback::Outlet) to the loudspeaker |
-//! | [`capture`] | interrupt, worker | [`Intake`](capture::Intake) from the microphone, ring, processors, sink |
+//! | [`playback`] | application, worker, interrupt | tracks, mixer, and the [`Outlet`](playback::Outlet) to the loudspeaker |
+//! | [`capture`] | interrupt, worker | the [`Intake`](capture::Intake) from the microphone, processors, and sinks |
 //! | [`tee`] | worker, application | the same audio to several sinks that come and go |
-//! | [`timing`] | worker | what was played when it was heard |
+//! | [`timing`] | worker | clocks, latency, and the echo reference: what was played at a given time |
 //! | [`dsp`] | worker | rate conversion, a test tone |
 //! | [`av_sync`] | application | video frames paced by the audio that is heard |
-//! | `journal` | all | with the feature `journal`: a run written down, to have it again |
-//! | [`audio_io`] | control | what a host implements |
+//! | `journal` | all | with the feature `journal`: records a session so that it can be replayed exactly |
+//! | [`audio_io`] | control | the interface that a host implements |
 //! | [`time`], [`limits`] | all | values and bounds |
 //!
-//! A whole terminal on one thread, with a wire from loudspeaker to microphone:
+//! A complete session on one thread, with a wire from loudspeaker to microphone:
 //!
 //! ```
 //! use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 //! use handsfree_core::capture::{Bypass, IntakeConfig};
 //! use handsfree_core::playback::OutletConfig;
-//! use handsfree_core::time::{Instant, PeriodTime};
-//! use handsfree_core::{ChannelMap, Duration, Frame, Gain, SampleRate, Session, SessionFormat};
+//! use handsfree_core::{Frame, Instant, PeriodTime};
 //!
-//! let rate = SampleRate::new(16_000)?;
-//! let mut session = Box::new(Session::<160, 2, 4, 4, 8, 16, 16_000>::new());
-//! let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
-//! let mut terminal = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ())?;
+//! handsfree_core::session! { type Memory = Session { rate_hz: 16_000, tracks: 2 }; const FORMAT: SessionFormat; }
 //!
-//! let map = ChannelMap::natural(1, 1)?;
-//! terminal.intake.configure(IntakeConfig {
-//!     rate, map, gain: Gain::UNITY, max_period_sample_frames: 160, clock_domain: 1,
-//! })?;
-//! terminal.outlet.configure(OutletConfig {
-//!     rate, map, max_period_sample_frames: 160, worker_slack_sample_frames: 0,
-//!     latency: Duration::ZERO, clock_domain: 1,
-//! })?;
+//! let mut memory = Box::new(Memory::new());
+//! let mut halves = memory.split::<NoopRawMutex, _, _>(FORMAT, Bypass, ())?;
+//! halves.intake.configure(IntakeConfig { clock_domain: 1, ..IntakeConfig::new(FORMAT.rate) })?;
+//! halves.outlet.configure(OutletConfig { clock_domain: 1, ..OutletConfig::new(FORMAT.rate) })?;
+//! let mut track = halves.tracks.open()?;
+//! track.push(&[1_234; 160])?;
 //!
-//! let mut track = terminal.tracks.open()?;
-//! assert_eq!(track.push(&[1_234; 320])?, 320);
-//!
-//! let mut heard = Vec::new();
-//! for tick in 0..2u64 {
-//!     terminal.playback.poll();                                       // worker
-//!     let at = Instant::from_nanos(tick as i64 * 10_000_000);
-//!     let time = PeriodTime { position: tick * 160, converter: at, called: at };
-//!     let mut wire = [0i16; 160];
-//!     terminal.outlet.on_period(&mut wire, time);                     // playback interrupt
-//!     terminal.intake.on_period(&wire, time);                         // capture interrupt
-//!     terminal.capture.poll(&|| at, &mut |frame: &Frame<160>| {       // worker
-//!         heard.extend_from_slice(frame.samples());
-//!     });
-//! }
-//! assert_eq!(heard, [1_234; 320]);
+//! let mut wire = [0i16; 160];
+//! let now = Instant::ORIGIN;
+//! let time = PeriodTime { position: 0, converter: now, called: now };
+//! halves.playback.poll(); // worker: mixes the track
+//! halves.outlet.on_period(&mut wire, time); // playback interrupt
+//! halves.intake.on_period(&wire, time); // capture interrupt
+//! let mut sink = |frame: &Frame<160>| assert_eq!(frame.samples(), [1_234; 160]);
+//! assert_eq!(halves.capture.poll(&|| now, &mut sink), 1); // worker: cleans one frame
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`session!`] derives the sizes of all rings and queues from milliseconds; [`Session`] itself takes them as
+//! seven numbers. The clock domain 1 in both configurations states that one clock drives both devices, as a
+//! codec does.
+//!
+//! # Features
+//!
+//! - `rate-conversion` (default): devices may have another rate than the session. Costs 12 KB of code and
+//!   three frames of memory.
+//! - `journal`: records a session so that it can be replayed exactly.
+//! - `defmt`: every public type formats with defmt, and events and counters have a method `log`.
+//! - `log`: events and counters have a method `log`.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -67,6 +65,7 @@ pub mod capture;
 mod combine;
 #[cfg(feature = "defmt")]
 mod defmt_handles;
+mod devices;
 pub mod dsp;
 mod error;
 mod event;
@@ -77,12 +76,11 @@ pub mod journal;
 pub mod limits;
 #[cfg(any(feature = "defmt", feature = "log"))]
 mod logging;
-#[cfg(not(feature = "journal"))]
-mod no_journal;
 pub mod playback;
 mod position;
 mod published;
 mod queue;
+mod recorder;
 mod ring;
 mod sample;
 mod session;
@@ -91,18 +89,13 @@ pub mod tee;
 pub mod time;
 pub mod timing;
 
-#[cfg(feature = "journal")]
-use journal::scribe;
-#[cfg(not(feature = "journal"))]
-use no_journal as scribe;
-
 pub use combine::{CombineError, combine_frames};
 pub use error::ConfigError;
 pub use event::{Events, SessionEvent};
 pub use format::{ChannelMap, Format, SampleRate};
 pub use frame::{Frame, PcmMut, PcmRef, Stamp, TrackSpan};
 pub use ring::{FrameConsumer, FrameProducer, FrameRing};
-pub use sample::{DeviceSample, Gain, I24, PackedI24};
-pub use session::{Halves, Session, SessionFormat};
+pub use sample::{DeviceSample, Gain, I24, PackedI24, SampleKind};
+pub use session::{Halves, Session, SessionFormat, SessionSizing};
 pub use stats::{CaptureStats, IntakeStats, OutletStats, PlaybackStats, Stats, StatsReader};
 pub use time::{Clock, Duration, Instant, PeriodTime};

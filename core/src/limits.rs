@@ -1,8 +1,8 @@
-//! Either side: the numbers everything else is sized by, and how they relate.
+//! Either side: the limits by which everything else is sized, and the relations between them.
 
 use crate::time::Duration;
 
-/// Frames a second. A frame is 10 ms at every rate; this is the one place that says so.
+/// Frames in a second. A frame is 10 ms at every rate; this is the one place that defines it.
 pub const FRAMES_PER_SECOND: u32 = 100;
 
 /// Length of a frame in nanoseconds.
@@ -14,44 +14,47 @@ pub const MIN_RATE_HZ: u32 = 8_000;
 /// Highest sample rate a stream may have, in hertz.
 pub const MAX_RATE_HZ: u32 = 192_000;
 
-/// Most channels a frame carries.
+/// Lowest sample rate that a resampler converts from or to, in hertz; the highest is [`MAX_RATE_HZ`].
+pub const MIN_RESAMPLER_RATE_HZ: u32 = 4_000;
+
+/// Largest number of channels in a frame.
 pub const MAX_CHANNELS: u8 = 8;
 
-/// Most channels a device period may have; an intake picks at most [`MAX_CHANNELS`] of them.
+/// Largest number of channels in a device period; an intake uses at most [`MAX_CHANNELS`] of them.
 pub const MAX_DEVICE_CHANNELS: u8 = 64;
 
-/// A position that jumps ahead by more than this many seconds is not an xrun but a broken counter.
+/// Longest gap in seconds that counts as an xrun; a position that jumps further ahead is a counter fault.
 pub const MAX_GAP_SECONDS: u32 = 60;
 
-/// Frames of a foreign format that an outlet drops in one period before it plays silence instead.
+/// Largest number of frames of an outdated format that an outlet drops in one period before it plays silence.
 pub const MAX_FOREIGN_PER_PERIOD: usize = 4;
 
-/// Events that wait for the application before further ones are dropped and counted.
+/// Capacity of each queue of events plus one; events that do not fit are dropped and counted.
 pub const EVENT_DEPTH: usize = 32;
 
-/// Control commands that wait in one track's queue.
+/// Capacity of one track's queue of control commands plus one.
 pub const COMMAND_DEPTH: usize = 8;
 
-/// Stretches of a track that are told apart within the device's latency: pauses, starvations and
-/// interruptions break them.
+/// Number of separate stretches of a track that are tracked within the device's latency. Each pause,
+/// starvation and interruption ends a stretch.
 pub const PLAYOUT_STRETCHES: usize = 8;
 
 /// Shortest fade of a pause or an interruption.
 pub const MIN_FADE: Duration = Duration::from_millis(3);
 
-/// Longest fade of a pause or an interruption: a frame.
+/// Longest fade of a pause or an interruption: one frame.
 pub const MAX_FADE: Duration = Duration::from_millis(10);
 
-/// How often a processor that failed is tried again before it stays bypassed.
+/// Number of retries of a processor that failed, before it stays bypassed.
 pub const PROCESSOR_RETRIES: u8 = 3;
 
-/// Frames that pass unprocessed before a failed processor is tried again (1 s).
+/// Frames that pass unprocessed before a failed processor is retried (1 s).
 pub const PROCESSOR_BACKOFF_FRAMES: u16 = 100;
 
-/// A processor that takes longer than this for one frame is bypassed.
+/// Longest time that a processor may take for one frame before it is bypassed.
 pub const PROCESSOR_DEADLINE: Duration = Duration::from_nanos(2 * FRAME_NS);
 
-/// Most steps in one chain of frame processors.
+/// Largest number of steps in one chain of frame processors.
 pub const MAX_CHAIN_STEPS: usize = 32;
 
 /// Longest time that a capture frame waits for a reference that is late.
@@ -64,6 +67,6 @@ const _: () = {
     assert!(MAX_CHANNELS <= MAX_DEVICE_CHANNELS);
     assert!(FRAME_NS * FRAMES_PER_SECOND as i64 == 1_000_000_000);
     assert!(PROCESSOR_DEADLINE.as_nanos() > FRAME_NS);
-    // A chain remembers its steps in the bits of a word.
+    // A chain has one bit of a word for each step.
     assert!(MAX_CHAIN_STEPS <= u32::BITS as usize);
 };

@@ -1,9 +1,9 @@
-//! Application side: what a session reports, in the log of whoever wants it there.
+//! Application side: writes events and counters to a log.
 
 use crate::{SessionEvent, Stats};
 
 impl SessionEvent {
-    /// Whether it says that something is wrong.
+    /// Returns whether the event is a fault.
     #[must_use]
     pub const fn is_fault(&self) -> bool {
         matches!(
@@ -15,8 +15,8 @@ impl SessionEvent {
         )
     }
 
-    /// Says it in the log, of defmt and of `log` as far as their features are on: faults as warnings,
-    /// a changed device as information, the rest to debug with. Application side; never from an
+    /// Writes the event to the logs of `defmt` and `log`, as far as their features are on: a fault as a
+    /// warning, a changed device as information, the rest for debugging. Application side; never from an
     /// interrupt.
     pub fn log(&self) {
         let is_changed_device = matches!(self, Self::DeviceChanged { .. });
@@ -44,7 +44,8 @@ impl SessionEvent {
 }
 
 impl Stats {
-    /// Says all counters in the log, as information. Application side; never from an interrupt.
+    /// Writes all counters to the logs of `defmt` and `log`, as information. Application side; never from an
+    /// interrupt.
     pub fn log(&self) {
         #[cfg(feature = "defmt")]
         defmt::info!("{}", self);

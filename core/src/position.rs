@@ -1,21 +1,21 @@
-//! Interrupt side: keeps a stream's position monotonic whatever the device counts.
+//! Interrupt side: keeps a stream's position monotonic, however the device counts.
 
 use crate::format::SampleRate;
 use crate::limits::MAX_GAP_SECONDS;
 
-/// What a period's position says about the samples before it.
+/// Relation of a period's position to the period before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Continuity {
-    /// The period follows the one before.
+    /// The period directly follows the one before.
     Follows,
-    /// This many sample frames were lost in between.
+    /// The given number of sample frames was lost in between.
     Gap(u32),
-    /// The position ran backwards or absurdly far; it is believed from here on, nothing is counted
-    /// as lost.
+    /// The position ran backwards or implausibly far ahead. Counting restarts there, and no sample frames
+    /// count as lost.
     Fault,
 }
 
-/// Follows a device's count and turns it into a position that never runs backwards.
+/// Compares the position of each period with the one expected after the period before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PositionTracker {
     expected: Option<u64>,
@@ -26,7 +26,7 @@ impl PositionTracker {
         Self { expected: None }
     }
 
-    /// Takes note of a period of `sample_frames` at the device's `position`.
+    /// Takes a period of `sample_frames` at the device's `position` and returns how it continues the stream.
     pub(crate) fn advance(&mut self, position: u64, sample_frames: usize, rate: SampleRate) -> Continuity {
         let expected = self.expected.unwrap_or(position);
         self.expected = Some(position.wrapping_add(sample_frames as u64));
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_are_counted_and_nonsense_is_not_believed() {
+    fn gaps_are_counted_and_implausible_positions_are_faults() {
         let rate = SampleRate::new(48_000).unwrap();
         let start = u64::from(u32::MAX) - 100;
         let mut tracker = PositionTracker::new();

@@ -1,62 +1,63 @@
-//! Either side: a few words that one side writes and others read as a whole, without waiting.
+//! Either side: a few words that one side writes and others read consistently, without waiting.
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// `N` words with one writer and any number of readers.
 ///
-/// The writer fills the copy that is not shown and then shows it. So it never waits, and a reader
-/// that interrupts it in the middle reads the copy before. Loads and stores only, of 32 bits.
+/// There are two copies: the writer fills the hidden one and then makes it the visible one. It never waits,
+/// and a reader that interrupts it reads the previous copy. Uses 32-bit loads and stores only.
 #[derive(Debug)]
 pub(crate) struct Published<const N: usize> {
-    /// How often something was published; its lowest bit says which copy is shown.
-    turn: AtomicU32,
+    /// Number of publications; its lowest bit selects the visible copy.
+    version: AtomicU32,
     copies: [[AtomicU32; N]; 2],
 }
 
 impl<const N: usize> Published<N> {
     pub(crate) const fn new() -> Self {
-        Self { turn: AtomicU32::new(0), copies: [const { [const { AtomicU32::new(0) }; N] }; 2] }
+        Self { version: AtomicU32::new(0), copies: [const { [const { AtomicU32::new(0) }; N] }; 2] }
     }
 
-    /// By the one writer. Of fewer words than `N` the rest keeps older values, which the words that
-    /// are written must tell not to be read.
+    /// Publishes words. To be called by the one writer only. If there are fewer than `N`, the rest keeps
+    /// older values; the written words must tell a reader how many are valid.
     pub(crate) fn publish(&self, words: &[u32]) {
-        publish(&self.turn, self.copies.each_ref().map(|copy| &copy[..]), words);
+        publish(&self.version, self.copies.each_ref().map(|copy| &copy[..]), words);
     }
 
-    /// What was published last. Begins again when something was published meanwhile, which takes a
-    /// worker milliseconds and a reader less than a microsecond.
+    /// Returns the words that were published last. Starts over if words were published meanwhile, which is
+    /// rare: the worker publishes every few milliseconds, and a read takes less than a microsecond.
     pub(crate) fn read(&self) -> [u32; N] {
         let mut words = [0; N];
         loop {
-            let turn = self.turn.load(Ordering::Acquire);
+            // Acquire: the partner is the release store of the version in `publish`.
+            let version = self.version.load(Ordering::Acquire);
             let [even, odd] = &self.copies;
-            let copy = if turn & 1 == 0 { even } else { odd };
+            let copy = if version & 1 == 0 { even } else { odd };
             for (word, from) in words.iter_mut().zip(copy) {
                 *word = from.load(Ordering::Relaxed);
             }
             fence(Ordering::Acquire);
-            if self.turn.load(Ordering::Relaxed) == turn {
+            if self.version.load(Ordering::Relaxed) == version {
                 return words;
             }
         }
     }
 }
 
-/// One for all lengths.
+/// Publishes words of any number. Not generic, so that there is one copy of the code.
 #[inline(never)]
-fn publish(shown: &AtomicU32, [even, odd]: [&[AtomicU32]; 2], words: &[u32]) {
-    let turn = shown.load(Ordering::Relaxed).wrapping_add(1);
-    // A reader that meets a word of this copy must see that the copy it began with is over.
+fn publish(version: &AtomicU32, [even, odd]: [&[AtomicU32]; 2], words: &[u32]) {
+    let next = version.load(Ordering::Relaxed).wrapping_add(1);
+    // A reader that finds a word of this copy must also find a newer version than the one it began with.
     fence(Ordering::Release);
-    let copy = if turn & 1 == 0 { even } else { odd };
+    let copy = if next & 1 == 0 { even } else { odd };
     for (to, &word) in copy.iter().zip(words) {
         to.store(word, Ordering::Relaxed);
     }
-    shown.store(turn, Ordering::Release);
+    version.store(next, Ordering::Release);
 }
 
-/// Values into words, in order; what does not fit is not written.
+/// Writer of values into words, in order; values that do not fit are dropped.
 pub(crate) struct Writer<'a> {
     words: core::slice::IterMut<'a, u32>,
 }
@@ -78,7 +79,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The same values out of words.
+/// Reader of values from words, in the order in which a [`Writer`] wrote them; 0 beyond the end.
 pub(crate) struct Reader<'a> {
     words: core::slice::Iter<'a, u32>,
 }
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_never_sees_half_of_what_was_published() {
+    fn a_reader_never_gets_parts_of_two_publications() {
         let published = Published::<16>::new();
         std::thread::scope(|scope| {
             scope.spawn(|| (1..20_000).for_each(|n| published.publish(&[n; 16])));
@@ -127,6 +128,6 @@ mod tests {
         writer.u32(9);
         let mut reader = Reader::new(&words);
         assert_eq!((reader.u32(), reader.u64(), reader.u64()), (7, u64::MAX - 1, 1 << 40));
-        assert_eq!(reader.u32(), 0, "there was no room");
+        assert_eq!(reader.u32(), 0, "the last value did not fit");
     }
 }

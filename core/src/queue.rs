@@ -1,46 +1,46 @@
-//! Both sides: the ends of a wait-free queue, one writer, one reader, that cannot panic.
+//! Both sides: the two ends of a wait-free queue with one writer and one reader, which cannot panic.
 //!
-//! `heapless::spsc` orders an item's bytes before its visibility: the release store of its tail is
-//! the partner of the reader's acquire load. Its ends divide by the queue's length, which is never 0,
-//! but only the queue's type says so and the ends have forgotten it. They are asked here first, so
-//! that the compiler leaves the division's panic out: firmware is checked for panics by name.
+//! `heapless::spsc` orders an item's bytes before its visibility: the release store of its tail is the
+//! partner of the reader's acquire load. Its ends divide by the queue's length, which is never 0; but only
+//! the queue's type guarantees that, not the type of the ends. Each operation here checks the length first,
+//! so that the compiler drops the division's panic: firmware is checked for panics by name.
 //!
-//! No operation is inlined: each has some hundred bytes, and is named at many places.
+//! No operation is inlined: each takes about a hundred bytes and is used at many places.
 
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
 
 use heapless::spsc::{Consumer, Producer, Queue};
 
-/// The writing end.
+/// The writing end of a queue.
 pub(crate) struct Writer<'a, T> {
     queue: Producer<'a, T>,
 }
 
-/// The reading end.
+/// The reading end of a queue.
 pub(crate) struct Reader<'a, T> {
     queue: Consumer<'a, T>,
 }
 
-/// Both ends of a queue, emptied first.
-pub(crate) fn fresh<T, const N: usize>(queue: &mut Queue<T, N>) -> (Writer<'_, T>, Reader<'_, T>) {
+/// Empties a queue and returns both of its ends.
+pub(crate) fn split_empty<T, const N: usize>(queue: &mut Queue<T, N>) -> (Writer<'_, T>, Reader<'_, T>) {
     while queue.dequeue().is_some() {}
     let (producer, consumer) = queue.split();
     (Writer { queue: producer }, Reader { queue: consumer })
 }
 
-/// The capacity of a queue that has no length at all, which is none.
+/// Capacity that `heapless` would report for a queue of length 0, which does not exist.
 const NO_LENGTH: usize = usize::MAX;
 
 impl<T> Writer<'_, T> {
-    /// Adds an item, or gives it back.
+    /// Adds an item, or returns it if the queue is full.
     #[inline(never)]
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
         if self.queue.capacity() == NO_LENGTH { Err(item) } else { self.queue.enqueue(item) }
     }
 
-    /// Adds a copy of an item, or says that there is no room. One copy and no more: what cannot be added
-    /// need not be given back.
+    /// Adds a copy of an item and returns whether it fit. Makes one copy only, because a copy that does not
+    /// fit need not be returned.
     #[inline(never)]
     pub(crate) fn push_copy(&mut self, item: &T) -> bool
     where
@@ -59,26 +59,26 @@ impl<T> Writer<'_, T> {
 }
 
 impl<T> Reader<'_, T> {
-    /// Takes the oldest item.
+    /// Takes the oldest item from the queue.
     #[inline(never)]
     pub(crate) fn pop(&mut self) -> Option<T> {
         if self.queue.capacity() == NO_LENGTH { None } else { self.queue.dequeue() }
     }
 
-    /// Drops the oldest item, without a copy of it, and says whether there was one.
+    /// Drops the oldest item without copying it and returns whether there was one.
     #[inline(never)]
     pub(crate) fn discard(&mut self) -> bool {
         self.queue.capacity() != NO_LENGTH && self.queue.dequeue().is_some()
     }
 
-    /// The oldest item, left where it is.
+    /// Returns the oldest item without taking it.
     #[inline(never)]
     pub(crate) fn peek(&self) -> Option<&T> {
         if !self.queue.ready() {
             return None;
         }
-        // heapless looks with relaxed loads: the fence is the partner of the release with which the
-        // item was pushed.
+        // heapless peeks with relaxed loads: the fence is the partner of the release store that pushed the
+        // item.
         fence(Ordering::Acquire);
         self.queue.peek()
     }

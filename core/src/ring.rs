@@ -1,4 +1,5 @@
-//! Both sides: the ring between an interrupt and its worker, one writer, one reader, wait-free.
+//! Both sides: the wait-free ring of frames between an interrupt and its worker, with one writer and one
+//! reader.
 
 use core::fmt;
 
@@ -7,7 +8,7 @@ use heapless::spsc::Queue;
 use crate::frame::Frame;
 use crate::queue::{self, Reader, Writer};
 
-/// The memory of a ring that holds `N - 1` frames.
+/// Memory of a ring that holds `N - 1` frames.
 pub(crate) type RingMemory<const CAP: usize, const SLOTS: usize, const N: usize> =
     Queue<Frame<CAP, SLOTS>, N>;
 
@@ -21,8 +22,8 @@ pub struct FrameConsumer<'a, const CAP: usize, const SLOTS: usize = 0> {
     queue: Reader<'a, Frame<CAP, SLOTS>>,
 }
 
-/// A ring of frames for an application's own use, such as the cleaned capture frames that a worker
-/// hands to another thread. It holds `N - 1` frames.
+/// A ring of frames for an application's own use, such as passing cleaned capture frames from the worker to
+/// another thread. It holds `N - 1` frames.
 ///
 /// ```
 /// use handsfree_core::{Format, Frame, FrameRing};
@@ -33,7 +34,7 @@ pub struct FrameConsumer<'a, const CAP: usize, const SLOTS: usize = 0> {
 /// assert!(producer.push(frame.clone()).is_ok());
 /// assert!(producer.push(frame.clone()).is_ok());
 /// let rejected = producer.push(frame);
-/// assert!(rejected.is_err(), "a full ring gives the frame back");
+/// assert!(rejected.is_err(), "a full ring returns the frame");
 /// assert!(consumer.pop().is_some());
 /// # Ok::<(), handsfree_core::ConfigError>(())
 /// ```
@@ -49,13 +50,13 @@ impl<const CAP: usize, const SLOTS: usize, const N: usize> Default for FrameRing
 }
 
 impl<const CAP: usize, const SLOTS: usize, const N: usize> FrameRing<CAP, SLOTS, N> {
-    /// An empty ring, all zero bytes.
+    /// Returns an empty ring, all zero bytes.
     #[must_use]
     pub const fn new() -> Self {
         Self { memory: Queue::new() }
     }
 
-    /// The two ends; a ring that was split before starts empty again.
+    /// Empties the ring and returns its two ends.
     pub fn split(&mut self) -> (FrameProducer<'_, CAP, SLOTS>, FrameConsumer<'_, CAP, SLOTS>) {
         split(&mut self.memory)
     }
@@ -64,39 +65,39 @@ impl<const CAP: usize, const SLOTS: usize, const N: usize> FrameRing<CAP, SLOTS,
 pub(crate) fn split<const CAP: usize, const SLOTS: usize, const N: usize>(
     memory: &mut RingMemory<CAP, SLOTS, N>,
 ) -> (FrameProducer<'_, CAP, SLOTS>, FrameConsumer<'_, CAP, SLOTS>) {
-    let (writer, reader) = queue::fresh(memory);
+    let (writer, reader) = queue::split_empty(memory);
     (FrameProducer { queue: writer }, FrameConsumer { queue: reader })
 }
 
 impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
-    /// Puts a frame into the ring; costs one copy of it. The reader may take frames meanwhile.
+    /// Adds a frame to the ring; costs one copy of it. The reader may take frames meanwhile.
     ///
     /// # Errors
-    /// A full ring gives the frame back.
-    // The frame is the error on purpose: it goes back to its owner, and boxing it would allocate.
+    /// Returns the frame if the ring is full.
+    // The error is the frame on purpose: it goes back to its owner, and boxing it would allocate.
     #[allow(clippy::result_large_err)]
     pub fn push(&mut self, frame: Frame<CAP, SLOTS>) -> Result<(), Frame<CAP, SLOTS>> {
         self.queue.push(frame)
     }
 
-    /// Puts a copy of a frame into the ring; false when there is no room.
+    /// Adds a copy of a frame to the ring; returns false if the ring is full.
     pub(crate) fn push_copy(&mut self, frame: &Frame<CAP, SLOTS>) -> bool {
         self.queue.push_copy(frame)
     }
 
-    /// Frames in the ring; the reader may make it fewer meanwhile.
+    /// Returns the number of frames in the ring; the reader may take some meanwhile.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether the ring is empty.
+    /// Returns whether the ring is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Frames the ring can hold.
+    /// Returns the number of frames that the ring can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.queue.capacity()
@@ -104,35 +105,35 @@ impl<const CAP: usize, const SLOTS: usize> FrameProducer<'_, CAP, SLOTS> {
 }
 
 impl<const CAP: usize, const SLOTS: usize> FrameConsumer<'_, CAP, SLOTS> {
-    /// Takes the oldest frame; costs one copy of it. The writer may add frames meanwhile.
+    /// Takes the oldest frame from the ring; costs one copy of it. The writer may add frames meanwhile.
     pub fn pop(&mut self) -> Option<Frame<CAP, SLOTS>> {
         self.queue.pop()
     }
 
-    /// Drops the oldest frame, without a copy of it.
+    /// Drops the oldest frame without copying it.
     pub(crate) fn discard(&mut self) {
         self.queue.discard();
     }
 
-    /// The oldest frame, left where it is.
+    /// Returns the oldest frame without taking it.
     #[must_use]
     pub fn peek(&self) -> Option<&Frame<CAP, SLOTS>> {
         self.queue.peek()
     }
 
-    /// Frames in the ring; the writer may make it more meanwhile.
+    /// Returns the number of frames in the ring; the writer may add some meanwhile.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether the ring is empty.
+    /// Returns whether the ring is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Frames the ring can hold.
+    /// Returns the number of frames that the ring can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.queue.capacity()

@@ -1,4 +1,4 @@
-//! Interrupt side: device sample formats to and from the core's 16 bits.
+//! Interrupt side: converts device sample formats to and from the core's 16 bits.
 
 use crate::error::ConfigError;
 
@@ -10,14 +10,14 @@ pub struct Gain {
 }
 
 impl Gain {
-    /// Leaves samples as they are, bit by bit.
+    /// The gain that leaves samples unchanged, bit-exact.
     pub const UNITY: Self = Self { q16: 1 << 16 };
-    /// Silence.
+    /// The gain that makes silence.
     pub const SILENT: Self = Self { q16: 0 };
     /// The largest gain (36 dB).
     pub const MAX: Self = Self { q16: 64 << 16 };
 
-    /// A gain from its linear value, rounded to 1/65536.
+    /// Returns a gain from its linear value, rounded to 1/65536.
     ///
     /// # Errors
     /// [`ConfigError::Gain`] names a value that is not a finite number from 0 to 64.
@@ -32,68 +32,54 @@ impl Gain {
         Self { q16 }
     }
 
-    /// The gain that a journal tells of.
-    #[cfg(feature = "journal")]
-    pub(crate) const fn checked_q16(q16: u32) -> Result<Self, ConfigError> {
-        let gain = Self { q16 };
-        if q16 > Self::MAX.q16 {
-            return Err(ConfigError::Gain { gain: q16 as f32 / 65_536.0 });
-        }
-        Ok(gain)
-    }
-
     pub(crate) const fn q16(self) -> u32 {
         self.q16
     }
 
-    /// A 16-bit sample times this, rounded to nearest, bit-exact at unity; at most 2^15 x 64.
+    /// Returns a 16-bit sample times this gain, rounded to nearest, bit-exact at unity; at most 2^15 x 64.
     #[inline]
     pub(crate) const fn amplify(self, sample: i16) -> i32 {
         ((sample as i64 * self.q16 as i64 + 0x8000) >> 16) as i32
     }
 
-    /// Both gains in a row, rounded to nearest; the product must not pass [`Self::MAX`].
+    /// Returns the product of both gains, rounded to nearest; it must not exceed [`Self::MAX`].
     #[inline]
     pub(crate) const fn times(self, other: Self) -> Self {
         Self { q16: ((self.q16 as u64 * other.q16 as u64 + 0x8000) >> 16) as u32 }
     }
 
-    /// The gain as a factor.
+    /// Returns the gain as a factor.
     #[must_use]
     pub fn factor(self) -> f32 {
         self.q16 as f32 / 65_536.0
     }
 }
 
-/// One sample in a device's own format.
+/// A sample in a device's own format.
 ///
 /// Implemented for `i16`, `i32` (full scale is 32 bits), [`I24`], [`PackedI24`] and `f32` (full scale
 /// is 1.0).
 pub trait DeviceSample: Copy {
-    /// What the device calls silence.
+    /// The sample that the device plays as silence.
     const SILENCE: Self;
     /// Which format it is.
-    #[cfg(feature = "journal")]
     const KIND: SampleKind;
 
-    /// This sample times `gain` in 16 bits, rounded to nearest; `true` beside it when it was not a
-    /// number or did not fit and had to be scrubbed.
+    /// Returns this sample times `gain` in 16 bits, rounded to nearest, and whether it was scrubbed because
+    /// it was not a number or did not fit.
     fn to_pcm(self, gain: Gain) -> (i16, bool);
 
-    /// The device's form of a 16-bit sample.
+    /// Converts a 16-bit sample to the device's format.
     fn from_pcm(sample: i16) -> Self;
 
-    /// The sample bit by bit, in the low bits.
-    #[cfg(feature = "journal")]
+    /// Returns the sample's bits in the low bits of a word.
     fn to_bits(self) -> u32;
 
-    /// The sample of these bits; higher ones than it has are ignored.
-    #[cfg(feature = "journal")]
+    /// Returns the sample with these bits; bits beyond the sample's width are ignored.
     fn from_bits(bits: u32) -> Self;
 }
 
 /// A device's sample format, as a journal names it.
-#[cfg(feature = "journal")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SampleKind {
@@ -109,7 +95,6 @@ pub enum SampleKind {
     F32,
 }
 
-#[cfg(feature = "journal")]
 impl SampleKind {
     /// Bytes a sample takes in a journal.
     #[must_use]
@@ -122,21 +107,22 @@ impl SampleKind {
     }
 }
 
-/// A 24-bit sample in the low bits of 32 (`S24_LE`); what the high byte holds is ignored.
+/// A 24-bit sample in the low bits of 32 (`S24_LE`); the high byte is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
 pub struct I24(pub i32);
 
-/// A 24-bit sample in three bytes, least first (`S24_3LE`).
+/// A 24-bit sample in three bytes, least significant first (`S24_3LE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PackedI24(pub [u8; 3]);
 
-/// A 32-bit full-scale value to 16 bits. Rounding up the last half step at the positive end is
-/// no clipping, so only what gain pushed out of 32 bits counts as scrubbed.
-fn cut(wide: i64) -> (i16, bool) {
+/// Rounds a 32-bit full-scale value to 16 bits and returns whether it was out of range. Rounding down the
+/// last half step at the positive end is not clipping, so only values that a gain pushed out of 32 bits count
+/// as scrubbed.
+fn to_16_bits(wide: i64) -> (i16, bool) {
     let rounded = (wide + 0x8000) >> 16;
     let out_of_range = wide > i64::from(i32::MAX) || wide < i64::from(i32::MIN);
     (rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16, out_of_range)
@@ -146,15 +132,14 @@ fn amplify(sample: i32, gain: Gain) -> i64 {
     (i64::from(sample) * i64::from(gain.q16)) >> 16
 }
 
-/// Apart, so that the usual gain is a plain copy.
+/// Converts with a gain. Not inlined, so that the usual gain of unity is a plain copy.
 #[inline(never)]
 fn amplified(sample: i16, gain: Gain) -> (i16, bool) {
-    cut(amplify(i32::from(sample) << 16, gain))
+    to_16_bits(amplify(i32::from(sample) << 16, gain))
 }
 
 impl DeviceSample for i16 {
     const SILENCE: Self = 0;
-    #[cfg(feature = "journal")]
     const KIND: SampleKind = SampleKind::I16;
 
     #[inline]
@@ -167,12 +152,10 @@ impl DeviceSample for i16 {
         sample
     }
 
-    #[cfg(feature = "journal")]
     fn to_bits(self) -> u32 {
         u32::from(self.cast_unsigned())
     }
 
-    #[cfg(feature = "journal")]
     fn from_bits(bits: u32) -> Self {
         bits as i16
     }
@@ -180,12 +163,11 @@ impl DeviceSample for i16 {
 
 impl DeviceSample for i32 {
     const SILENCE: Self = 0;
-    #[cfg(feature = "journal")]
     const KIND: SampleKind = SampleKind::I32;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
-        cut(amplify(self, gain))
+        to_16_bits(amplify(self, gain))
     }
 
     #[inline]
@@ -193,12 +175,10 @@ impl DeviceSample for i32 {
         i32::from(sample) << 16
     }
 
-    #[cfg(feature = "journal")]
     fn to_bits(self) -> u32 {
         self.cast_unsigned()
     }
 
-    #[cfg(feature = "journal")]
     fn from_bits(bits: u32) -> Self {
         bits.cast_signed()
     }
@@ -206,12 +186,11 @@ impl DeviceSample for i32 {
 
 impl DeviceSample for I24 {
     const SILENCE: Self = Self(0);
-    #[cfg(feature = "journal")]
     const KIND: SampleKind = SampleKind::I24;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
-        cut(amplify(self.0 << 8, gain))
+        to_16_bits(amplify(self.0 << 8, gain))
     }
 
     #[inline]
@@ -219,12 +198,10 @@ impl DeviceSample for I24 {
         Self(i32::from(sample) << 8)
     }
 
-    #[cfg(feature = "journal")]
     fn to_bits(self) -> u32 {
         self.0.cast_unsigned()
     }
 
-    #[cfg(feature = "journal")]
     fn from_bits(bits: u32) -> Self {
         Self(bits.cast_signed())
     }
@@ -232,13 +209,12 @@ impl DeviceSample for I24 {
 
 impl DeviceSample for PackedI24 {
     const SILENCE: Self = Self([0; 3]);
-    #[cfg(feature = "journal")]
     const KIND: SampleKind = SampleKind::PackedI24;
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
         let [low, middle, high] = self.0;
-        cut(amplify(i32::from_le_bytes([0, low, middle, high]), gain))
+        to_16_bits(amplify(i32::from_le_bytes([0, low, middle, high]), gain))
     }
 
     #[inline]
@@ -247,13 +223,11 @@ impl DeviceSample for PackedI24 {
         Self([0, low, high])
     }
 
-    #[cfg(feature = "journal")]
     fn to_bits(self) -> u32 {
         let [low, middle, high] = self.0;
         u32::from_le_bytes([low, middle, high, 0])
     }
 
-    #[cfg(feature = "journal")]
     fn from_bits(bits: u32) -> Self {
         let [low, middle, high, _] = bits.to_le_bytes();
         Self([low, middle, high])
@@ -262,7 +236,6 @@ impl DeviceSample for PackedI24 {
 
 impl DeviceSample for f32 {
     const SILENCE: Self = 0.0;
-    #[cfg(feature = "journal")]
     const KIND: SampleKind = SampleKind::F32;
 
     #[inline]
@@ -273,7 +246,7 @@ impl DeviceSample for f32 {
         }
         let scaled = amplified * 32_768.0;
         let rounded = if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 };
-        // A float cast saturates, so infinities and 1e38 end at full scale.
+        // A float cast saturates, so infinities and 1e38 become full scale.
         let whole = rounded as i32;
         let pcm = whole.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
         (pcm, !(-1.0..=1.0).contains(&amplified))
@@ -284,12 +257,10 @@ impl DeviceSample for f32 {
         f32::from(sample) / 32_768.0
     }
 
-    #[cfg(feature = "journal")]
     fn to_bits(self) -> u32 {
         self.to_bits()
     }
 
-    #[cfg(feature = "journal")]
     fn from_bits(bits: u32) -> Self {
         Self::from_bits(bits)
     }
@@ -301,7 +272,6 @@ mod tests {
 
     fn round_trips<S: DeviceSample>() {
         for sample in i16::MIN..=i16::MAX {
-            #[cfg(feature = "journal")]
             assert_eq!(S::from_bits(S::from_pcm(sample).to_bits()).to_pcm(Gain::UNITY), (sample, false));
             assert_eq!(S::from_pcm(sample).to_pcm(Gain::UNITY), (sample, false));
         }
@@ -317,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sample_is_scrubbed_and_says_so() {
+    fn samples_that_are_no_numbers_are_scrubbed_and_flagged() {
         assert_eq!(f32::NAN.to_pcm(Gain::UNITY), (0, true));
         assert_eq!(f32::INFINITY.to_pcm(Gain::UNITY), (i16::MAX, true));
         assert_eq!(f32::NEG_INFINITY.to_pcm(Gain::UNITY), (i16::MIN, true));

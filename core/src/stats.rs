@@ -1,8 +1,8 @@
-//! Both sides: plain counters, each written by one side with load and store, read from anywhere.
+//! Both sides: plain counters, each written by one side with load and store and read from anywhere.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// One counter with one writer. Wraps at 2^32; readers take differences with `wrapping_sub`.
+/// A counter with one writer. Wraps at 2^32; readers take differences with `wrapping_sub`.
 #[derive(Debug)]
 pub(crate) struct Counter(AtomicU32);
 
@@ -11,8 +11,8 @@ impl Counter {
         Self(AtomicU32::new(0))
     }
 
-    /// Only the counter's one writer may call this: without compare-and-swap (Cortex-M0) the load
-    /// and the store are two steps. Relaxed, for a counter orders nothing but itself.
+    /// Adds to the counter. Only its one writer may call this: without compare-and-swap (Cortex-M0) the load
+    /// and the store are two steps. Relaxed: no other memory depends on a counter.
     #[inline]
     pub(crate) fn add(&self, amount: u32) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
@@ -51,105 +51,106 @@ macro_rules! counters {
 }
 
 counters! {
-    /// What the capture interrupt saw.
+    /// Counters of the capture interrupt.
     IntakeStats => IntakeCounters {
-        /// Periods taken in.
+        /// Periods taken from the device.
         periods,
         /// Frames handed to the worker.
         frames,
         /// Frames dropped because the worker did not drain the capture ring.
         overrun_frames,
-        /// Jumps in the device's position, each one xrun.
+        /// Jumps in the device's position, each of them an xrun.
         gaps,
-        /// Sample frames the device lost in those jumps.
+        /// Sample frames that the device lost in those jumps.
         gap_sample_frames,
-        /// Samples that were not numbers or out of range and were scrubbed.
+        /// Samples that were scrubbed because they were not numbers or out of range.
         scrubbed_samples,
-        /// Samples beyond the last whole sample frame of a period, ignored.
+        /// Samples beyond the last whole sample frame of a period, which were ignored.
         ragged_samples,
-        /// Positions that ran backwards or absurdly far ahead, not believed.
+        /// Positions that ran backwards or implausibly far ahead; counting restarted there.
         position_faults,
     }
 }
 
 counters! {
-    /// What the playback interrupt saw.
+    /// Counters of the playback interrupt.
     OutletStats => OutletCounters {
-        /// Periods written.
+        /// Periods written to the device.
         periods,
         /// Frames played.
         frames,
-        /// Runs of silence because the worker delivered nothing, each one xrun.
+        /// Runs of silence because the worker delivered nothing, each of them an xrun.
         underruns,
         /// Sample frames of silence in those runs.
         underrun_sample_frames,
-        /// Frames of a format that is not the stream's, dropped.
+        /// Frames dropped because their format is not the stream's.
         foreign_frames,
         /// Reference frames dropped because the worker did not drain the reference ring.
         reference_overrun_frames,
-        /// Jumps in the device's position, each one xrun.
+        /// Jumps in the device's position, each of them an xrun.
         gaps,
-        /// Sample frames the device skipped in those jumps.
+        /// Sample frames that the device skipped in those jumps.
         gap_sample_frames,
         /// Sample frames that were written and never played, as the host reported.
         discarded_sample_frames,
-        /// Samples beyond the last whole sample frame of a period, left silent.
+        /// Samples beyond the last whole sample frame of a period, which were left silent.
         ragged_samples,
-        /// Positions that ran backwards or absurdly far ahead, not believed.
+        /// Positions that ran backwards or implausibly far ahead; counting restarted there.
         position_faults,
     }
 }
 
 counters! {
-    /// What the capture worker did.
+    /// Counters of the capture worker.
     CaptureStats => CaptureCounters {
         /// Frames delivered to the sink.
         frames,
-        /// Frames of a channel count that is not the terminal's, dropped.
+        /// Frames dropped because their channel count is not the session's.
         foreign_frames,
         /// Frames in the capture ring when last polled.
         ring_fill,
         /// Frames in the reference ring when last polled.
         reference_fill,
-        /// 10 ms reference frames given to the voice processor, silence included.
+        /// Reference frames of 10 ms given to the voice processor, silence included.
         reference_frames,
-        /// Of those, frames of silence given because nothing was being played or it was not known in time.
+        /// Reference frames that were silence because nothing was played or the reference was not known in
+        /// time.
         reference_silence_frames,
         /// Sample frames lost from the reference and replaced by silence.
         reference_lost_sample_frames,
-        /// Frames the voice processor failed on; they passed unprocessed.
+        /// Frames on which the voice processor failed; they passed unprocessed.
         voice_errors,
-        /// Frames the voice processor took too long for; they passed unprocessed.
+        /// Frames for which the voice processor took too long; they passed unprocessed.
         voice_slow_frames,
-        /// Frames that passed unprocessed while the voice processor rested or was given up.
+        /// Frames that passed unprocessed while the voice processor was in backoff or disabled.
         voice_bypassed_frames,
-        /// Frames on which a step of the chain failed; they passed that step as they were.
+        /// Frames on which a step of the chain failed; they passed that step unprocessed.
         processor_errors,
-        /// Render plus capture latency in microseconds, as told to the voice processor.
+        /// Estimated render plus capture latency, in microseconds.
         delay_us,
-        /// Events dropped because the application did not take them.
+        /// Events dropped because the application did not take them in time.
         dropped_events,
     }
 }
 
 counters! {
-    /// What the playback worker did.
+    /// Counters of the playback worker.
     PlaybackStats => PlaybackCounters {
         /// Frames put into the playback ring.
         frames,
         /// Frames in the playback ring when last polled.
         ring_fill,
-        /// Track frames of a format that is not the terminal's, dropped.
+        /// Track frames dropped because their format is not the session's.
         foreign_frames,
         /// Frames in which an open track had nothing to play.
         starved_frames,
-        /// Frames that came too late and were dropped, as their track asks.
+        /// Frames dropped because they came too late, from tracks that ask for it.
         late_frames,
-        /// Samples of the mix that did not fit 16 bits and were clipped.
+        /// Samples of the mix that were clipped because they did not fit 16 bits.
         clipped_samples,
-        /// Samples that the soft limiter bent.
+        /// Samples that the soft limiter reduced.
         limited_samples,
-        /// Events dropped because the application did not take them.
+        /// Events dropped because the application did not take them in time.
         dropped_events,
     }
 }
@@ -158,18 +159,18 @@ counters! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stats {
-    /// The capture interrupt's.
+    /// Counters of the capture interrupt.
     pub intake: IntakeStats,
-    /// The playback interrupt's.
+    /// Counters of the playback interrupt.
     pub outlet: OutletStats,
-    /// The capture worker's.
+    /// Counters of the capture worker.
     pub capture: CaptureStats,
-    /// The playback worker's.
+    /// Counters of the playback worker.
     pub playback: PlaybackStats,
 }
 
 impl Stats {
-    /// Overruns, underruns and gaps on either side.
+    /// Returns the number of xruns: overruns, underruns and gaps of both directions.
     #[must_use]
     pub fn xruns(&self) -> u32 {
         self.intake
@@ -199,15 +200,15 @@ impl Counters {
     }
 }
 
-/// Reads a session's counters, from any thread or interrupt, as often as one likes.
+/// Reader of a session's counters, for any thread or interrupt; it can be copied freely.
 #[derive(Clone, Copy, Debug)]
 pub struct StatsReader<'a> {
     pub(crate) counters: &'a Counters,
 }
 
 impl StatsReader<'_> {
-    /// The counters now. Each is exact; together they are of about one moment, for no lock is
-    /// taken. Costs some thirty loads.
+    /// Reads all counters. Each is exact; together they are of about one moment, because no lock is taken.
+    /// Costs about thirty loads.
     #[must_use]
     pub fn read(&self) -> Stats {
         Stats {

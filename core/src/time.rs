@@ -1,12 +1,11 @@
-//! Either side: time as a value. Nothing in the core reads a clock; a host says what time it is.
+//! Either side: time as a value. The core never reads a clock itself; the caller passes the time as an
+//! argument.
 
 use core::ops::{Add, AddAssign, Neg, Sub};
 
-use crate::format::SampleRate;
-
-/// A moment on the host's monotonic clock, in nanoseconds since an origin of the host's choice.
+/// A point in time on the host's monotonic clock, in nanoseconds since an origin of the host's choice.
 ///
-/// All times given to one session must come from one clock.
+/// All times given to one session must come from the same clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant(i64);
@@ -17,16 +16,16 @@ pub struct Instant(i64);
 pub struct Duration(i64);
 
 impl Instant {
-    /// The clock's origin.
+    /// The origin of the clock.
     pub const ORIGIN: Self = Self(0);
 
-    /// A moment `nanos` nanoseconds after the clock's origin.
+    /// Returns the time `nanos` nanoseconds after the clock's origin.
     #[must_use]
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the clock's origin.
+    /// Returns the nanoseconds since the clock's origin.
     #[must_use]
     pub const fn as_nanos(self) -> i64 {
         self.0
@@ -34,87 +33,54 @@ impl Instant {
 }
 
 impl Duration {
-    /// No time at all.
+    /// A span of no length.
     pub const ZERO: Self = Self(0);
 
-    /// `nanos` nanoseconds.
+    /// Returns a span of `nanos` nanoseconds.
     #[must_use]
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// `micros` microseconds.
+    /// Returns a span of `micros` microseconds.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros.saturating_mul(1_000))
     }
 
-    /// `millis` milliseconds.
+    /// Returns a span of `millis` milliseconds.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// The time that `sample_frames` sample frames take at `rate`, rounded down to a nanosecond.
-    ///
-    /// Costs two 64-bit divisions; fit for an interrupt once a period, not once a sample.
-    #[must_use]
-    #[inline(never)]
-    pub fn of_sample_frames(sample_frames: u64, rate: SampleRate) -> Self {
-        let hz = u64::from(rate.hz().max(1));
-        let seconds = sample_frames / hz;
-        let rest_ns = (sample_frames % hz) * 1_000_000_000 / hz;
-        let whole_ns = seconds.saturating_mul(1_000_000_000).saturating_add(rest_ns);
-        Self(i64::try_from(whole_ns).unwrap_or(i64::MAX))
-    }
-
-    /// How many whole sample frames it has room for at `rate`; none for a negative span, and no more
-    /// than 32 bits hold.
-    #[must_use]
-    #[inline(never)]
-    pub(crate) fn in_sample_frames(self, rate: SampleRate) -> u32 {
-        let us = u64::try_from(self.as_micros()).unwrap_or(0);
-        let sample_frames = us.saturating_mul(u64::from(rate.hz())) / 1_000_000;
-        u32::try_from(sample_frames).unwrap_or(u32::MAX)
-    }
-
-    /// The nearest number of sample frames at `rate`, negative for a negative span.
-    #[must_use]
-    #[inline(never)]
-    pub(crate) fn nearest_sample_frames(self, rate: SampleRate) -> i64 {
-        let (seconds, rest_ns) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
-        let half = if self.0 < 0 { -500_000_000 } else { 500_000_000 };
-        let hz = i64::from(rate.hz());
-        seconds.saturating_mul(hz) + (rest_ns * hz + half) / 1_000_000_000
-    }
-
-    /// Whole nanoseconds.
+    /// Returns the length in nanoseconds.
     #[must_use]
     pub const fn as_nanos(self) -> i64 {
         self.0
     }
 
-    /// Whole microseconds, towards zero.
+    /// Returns the length in whole microseconds, rounded towards zero.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
         self.0 / 1_000
     }
 
-    /// Milliseconds.
+    /// Returns the length in milliseconds.
     #[must_use]
     pub fn as_millis_f64(self) -> f64 {
         self.0 as f64 / 1e6
     }
 
-    /// The length without its sign.
+    /// Returns the length without its sign.
     #[must_use]
     pub const fn abs(self) -> Self {
         Self(self.0.saturating_abs())
     }
 }
 
-// Saturating in 64 bits is a dozen instructions on 32-bit processors, and done at dozens of places: there it
-// is not inlined.
+// Saturating arithmetic in 64 bits takes a dozen instructions on 32-bit processors and is used at dozens of
+// places: there it is not inlined.
 impl Sub for Instant {
     type Output = Duration;
     #[cfg_attr(target_pointer_width = "32", inline(never))]
@@ -168,25 +134,25 @@ impl Neg for Duration {
     }
 }
 
-/// When and where in its stream a device period was, as the host saw it.
+/// Position and time of a device period, as the host reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PeriodTime {
-    /// Stream position of the period's first sample frame, counted by the device or host from the
-    /// start of the stream. A jump ahead says that sample frames were lost.
+    /// Stream position of the period's first sample frame, counted by the device or host from the start of
+    /// the stream. A jump ahead means that sample frames were lost.
     pub position: u64,
-    /// The moment the period's first sample was (capture) or will be (playback) at the converter.
+    /// Time at which the period's first sample was (capture) or will be (playback) at the converter.
     pub converter: Instant,
-    /// The moment of this call, on the same clock.
+    /// Time of this call, on the same clock.
     pub called: Instant,
 }
 
-/// The host's monotonic clock, for the worker halves only.
+/// The host's monotonic clock, used by the worker halves only.
 ///
-/// Any `Fn() -> Instant` is one. It must not block; the worker reads it twice a frame to see
-/// whether a processor is too slow.
+/// Any `Fn() -> Instant` is a clock. It must not block; the worker reads it twice a frame to measure the time
+/// that a processor takes.
 pub trait Clock {
-    /// The present moment.
+    /// Returns the present time.
     fn now(&self) -> Instant;
 }
 
@@ -199,14 +165,6 @@ impl<F: Fn() -> Instant> Clock for F {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sample_frames_take_their_time_at_any_rate_and_length() {
-        let rate = SampleRate::new(44_100).unwrap();
-        assert_eq!(Duration::of_sample_frames(441, rate), Duration::from_millis(10));
-        assert_eq!(Duration::of_sample_frames(44_100 * 86_400, rate), Duration::from_millis(86_400_000));
-        assert_eq!(Duration::of_sample_frames(u64::MAX, rate).as_nanos(), i64::MAX);
-    }
 
     #[test]
     fn arithmetic_saturates_instead_of_wrapping() {

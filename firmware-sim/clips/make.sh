@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes far.wav and near.wav again. Needs espeak-ng and sox (Debian packages).
+# Regenerates far.wav and near.wav in the current folder. Needs espeak-ng and sox (Debian packages).
 set -eu
 far="This voice comes from the loudspeaker of your terminal. The microphone hears it twice: once directly, and once more from the walls. Every sample has a time, so the echo is found by the moment it was played. Ask me something while I am speaking."
 near="Okay, stop there please. Could you switch the kitchen lights off, and tell me if it will rain today?"
 work=$(mktemp -d)
 make_clip() { # name voice words-per-minute pitch text
     espeak-ng -v "$2" -s "$3" -p "$4" -a 60 "$5" -w "$work/raw.wav"
-    # Pauses above 0.7 s are cut. They must not be shorter: a canceller learns the room's own noise
-    # in them, and takes endless speech for noise.
+    # Pauses above 0.7 s are shortened to 0.7 s. Shorter ones would not do: a canceller estimates the background noise
+    # during pauses, and takes speech without pauses for noise.
     sox -D "$work/raw.wav" "$work/even.wav" gain -6 highpass 70 treble +5 3000 \
         pad 0 0.5 silence -l 1 0.01 0.3% -1 0.7 0.3% \
         compand 0.003,0.08 -60,-60,-30,-24,-15,-15,-9,-12,0,-9 0 -60 0.003 \

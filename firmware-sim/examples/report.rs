@@ -1,19 +1,20 @@
-//! Renders report.html from made-up but plausible data, to look at its design without a run.
+//! Renders report.html from synthetic data, to check its design without a simulation.
 //!
 //! `cargo run --release -p handsfree-sim --example report -- DIR`
 use handsfree_sim::convolver::Convolver;
 use handsfree_sim::measure;
 use handsfree_sim::noise::{Colour, Noise, Rng};
 use handsfree_sim::report::*;
-use handsfree_sim::room::{Room, Source};
+use handsfree_sim::room::{Room, RoomSource};
 use handsfree_sim::wav::Clip;
 
 fn looped(clip: &[f32], from: usize, to: usize, length: usize) -> Vec<f32> {
     (0..length).map(|n| if (from..to).contains(&n) { clip[(n - from) % clip.len()] } else { 0.0 }).collect()
 }
 
-fn heard(room: &Room, source: Source, signal: &[f32], rate_hz: u32) -> Vec<f32> {
-    let response = room.impulse_response(source, rate_hz, rate_hz as usize / 4).expect("the default room");
+fn at_microphone(room: &Room, source: RoomSource, signal: &[f32], rate_hz: u32) -> Vec<f32> {
+    let response =
+        room.impulse_response(source, rate_hz, rate_hz as usize / 4).expect("the default room is valid");
     let mut out = vec![0.0; signal.len()];
     Convolver::new(&response).process(signal, &mut out);
     out
@@ -28,22 +29,22 @@ fn main() {
     let room = Room::default();
     let far = looped(&Clip::far().to_mono_at(rate_hz), 0, at(30), length);
     let near_dry = looped(&Clip::near().to_mono_at(rate_hz), at(20), at(40), length);
-    let echo = heard(&room, Source::Loudspeaker, &far, rate_hz);
-    let near = heard(&room, Source::Talker, &near_dry, rate_hz);
-    let mut hiss = Noise::new(Rng::new(7), Colour::Pink, -78.0);
-    let mic: Vec<f32> = echo.iter().zip(&near).map(|(e, n)| e + n + hiss.next_sample()).collect();
+    let echo = at_microphone(&room, RoomSource::Loudspeaker, &far, rate_hz);
+    let near = at_microphone(&room, RoomSource::Talker, &near_dry, rate_hz);
+    let mut noise = Noise::new(Rng::new(7), Colour::Pink, -78.0);
+    let mic: Vec<f32> = echo.iter().zip(&near).map(|(e, n)| e + n + noise.next_sample()).collect();
     let clean: Vec<f32> = (0..length)
         .map(|n| {
             let t = n as f32 / rate_hz as f32;
             let gain = 10_f32.powf(-(8.0 + 44.0 * (1.0 - (-t / 1.4).exp())) / 20.0);
-            echo[n] * gain + near[n] * 0.97 + hiss.next_sample() * 0.03
+            echo[n] * gain + near[n] * 0.97 + noise.next_sample() * 0.03
         })
         .collect();
     let oracle: Vec<f32> = clean.iter().zip(&near).map(|(c, n)| (c - n * 0.97) * 0.85 + n * 0.97).collect();
     let windows = measure::erle_windows(&mic, &clean, &far, &near, rate_hz, 10.0);
     let oracle_windows = measure::erle_windows(&mic, &oracle, &far, &near, rate_hz, 10.0);
     let mut rng = Rng::new(3);
-    let report = Report {
+    let report = SimulationReport {
         summary: Summary {
             seed: 42,
             seconds: seconds as f64,
@@ -57,7 +58,7 @@ fn main() {
             xruns: 0,
             realtime_factor: 74.3,
         },
-        subtitle: "40 s of conversation in a simulated living room: far end alone, double talk, then the near end alone. Full chain, with noise suppression and gain control.".into(),
+        subtitle: "40 s of conversation in a simulated living room: far end alone, double talk, then near end alone. With echo cancellation, noise suppression and gain control.".into(),
         command: "handsfree sim --seconds 40 --rate 48000 --capture-ppm 60 --playback-ppm -60 --render-latency-ms 60 --capture-latency-ms 20 --seed 42".into(),
         version: "0.1.0 (synthetic example)".into(),
         settings: [
@@ -74,7 +75,7 @@ fn main() {
         delay: (0..400).map(|n| {
             let truth = if n < 250 { 68.333 } else { 83.333 };
             let lag = if n < 250 { 20.0 * (-f64::from(n) / 8.0).exp() } else { -15.0 * (-f64::from(n - 250) / 6.0).exp() };
-            Compared { at_s: f64::from(n) * 0.1, truth: Some(truth), estimated: (n > 2).then(|| truth + lag + 0.1 * rng.gaussian()) }
+            EstimatePoint { at_s: f64::from(n) * 0.1, truth: Some(truth), estimated: (n > 2).then(|| truth + lag + 0.1 * rng.gaussian()) }
         }).collect(),
         drift: Vec::new(),
         rings: (0..4000).map(|n| RingPoint {

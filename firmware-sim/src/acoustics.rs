@@ -1,19 +1,20 @@
-//! What lies between the simulated loudspeaker and the simulated microphone.
+//! Acoustic paths between the simulated loudspeaker and the simulated microphone.
 
 use crate::convolver::Convolver;
 use crate::noise::Noise;
 use crate::room::Loudspeaker;
 
-/// Turns what the loudspeaker plays into what the microphone hears, both on the microphone's clock.
+/// Acoustic path from the loudspeaker to the microphone.
 ///
-/// Samples are full scale at 1.0.
+/// Both signals are on the microphone's clock. Samples are full scale at 1.0.
 pub trait Acoustics: std::fmt::Debug {
-    /// Fills `microphone` with what is heard while `loudspeaker` is played, equally long.
-    /// `position` counts sample frames on the microphone's clock since the board was made.
+    /// Fills `microphone` with the sound that reaches it while the loudspeaker plays `loudspeaker`. Both
+    /// slices have the same length. `position` counts sample frames on the microphone's clock since the board
+    /// was made.
     fn carry(&mut self, loudspeaker: &[f32], microphone: &mut [f32], position: u64);
 }
 
-/// A wire: the microphone hears the loudspeaker and nothing else, bit by bit.
+/// A wire: the microphone captures exactly the loudspeaker's samples, bit for bit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wire;
 
@@ -34,8 +35,10 @@ pub struct RoomAcoustics {
 }
 
 impl RoomAcoustics {
-    /// A room whose echo has the given impulse response (at the microphone's rate). `talker` is the
-    /// near end as it reaches the microphone, from position 0 on; silence after its end.
+    /// Makes a room.
+    ///
+    /// `response` is the impulse response from loudspeaker to microphone, at the microphone's rate. `talker`
+    /// is the near-end signal at the microphone from position 0 on, with silence after its end.
     #[must_use]
     pub fn new(loudspeaker: Loudspeaker, response: &[f32], talker: Vec<f32>, noise: Noise) -> Self {
         Self { loudspeaker, echo: Convolver::new(response), talker, noise, scratch: Vec::new() }
@@ -49,8 +52,8 @@ impl Acoustics for RoomAcoustics {
         self.loudspeaker.process(&mut self.scratch);
         self.echo.process(&self.scratch, microphone);
         let from = usize::try_from(position).unwrap_or(usize::MAX).min(self.talker.len());
-        for (heard, spoken) in microphone.iter_mut().zip(&self.talker[from..]) {
-            *heard += spoken;
+        for (sample, spoken) in microphone.iter_mut().zip(&self.talker[from..]) {
+            *sample += spoken;
         }
         self.noise.add_to(microphone);
     }

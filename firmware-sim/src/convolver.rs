@@ -1,25 +1,26 @@
-//! Convolution of a stream with a long impulse response, fast and without delay: the room itself.
+//! Convolution of a stream with a long impulse response, such as a room's, without latency.
 //!
-//! The first [`PARTITION`] taps are a plain sum of products, which has no latency. The rest is uniformly partitioned
-//! overlap-save in the frequency domain (Stockham 1966; partitioning as in Gardner 1995, "Efficient convolution
-//! without input-output delay"): a partition's work can only begin when its block of input is whole, and the head
-//! covers exactly the taps for which that would be too late.
+//! The first [`PARTITION`] taps are a plain sum of products, which has no latency. The rest is uniformly
+//! partitioned overlap-save in the frequency domain (Stockham 1966; partitioning as in Gardner 1995,
+//! "Efficient convolution without input-output delay"). The transform of a block needs the whole block, so
+//! its result comes one block late; the head covers exactly the taps that are needed before.
 
 use std::sync::Arc;
 
 use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
-/// Taps in one partition, in samples. 256 balances head and tail for responses of 0.1 to 0.5 s at 48 kHz.
+/// Length of a partition in samples. 256 balances the cost of head and tail for responses of 0.1 to 0.5 s at
+/// 48 kHz.
 pub const PARTITION: usize = 256;
 
 const BINS: usize = PARTITION + 1;
-/// Bins padded to whole vector registers; the padding stays zero.
+/// Number of bins, padded to whole vector registers. The padding stays zero.
 const PADDED_BINS: usize = BINS.next_multiple_of(8);
 const LANES: usize = 8;
 
-/// Split into real and imaginary parts, because compilers turn that into vector instructions and interleaved
-/// complex numbers into shuffles.
+/// Spectrum with separate real and imaginary parts. Compilers vectorise this layout; interleaved complex
+/// numbers would need shuffles.
 #[derive(Clone)]
 struct Spectrum {
     re: [f32; PADDED_BINS],
@@ -44,24 +45,24 @@ impl Spectrum {
     }
 }
 
-/// A filter with a finite impulse response of any length, for blocks of any length.
+/// Finite impulse response filter of any length, for blocks of any length.
 ///
-/// Output sample `n` is the sum of `response[k] * input[n - k]`, in f32 with an error below -125 dB of the signal.
-/// The output does not depend on how the input is cut into blocks, to the last bit. Nothing is allocated after
-/// construction.
+/// Output sample `n` is the sum of `response[k] * input[n - k]`, in f32 with an error below -125 dB of the
+/// signal. The output does not depend on how the input is cut into blocks, to the last bit. Nothing is
+/// allocated after construction.
 ///
-/// Cost: up to 256 multiplications a sample for the head, and for each 256 samples two transforms of 512 and one
-/// complex product per bin and partition.
+/// Cost: up to 256 multiplications per sample for the head and, per block of 256 samples, two transforms of
+/// length 512 and one complex product per bin and partition.
 pub struct Convolver {
     head_reversed: Vec<f32>,
     partitions: Vec<Spectrum>,
-    /// Spectra of past input blocks, a ring; `newest` is the last one written.
+    /// Ring of the spectra of past input blocks; `newest` is the index of the last one written.
     past: Vec<Spectrum>,
     newest: usize,
-    /// Last two blocks of input: the older whole, the newer filled up to `filled`.
+    /// Last two blocks of input: the older one complete, the newer one filled up to `filled`.
     input: [f32; 2 * PARTITION],
     filled: usize,
-    /// What the tail adds to the block now being filled.
+    /// Contribution of all partitions to the block that is being filled.
     tail: [f32; PARTITION],
     sum: Spectrum,
     forward: Arc<dyn RealToComplex<f32>>,
@@ -72,7 +73,7 @@ pub struct Convolver {
 }
 
 impl Convolver {
-    /// A convolver for this impulse response; an empty one gives silence.
+    /// Makes a convolver with this impulse response. An empty response gives silence.
     pub fn new(response: &[f32]) -> Self {
         let mut planner = RealFftPlanner::<f32>::new();
         let forward = planner.plan_fft_forward(2 * PARTITION);
@@ -96,7 +97,7 @@ impl Convolver {
             .chunks(PARTITION)
             .map(|taps| {
                 time.fill(0.0);
-                // The transform pair is not normalised; scaling the response once spares it per block.
+                // The transform pair is not normalised; scaling the response here saves scaling each block.
                 for (to, &tap) in time.iter_mut().zip(taps) {
                     *to = tap / (2 * PARTITION) as f32;
                 }
@@ -123,14 +124,14 @@ impl Convolver {
         }
     }
 
-    /// Filters a block of any length, 0 included; `output` gets as many samples as `input` has.
+    /// Filters a block of any length, 0 included. `output` must be as long as `input`.
     ///
     /// # Panics
-    /// If the lengths differ.
+    /// Panics if the lengths differ.
     pub fn process(&mut self, input: &[f32], output: &mut [f32]) {
-        assert_eq!(input.len(), output.len(), "convolver: input and output lengths differ");
+        assert_eq!(input.len(), output.len(), "convolver: the output must be as long as the input");
         if self.head_reversed.len() <= 1 {
-            // A wire is a response too, and must cost no more than one.
+            // A response of one tap is only a gain.
             let gain = self.head_reversed.first().copied().unwrap_or(0.0);
             for (out, sample) in output.iter_mut().zip(input) {
                 *out = gain * sample;
@@ -143,10 +144,10 @@ impl Convolver {
             let start = PARTITION + self.filled;
             self.input[start..start + count].copy_from_slice(&input[done..done + count]);
             for (i, out) in output[done..done + count].iter_mut().enumerate() {
-                // The newest input the head sees is this output's own sample.
+                // The head ends with the input sample of the same index as the output sample.
                 let end = start + i + 1;
-                let seen = &self.input[end - self.head_reversed.len()..end];
-                *out = dot(&self.head_reversed, seen) + self.tail[self.filled + i];
+                let window = &self.input[end - self.head_reversed.len()..end];
+                *out = dot(&self.head_reversed, window) + self.tail[self.filled + i];
             }
             self.filled += count;
             done += count;
@@ -156,7 +157,7 @@ impl Convolver {
         }
     }
 
-    /// Forgets all past input.
+    /// Clears all past input.
     pub fn reset(&mut self) {
         self.past.fill(Spectrum::ZERO);
         self.input.fill(0.0);
@@ -180,14 +181,14 @@ impl Convolver {
             for (i, bin) in self.bins.iter_mut().enumerate() {
                 *bin = Complex32::new(self.sum.re[i], self.sum.im[i]);
             }
-            // The inverse refuses a spectrum whose first and last bins have an imaginary part; they are products of
-            // real numbers, and only rounding could have left one.
+            // The inverse transform rejects imaginary parts in the first and last bins. They are products of
+            // real numbers, so only rounding could leave one.
             self.bins[0].im = 0.0;
             self.bins[BINS - 1].im = 0.0;
             self.inverse
                 .process_with_scratch(&mut self.bins, &mut self.time, &mut self.scratch)
-                .expect("lengths come from the plan");
-            // The first half is wrapped around: overlap-save discards it.
+                .expect("the buffers have the plan's lengths");
+            // The first half is wrapped around by the circular convolution; overlap-save discards it.
             self.tail.copy_from_slice(&self.time[PARTITION..]);
         }
         self.input.copy_within(PARTITION.., 0);
@@ -207,10 +208,11 @@ fn transform(
     bins: &mut [Complex32],
     scratch: &mut [Complex32],
 ) {
-    plan.process_with_scratch(time, bins, scratch).expect("lengths come from the plan");
+    plan.process_with_scratch(time, bins, scratch).expect("the buffers have the plan's lengths");
 }
 
-/// Eight partial sums: one alone could not be vectorised without changing the order of the additions.
+/// Returns the sum of products of two equally long slices. Sixteen partial sums allow vectorisation; a single
+/// sum would fix the order of the additions.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0_f32; 2 * LANES];
     let (a_whole, a_rest) = a.as_chunks::<{ 2 * LANES }>();
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_direct_sum_for_any_response_and_any_blocks() {
+    fn equals_the_direct_sum_for_any_response_and_block() {
         let seed = 20_260_101;
         println!("seed {seed}");
         let mut rng = Rng::new(seed);
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn block_lengths_do_not_change_one_bit() {
+    fn block_lengths_do_not_change_a_bit() {
         let seed = 5;
         println!("seed {seed}");
         let mut rng = Rng::new(seed);
@@ -288,14 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn a_single_tap_is_exact_and_late_by_nothing() {
+    fn a_single_tap_is_exact_and_adds_no_delay() {
         let mut rng = Rng::new(11);
         let input = random(&mut rng, 1000);
         assert_eq!(in_blocks(&[1.0], &input, || 480), input);
     }
 
     #[test]
-    fn reset_forgets() {
+    fn reset_clears_past_input() {
         let mut rng = Rng::new(12);
         let response = random(&mut rng, 900);
         let input = random(&mut rng, 2000);

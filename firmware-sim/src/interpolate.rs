@@ -1,39 +1,43 @@
-//! Reading a sampled signal between its samples: what one converter's clock makes of another's signal.
+//! Interpolation of a sampled signal between its samples, as one converter's clock sees a signal of another's.
 //!
-//! A windowed sinc (Smith, "Digital Audio Resampling", 1984), tabulated at 1024 fractions of a sample and
-//! interpolated linearly between them. This is the simulator's own, in f32 with a long kernel, on purpose: the core's
-//! interpolator must not be measured with itself.
+//! The kernel is a windowed sinc (Smith, "Digital Audio Resampling", 1984), tabulated at 1024 fractions of a
+//! sample and interpolated linearly between them. The simulator deliberately does not use the core's
+//! interpolator, which would otherwise be measured with itself.
 
 use crate::convolver::dot;
 
-/// Taps of the kernel at a step of 1; at larger steps it is longer, in proportion.
+/// Taps of the kernel at a step of 1. Larger steps lengthen it in proportion.
 pub const TAPS: usize = 80;
-/// Fractions of a sample at which the kernel is tabulated. Linear interpolation between them errs by -120 dB.
+/// Fractions of a sample at which the kernel is tabulated. Linear interpolation between them has an error of
+/// -120 dB.
 const PHASES: usize = 1024;
-/// For a stop band of 118 dB (Kaiser's formula: 0.1102 * (118 - 8.7)).
+/// Window parameter for a stop band of 118 dB (Kaiser's formula: 0.1102 * (118 - 8.7)).
 const KAISER_BETA: f64 = 12.04;
-/// Steps up to here keep the whole band: two clocks that differ by their error only, not by their nominal rate.
+/// Largest step that keeps the whole band: the two clocks have the same nominal rate and differ by their
+/// errors only.
 const CLOCK_ERROR_MAX: f64 = 1.005;
 
-/// Reads signals at any real position.
+/// Interpolator that reads signals at any real position.
 ///
-/// Frequencies below 0.9 of the lower Nyquist frequency come through with an error below -110 dB. Above it the
-/// kernel rolls off, and what folds back lands above 0.9 too. Outside the signal there is silence.
+/// Frequencies below 0.9 of the lower Nyquist frequency have an error below -110 dB. Above that the kernel
+/// rolls off, and aliases lie above 0.9 too. Outside the signal it reads silence.
 #[derive(Clone, Debug)]
 pub struct Interpolator {
     step: f64,
     half: usize,
     /// `PHASES + 1` rows of `2 * half` taps.
     table: Vec<f32>,
-    /// The kernel at a whole position is one tap of exactly 1: nothing needs to be computed there.
+    /// Whether the kernel at a whole position is a single tap of exactly 1, so that samples can be copied
+    /// there.
     passes_through: bool,
 }
 
 impl Interpolator {
-    /// For reading every `step` samples (input rate over output rate, clock errors included).
+    /// Makes an interpolator that reads every `step` samples. `step` is the input rate divided by the output
+    /// rate, clock errors included; it is clamped to 1/64 ..= 64.
     ///
-    /// A step above 1.005 is a reduction of the rate: the kernel is widened to keep what is above the new Nyquist
-    /// frequency out. Steps outside 1/64 ..= 64 are taken as the nearest of these.
+    /// A step above 1.005 lowers the rate. The kernel is then widened to remove frequencies above the new
+    /// Nyquist frequency.
     pub fn new(step: f64) -> Self {
         let step = step.clamp(1.0 / 64.0, 64.0);
         let passes_through = step <= CLOCK_ERROR_MAX;
@@ -51,26 +55,27 @@ impl Interpolator {
                     sinc(distance / width) / width * kaiser(distance / half_width)
                 })
                 .collect();
-            // A row that does not sum to 1 would turn the phase into an amplitude modulation.
+            // Rows with different sums would modulate the amplitude with the phase.
             let sum: f64 = row.iter().sum();
             table.extend(row.iter().map(|tap| (tap / sum) as f32));
         }
         Self { step, half, table, passes_through }
     }
 
-    /// The step this was made for.
+    /// Returns the step that the interpolator was made for, after clamping.
     pub fn step(&self) -> f64 {
         self.step
     }
 
-    /// How many samples on each side of a position are read: what must be known beyond it.
+    /// Returns the number of samples that a read needs on each side of its position.
     pub fn reach(&self) -> usize {
         self.half
     }
 
-    /// The signal at `whole + fraction` samples from its start, `fraction` in 0.0 ..= 1.0.
+    /// Returns the signal's value at `whole + fraction` samples from its start. `fraction` is clamped to 0.0
+    /// ..= 1.0.
     ///
-    /// A fraction of exactly 0 gives the sample itself where the step is that of equal rates.
+    /// At a step of at most 1.005 a fraction of exactly 0 returns the sample itself.
     pub fn read(&self, signal: &[f32], whole: i64, fraction: f64) -> f32 {
         if self.passes_through && fraction == 0.0 {
             return usize::try_from(whole).ok().and_then(|i| signal.get(i)).copied().unwrap_or(0.0);
@@ -84,27 +89,28 @@ impl Interpolator {
         let first = whole - (self.half as i64 - 1);
         let end = first + taps as i64;
         let (a, b) = if first >= 0 && end <= signal.len() as i64 {
-            let seen = &signal[first as usize..end as usize];
-            (dot(low, seen), dot(high, seen))
+            let window = &signal[first as usize..end as usize];
+            (dot(low, window), dot(high, window))
         } else {
-            // Near an end only the taps that lie on the signal count.
+            // Near an end of the signal only the taps that overlap it contribute.
             let from = first.clamp(0, signal.len() as i64);
             let to = end.clamp(from, signal.len() as i64);
-            let seen = &signal[from as usize..to as usize];
+            let window = &signal[from as usize..to as usize];
             let skip = (from - first) as usize;
             if skip >= taps {
                 return 0.0;
             }
-            let used = skip..skip + seen.len();
-            (dot(&low[used.clone()], seen), dot(&high[used], seen))
+            let used = skip..skip + window.len();
+            (dot(&low[used.clone()], window), dot(&high[used], window))
         };
         a + (b - a) * between
     }
 
-    /// Fills `output` from positions `whole + fraction + n * step`, for n from 0; any step is read, though only
-    /// steps near this interpolator's own are free of aliases. Returns the position after the last one.
+    /// Fills `output` with the signal's values at `whole + fraction + n * step`, for n from 0. Returns the
+    /// position after the last one.
     ///
-    /// The whole part is kept apart so that a position keeps its precision after days.
+    /// Any step works, but only steps close to the interpolator's own are free of aliases. The separate whole
+    /// part keeps positions precise over days.
     pub fn read_run(
         &self,
         signal: &[f32],
@@ -119,8 +125,8 @@ impl Interpolator {
             (whole + floor as i64, offset - floor)
         };
         if step == 1.0 && fraction == 0.0 && self.passes_through {
-            let copied = usize::try_from(whole).ok().and_then(|from| signal.get(from..from + count));
-            if let Some(samples) = copied {
+            let source = usize::try_from(whole).ok().and_then(|from| signal.get(from..from + count));
+            if let Some(samples) = source {
                 output.copy_from_slice(samples);
                 return at(count);
             }
@@ -133,58 +139,60 @@ impl Interpolator {
     }
 }
 
-/// A signal that grows at its end and is forgotten at its start, with positions that count from its beginning: what
-/// was played so far, for a microphone to read.
+/// The signal that a loudspeaker has played, for a microphone to read.
+///
+/// It grows at its end, and old samples are dropped from its start. Positions count from the beginning of the
+/// signal.
 #[derive(Clone, Debug, Default)]
-pub struct Tape {
+pub struct PlayedSignal {
     samples: Vec<f32>,
     /// Position of `samples[0]`.
     start: u64,
 }
 
-impl Tape {
-    /// An empty tape; its first sample will have position `start`.
+impl PlayedSignal {
+    /// Returns an empty signal whose first sample will have the position `start`.
     pub fn starting_at(start: u64) -> Self {
         Self { samples: Vec::new(), start }
     }
 
-    /// The position after the last sample.
+    /// Returns the position after the last sample.
     pub fn end(&self) -> u64 {
         self.start + self.samples.len() as u64
     }
 
-    /// The sample at a position, if it is on the tape.
+    /// Returns the sample at a position; `None` if it is dropped or not played yet.
     pub fn at(&self, position: u64) -> Option<f32> {
         let index = position.checked_sub(self.start)?;
         self.samples.get(usize::try_from(index).ok()?).copied()
     }
 
-    /// Adds samples at the end.
+    /// Appends samples.
     pub fn push(&mut self, samples: &[f32]) {
         self.samples.extend_from_slice(samples);
     }
 
-    /// Adds `count` samples at the end and returns them, zeroed, to be filled.
+    /// Appends `count` zeros and returns them for the caller to overwrite.
     pub fn extend(&mut self, count: usize) -> &mut [f32] {
         let from = self.samples.len();
         self.samples.resize(from + count, 0.0);
         &mut self.samples[from..]
     }
 
-    /// The last `count` samples, or all there are, to be written again.
+    /// Returns the last `count` samples, or all if there are fewer, for the caller to overwrite.
     pub fn last_mut(&mut self, count: usize) -> &mut [f32] {
         let from = self.samples.len().saturating_sub(count);
         &mut self.samples[from..]
     }
 
-    /// Takes back what lies at `position` and after it: it will not be played.
+    /// Removes the samples from `position` on, because they will not be played.
     pub fn cut_to(&mut self, position: u64) {
         let kept = usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX);
         self.samples.truncate(kept);
     }
 
-    /// Allows what is before `position` to be forgotten. It happens in large steps, so that its cost is spread.
-    pub fn forget_before(&mut self, position: u64) {
+    /// Allows samples before `position` to be dropped. They are dropped in large steps to amortise the cost.
+    pub fn drop_before(&mut self, position: u64) {
         let unneeded = position.saturating_sub(self.start).min(self.samples.len() as u64) as usize;
         if unneeded >= 1 << 16 {
             self.samples.drain(..unneeded);
@@ -192,7 +200,8 @@ impl Tape {
         }
     }
 
-    /// [`Interpolator::read_run`] at positions of the tape; silence before its start and after its end.
+    /// Does the same as [`Interpolator::read_run`], with positions of this signal. Reads silence before its
+    /// first and after its last sample.
     pub fn read_run(
         &self,
         interpolator: &Interpolator,
@@ -206,14 +215,18 @@ impl Tape {
     }
 }
 
-/// The whole signal at another rate, aligned: sample 0 stays at time 0, and the length is rounded up.
+/// Resamples a whole signal to another rate.
 ///
-/// Frequencies above the lower of the two Nyquist frequencies are removed. Equal rates copy.
+/// Sample 0 stays at time 0, and the length is rounded up. Frequencies above the lower of the two Nyquist
+/// frequencies are removed. Equal rates copy the signal.
 ///
 /// # Panics
-/// If a rate is 0.
+/// Panics if a rate is 0.
 pub fn resample_to(signal: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
-    assert!(from_hz > 0 && to_hz > 0, "resample_to: rates {from_hz} and {to_hz} Hz must be above 0");
+    assert!(
+        from_hz > 0 && to_hz > 0,
+        "resample_to: rates are {from_hz} and {to_hz} Hz; expected more than 0"
+    );
     if from_hz == to_hz {
         return signal.to_vec();
     }
@@ -222,7 +235,7 @@ pub fn resample_to(signal: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
     let length = (signal.len() as u64 * to).div_ceil(from);
     (0..length)
         .map(|n| {
-            // In whole numbers, so that the last sample of an hour is as well placed as the first.
+            // Integer arithmetic, so that the position is exact however long the signal is.
             let position = n * from;
             let fraction = (position % to) as f64 / to as f64;
             interpolator.read(signal, (position / to) as i64, fraction)
@@ -234,7 +247,7 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 {
         1.0
     } else if x.fract() == 0.0 {
-        // sin(pi * x) in floating point leaves a residue here, and a pass-through would not be exact.
+        // In floating point sin(pi * x) is not exactly 0 here, and copying would not be exact.
         0.0
     } else {
         let angle = std::f64::consts::PI * x;
@@ -242,7 +255,7 @@ fn sinc(x: f64) -> f64 {
     }
 }
 
-/// Kaiser's window at -1.0 ..= 1.0, 0 outside.
+/// Kaiser window on -1.0 ..= 1.0; 0 outside.
 fn kaiser(x: f64) -> f64 {
     let inside = 1.0 - x * x;
     if inside < 0.0 { 0.0 } else { bessel_i0(KAISER_BETA * inside.sqrt()) / bessel_i0(KAISER_BETA) }
@@ -280,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn any_position_any_frequency_below_nine_tenths_of_nyquist() {
+    fn any_position_is_precise_below_nine_tenths_of_nyquist() {
         let seed = 42;
         println!("seed {seed}");
         let mut rng = Rng::new(seed);
@@ -302,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_positions_at_step_one_copy_every_bit() {
+    fn whole_positions_at_step_one_are_copied_bit_for_bit() {
         let mut rng = Rng::new(1);
         let signal: Vec<f32> = (0..1000).map(|_| rng.uniform() as f32).collect();
         let interpolator = Interpolator::new(1.0);
@@ -313,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_is_silence_and_the_ends_are_safe() {
+    fn reads_silence_outside_and_is_finite_near_the_ends() {
         let signal = tone(0.1, 300);
         let interpolator = Interpolator::new(1.0);
         let reach = interpolator.reach() as i64;
@@ -327,27 +340,27 @@ mod tests {
     }
 
     #[test]
-    fn a_tape_keeps_positions_when_it_forgets() {
+    fn a_played_signal_keeps_positions_when_it_drops_samples() {
         let seed = 77;
         println!("seed {seed}");
         let mut rng = Rng::new(seed);
         let begin = (1_u64 << 32) - 5000;
-        let mut tape = Tape::starting_at(begin);
+        let mut played = PlayedSignal::starting_at(begin);
         let mut all = Vec::new();
         let interpolator = Interpolator::new(1.0001);
         for _ in 0..300 {
             let block: Vec<f32> = (0..rng.range(0, 2000)).map(|_| rng.uniform() as f32).collect();
             all.extend_from_slice(&block);
-            tape.push(&block);
-            tape.forget_before(tape.end().saturating_sub(1000));
+            played.push(&block);
+            played.drop_before(played.end().saturating_sub(1000));
             let at = all.len() as i64 - 500;
-            let mut from_tape = [0.0; 16];
+            let mut from_played = [0.0; 16];
             let mut from_all = [0.0; 16];
-            tape.read_run(&interpolator, (begin as i64 + at, 0.25), 1.0001, &mut from_tape);
+            played.read_run(&interpolator, (begin as i64 + at, 0.25), 1.0001, &mut from_played);
             interpolator.read_run(&all, (at, 0.25), 1.0001, &mut from_all);
-            assert_eq!(from_tape, from_all);
+            assert_eq!(from_played, from_all);
         }
-        assert!(tape.samples.len() < 100_000, "the tape never forgets");
+        assert!(played.samples.len() < 100_000, "no sample was dropped");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A simulated board and room on a virtual clock, running handsfree's production code.
 //!
-//! [`board::Board`] is a host like any other: it implements `AudioIo` and calls the interrupt
-//! halves. Only its time is virtual and its air computed, so a day passes in seconds and a run
-//! replays from its seed.
+//! [`board::SimulatedBoard`] is a host like any other: it implements `AudioIo` and calls the interrupt
+//! halves. Its time is virtual and its acoustic path is computed, so a day passes in seconds and the same
+//! seed gives the same run. [`scenario::run`] drives a whole terminal on it, [`measure`] computes the
+//! figures, and [`report`] writes them as `report.json` and `report.html`.
 //!
 //! ```
 //! use handsfree_core::SampleRate;
@@ -11,15 +12,15 @@
 //! use handsfree_sim::acoustics::Wire;
 //! use handsfree_sim::board::BoardConfig;
 //! use handsfree_sim::scenario::{Scenario, run};
-//! use handsfree_sim::side::SideConfig;
+//! use handsfree_sim::device::DeviceConfig;
 //!
 //! let rate = SampleRate::new(16_000)?;
 //! let scenario = Scenario {
 //!     rate,
 //!     seconds: 1.0,
 //!     board: BoardConfig {
-//!         capture: SideConfig::new(rate, 160),
-//!         playback: SideConfig::new(rate, 160),
+//!         capture: DeviceConfig::new(rate, 160),
+//!         playback: DeviceConfig::new(rate, 160),
 //!         worker_delay: Duration::from_micros(100),
 //!         worker_spread: Duration::ZERO,
 //!         seed: 1,
@@ -31,7 +32,7 @@
 //!     record: false,
 //! };
 //! let outcome = run(&scenario, Box::new(Wire), Bypass, &mut |_| {})?;
-//! assert_eq!(outcome.clean, scenario.far, "what was played over a wire is what was heard");
+//! assert_eq!(outcome.clean, scenario.far, "a wire carries the played samples unchanged");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -39,12 +40,11 @@
 pub mod acoustics;
 pub mod board;
 pub mod convolver;
-mod device;
+pub mod device;
 pub mod interpolate;
 pub mod measure;
 pub mod noise;
 pub mod report;
 pub mod room;
 pub mod scenario;
-pub mod side;
 pub mod wav;

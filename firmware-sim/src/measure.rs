@@ -1,84 +1,87 @@
-//! What was achieved: echo reduction, how well the talker came through, offsets and levels.
+//! Measurements of signals: echo reduction, quality of the near end, offsets and levels.
 //!
-//! All signals are mono, full scale ±1.0, at one rate, aligned with each other sample by sample. All levels are RMS,
-//! in dBFS where 0 dBFS is an RMS of 1.0. Frames are 10 ms.
+//! All signals are mono, have full scale at ±1.0 and one rate, and are aligned sample by sample. All levels
+//! are RMS in dBFS, where 0 dBFS is an RMS of 1.0. Frames are 10 ms long.
 
 use std::ops::Range;
 
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex64;
 
-/// A far-end frame louder than this is active. Speech at -20 dBFS lies far above it, noise and idle far below.
+/// Level above which a far-end frame is active. Speech at -20 dBFS is far above it, background noise far below.
 pub const FAR_ACTIVE_DBFS: f64 = -50.0;
-/// How long a far-end frame counts on, so that the reverberation after a word, the hardest part for a canceller, is
-/// measured too. The noise after it is not.
+/// Time for which the far end stays active after a frame above [`FAR_ACTIVE_DBFS`]. It includes the
+/// reverberation after a word, which is the hardest part for a canceller, and excludes the noise after that.
 pub const FAR_HANG_OVER_S: f64 = 0.2;
-/// A near-end frame quieter than this is silent: 40 dB below the quietest useful talker, because what is left of
-/// speech would pass for echo that was not cancelled.
+/// Level below which a near-end frame is silent: 40 dB below the quietest useful talker, because residual
+/// speech would count as residual echo.
 pub const NEAR_SILENT_DBFS: f64 = -80.0;
-/// How long the near end counts as talking after its last audible frame.
+/// Time for which the near end stays active after its last audible frame.
 pub const NEAR_HANG_OVER_S: f64 = 0.1;
-/// And before its first one: a canceller's filter bank spreads an onset over some milliseconds.
+/// Time for which the near end counts as active before its first audible frame, because a canceller's filter
+/// bank spreads an onset over several milliseconds.
 pub const NEAR_LEAD_S: f64 = 0.02;
-/// A near-end frame louder than this is speech, for [`near_end`].
+/// Level above which [`near_end`] takes a near-end frame as speech.
 pub const NEAR_ACTIVE_DBFS: f64 = -60.0;
 
-/// Power of the rounding to 16 bits, per sample. No residue is taken as smaller: below it a ratio measures the
-/// silence of a muted stream, not a canceller.
+/// Power per sample of the noise of rounding to 16 bits. It is the lower bound of every residual, because a
+/// ratio below it would measure a muted stream rather than a canceller.
 const ROUNDING_POWER: f64 = 1.0 / (12.0 * 32_768.0 * 32_768.0);
 
-/// Echo reduction over one stretch of time.
+/// Echo reduction in one time window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
-    /// Start, in seconds from the first sample.
+    /// Start of the window, in seconds from the first sample.
     pub from_s: f64,
-    /// End, in seconds.
+    /// End of the window, in seconds from the first sample.
     pub to_s: f64,
-    /// Echo return loss enhancement in dB; `None` where no frame could be measured.
+    /// Echo return loss enhancement in dB; `None` if the window has no measurable frame.
     pub db: Option<f64>,
 }
 
-/// How the near end came through; see [`near_end`].
+/// Quality of the near end in the cleaned signal; see [`near_end`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NearEnd {
-    /// Scale-invariant signal to distortion ratio in dB; `None` where nobody spoke.
+    /// Scale-invariant signal-to-distortion ratio in dB; `None` without near-end speech.
     pub si_sdr_db: Option<f64>,
-    /// Level of the cleaned signal against the talker's own, in dB; `None` where nobody spoke.
+    /// Level of the cleaned signal relative to the talker's own, in dB; `None` without near-end speech.
     pub level_change_db: Option<f64>,
 }
 
-/// Mean power of a signal; 0 for an empty one.
+/// Returns the mean power of a signal; 0 for an empty one.
 pub fn power(signal: &[f32]) -> f64 {
     energy(signal) / signal.len().max(1) as f64
 }
 
-/// RMS level in dBFS; minus infinity for silence.
+/// Returns the RMS level in dBFS; minus infinity for silence.
 pub fn level_dbfs(signal: &[f32]) -> f64 {
     10.0 * power(signal).log10()
 }
 
-/// Level of `after` against `before`, in dB; `None` where one of them is silent.
+/// Returns the level of `after` relative to `before` in dB; `None` if one of them is silent.
 pub fn level_change_db(before: &[f32], after: &[f32]) -> Option<f64> {
     let change = level_dbfs(after) - level_dbfs(before);
     change.is_finite().then_some(change)
 }
 
-/// RMS level of each frame of 10 ms, in dBFS: a curve to plot.
+/// Returns the RMS level of each 10 ms frame in dBFS, for plotting.
 pub fn frame_levels_dbfs(signal: &[f32], rate_hz: u32) -> Vec<f64> {
     frames(signal.len(), rate_hz).map(|frame| level_dbfs(&signal[frame])).collect()
 }
 
-/// Echo return loss enhancement, 10 log10 of microphone energy over cleaned energy, in windows of `window_s` seconds;
-/// the last window may be shorter.
+/// Returns the echo return loss enhancement in windows of `window_s` seconds: 10 log10 of the microphone's
+/// energy divided by the cleaned signal's energy. The last window may be shorter.
 ///
-/// Only those frames count in which the far end is active (louder than [`FAR_ACTIVE_DBFS`] now or in the last
-/// [`FAR_HANG_OVER_S`]) and the near end is not ([`NEAR_SILENT_DBFS`], with [`NEAR_LEAD_S`] and
-/// [`NEAR_HANG_OVER_S`] about it). Energies are summed over a window before the ratio is taken, so a loud residue
-/// weighs what it weighs to a listener. `near` is the talker's own signal at the microphone, without noise; empty means
-/// nobody talks. The shortest of the other signals ends the measurement.
+/// Only frames with an active far end and a silent near end count. The far end is active up to
+/// [`FAR_HANG_OVER_S`] after a frame above [`FAR_ACTIVE_DBFS`]. The near end is active from [`NEAR_LEAD_S`]
+/// before to [`NEAR_HANG_OVER_S`] after a frame above [`NEAR_SILENT_DBFS`]. Energies are summed over a window
+/// before the division, so a loud residual has the weight that a listener gives it.
+///
+/// `near` is the talker's own signal at the microphone, without noise; an empty slice means that the near end
+/// is silent. The measurement ends with the shortest of the other signals.
 ///
 /// # Panics
-/// If `window_s` is not above 0.
+/// Panics if `window_s` is not above 0.
 pub fn erle_windows(
     mic: &[f32],
     clean: &[f32],
@@ -87,12 +90,12 @@ pub fn erle_windows(
     rate_hz: u32,
     window_s: f64,
 ) -> Vec<Window> {
-    assert!(window_s > 0.0, "erle_windows: a window of {window_s} s; expected more than 0");
+    assert!(window_s > 0.0, "erle_windows: the window is {window_s} s; expected more than 0");
     let length = mic.len().min(clean.len()).min(far.len());
     let counts = echo_only(&far[..length], near, rate_hz);
     let mut windows: Vec<(f64, f64, bool)> = Vec::new();
     for (index, frame) in frames(length, rate_hz).enumerate() {
-        // The middle of a frame, so that rounding never moves a frame across a border.
+        // The frame's middle selects its window, so that rounding at the borders does not matter.
         let window = ((index as f64 + 0.5) * 0.01 / window_s) as usize;
         if windows.len() <= window {
             windows.resize(window + 1, (0.0, 0.0, false));
@@ -116,12 +119,13 @@ pub fn erle_windows(
         .collect()
 }
 
-/// [`erle_windows`] of one second: a curve to plot.
+/// Returns [`erle_windows`] with windows of one second, for plotting.
 pub fn erle_per_second(mic: &[f32], clean: &[f32], far: &[f32], near: &[f32], rate_hz: u32) -> Vec<Window> {
     erle_windows(mic, clean, far, near, rate_hz, 1.0)
 }
 
-/// The middle value; the mean of the two middle ones of an even count; `None` of nothing.
+/// Returns the median: the middle value, or the mean of the two middle values of an even count. Returns
+/// `None` without values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
@@ -133,7 +137,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     }
 }
 
-/// For each frame, whether it holds echo and nothing of the near end, by the rules of [`erle_windows`].
+/// Returns for each frame whether it holds echo and no near-end speech, by the rules of [`erle_windows`].
 pub fn echo_only(far: &[f32], near: &[f32], rate_hz: u32) -> Vec<bool> {
     let far_active = active_frames(far, rate_hz, FAR_ACTIVE_DBFS, 0.0, FAR_HANG_OVER_S);
     let near_active = active_frames(near, rate_hz, NEAR_SILENT_DBFS, NEAR_LEAD_S, NEAR_HANG_OVER_S);
@@ -144,8 +148,8 @@ pub fn echo_only(far: &[f32], near: &[f32], rate_hz: u32) -> Vec<bool> {
         .collect()
 }
 
-/// For each frame, whether one louder than `threshold_dbfs` lies in it, up to `lead_s` after it or up to `hang_over_s`
-/// before it.
+/// Returns for each frame whether it is active. Active frames are those from `lead_s` seconds before to
+/// `hang_over_s` seconds after each frame above `threshold_dbfs`.
 pub fn active_frames(
     signal: &[f32],
     rate_hz: u32,
@@ -165,26 +169,31 @@ pub fn active_frames(
     active
 }
 
-/// How the talker came through, over all frames in which they speak ([`NEAR_ACTIVE_DBFS`], with
-/// [`NEAR_HANG_OVER_S`] after each).
+/// Measures the quality of the near end over all frames in which the talker speaks: those above
+/// [`NEAR_ACTIVE_DBFS`] and [`NEAR_HANG_OVER_S`] after each.
 ///
-/// `near` is the talker's own signal at the microphone and `clean` what left the terminal, delay taken out. The level
-/// change compares energies, so an echo that was left in raises it.
+/// `near` is the talker's own signal at the microphone, and `clean` is the terminal's output with its delay
+/// removed. The level change compares energies, so residual echo raises it.
 pub fn near_end(near: &[f32], clean: &[f32], rate_hz: u32) -> NearEnd {
     let length = near.len().min(clean.len());
     let speech = active_frames(&near[..length], rate_hz, NEAR_ACTIVE_DBFS, 0.0, NEAR_HANG_OVER_S);
-    let (mut wanted, mut got) = (Vec::new(), Vec::new());
+    let (mut speech_in, mut speech_out) = (Vec::new(), Vec::new());
     for (frame, _) in frames(length, rate_hz).zip(speech).filter(|(_, speech)| *speech) {
-        wanted.extend_from_slice(&near[frame.clone()]);
-        got.extend_from_slice(&clean[frame]);
+        speech_in.extend_from_slice(&near[frame.clone()]);
+        speech_out.extend_from_slice(&clean[frame]);
     }
-    NearEnd { si_sdr_db: si_sdr_db(&wanted, &got), level_change_db: level_change_db(&wanted, &got) }
+    NearEnd {
+        si_sdr_db: si_sdr_db(&speech_in, &speech_out),
+        level_change_db: level_change_db(&speech_in, &speech_out),
+    }
 }
 
-/// Scale-invariant signal to distortion ratio in dB (Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019).
+/// Returns the scale-invariant signal-to-distortion ratio in dB (Le Roux et al., "SDR - half-baked or well
+/// done?", ICASSP 2019). Returns `None` if one of the signals is silent.
 ///
-/// The estimate is split into the reference, scaled to fit, and the rest. Means are not removed. The lengths are cut to
-/// the shorter one. Equal signals give 300 dB and unrelated ones -300 dB, the bounds. `None` where one is silent.
+/// The estimate is split into the optimally scaled reference and a remainder. Means are not removed. The
+/// longer signal is cut to the length of the shorter one. The result is clamped to ±300 dB: equal signals
+/// give 300 dB, unrelated ones -300 dB.
 pub fn si_sdr_db(reference: &[f32], estimate: &[f32]) -> Option<f64> {
     let length = reference.len().min(estimate.len());
     let (reference, estimate) = (&reference[..length], &estimate[..length]);
@@ -200,11 +209,12 @@ pub fn si_sdr_db(reference: &[f32], estimate: &[f32]) -> Option<f64> {
     Some((10.0 * (target / rest).log10()).clamp(-300.0, 300.0))
 }
 
-/// By how many samples `signal` lags behind `reference`: `signal[n + offset]` is most like `reference[n]`. Negative
-/// where it leads; within `±max_samples`; 0 where one is silent or empty.
+/// Returns the number of samples by which `signal` lags behind `reference`: the offset for which `signal[n +
+/// offset]` is most similar to `reference[n]`. It is negative if `signal` leads, within `±max_samples`, and 0
+/// if one of the signals is silent or empty.
 ///
-/// The highest peak of their cross-correlation, by FFT, the signals taken in pieces so that memory does not grow with
-/// their length.
+/// The offset is the highest peak of the cross-correlation, computed by FFT in pieces so that memory does not
+/// grow with the length of the signals.
 pub fn best_offset(reference: &[f32], signal: &[f32], max_samples: usize) -> i64 {
     let size = (4 * max_samples).max(4096).next_power_of_two();
     let piece = size - 2 * max_samples;
@@ -221,22 +231,23 @@ pub fn best_offset(reference: &[f32], signal: &[f32], max_samples: usize) -> i64
         for (to, &from) in a.iter_mut().zip(&reference[start..start + count]) {
             *to = f64::from(from);
         }
-        // b[0] lies max_samples before the piece, so that every lag asked for is one of 0 to 2 * max_samples.
+        // b[0] lies max_samples before the piece, which maps the lags to 0 ..= 2 * max_samples.
         for (index, to) in b.iter_mut().enumerate().take(count + 2 * max_samples) {
             let at = (start + index).checked_sub(max_samples);
             *to = at.and_then(|at| signal.get(at)).map_or(0.0, |&x| f64::from(x));
         }
-        forward.process(&mut a, &mut a_bins).expect("lengths come from the plan");
-        forward.process(&mut b, &mut b_bins).expect("lengths come from the plan");
+        forward.process(&mut a, &mut a_bins).expect("the buffers have the plan's lengths");
+        forward.process(&mut b, &mut b_bins).expect("the buffers have the plan's lengths");
         for ((sum, a), b) in sum.iter_mut().zip(&a_bins).zip(&b_bins) {
             *sum += a.conj() * b;
         }
     }
-    // The inverse refuses imaginary parts here; they are sums of products of real numbers.
+    // The inverse transform rejects imaginary parts in these bins. They are sums of products of real numbers,
+    // so only rounding could leave one.
     sum[0].im = 0.0;
     sum[size / 2].im = 0.0;
     let mut correlation = a;
-    inverse.process(&mut sum, &mut correlation).expect("lengths come from the plan");
+    inverse.process(&mut sum, &mut correlation).expect("the buffers have the plan's lengths");
     let lags = &correlation[..=2 * max_samples];
     let mut best = max_samples;
     for (lag, &value) in lags.iter().enumerate() {
@@ -251,7 +262,8 @@ fn energy(signal: &[f32]) -> f64 {
     signal.iter().map(|&x| f64::from(x) * f64::from(x)).sum()
 }
 
-/// The whole frames of a signal; at rates that are not whole per 10 ms their lengths differ by one.
+/// Returns the sample ranges of the complete 10 ms frames of a signal. Their lengths differ by one if 10 ms
+/// is not a whole number of samples.
 fn frames(length: usize, rate_hz: u32) -> impl Iterator<Item = Range<usize>> {
     let border = move |index: usize| (index as u64 * u64::from(rate_hz) / 100) as usize;
     (0..)
@@ -286,9 +298,9 @@ mod tests {
     }
 
     #[test]
-    fn erle_counts_echo_and_its_tail_but_no_noise_and_no_talker() {
+    fn erle_counts_echo_and_its_tail_without_noise_or_talker() {
         let second = RATE_HZ as usize;
-        // 0-1 s: far end. 1-2 s: nothing. 2-3 s: both. 3-4 s: far end.
+        // 0-1 s: far end. 1-2 s: silence. 2-3 s: both. 3-4 s: far end.
         let mut far = noise(2, -20.0, 4 * second);
         far[second..2 * second].fill(0.0);
         let mut near = vec![0.0; 4 * second];
@@ -297,7 +309,7 @@ mod tests {
         let expected: Vec<bool> = (0..400).map(|frame| matches!(frame, 0..=119 | 310..=399)).collect();
         assert_eq!(counts, expected);
 
-        // A residue outside the counted frames must not change the figure.
+        // A residual outside the counted frames must not change the figure.
         let mic: Vec<f32> = far.iter().map(|x| x + 0.001).collect();
         let mut clean: Vec<f32> = mic.iter().map(|x| x * 0.1).collect();
         let before = erle_windows(&mic, &clean, &far, &near, RATE_HZ, 10.0)[0].db.unwrap();
@@ -309,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn erle_of_what_cannot_be_measured_is_none_and_of_silence_is_bounded() {
+    fn erle_is_none_if_unmeasurable_and_bounded_for_silence() {
         let silent = vec![0.0; 16_000];
         let far = noise(4, -20.0, 16_000);
         assert_eq!(erle_windows(&far, &far, &silent, &[], RATE_HZ, 10.0)[0].db, None);
@@ -320,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn si_sdr_ignores_scale_and_measures_what_was_added() {
+    fn si_sdr_ignores_scale_and_measures_added_noise() {
         let reference = noise(5, -20.0, 100_000);
         let added = noise(6, -40.0, 100_000);
         for scale in [0.01, 1.0, 3.0] {
@@ -334,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn near_end_looks_only_where_somebody_speaks() {
+    fn near_end_is_measured_only_during_speech() {
         let mut near = noise(7, -30.0, 32_000);
         near[16_000..].fill(0.0);
         let mut clean: Vec<f32> = near.iter().map(|x| x * 0.5).collect();
@@ -369,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn levels() {
+    fn levels_and_medians_are_exact() {
         assert_eq!(level_dbfs(&[1.0, -1.0]), 0.0);
         assert_eq!(level_dbfs(&[]), f64::NEG_INFINITY);
         assert_eq!(level_change_db(&[0.5], &[0.0]), None);

@@ -1,19 +1,20 @@
-//! Randomness from one seed, and the noise of a quiet room.
+//! Random numbers from one seed, and stationary background noise.
 //!
-//! Nothing here calls a function of the platform's mathematics library on the sample path: a run must give the
-//! same samples on every machine, and `ln`, `cos` and `tanh` differ between them in the last bit.
+//! The sample path calls no function of the platform's mathematics library: a run must give the same samples
+//! on every machine, and `ln`, `cos` and `tanh` differ between machines in the last bit.
 
-/// A small generator of pseudo-random numbers: the same seed gives the same numbers on every platform, in every
-/// version of this crate.
+/// Small pseudo-random number generator. A seed gives the same numbers on every platform and in every version
+/// of this crate.
 ///
-/// xoshiro256++ (Blackman & Vigna, 2019), its state filled by SplitMix64 as its authors advise. Not for secrets.
+/// The generator is xoshiro256++ (Blackman & Vigna, 2019), seeded by SplitMix64 as its authors advise. It is
+/// not cryptographically secure.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: [u64; 4],
 }
 
 impl Rng {
-    /// A generator for this seed; every seed is good, 0 too.
+    /// Makes a generator for a seed. Every seed is valid, 0 included.
     pub fn new(seed: u64) -> Self {
         let mut mixed = seed;
         let state = std::array::from_fn(|_| {
@@ -26,18 +27,19 @@ impl Rng {
         Self { state }
     }
 
-    /// A generator for one part of a run, independent of the parts' order of use: `stream` names the part.
+    /// Makes a generator for one part of a run, named by `stream`.
     ///
-    /// Without it, adding one draw to the microphone's jitter would change the noise, and no run would replay.
+    /// Parts with generators of their own are independent: an additional draw in one part does not change the
+    /// numbers of another.
     pub fn for_stream(seed: u64, stream: &str) -> Self {
-        // FNV-1a: the standard library's hash may change from one version to the next.
+        // FNV-1a, because the standard library's hash may change between versions.
         let name = stream.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         Self::new(seed ^ name)
     }
 
-    /// 64 uniform bits.
+    /// Returns 64 uniformly distributed bits.
     pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
@@ -51,47 +53,49 @@ impl Rng {
         result
     }
 
-    /// Uniform in 0.0 ..= 1.0 - 2^-53.
+    /// Returns a uniformly distributed number in 0.0 ..= 1.0 - 2^-53.
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Uniform in `low..high`; `low` where the range is empty.
+    /// Returns a uniformly distributed number in `low..high`; `low` if the range is empty.
     ///
-    /// The bias of the multiply-and-shift is below `(high - low) / 2^64`.
+    /// The bias of the multiply-and-shift method is below `(high - low) / 2^64`.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         let width = u128::from(high.saturating_sub(low));
         low + ((u128::from(self.next_u64()) * width) >> 64) as u64
     }
 
-    /// Normal with mean 0 and standard deviation 1, within ±6.
+    /// Returns a normally distributed number with mean 0 and standard deviation 1, within ±6.
     ///
-    /// The sum of twelve uniform numbers (Irwin-Hall) of 16 bits each: additions only, so it is the same on every
-    /// platform. Its kurtosis is 2.9 instead of 3, which no ear and no test of ours can tell.
+    /// It is the sum of twelve uniform 16-bit numbers (Irwin-Hall distribution). It needs additions only, so
+    /// it is the same on every platform. Its kurtosis is 2.9 instead of 3, which makes no difference to the
+    /// simulation.
     pub fn gaussian(&mut self) -> f64 {
         let mut sum = 0_u64;
         for _ in 0..3 {
             let bits = self.next_u64();
             sum += (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
         }
-        // Twelve times the half step, so that the mean is exactly 0.
+        // Twelve times half a quantisation step makes the mean exactly 0.
         (sum as f64 + 6.0) / 65_536.0 - 6.0
     }
 }
 
-/// The spectrum of a [`Noise`].
+/// Spectrum of a [`Noise`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// The same power at every frequency: an amplifier.
+    /// Constant power density, as of an amplifier.
     White,
-    /// About 3 dB less for each octave up: a room.
+    /// Power density falling by about 3 dB per octave, as of a room.
     Pink,
 }
 
-/// A stationary Gaussian noise of a given level.
+/// Stationary Gaussian noise of a given level.
 ///
-/// Pink noise is white noise through Paul Kellet's three-pole filter (music-dsp list, 1999), within 0.5 dB of
-/// -3 dB per octave between 40 Hz and 15 kHz at 44.1 to 48 kHz; at other rates the corner moves with the rate.
+/// Pink noise is white noise filtered by Paul Kellet's three-pole filter (music-dsp list, 1999), within 0.5
+/// dB of -3 dB per octave between 40 Hz and 15 kHz at 44.1 to 48 kHz; at other rates the corner moves with
+/// the rate.
 #[derive(Clone, Debug)]
 pub struct Noise {
     rng: Rng,
@@ -101,7 +105,8 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Noise of `level_dbfs` RMS, where 0 dBFS is an RMS of 1.0. Minus infinity is silence.
+    /// Makes a noise of `level_dbfs` RMS, where 0 dBFS is an RMS of 1.0. A level of minus infinity gives
+    /// silence.
     pub fn new(rng: Rng, colour: Colour, level_dbfs: f64) -> Self {
         let amplitude = 10_f64.powf(level_dbfs / 20.0);
         let gain = match colour {
@@ -111,7 +116,7 @@ impl Noise {
         Self { rng, colour, gain, poles: [0.0; 3] }
     }
 
-    /// The next sample; full scale is ±1.0.
+    /// Returns the next sample; full scale is ±1.0.
     pub fn next_sample(&mut self) -> f32 {
         let white = self.rng.gaussian();
         let sample = match self.colour {
@@ -139,7 +144,8 @@ fn pink(poles: &mut [f64; 3], white: f64) -> f64 {
     poles[0] + poles[1] + poles[2] + white * 0.1848
 }
 
-/// What the filter makes of white noise of RMS 1: the root of the energy of its impulse response.
+/// Returns the RMS level of the pink filter's output for white noise of RMS 1: the root of the energy of its
+/// impulse response.
 fn pink_rms() -> f64 {
     let mut poles = [0.0; 3];
     (0..20_000).map(|n| pink(&mut poles, if n == 0 { 1.0 } else { 0.0 }).powi(2)).sum::<f64>().sqrt()
@@ -150,9 +156,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_never_change() {
+    fn numbers_are_the_published_ones_and_streams_differ() {
         let mut rng = Rng::new(0);
-        // xoshiro256++ behind SplitMix64(0), as the authors' C code prints it.
+        // xoshiro256++ behind SplitMix64(0), as printed by the authors' C code.
         assert_eq!(rng.next_u64(), 0x53175d61490b23df);
         assert_eq!(rng.next_u64(), 0x61da6f3dc380d507);
         let mut noise = Noise::new(Rng::for_stream(7, "noise"), Colour::White, -60.0);
@@ -162,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn gaussian_has_its_moments() {
+    fn gaussian_has_the_expected_moments() {
         let mut rng = Rng::new(1);
         let draws: Vec<f64> = (0..200_000).map(|_| rng.gaussian()).collect();
         let moment = |power| draws.iter().map(|x| x.powi(power)).sum::<f64>() / draws.len() as f64;
@@ -184,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn both_colours_have_the_level_asked_for() {
+    fn both_colours_have_the_requested_level() {
         for colour in [Colour::White, Colour::Pink] {
             let mut noise = Noise::new(Rng::new(9), colour, -60.0);
             let mut signal = vec![0.0_f32; 480_000];

@@ -1,5 +1,5 @@
-//! A room with a loudspeaker, a microphone and somebody who talks: impulse responses of a shoebox by the image-source
-//! method, and a loudspeaker that distorts.
+//! Room acoustics: impulse responses of a rectangular room with a loudspeaker, a microphone and a talker by the
+//! image-source method, and a loudspeaker that distorts.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -10,35 +10,36 @@ pub const SPEED_OF_SOUND_M_PER_S: f64 = 343.0;
 /// length and window with Peterson's 1986 method).
 const KERNEL_TAPS: i64 = 81;
 
-/// Which of the room's two sources is heard.
+/// Sound source in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The far end.
+pub enum RoomSource {
+    /// The loudspeaker, which plays the far end.
     Loudspeaker,
-    /// The near end.
+    /// The talker, who is the near end.
     Talker,
 }
 
-/// An empty rectangular room with one microphone and two sources, all points.
+/// Empty rectangular room with one microphone and two sources. All three are points.
 ///
-/// One corner is the origin; lengths and positions are in metres, in the order x, y, z (height).
+/// One corner is the origin. Lengths and positions are in metres, in the order x, y, z (height).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Room {
-    /// Lengths of the room, 0.5 to 100 m each.
+    /// Lengths of the room in metres, 0.5 to 100 each.
     pub size_m: [f64; 3],
-    /// Pressure reflection coefficient of the two walls across each axis, -0.99 to 0.99; 0 is no wall at all.
+    /// Pressure reflection coefficients of the two walls across each axis, -0.99 to 0.99. At 0 a wall absorbs
+    /// all sound.
     pub reflection: [f64; 3],
-    /// Where the loudspeaker is.
+    /// Position of the loudspeaker, in metres.
     pub loudspeaker_m: [f64; 3],
-    /// Where the microphone is.
+    /// Position of the microphone, in metres.
     pub microphone_m: [f64; 3],
-    /// Where the talker's mouth is.
+    /// Position of the talker's mouth, in metres.
     pub talker_m: [f64; 3],
 }
 
 impl Default for Room {
-    /// A living room of 54 m³ that reverberates for a quarter of a second, a device on a table with 0.4 m between
-    /// its loudspeaker and its microphone, and a talker 1 m away.
+    /// Returns a living room of 54 m³ with a reverberation time of a quarter of a second. A device on a table
+    /// has 0.4 m between its loudspeaker and its microphone, and the talker is 1 m away.
     fn default() -> Self {
         Self {
             size_m: [5.0, 4.0, 2.7],
@@ -50,7 +51,7 @@ impl Default for Room {
     }
 }
 
-/// Why a room cannot be computed. The message names the value and what was expected.
+/// Error of a room that cannot be computed. The message names the value and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomError(String);
 
@@ -63,15 +64,15 @@ impl fmt::Display for RoomError {
 impl std::error::Error for RoomError {}
 
 impl Room {
-    /// Whether the room can be computed: sizes and coefficients in range, every position at least 1 cm from every
-    /// wall, every source at least 1 cm from the microphone.
+    /// Checks that the room can be computed: sizes and coefficients must be in range, every position at least
+    /// 1 cm from every wall, and every source at least 1 cm from the microphone.
     ///
     /// # Errors
-    /// The first value that is out of range, with the range.
+    /// Returns an error that names the first value out of range and the range.
     pub fn check(&self) -> Result<(), RoomError> {
         for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
             let size = self.size_m[axis];
-            // Written so that NaN fails as well.
+            // The negated `contains` rejects NaN as well.
             if !(0.5..=100.0).contains(&size) {
                 return Err(RoomError(format!("room size {name} is {size} m; expected 0.5 to 100 m")));
             }
@@ -107,30 +108,32 @@ impl Room {
         [("loudspeaker", self.loudspeaker_m), ("microphone", self.microphone_m), ("talker", self.talker_m)]
     }
 
-    fn source_m(&self, source: Source) -> [f64; 3] {
+    fn source_m(&self, source: RoomSource) -> [f64; 3] {
         match source {
-            Source::Loudspeaker => self.loudspeaker_m,
-            Source::Talker => self.talker_m,
+            RoomSource::Loudspeaker => self.loudspeaker_m,
+            RoomSource::Talker => self.talker_m,
         }
     }
 
-    /// How long the direct sound takes from a source to the microphone, in seconds.
-    pub fn direct_s(&self, source: Source) -> f64 {
+    /// Returns the travel time of the direct sound from a source to the microphone, in seconds.
+    pub fn direct_s(&self, source: RoomSource) -> f64 {
         distance_m(self.source_m(source), self.microphone_m) / SPEED_OF_SOUND_M_PER_S
     }
 
-    /// What the microphone gets from an impulse at a source: `length` samples at `rate_hz`, sample 0 at the impulse.
+    /// Returns the impulse response from a source to the microphone: `length` samples at `rate_hz`. Sample 0
+    /// is the time of the impulse.
     ///
-    /// Image-source method (Allen & Berkley, JASA 1979), including their high-pass against the method's pressure
-    /// offset, here with its corner at 20 Hz. Amplitudes are those of free-field pressure, `1 / (4 pi metres)`: 0.2 for
-    /// a direct path of 0.4 m. Each image lies at its exact time by a windowed sinc of 81 taps, whose part before
-    /// time 0 is cut off.
+    /// The image-source method (Allen & Berkley, JASA 1979) computes it, including their high-pass against
+    /// the method's pressure offset, here with a corner frequency of 20 Hz. Amplitudes are free-field
+    /// pressures, `1 / (4 pi metres)`: 0.2 for a direct path of 0.4 m. A windowed sinc of 81 taps places each
+    /// image at its exact time. Its part before time 0 is cut off.
     ///
     /// # Errors
-    /// Those of [`Room::check`], a rate outside 4 to 192 kHz, or a length of more than 10 s.
+    /// Returns the errors of [`Room::check`], and an error for a rate outside 4 to 192 kHz or a length above
+    /// 10 s.
     pub fn impulse_response(
         &self,
-        source: Source,
+        source: RoomSource,
         rate_hz: u32,
         length: usize,
     ) -> Result<Vec<f32>, RoomError> {
@@ -176,7 +179,8 @@ fn distance_m(a: [f64; 3], b: [f64; 3]) -> f64 {
     (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
 }
 
-/// One mirror image along one axis: where it is from the microphone, and what its reflections left of it.
+/// Mirror image of a source along one axis: its offset from the microphone and the gain that its reflections
+/// leave.
 struct Image {
     offset_m: f64,
     gain: f64,
@@ -187,11 +191,11 @@ fn images(source: f64, microphone: f64, size: f64, reflection: f64, reach_m: f64
     let mut all = Vec::new();
     for n in -order..=order {
         for mirrored in [0, 1] {
-            let side = f64::from(1 - 2 * mirrored) * source;
-            let offset_m = side + 2.0 * f64::from(n) * size - microphone;
-            // Reflections at the wall through the origin and at the one opposite.
+            let unfolded = f64::from(1 - 2 * mirrored) * source;
+            let offset_m = unfolded + 2.0 * f64::from(n) * size - microphone;
+            // The image has been reflected at the wall through the origin and at the opposite one.
             let count = (n - mirrored).abs() + n.abs();
-            // 0 to the power 0 is 1: without walls the direct sound is left.
+            // 0 to the power 0 is 1, so the direct sound remains if the walls absorb everything.
             let gain = reflection.powi(count);
             if offset_m.abs() <= reach_m && gain.abs() > 1e-9 {
                 all.push(Image { offset_m, gain });
@@ -201,8 +205,8 @@ fn images(source: f64, microphone: f64, size: f64, reflection: f64, reach_m: f64
     all
 }
 
-/// The Hann window of the fractional delay, as rotations: evaluating two sines per tap would take seconds for the
-/// 80,000 images of a quarter of a second.
+/// Hann window of the fractional-delay kernel, computed by rotation. Evaluating two sines per tap would take
+/// seconds for the 80,000 images of a quarter of a second.
 struct KernelWindow {
     cos_step: f64,
     sin_step: f64,
@@ -225,7 +229,7 @@ impl KernelWindow {
             return;
         }
         let mut x = -half as f64 - fraction;
-        // sin(pi * x) only changes its sign from tap to tap.
+        // From tap to tap sin(pi * x) only changes its sign.
         let mut sine = (PI * x).sin();
         let angle = 2.0 * PI * x / (KERNEL_TAPS + 1) as f64;
         let (mut sin, mut cos) = angle.sin_cos();
@@ -241,7 +245,7 @@ impl KernelWindow {
     }
 }
 
-/// Allen & Berkley's second-order high-pass, as in their Fortran program.
+/// Applies Allen & Berkley's second-order high-pass, as in their Fortran program.
 fn high_pass(response: &mut [f64], rate_hz: f64) {
     let w = 2.0 * PI * 20.0 / rate_hz;
     let r = (-w).exp();
@@ -254,8 +258,8 @@ fn high_pass(response: &mut [f64], rate_hz: f64) {
     }
 }
 
-/// Reverberation time of an impulse response: seconds from -5 to -25 dB of Schroeder's backward integral (1965),
-/// times three. `None` where the response does not decay that far.
+/// Returns the reverberation time (T60) of an impulse response in seconds: three times the decay from -5 to
+/// -25 dB of Schroeder's backward integral (1965). Returns `None` if the response does not decay that far.
 pub fn reverberation_s(response: &[f32], rate_hz: u32) -> Option<f64> {
     let mut left: f64 = response.iter().map(|&tap| f64::from(tap).powi(2)).sum();
     let total = left;
@@ -273,20 +277,21 @@ pub fn reverberation_s(response: &[f32], rate_hz: u32) -> Option<f64> {
     None
 }
 
-/// What a small loudspeaker does to loud sound.
+/// Nonlinear distortion of a small loudspeaker.
 ///
-/// With a drive of 0 it is a wire, bit for bit. Otherwise `tanh(drive * x) / drive`: small signals pass with a gain of
-/// 1, and the output never passes `1 / drive`. At a drive of 1 a full-scale sine has about 4 % of third harmonic.
+/// A drive of 0 passes the signal unchanged, bit for bit. Any other drive computes `tanh(drive * x) / drive`:
+/// small signals pass with a gain of 1, and the output stays within `1 / drive`. At a drive of 1 a full-scale
+/// sine has about 4 % of third harmonic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loudspeaker {
     drive: f32,
 }
 
 impl Loudspeaker {
-    /// A loudspeaker with this drive, 0.0 to 100.0.
+    /// Makes a loudspeaker with a drive of 0.0 to 100.0.
     ///
     /// # Errors
-    /// A drive outside that range.
+    /// Returns an error for a drive outside that range.
     pub fn new(drive: f32) -> Result<Self, RoomError> {
         if (0.0..=100.0).contains(&drive) {
             Ok(Self { drive })
@@ -302,8 +307,8 @@ impl Loudspeaker {
         }
         for sample in signal {
             let x = (self.drive * *sample).clamp(-3.0, 3.0);
-            // Padé's approximation of tanh, exactly ±1 at ±3: the platform's own would differ in its last bit
-            // between machines, and a run must replay anywhere.
+            // Padé approximation of tanh, exactly ±1 at ±3. The platform's tanh differs between machines in
+            // the last bit, and a run must give the same samples everywhere.
             *sample = x * (27.0 + x * x) / (27.0 + 9.0 * x * x) / self.drive;
         }
     }
@@ -315,14 +320,14 @@ mod tests {
     use crate::noise::Rng;
 
     #[test]
-    fn the_default_room_is_a_living_room() {
+    fn the_default_room_reverberates_like_a_living_room() {
         let room = Room::default();
         room.check().unwrap();
         let loudspeaker_m = distance_m(room.loudspeaker_m, room.microphone_m);
         let talker_m = distance_m(room.talker_m, room.microphone_m);
         assert!((0.3..0.5).contains(&loudspeaker_m), "{loudspeaker_m} m");
         assert!((0.9..1.1).contains(&talker_m), "{talker_m} m");
-        for source in [Source::Loudspeaker, Source::Talker] {
+        for source in [RoomSource::Loudspeaker, RoomSource::Talker] {
             let response = room.impulse_response(source, 48_000, 24_000).unwrap();
             let decay_s = reverberation_s(&response, 48_000).unwrap();
             println!("{source:?}: {decay_s:.3} s");
@@ -331,13 +336,13 @@ mod tests {
     }
 
     #[test]
-    fn without_walls_there_is_only_the_direct_sound() {
+    fn absorbing_walls_leave_only_the_direct_sound() {
         let room = Room { reflection: [0.0; 3], ..Room::default() };
-        let response = room.impulse_response(Source::Talker, 48_000, 2000).unwrap();
-        let delay = room.direct_s(Source::Talker) * 48_000.0;
+        let response = room.impulse_response(RoomSource::Talker, 48_000, 2000).unwrap();
+        let delay = room.direct_s(RoomSource::Talker) * 48_000.0;
         let peak = (0..2000).max_by(|&a, &b| response[a].abs().total_cmp(&response[b].abs())).unwrap();
         assert_eq!(peak as f64, delay.round());
-        // The high-pass has no gain at 0 Hz, so the level is read at a frequency: 1 kHz.
+        // The high-pass has no gain at 0 Hz, so the level is measured at 1 kHz.
         let (mut re, mut im) = (0.0, 0.0);
         for (n, &tap) in response.iter().enumerate() {
             let angle = 2.0 * PI * 1000.0 / 48_000.0 * n as f64;
@@ -354,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn first_reflection_arrives_when_geometry_says() {
+    fn the_first_reflection_arrives_at_its_geometric_time() {
         let room = Room {
             size_m: [10.0, 10.0, 10.0],
             reflection: [0.0, 0.0, 0.5],
@@ -362,7 +367,7 @@ mod tests {
             microphone_m: [6.0, 5.0, 1.0],
             talker_m: [5.0, 6.0, 1.0],
         };
-        let response = room.impulse_response(Source::Loudspeaker, 48_000, 1000).unwrap();
+        let response = room.impulse_response(RoomSource::Loudspeaker, 48_000, 1000).unwrap();
         let path_m = (1.0_f64 + 4.0).sqrt();
         let arrival = (path_m / SPEED_OF_SOUND_M_PER_S * 48_000.0).round() as usize;
         let after = 200..1000;
@@ -373,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_room_is_refused_by_name() {
+    fn an_invalid_room_is_rejected_with_the_value_at_fault() {
         let good = Room::default();
         let cases = [
             (Room { size_m: [f64::NAN, 4.0, 2.7], ..good.clone() }, "room size x is NaN m"),
@@ -387,13 +392,13 @@ mod tests {
             (Room { talker_m: good.microphone_m, ..good.clone() }, "talker is 0.0000 m from"),
         ];
         for (room, expected) in cases {
-            let message = room.impulse_response(Source::Talker, 48_000, 10).unwrap_err().to_string();
+            let message = room.impulse_response(RoomSource::Talker, 48_000, 10).unwrap_err().to_string();
             assert!(message.contains(expected) && message.contains("expected"), "{message}");
         }
-        let message = good.impulse_response(Source::Talker, 0, 10).unwrap_err().to_string();
+        let message = good.impulse_response(RoomSource::Talker, 0, 10).unwrap_err().to_string();
         assert_eq!(message, "room rate is 0 Hz; expected 4000 to 192000 Hz");
-        assert!(good.impulse_response(Source::Talker, 8000, 80_001).is_err());
-        assert!(good.impulse_response(Source::Talker, 8000, 0).unwrap().is_empty());
+        assert!(good.impulse_response(RoomSource::Talker, 8000, 80_001).is_err());
+        assert!(good.impulse_response(RoomSource::Talker, 8000, 0).unwrap().is_empty());
     }
 
     #[test]
@@ -410,7 +415,7 @@ mod tests {
             if room.check().is_err() {
                 continue;
             }
-            let response = room.impulse_response(Source::Loudspeaker, 16_000, 8_000).unwrap();
+            let response = room.impulse_response(RoomSource::Loudspeaker, 16_000, 8_000).unwrap();
             assert!(response.iter().all(|tap| tap.is_finite()));
             let energy = |part: &[f32]| part.iter().map(|&tap| f64::from(tap).powi(2)).sum::<f64>();
             assert!(energy(&response[4000..]) < 0.1 * energy(&response[..4000]), "{room:?}");
@@ -418,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loudspeaker_is_a_wire_until_driven() {
+    fn a_loudspeaker_without_drive_passes_samples_unchanged() {
         let mut rng = Rng::new(4);
         let signal: Vec<f32> = (0..1000).map(|_| (rng.uniform() * 2.0 - 1.0) as f32).collect();
         let mut same = signal.clone();

@@ -1,4 +1,4 @@
-//! A whole terminal in a simulated room: the production halves, driven by the board's virtual time.
+//! Simulation of a whole terminal: production code on a simulated board, driven by the board's virtual time.
 
 use std::fmt;
 use std::time::Instant as WallInstant;
@@ -13,30 +13,31 @@ use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{ConfigError, Frame, Gain, SampleRate, Session, SessionFormat, Stats};
 
 use crate::acoustics::Acoustics;
-use crate::board::{Board, BoardConfig, BoardError, Recording, Step};
+use crate::board::{BoardConfig, BoardError, Recording, SimulatedBoard, Step};
+use crate::device::DeviceConfig;
 
-/// Samples a simulated frame holds: 10 ms at 96 kHz, mono.
+/// Sample capacity of a simulated frame: 10 ms at 96 kHz, mono.
 pub const CAP: usize = 960;
-/// Track slots of the simulated terminal.
+/// Number of track slots of the simulated terminal.
 pub const SLOTS: usize = 4;
-/// Samples of what was played that are kept: 3 s at 48 kHz.
+/// Length of the echo reference's history in samples: 3 s at 48 kHz.
 pub const HISTORY: usize = 144_000;
-/// The simulated terminal's memory: 63 frames of capture and playback, 127 of reference.
+/// Session type of the simulated terminal. Its rings hold 63 capture, 63 playback and 127 reference frames.
 pub type SimSession = Session<CAP, SLOTS, 64, 64, 128, 16, HISTORY>;
 
-/// How often the curves of the report are sampled, in frames.
+/// Interval between two points of [`SimOutcome::trace`], in frames.
 const TRACE_EVERY_FRAMES: usize = 5;
 
-/// Why a simulation could not run.
+/// Error of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SimError {
-    /// The terminal's configuration is wrong.
+    /// The terminal's configuration is invalid.
     Config(ConfigError),
-    /// The board refused to start.
+    /// The simulated board did not start.
     Board(BoardError),
-    /// The board ran on without delivering frames: no stream, or nothing drains.
+    /// The board ran without delivering the frames that were expected.
     Stuck {
-        /// Seconds of virtual time after which it was given up.
+        /// Virtual time at which the simulation stopped waiting, in seconds.
         after_s: f64,
     },
 }
@@ -45,9 +46,9 @@ impl fmt::Display for SimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Board(error) => write!(f, "the simulated board refused to start: {error}"),
+            Self::Board(error) => write!(f, "the simulated board did not start: {error}"),
             Self::Stuck { after_s } => {
-                write!(f, "no captured frame arrived any more within {after_s} s of virtual time")
+                write!(f, "captured frames are missing after {after_s} s of virtual time")
             }
         }
     }
@@ -61,102 +62,106 @@ impl From<ConfigError> for SimError {
     }
 }
 
-/// A change of the render latency in mid-run.
+/// A change of the render latency during a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LatencyStep {
-    /// When, in seconds from the start.
+    /// Time of the change, in seconds from the start.
     pub at_s: f64,
-    /// By how much; may be negative.
+    /// Change of the latency; may be negative.
     pub by: Duration,
 }
 
-/// A change of the loudspeaker's clock in mid-run.
+/// A change of the loudspeaker's clock rate during a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DriftStep {
-    /// When, in seconds from the start.
+    /// Time of the change, in seconds from the start.
     pub at_s: f64,
-    /// By how much, in ppm.
+    /// Change of the clock error, in parts per million.
     pub by_ppm: f64,
 }
 
-/// What is to be simulated.
+/// Description of a simulation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// Rate of the terminal.
+    /// Sample rate of the terminal.
     pub rate: SampleRate,
-    /// How long.
+    /// Length of the run, in seconds.
     pub seconds: f64,
-    /// The board.
+    /// Configuration of the simulated board.
     pub board: BoardConfig,
-    /// What the application plays, at the terminal's rate; silence after its end.
+    /// Far-end signal that the application plays, at the terminal's rate. Silence follows its end.
     pub far: Vec<i16>,
-    /// Changes of the render latency, in order.
+    /// Changes of the render latency, in order of time.
     pub latency_steps: Vec<LatencyStep>,
-    /// Changes of the loudspeaker's clock, in order.
+    /// Changes of the loudspeaker's clock rate, in order of time.
     pub drift_steps: Vec<DriftStep>,
-    /// Whether to listen for the echo and correct what the devices' times say.
+    /// Whether acoustic delay estimation corrects the alignment that follows from the devices' timestamps.
     pub acoustic_delay: bool,
-    /// Whether to keep what was played and heard.
+    /// Whether to record what is played and captured.
     pub record: bool,
 }
 
-/// One point of the curves over time.
+/// State of the terminal at one moment of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TracePoint {
-    /// Seconds from the start.
+    /// Time from the start, in seconds.
     pub at_s: f64,
-    /// Render plus capture latency as it is.
+    /// True render plus capture latency, in milliseconds.
     pub true_delay_ms: f64,
-    /// The same as estimated.
+    /// Render plus capture latency as the terminal estimates it, in milliseconds.
     pub estimated_delay_ms: f64,
-    /// Clock of playback minus clock of capture, in ppm.
+    /// True drift: clock error of playback minus that of capture, in parts per million.
     pub true_drift_ppm: f64,
-    /// The same as estimated so far.
+    /// Drift as the terminal estimates it, in parts per million; `None` before its first estimate.
     pub estimated_drift_ppm: Option<f64>,
-    /// Frames in the capture, playback and reference ring when the worker came.
+    /// Number of frames in the capture, playback and reference ring, as the worker found them.
     pub fill: [u32; 3],
 }
 
-/// What came of it.
+/// Result of a simulation.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// What was played and heard, at the capture device's rate; empty when not recorded.
+pub struct SimOutcome {
+    /// What was played and captured, at the capture device's rate; empty unless [`Scenario::record`] is set.
     pub recording: Recording,
-    /// What left the terminal, at its rate, each sample at its stream position.
+    /// Cleaned signal, at the terminal's rate. Each sample is at its stream position, and lost samples are
+    /// silence.
     pub clean: Vec<i16>,
-    /// The curves.
+    /// State of the terminal over time, in order.
     pub trace: Vec<TracePoint>,
-    /// The counters at the end.
+    /// Counters of the session at the end of the run.
     pub stats: Stats,
-    /// How much later the rate conversions make the clean signal.
+    /// Delay that rate conversion adds to the cleaned signal.
     pub conversion_latency: Duration,
-    /// Clock of playback minus clock of capture as estimated, in ppm.
+    /// Estimated drift at the end of the run: clock error of playback minus that of capture, in parts per
+    /// million.
     pub drift_ppm: Option<f64>,
-    /// How often the reference jumped to another place, the first time included.
+    /// Number of times the echo reference jumped to another position, the initial alignment included.
     pub reference_jumps: u32,
-    /// How many times faster than real time it ran.
+    /// Speed of the simulation: simulated time divided by the time it took.
     pub realtime_factor: f64,
 }
 
-/// Runs a scenario to its end. `progress` hears the part done, from 0 to 1, once a simulated second.
+/// Runs a scenario to its end. Calls `progress` once per simulated second with the completed fraction, 0.0 to
+/// 1.0.
 ///
 /// # Errors
-/// Names what is wrong with the configuration.
+/// [`SimError::Config`] or [`SimError::Board`] for an invalid configuration, [`SimError::Stuck`] if the
+/// frames do not arrive within 10 s of virtual time after the end of the scenario.
 pub fn run<V: VoiceProcessor>(
     scenario: &Scenario,
-    air: Box<dyn Acoustics>,
+    acoustics: Box<dyn Acoustics>,
     voice: V,
     progress: &mut dyn FnMut(f64),
-) -> Result<Outcome, SimError> {
-    let begun = WallInstant::now();
+) -> Result<SimOutcome, SimError> {
+    let started = WallInstant::now();
     let mut session = Box::new(SimSession::new());
-    let mut ear = Box::new(AcousticMemory::new());
+    let mut acoustic_memory = Box::new(AcousticMemory::new());
     let terminal = SessionFormat { rate: scenario.rate, near_channels: 1, far_channels: 1 };
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
     if scenario.acoustic_delay {
-        halves.capture.use_acoustic_delay(&mut ear);
+        halves.capture.use_acoustic_delay(&mut acoustic_memory);
     }
-    let mut board = Board::new(scenario.board.clone(), air)?;
+    let mut board = SimulatedBoard::new(scenario.board.clone(), acoustics)?;
     if !scenario.drift_steps.is_empty() {
         board.separate_clocks();
     }
@@ -165,15 +170,15 @@ pub fn run<V: VoiceProcessor>(
     }
     let request = request(&scenario.board);
     let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    board.start(&request, stream_halves).map_err(|refused| SimError::Board(refused.error))?;
+    board.start(&request, stream_halves).map_err(|failure| SimError::Board(failure.error))?;
 
-    let mut feeder = Feeder { track: halves.tracks.open().ok(), far: &scenario.far, done: 0 };
-    feeder.feed();
+    let mut far_end = FarEndPlayer { track: halves.tracks.open().ok(), far: &scenario.far, pushed: 0 };
+    far_end.push();
     halves.playback.poll();
     let clock = board.clock();
     let wanted = (scenario.seconds * f64::from(scenario.rate.hz())).round() as usize;
-    let give_up_s = scenario.seconds + 10.0;
-    let mut outcome = Outcome { clean: Vec::with_capacity(wanted + CAP), ..Outcome::default() };
+    let timeout_s = scenario.seconds + 10.0;
+    let mut outcome = SimOutcome { clean: Vec::with_capacity(wanted + CAP), ..SimOutcome::default() };
     let mut steps = scenario.latency_steps.iter().peekable();
     let mut drift_steps = scenario.drift_steps.iter().peekable();
     let mut playback_ppm = scenario.board.playback.ppm;
@@ -190,11 +195,11 @@ pub fn run<V: VoiceProcessor>(
             playback_ppm += step.by_ppm;
             board.change_ppm(Direction::Playback, playback_ppm);
         }
-        feeder.feed();
+        far_end.push();
         halves.playback.poll();
         let clean = &mut outcome.clean;
         let polled = halves.capture.poll(&clock, &mut |frame: &Frame<CAP>| {
-            // Samples lost on the way stay silent, so that the rest keeps its place.
+            // Lost samples become silence, so that later ones keep their position.
             clean.resize(usize::try_from(frame.stamp.position).unwrap_or(usize::MAX), 0);
             clean.extend_from_slice(frame.samples());
         });
@@ -213,8 +218,8 @@ pub fn run<V: VoiceProcessor>(
             progress(outcome.clean.len() as f64 / wanted as f64);
         }
         frames += polled;
-        if clock.now().as_nanos() as f64 / 1e9 > give_up_s {
-            return Err(SimError::Stuck { after_s: give_up_s });
+        if clock.now().as_nanos() as f64 / 1e9 > timeout_s {
+            return Err(SimError::Stuck { after_s: timeout_s });
         }
     }
     outcome.clean.truncate(wanted);
@@ -223,47 +228,47 @@ pub fn run<V: VoiceProcessor>(
     outcome.drift_ppm = halves.capture.drift_ppm();
     outcome.reference_jumps = halves.capture.reference_jumps();
     outcome.recording = board.take_recording().unwrap_or_else(Recording::default);
-    let heard = (scenario.seconds * f64::from(scenario.board.capture.rate.hz())).round() as usize;
-    outcome.recording.far.truncate(heard);
-    outcome.recording.mic.truncate(heard);
-    outcome.realtime_factor = scenario.seconds / begun.elapsed().as_secs_f64().max(1e-9);
+    let captured = (scenario.seconds * f64::from(scenario.board.capture.rate.hz())).round() as usize;
+    outcome.recording.far.truncate(captured);
+    outcome.recording.mic.truncate(captured);
+    outcome.realtime_factor = scenario.seconds / started.elapsed().as_secs_f64().max(1e-9);
     progress(1.0);
     Ok(outcome)
 }
 
-/// Both directions of the board, as it is made.
+/// Returns the request that starts both directions of a board with its own rates, channels and periods.
 #[must_use]
 pub fn request(board: &BoardConfig) -> StreamRequest<'static> {
-    let end = |side: &crate::side::SideConfig| DirectionRequest {
+    let direction = |device: &DeviceConfig| DirectionRequest {
         device: None,
-        rate: side.rate,
-        device_channels: side.device_channels,
+        rate: device.rate,
+        device_channels: device.device_channels,
         map: None,
-        period_sample_frames: side.longest_period(),
-        worker_slack_sample_frames: slack(side.rate, board),
+        period_sample_frames: device.longest_period(),
+        worker_slack_sample_frames: worker_slack(device.rate, board),
         gain: Gain::UNITY,
     };
-    StreamRequest { capture: Some(end(&board.capture)), playback: Some(end(&board.playback)) }
+    StreamRequest { capture: Some(direction(&board.capture)), playback: Some(direction(&board.playback)) }
 }
 
-/// How late the worker may be: its own delay, and the wait for a capture interrupt to wake it.
-fn slack(rate: SampleRate, board: &BoardConfig) -> u32 {
-    let late_ns = board.worker_delay.as_nanos() + board.worker_spread.as_nanos();
-    (late_ns as f64 * f64::from(rate.hz()) / 1e9).ceil() as u32
+/// Returns the longest delay of the worker after an interrupt, in sample frames.
+fn worker_slack(rate: SampleRate, board: &BoardConfig) -> u32 {
+    let longest_delay_ns = board.worker_delay.as_nanos() + board.worker_spread.as_nanos();
+    (longest_delay_ns as f64 * f64::from(rate.hz()) / 1e9).ceil() as u32
 }
 
-/// Keeps a track's queue filled from a clip, and ends it with the clip.
-struct Feeder<'f, 'p, 'a> {
+/// Plays the far-end signal: keeps a track's queue filled and finishes the track at the signal's end.
+struct FarEndPlayer<'f, 'p, 'a> {
     track: Option<Track<'p, 'a, NoopRawMutex, CAP, SLOTS>>,
     far: &'f [i16],
-    done: usize,
+    pushed: usize,
 }
 
-impl Feeder<'_, '_, '_> {
-    fn feed(&mut self) {
+impl FarEndPlayer<'_, '_, '_> {
+    fn push(&mut self) {
         let Some(track) = &mut self.track else { return };
-        self.done += track.push(&self.far[self.done..]).expect("an open input");
-        if self.done == self.far.len() {
+        self.pushed += track.push(&self.far[self.pushed..]).expect("the track is open");
+        if self.pushed == self.far.len() {
             self.track = self.track.take().and_then(|track| track.finish().err());
         }
     }

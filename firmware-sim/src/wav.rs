@@ -1,4 +1,4 @@
-//! WAV files: reads whatever people have, writes what the report needs.
+//! WAV files: a tolerant reader for users' files, and a writer for 16-bit mono files.
 
 use std::fmt;
 use std::io::Cursor;
@@ -8,44 +8,45 @@ use hound::{SampleFormat, WavReader, WavSpec};
 
 use crate::interpolate::resample_to;
 
-/// A recording in memory.
+/// Recording in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
-    /// Sample frames per second.
+    /// Sample rate, in hertz.
     pub rate_hz: u32,
-    /// Samples in one sample frame, 1 or more.
+    /// Number of channels, 1 or more.
     pub channels: u16,
-    /// Interleaved; full scale is ±1.0. Always finite, and a whole number of sample frames.
+    /// Interleaved samples, full scale at ±1.0. All are finite, and they form a whole number of sample frames.
     pub samples: Vec<f32>,
-    /// What was wrong with the file and how it was made good, for the user to read; starts with the file's name.
+    /// Message for the user about what was wrong with the file and how it was repaired, starting with the
+    /// file's name; `None` for a valid file.
     pub notice: Option<String>,
 }
 
 impl Clip {
-    /// The far-end clip that ships with the simulator: an assistant speaking, 14 s, 16 kHz mono.
+    /// Returns the far-end clip that ships with the simulator: an assistant speaking, 14 s, 16 kHz mono.
     pub fn far() -> Self {
-        shipped("clips/far.wav", include_bytes!("../clips/far.wav"))
+        shipped_clip("clips/far.wav", include_bytes!("../clips/far.wav"))
     }
 
-    /// The near-end clip that ships with the simulator: a user speaking, 6.6 s, 16 kHz mono.
+    /// Returns the near-end clip that ships with the simulator: a user speaking, 6.6 s, 16 kHz mono.
     pub fn near() -> Self {
-        shipped("clips/near.wav", include_bytes!("../clips/near.wav"))
+        shipped_clip("clips/near.wav", include_bytes!("../clips/near.wav"))
     }
 
-    /// Length in sample frames.
+    /// Returns the length in sample frames.
     pub fn frames(&self) -> usize {
         self.samples.len() / usize::from(self.channels)
     }
 
-    /// Length in seconds.
+    /// Returns the length in seconds.
     pub fn seconds(&self) -> f64 {
         self.frames() as f64 / f64::from(self.rate_hz)
     }
 
-    /// The mean of all channels, at another rate (see [`resample_to`]).
+    /// Returns the mean of all channels, resampled to another rate (see [`resample_to`]).
     ///
     /// # Panics
-    /// If the rate is 0.
+    /// Panics if the rate is 0.
     pub fn to_mono_at(&self, rate_hz: u32) -> Vec<f32> {
         let channels = usize::from(self.channels);
         if channels == 1 {
@@ -60,11 +61,11 @@ impl Clip {
     }
 }
 
-fn shipped(name: &str, bytes: &[u8]) -> Clip {
-    parse(Path::new(name), bytes.to_vec()).expect("the shipped clips are read by a test")
+fn shipped_clip(name: &str, bytes: &[u8]) -> Clip {
+    parse(Path::new(name), bytes.to_vec()).expect("a test reads the shipped clips")
 }
 
-/// Why a WAV file could not be read or written. The message names the file, and what was found in it.
+/// Error of a WAV file that could not be read or written. The message names the file and what was found in it.
 #[derive(Debug)]
 pub struct WavError {
     path: PathBuf,
@@ -76,7 +77,7 @@ impl WavError {
         Self { path: path.to_owned(), found: found.into() }
     }
 
-    /// The file it is about.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -90,29 +91,30 @@ impl fmt::Display for WavError {
 
 impl std::error::Error for WavError {}
 
-/// Reads a WAV file: 8, 16, 24 or 32 bits integer, or 32 bits float, any number of channels, any rate.
+/// Reads a WAV file with integer samples of 8, 16, 24 or 32 bits or float samples of 32 bits, any number of
+/// channels and any rate.
 ///
-/// The content decides, not the name's extension. A file cut short plays what is there, and the clip's `notice` says
-/// so; so it does when the file's lengths are wrong, as in a stream whose writer never learnt them. NaN and infinity
-/// become 0 and are counted in the notice.
+/// The content decides the format, not the file name's extension. A truncated file yields the samples that
+/// are there, and a file with wrong lengths in its header, as a pipe writes it, yields all its samples. NaN
+/// and infinity become 0. The clip's `notice` reports each of these repairs.
 ///
 /// # Errors
-/// A missing, empty or unreadable file, a directory, and content that is no WAV file, has no samples, a rate of 0, no
-/// channels, or a coding that is not listed above.
+/// Returns an error for a missing, empty or unreadable file, for a directory, and for content that is not a
+/// WAV file, has no samples, has a rate of 0 or no channels, or has a coding that is not listed above.
 pub fn read(path: impl AsRef<Path>) -> Result<Clip, WavError> {
     let path = path.as_ref();
-    let metadata = std::fs::metadata(path).map_err(|error| WavError::new(path, plain(&error)))?;
+    let metadata = std::fs::metadata(path).map_err(|error| WavError::new(path, describe(&error)))?;
     if metadata.is_dir() {
         return Err(WavError::new(path, "is a directory; expected a WAV file"));
     }
     if metadata.is_file() && metadata.len() == 0 {
         return Err(WavError::new(path, "is empty (0 bytes); expected a WAV file"));
     }
-    let bytes = std::fs::read(path).map_err(|error| WavError::new(path, plain(&error)))?;
+    let bytes = std::fs::read(path).map_err(|error| WavError::new(path, describe(&error)))?;
     parse(path, bytes)
 }
 
-fn plain(error: &std::io::Error) -> String {
+fn describe(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "does not exist".into(),
         std::io::ErrorKind::PermissionDenied => "may not be opened (permission denied)".into(),
@@ -122,7 +124,7 @@ fn plain(error: &std::io::Error) -> String {
 
 fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Clip, WavError> {
     let mut notices = Vec::new();
-    let layout = mend(&mut bytes).map_err(|found| WavError::new(path, found))?;
+    let layout = repair_lengths(&mut bytes).map_err(|found| WavError::new(path, found))?;
     if let Some(missing) = layout.missing {
         notices.push(missing);
     }
@@ -131,7 +133,7 @@ fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Clip, WavError> {
             hound::Error::Unsupported => {
                 format!("is coded as {}; expected PCM of 8 to 32 bits or float of 32 bits", layout.coding)
             }
-            other => format!("is damaged ({other}); it says to be {}", layout.coding),
+            other => format!("is damaged ({other}); its header names {}", layout.coding),
         };
         WavError::new(path, found)
     })?;
@@ -140,7 +142,7 @@ fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Clip, WavError> {
         let (rate, channels) = (spec.sample_rate, spec.channels);
         return Err(WavError::new(
             path,
-            format!("says {rate} Hz and {channels} channels; expected at least 1 of each"),
+            format!("has {rate} Hz and {channels} channels; expected at least 1 of each"),
         ));
     }
     if !(1..=32).contains(&spec.bits_per_sample) {
@@ -159,27 +161,28 @@ fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Clip, WavError> {
     };
     samples.truncate(samples.len() - samples.len() % usize::from(spec.channels));
     if samples.is_empty() {
-        return Err(WavError::new(path, "has a WAV header and no samples"));
+        return Err(WavError::new(path, "has a WAV header but no samples"));
     }
-    let mut scrubbed = 0_u64;
+    let mut replaced = 0_u64;
     for sample in samples.iter_mut().filter(|sample| !sample.is_finite()) {
         *sample = 0.0;
-        scrubbed += 1;
+        replaced += 1;
     }
-    if scrubbed > 0 {
-        notices.push(format!("{scrubbed} samples are not finite numbers and were taken as silence"));
+    if replaced > 0 {
+        notices.push(format!("{replaced} samples are not finite numbers and were replaced by silence"));
     }
     let notice = (!notices.is_empty()).then(|| format!("{}: {}", path.display(), notices.join("; ")));
     Ok(Clip { rate_hz: spec.sample_rate, channels: spec.channels, samples, notice })
 }
 
-struct Layout {
+struct WavLayout {
     coding: String,
     missing: Option<String>,
 }
 
-/// Makes the lengths in the headers those of the bytes that are there: `hound` reads no file whose lengths lie.
-fn mend(bytes: &mut Vec<u8>) -> Result<Layout, String> {
+/// Corrects the lengths in the headers to the bytes that are there, because `hound` rejects files with wrong
+/// lengths.
+fn repair_lengths(bytes: &mut Vec<u8>) -> Result<WavLayout, String> {
     if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
         let start: String = bytes
             .iter()
@@ -201,21 +204,22 @@ fn mend(bytes: &mut Vec<u8>) -> Result<Layout, String> {
             format = u16_at(bytes, body).zip(u16_at(bytes, body + 12)).zip(u16_at(bytes, body + 14));
         } else if id == b"data" {
             let Some(((tag, block), bits)) = format else {
-                return Err("is damaged: its samples come before any description of them".into());
+                return Err("is damaged: its samples come before their format (chunk \"fmt \")".into());
             };
             let there = bytes.len() - body;
             let block = usize::from(block.max(1));
             let claimed = length as usize;
             let used = claimed.min(there);
-            // A length of 0 or all ones with samples behind it is a stream whose writer could not go back.
+            // A length of 0 or all ones in front of samples marks a stream: its writer could not go back to
+            // the header.
             let streamed = there >= block && (claimed == 0 || claimed >= 0xffff_f000);
             let used = if streamed { there } else { used };
             let used = used - used % block;
             let missing = if streamed {
-                Some(format!("its header does not know the length; all {used} bytes of samples are used"))
+                Some(format!("its header does not state the length; all {used} bytes of samples are used"))
             } else if used < claimed {
                 Some(format!(
-                    "is cut short: it promises {claimed} bytes of samples and has {used}, which are used"
+                    "is cut short: its header names {claimed} bytes of samples, and {used} are there and used"
                 ))
             } else {
                 None
@@ -233,39 +237,40 @@ fn mend(bytes: &mut Vec<u8>) -> Result<Layout, String> {
                 0xfffe => "extensible",
                 _ => "unknown",
             };
-            return Ok(Layout { coding: format!("{bits}-bit {name} (format tag {tag})"), missing });
+            return Ok(WavLayout { coding: format!("{bits}-bit {name} (format tag {tag})"), missing });
         }
         // Chunks are padded to an even length.
         at = body.saturating_add(length as usize).saturating_add(length as usize & 1);
     }
-    Err(format!("is cut short or damaged: no samples in its {} bytes", bytes.len()))
+    Err(format!("is cut short or damaged: there are no samples in its {} bytes", bytes.len()))
 }
 
-/// The nearest 16-bit value of a sample, and whether it lay outside (±1.0 is full scale; NaN is 0).
+/// Returns the nearest 16-bit value of a sample, and whether the sample was outside full scale (±1.0). NaN
+/// becomes 0.
 pub fn to_i16(sample: f32) -> (i16, bool) {
     let scaled = (sample * 32_768.0).round();
     (scaled as i16, !(-32_768.0..=32_767.0).contains(&scaled))
 }
 
-/// Writes a mono file of 16 bits; returns how many samples were outside full scale and were clipped.
+/// Writes a 16-bit mono file. Returns the number of samples outside full scale, which were clipped.
 ///
 /// # Errors
-/// A path that cannot be written, with the system's reason.
+/// Returns an error with the system's reason if the path cannot be written.
 pub fn write_mono(path: impl AsRef<Path>, rate_hz: u32, samples: &[f32]) -> Result<u64, WavError> {
     let path = path.as_ref();
     let (bytes, clipped) = mono_bytes(rate_hz, samples);
     std::fs::write(path, bytes)
-        .map_err(|error| WavError::new(path, format!("cannot be written ({})", plain(&error))))?;
+        .map_err(|error| WavError::new(path, format!("cannot be written ({})", describe(&error))))?;
     Ok(clipped)
 }
 
-/// [`write_mono`] into memory: the file's bytes, and how many samples were clipped.
+/// Does the same as [`write_mono`] in memory. Returns the bytes of the file and the number of clipped samples.
 pub fn mono_bytes(rate_hz: u32, samples: &[f32]) -> (Vec<u8>, u64) {
     let spec =
         WavSpec { channels: 1, sample_rate: rate_hz, bits_per_sample: 16, sample_format: SampleFormat::Int };
     let mut bytes = Vec::with_capacity(44 + 2 * samples.len());
     let mut clipped = 0;
-    let in_memory = "memory takes every byte";
+    let in_memory = "writing to memory cannot fail";
     let mut writer = hound::WavWriter::new(Cursor::new(&mut bytes), spec).expect(in_memory);
     for &sample in samples {
         let (value, outside) = to_i16(sample);
@@ -281,9 +286,9 @@ mod tests {
     use super::*;
     use crate::noise::Rng;
 
-    struct Folder(PathBuf);
+    struct TempFolder(PathBuf);
 
-    impl Folder {
+    impl TempFolder {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("handsfree-wav-{}-{name}", std::process::id()));
             std::fs::create_dir_all(&path).unwrap();
@@ -297,7 +302,7 @@ mod tests {
         }
     }
 
-    impl Drop for Folder {
+    impl Drop for TempFolder {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
@@ -325,17 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn every_coding_every_channel_count() {
+    fn reads_every_coding_and_channel_count() {
         let seed = 31;
         println!("seed {seed}");
-        let folder = Folder::new("codings");
+        let folder = TempFolder::new("codings");
         let mut rng = Rng::new(seed);
         for bits in [8_u16, 16, 24, 32, 0] {
             for channels in 1..=8_u16 {
                 let rate_hz = rng.range(4_000, 192_000) as u32;
                 let values: Vec<f64> =
                     (0..usize::from(channels) * 50).map(|_| rng.uniform() * 1.9 - 0.95).collect();
-                // The wrong extension on purpose.
+                // The extension is wrong on purpose.
                 let path = folder.file("clip.mp3", &encode(channels, rate_hz, bits, &values));
                 let clip = read(&path).unwrap();
                 assert_eq!((clip.rate_hz, clip.channels, clip.frames()), (rate_hz, channels, 50));
@@ -352,8 +357,8 @@ mod tests {
     }
 
     #[test]
-    fn truncated_anywhere_plays_what_is_there_or_says_why_not() {
-        let folder = Folder::new("truncated");
+    fn reads_or_rejects_a_file_truncated_anywhere() {
+        let folder = TempFolder::new("truncated");
         let values: Vec<f64> = (0..300).map(|n| f64::from(n) / 400.0).collect();
         for bits in [16, 24, 0] {
             let whole = encode(2, 48_000, bits, &values);
@@ -377,21 +382,21 @@ mod tests {
     }
 
     #[test]
-    fn a_streamed_file_without_a_length_is_read_to_its_end() {
-        let folder = Folder::new("streamed");
+    fn reads_a_streamed_file_without_a_length_to_its_end() {
+        let folder = TempFolder::new("streamed");
         let mut bytes = encode(1, 16_000, 16, &[0.1, 0.2, 0.3]);
         for length in [0, u32::MAX] {
             bytes[40..44].copy_from_slice(&length.to_le_bytes());
             bytes[4..8].copy_from_slice(&length.to_le_bytes());
             let clip = read(folder.file("pipe.wav", &bytes)).unwrap();
             assert_eq!(clip.frames(), 3);
-            assert!(clip.notice.unwrap().contains("does not know the length"));
+            assert!(clip.notice.unwrap().contains("does not state the length"));
         }
     }
 
     #[test]
-    fn wrong_files_are_named_with_what_was_found() {
-        let folder = Folder::new("wrong");
+    fn names_a_wrong_file_and_what_was_found_in_it() {
+        let folder = TempFolder::new("wrong");
         let mut a_law = encode(1, 8_000, 16, &[0.0; 8]);
         a_law[20] = 6;
         let mut no_rate = encode(1, 8_000, 16, &[0.0; 8]);
@@ -434,8 +439,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_scrubbed_and_counted() {
-        let folder = Folder::new("nan");
+    fn replaces_and_counts_samples_that_are_not_finite() {
+        let folder = TempFolder::new("nan");
         let path = folder.file("nan.wav", &encode(1, 16_000, 0, &[0.5, f64::NAN, f64::INFINITY, -0.5]));
         let clip = read(&path).unwrap();
         assert_eq!(clip.samples, [0.5, 0.0, 0.0, -0.5]);
@@ -444,7 +449,7 @@ mod tests {
 
     #[test]
     fn sixteen_bits_survive_a_round_trip() {
-        let folder = Folder::new("trip");
+        let folder = TempFolder::new("trip");
         let path = folder.0.join("out.wav");
         let samples: Vec<f32> = (i16::MIN..=i16::MAX).map(|v| f32::from(v) / 32_768.0).collect();
         assert_eq!(write_mono(&path, 16_000, &samples).unwrap(), 0);
@@ -459,7 +464,7 @@ mod tests {
         for (clip, seconds) in [(Clip::far(), 14.165), (Clip::near(), 6.591)] {
             assert_eq!((clip.rate_hz, clip.channels, &clip.notice), (16_000, 1, &None));
             assert!((clip.seconds() - seconds).abs() < 0.001, "{} s", clip.seconds());
-            // The pause at the end is no speech.
+            // The pause at the end is not speech.
             let spoken = &clip.samples[..clip.samples.len() - 9_600];
             let power = spoken.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / spoken.len() as f64;
             assert!((10.0 * power.log10() + 20.0).abs() < 0.5);

@@ -1,13 +1,12 @@
-//! Our terminal, as `MediaDevices` runs it, against LiveKit's Python MediaDevices helpers on the same blocks in the same
-//! run: processor time for 10 ms of audio, how old a frame is when the application has it and a sample when it is heard,
-//! what is lost, and how much echo is left.
+//! Benchmark: our terminal, as `MediaDevices` runs it, compared with LiveKit's Python MediaDevices helpers on the same
+//! blocks in the same run: processor time per 10 ms of audio, capture and playback latency, losses, and echo reduction.
 //!
-//! Both are driven by a device in virtual time, as `livekit_media_devices.py` beside this file says: one clock, two
-//! echoes, a speaker who is live (each 10 ms of speech exist when they have been spoken). On our side the two interrupts
-//! are each followed by a round of the worker. Processor time is this thread's, in the best second, all processing on;
-//! all else is measured with echo cancellation and high-pass alone.
+//! Both run on a simulated device in virtual time, which `livekit/media_devices.py` describes: one clock, two echoes, and
+//! live speech (each 10 ms of speech become available when they have been spoken). On our side, the worker runs after each
+//! of the two interrupts. Processor time is that of this thread in the best second, with all processing on; all other
+//! figures are measured with echo cancellation and high-pass only.
 //!
-//! LiveKit comes from PyPI into a virtual environment under the target folder at the first run. `-- ours` leaves it out.
+//! The first run installs LiveKit from PyPI into a virtual environment under the target folder. `-- ours` leaves it out.
 #![allow(missing_docs)]
 
 mod livekit;
@@ -26,33 +25,36 @@ use handsfree_core::{ChannelMap, Duration, Format, Instant, PcmMut, PcmRef, Peri
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{far_speech, intake_config, outlet_config, to_pcm};
 
-/// Device rate and block; LiveKit's own are 48 kHz and 4800.
+/// Device rates in hertz and block lengths in sample frames; LiveKit's defaults are 48 kHz and 4800.
 const CASES: [(u32, usize); 6] =
     [(48_000, 4_800), (48_000, 480), (48_000, 512), (44_100, 4_800), (44_100, 441), (44_100, 512)];
 const TERMINAL_HZ: u32 = 48_000;
 const FRAME: usize = 480;
 const SECONDS: usize = 30;
-/// Delay in seconds and gain of what the microphone hears of the loudspeaker; the other side has the same.
+/// Delay in seconds and gain of each echo; the same as in `livekit/media_devices.py`.
 const ECHOES: [(f64, f64); 2] = [(0.005, 0.25), (0.013, 0.1)];
 const NOISE: f64 = 3.0;
 
-/// What either side comes to.
+/// Figures of one side.
 #[derive(Clone, Copy, Debug, Default)]
-struct Findings {
-    /// Processor time of the callbacks or interrupts for 10 ms.
+struct Measurement {
+    /// Processor time of the callbacks or interrupts per 10 ms, in microseconds.
     callbacks_us: f64,
-    /// The same with all else that runs.
+    /// Processor time of everything that runs per 10 ms, in microseconds.
     all_us: f64,
-    /// Parts of what was captured that the application got, and of what was played that the canceller got.
+    /// Fraction of the captured audio that the application received.
     delivered: f64,
+    /// Fraction of the played audio that the canceller received.
     reversed: f64,
-    /// Ages in milliseconds: of a frame's first sample when the application has it, of a sample when it is heard.
+    /// Age of a frame's first sample when the application receives it, in milliseconds.
     capture_ms: f64,
+    /// Age of a sample when it is heard, in milliseconds.
     playback_ms: f64,
+    /// Echo reduction in dB.
     echo_db: f64,
 }
 
-/// All that an application gets when it asks for nothing, or the canceller and its high-pass.
+/// Returns the default processing of an application, or echo cancellation and high-pass only.
 fn voice(is_all: bool) -> ApmConfig {
     ApmConfig {
         echo_cancellation: EchoCancellation::Full,
@@ -67,7 +69,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The least time of a second, the first one and a begun one left out, for 10 ms.
+/// Returns the shortest time of a second, without the first and an incomplete one, in microseconds per 10 ms.
 fn best_us(times_ns: &[f64], rate_hz: u32, block: usize) -> f64 {
     let second = rate_hz as usize / block;
     let sums =
@@ -79,8 +81,8 @@ fn mean_square(samples: &[i16]) -> f64 {
     samples.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / samples.len().max(1) as f64
 }
 
-/// What the microphone hears of what is at the converter, for sample frames `from` and after.
-fn hear(played: &[i16], from: usize, rate_hz: u32, rng: &mut Rng, heard: &mut [i16]) {
+/// Fills `heard` with the microphone's signal for the sample frames from `from` on.
+fn record_microphone(played: &[i16], from: usize, rate_hz: u32, rng: &mut Rng, heard: &mut [i16]) {
     for (at, heard) in (from..).zip(heard) {
         let echo = ECHOES.iter().map(|(delay_s, gain)| {
             let earlier = at.checked_sub((delay_s * f64::from(rate_hz)).round() as usize);
@@ -90,14 +92,14 @@ fn hear(played: &[i16], from: usize, rate_hz: u32, rng: &mut Rng, heard: &mut [i
     }
 }
 
-/// What it comes to, and what was played.
-fn ours(rate_hz: u32, block: usize, seconds: usize, is_all: bool) -> Result<(Findings, Vec<i16>), String> {
+/// Returns our figures and the played signal.
+fn ours(rate_hz: u32, block: usize, seconds: usize, is_all: bool) -> Result<(Measurement, Vec<i16>), String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let rate = SampleRate::new(rate_hz).map_err(|error| failed(&error))?;
     let terminal_rate = SampleRate::new(TERMINAL_HZ).map_err(|error| failed(&error))?;
     let now_ns = Arc::new(AtomicI64::new(0));
-    let told = Arc::clone(&now_ns);
-    let clock = Arc::new(move || Instant::from_nanos(told.load(Ordering::Relaxed)));
+    let clock_ns = Arc::clone(&now_ns);
+    let clock = Arc::new(move || Instant::from_nanos(clock_ns.load(Ordering::Relaxed)));
     let config = TerminalConfig { voice: voice(is_all), ..TerminalConfig::new(terminal_rate) };
     let Parts { mut terminal, halves, mut work } = config.build(clock).map_err(|error| failed(&error))?;
     let (mut intake, mut outlet) = (halves.intake.ok_or("no intake")?, halves.outlet.ok_or("no outlet")?);
@@ -123,7 +125,7 @@ fn ours(rate_hz: u32, block: usize, seconds: usize, is_all: bool) -> Result<(Fin
     for k in 1..=blocks {
         let now = k * block;
         let is_late = 3 * k > 2 * blocks;
-        hear(&played, now - block, rate_hz, &mut rng, &mut heard);
+        record_microphone(&played, now - block, rate_hz, &mut rng, &mut heard);
         let at =
             |sample_frames: usize| Instant::ORIGIN + Duration::of_sample_frames(sample_frames as u64, rate);
         let called = at(now);
@@ -168,7 +170,7 @@ fn ours(rate_hz: u32, block: usize, seconds: usize, is_all: bool) -> Result<(Fin
     let unheard = stats.capture.reference_lost_sample_frames;
     let level = |levels: &[f64]| levels.iter().sum::<f64>() / levels.len().max(1) as f64;
     let captured = (blocks * block) as f64 * f64::from(TERMINAL_HZ) / f64::from(rate_hz);
-    let findings = Findings {
+    let measurement = Measurement {
         callbacks_us: best_us(&callback_ns, rate_hz, block),
         all_us: best_us(&all_ns, rate_hz, block),
         delivered: 1.0 - f64::from(lost + terminal.dropped_frames() * FRAME as u32) / captured,
@@ -177,10 +179,11 @@ fn ours(rate_hz: u32, block: usize, seconds: usize, is_all: bool) -> Result<(Fin
         playback_ms: median(&mut playback_ages),
         echo_db: 10.0 * (level(&in_levels) / level(&out_levels).max(1e-3)).log10(),
     };
-    Ok((findings, played))
+    Ok((measurement, played))
 }
 
-/// The echo reduction of the canceller alone, called with exactly what was played, 48 kHz: what there is to gain.
+/// Returns the echo reduction of the canceller when it is called directly with exactly the played signal, at 48 kHz. This
+/// is the best that can be reached.
 fn oracle_db(played: &[i16]) -> Result<f64, String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let format = Format::new(TERMINAL_HZ, 1).map_err(|error| failed(&error))?;
@@ -189,7 +192,7 @@ fn oracle_db(played: &[i16]) -> Result<f64, String> {
     let mut heard = [0; FRAME];
     let (mut in_level, mut out_level) = (0.0, 0.0);
     for (at, samples) in (0..).step_by(FRAME).zip(played.chunks_exact(FRAME)) {
-        hear(played, at, TERMINAL_HZ, &mut rng, &mut heard);
+        record_microphone(played, at, TERMINAL_HZ, &mut rng, &mut heard);
         let level = mean_square(&heard);
         canceller.process_reverse(PcmRef { format, samples }).map_err(|error| failed(&error))?;
         let near = PcmMut { format, samples: &mut heard };
@@ -202,42 +205,44 @@ fn oracle_db(played: &[i16]) -> Result<f64, String> {
     Ok(10.0 * (in_level / out_level).log10())
 }
 
-struct Theirs<'a> {
+struct LiveKitRunner<'a> {
     python: &'a Path,
     speech: &'a Path,
     versions: String,
 }
 
-impl Theirs<'_> {
-    /// Versions, cost and counts, ages and echo, as the script's first lines say.
+impl LiveKitRunner<'_> {
+    /// Runs the script; returns the numbers of its two lines and stores the versions.
     fn run(&mut self, rate_hz: u32, block: usize, processing: &str) -> Result<(Vec<f64>, Vec<f64>), String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/livekit_media_devices.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/livekit/media_devices.py");
         let numbers = [SECONDS.to_string(), rate_hz.to_string(), block.to_string(), processing.to_owned()];
         let mut command = Command::new(self.python);
         let printed = livekit::output_of(command.arg(script).arg(self.speech).args(numbers))?;
         let numbers = |line: Option<&str>, count: usize| {
             let words = line.unwrap_or_default().split_whitespace();
             let numbers: Option<Vec<f64>> = words.map(|word| word.parse().ok()).collect();
-            numbers.filter(|numbers| numbers.len() == count).ok_or(format!("not {count} numbers:\n{printed}"))
+            numbers
+                .filter(|numbers| numbers.len() == count)
+                .ok_or(format!("expected {count} numbers:\n{printed}"))
         };
         let mut lines = printed.lines();
         self.versions = lines.next().unwrap_or_default().to_owned();
         Ok((numbers(lines.next(), 7)?, numbers(lines.next(), 3)?))
     }
 
-    /// What it comes to with a processing for the cost and one for the rest.
-    fn findings(
+    /// Returns LiveKit's figures, the processor time with one set of processing and the rest with another.
+    fn measurement(
         &mut self,
         (rate_hz, block): (u32, usize),
         cost: &str,
         rest: &str,
-    ) -> Result<Findings, String> {
+    ) -> Result<Measurement, String> {
         let (costs, _) = self.run(rate_hz, block, cost)?;
         let (counts, quality) = self.run(rate_hz, block, rest)?;
         let [_, _, delivered, captured, reversed, played, _] = counts[..] else {
-            return Err("7 numbers".into());
+            return Err("expected 7 numbers".into());
         };
-        Ok(Findings {
+        Ok(Measurement {
             callbacks_us: costs[0] / 1e3,
             all_us: costs[1] / 1e3,
             delivered: delivered / captured,
@@ -249,12 +254,12 @@ impl Theirs<'_> {
     }
 }
 
-fn row(whose: &str, (rate_hz, block): (u32, usize), found: &Findings) {
+fn row(side: &str, (rate_hz, block): (u32, usize), found: &Measurement) {
     let number = |value: f64, digits: usize| {
         if value.is_finite() { format!("{value:.digits$}") } else { "-".into() }
     };
     println!(
-        "{rate_hz:>7}{block:>6}  {whose:<22}{:>10}{:>10}{:>12}{:>12}{:>10}{:>10}{:>9}",
+        "{rate_hz:>7}{block:>6}  {side:<22}{:>10}{:>10}{:>12}{:>12}{:>10}{:>10}{:>9}",
         number(found.callbacks_us, 1),
         number(found.all_us, 1),
         number(100.0 * found.delivered, 2),
@@ -265,21 +270,21 @@ fn row(whose: &str, (rate_hz, block): (u32, usize), found: &Findings) {
     );
 }
 
-/// Prints a promise that was broken.
-fn keep(kept: bool, promise: &str) -> bool {
-    if !kept {
-        println!("broken: {promise}");
+/// Returns `holds`, and prints the bound if it is violated.
+fn check_bound(holds: bool, promise: &str) -> bool {
+    if !holds {
+        println!("violated: {promise}");
     }
-    kept
+    holds
 }
 
-fn both(case: (u32, usize), seconds: usize) -> Result<(Findings, Vec<i16>), String> {
+fn both(case: (u32, usize), seconds: usize) -> Result<(Measurement, Vec<i16>), String> {
     let (cost, _) = ours(case.0, case.1, seconds, true)?;
     let (rest, played) = ours(case.0, case.1, seconds, false)?;
-    Ok((Findings { callbacks_us: cost.callbacks_us, all_us: cost.all_us, ..rest }, played))
+    Ok((Measurement { callbacks_us: cost.callbacks_us, all_us: cost.all_us, ..rest }, played))
 }
 
-fn bench(with_theirs: bool) -> Result<bool, String> {
+fn bench(with_livekit: bool) -> Result<bool, String> {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let speech = scratch.join("media-devices-speech.raw");
     let rate = SampleRate::new(TERMINAL_HZ).map_err(|error| error.to_string())?;
@@ -287,26 +292,32 @@ fn bench(with_theirs: bool) -> Result<bool, String> {
         to_pcm(&far_speech(rate, 10.0)).iter().flat_map(|sample| sample.to_ne_bytes()).collect();
     std::fs::write(&speech, bytes).map_err(|error| format!("{}: {error}", speech.display()))?;
     let python: PathBuf =
-        if with_theirs { livekit::python(&scratch.join("livekit"))? } else { PathBuf::new() };
-    let mut theirs = Theirs { python: &python, speech: &speech, versions: String::new() };
-    println!("processor time and what becomes of 10 ms of audio, {SECONDS} s each");
+        if with_livekit { livekit::python(&scratch.join("livekit"))? } else { PathBuf::new() };
+    let mut theirs = LiveKitRunner { python: &python, speech: &speech, versions: String::new() };
+    println!("processor time per 10 ms of audio, losses, latency and echo reduction, {SECONDS} s each");
     println!(
-        "   rate block  whose                  calls, us   all, us  delivered, %  reverse, %  mic, ms  play, ms  echo, dB"
+        "   rate block  side                   calls, us   all, us  delivered, %  reverse, %  mic, ms  play, ms  echo, dB"
     );
-    let mut is_kept = true;
+    let mut all_hold = true;
     for case in CASES {
         let (found, played) = both(case, SECONDS)?;
         row("ours", case, &found);
         if case == (TERMINAL_HZ, FRAME) {
             let oracle_db = oracle_db(&played)?;
             println!("{:>7}{:>6}  our canceller with a perfect reference: {oracle_db:.1} dB", case.0, case.1);
-            is_kept &= keep((found.echo_db - oracle_db).abs() < 3.0, "as good as with a perfect reference");
+            all_hold &= check_bound(
+                (found.echo_db - oracle_db).abs() < 3.0,
+                "echo reduction within 3 dB of that with a perfect reference",
+            );
         }
-        is_kept &= keep(found.delivered == 1.0 && found.reversed == 1.0, "nothing is lost at any block");
-        if !with_theirs {
+        all_hold &= check_bound(
+            found.delivered == 1.0 && found.reversed == 1.0,
+            "no audio is lost at any block length",
+        );
+        if !with_livekit {
             continue;
         }
-        let other = match theirs.findings(case, "all", "echo") {
+        let other = match theirs.measurement(case, "all", "echo") {
             Ok(other) => {
                 row("LiveKit", case, &other);
                 other
@@ -314,25 +325,27 @@ fn bench(with_theirs: bool) -> Result<bool, String> {
             Err(error) => {
                 let why = error.lines().find(|line| line.contains("must")).unwrap_or(&error).to_owned();
                 println!("{:>7}{:>6}  LiveKit: the process is aborted: {why}", case.0, case.1);
-                let other = theirs.findings(case, "none", "none")?;
+                let other = theirs.measurement(case, "none", "none")?;
                 row("LiveKit, unprocessed", case, &other);
-                // What it would cost is not known.
-                Findings { echo_db: f64::NAN, all_us: f64::INFINITY, ..other }
+                // Its time with processing is unknown.
+                Measurement { echo_db: f64::NAN, all_us: f64::INFINITY, ..other }
             }
         };
-        is_kept &=
-            keep(found.all_us < other.all_us || other.delivered == 0.0, "less processor time than LiveKit's");
-        is_kept &= keep(found.echo_db > 30.0, "30 dB of echo less at any block");
+        all_hold &= check_bound(
+            found.all_us < other.all_us || other.delivered == 0.0,
+            "less processor time than LiveKit's",
+        );
+        all_hold &= check_bound(found.echo_db > 30.0, "echo reduction above 30 dB at any block length");
     }
-    if with_theirs {
+    if with_livekit {
         println!("{}", theirs.versions);
     }
-    Ok(is_kept)
+    Ok(all_hold)
 }
 
 fn main() -> ExitCode {
     let has = |word: &str| std::env::args().any(|arg| arg == word);
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that it runs.
     let outcome = if has("--test") { both(CASES[5], 3).map(|_| true) } else { bench(!has("ours")) };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

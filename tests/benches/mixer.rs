@@ -1,11 +1,11 @@
-//! Time to mix 10 ms at 48 kHz mono against LiveKit's AudioMixer on the same samples in the same run.
+//! Benchmark: time to mix 10 ms at 48 kHz mono, compared with LiveKit's AudioMixer on the same samples in the same run.
 //!
-//! Ours: a push into each track, the playback worker, the loudspeaker's interrupt, and the capture worker that takes what
-//! was played. Theirs: reading ready-made frames from asynchronous streams, mixing, taking the mixed frame. Both feed
-//! their queues and empty them; starting up is in neither. Both are the thread's processor time, so that a busy machine
-//! disturbs them alike. What both mixed is compared sample by sample.
+//! Our time includes a push into each track, the playback worker, the loudspeaker's interrupt, and the capture worker that
+//! takes the played frame. LiveKit's time includes reading prepared frames from asynchronous streams, mixing, and taking
+//! the mixed frame. Both fill and empty their queues; neither includes start-up. Both times are the thread's processor
+//! time, so that a busy machine affects them alike. The mixed samples of both are compared.
 //!
-//! LiveKit comes from PyPI into a virtual environment under the target folder at the first run. `-- ours` leaves it out.
+//! The first run installs LiveKit from PyPI into a virtual environment under the target folder. `-- ours` leaves it out.
 #![allow(missing_docs)]
 
 mod livekit;
@@ -18,32 +18,32 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;
 use handsfree_core::{ChannelMap, Frame, SampleRate, Session, SessionFormat};
 use handsfree_sim::noise::Rng;
-use handsfree_tests::{captured_at, outlet_config, played_at, with_room};
+use handsfree_tests::{captured_at, outlet_config, played_at, with_large_stack};
 
 const RATE_HZ: u32 = 48_000;
 const FRAME: usize = 480;
-/// Frames of each source; a run goes round and round through them.
+/// Number of frames of each source; longer runs repeat them.
 const STRETCH: usize = 100;
-/// The best of so many runs counts: what else the machine does only ever makes it slower.
+/// Number of runs, of which the fastest counts, since other load on the machine only makes a run slower.
 const OUR_RUNS: usize = 25;
 const OUR_FRAMES: usize = 2_000;
-const THEIR_RUNS: usize = 7;
-const THEIR_FRAMES: usize = 500;
+const LIVEKIT_RUNS: usize = 7;
+const LIVEKIT_FRAMES: usize = 500;
 const SOURCES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
-const MOST: usize = 64;
+const MAX_SOURCES: usize = 64;
 
-/// How many times faster than LiveKit, with 8 sources and with 64.
+/// Promised ratio to LiveKit's time, with 8 sources and with 64.
 const PROMISED_RATIO: f64 = 20.0;
-/// Eight times the sources cost at most so many times as much.
+/// Promised upper bound for the growth of the time from 8 to 64 sources.
 const PROMISED_GROWTH: f64 = 8.0 * 1.1;
 
-/// Noise from one seed, quiet enough that a few dozen sources only clip at times.
+/// Returns noise that is quiet enough for a few dozen sources to clip only occasionally.
 fn samples() -> Vec<i16> {
     let mut rng = Rng::for_stream(1, "mixer bench");
-    (0..MOST * STRETCH * FRAME).map(|_| (rng.next_u64() as i16) >> 2).collect()
+    (0..MAX_SOURCES * STRETCH * FRAME).map(|_| (rng.next_u64() as i16) >> 2).collect()
 }
 
-/// Best nanoseconds per frame, and what the first round was mixed to.
+/// Returns the best time per frame in nanoseconds, and the mix of the first round.
 fn ours<const SLOTS: usize>(samples: &[i16], frames: usize) -> (f64, Vec<i16>) {
     let rate = SampleRate::new(RATE_HZ).expect("a valid rate");
     let sources: Vec<&[i16]> = samples.chunks(STRETCH * FRAME).take(SLOTS).collect();
@@ -76,9 +76,9 @@ fn ours<const SLOTS: usize>(samples: &[i16], frames: usize) -> (f64, Vec<i16>) {
     (best_ns, mixed)
 }
 
-/// Best nanoseconds per frame for each of [`SOURCES`], and what the most of them mixed to.
+/// Returns the best time per frame in nanoseconds for each of [`SOURCES`], and the mix of the largest number of sources.
 fn all_of_ours(samples: &[i16], frames: usize) -> (Vec<f64>, Vec<i16>) {
-    let (last, mixed) = ours::<MOST>(samples, frames);
+    let (last, mixed) = ours::<MAX_SOURCES>(samples, frames);
     let first = [
         ours::<1>(samples, frames).0,
         ours::<2>(samples, frames).0,
@@ -90,19 +90,19 @@ fn all_of_ours(samples: &[i16], frames: usize) -> (Vec<f64>, Vec<i16>) {
     (first.into_iter().chain([last]).collect(), mixed)
 }
 
-struct Theirs {
-    /// LiveKit's and Python's versions.
+struct LiveKitResult {
+    /// Versions of LiveKit and Python.
     versions: String,
-    /// Best nanoseconds per frame for each of [`SOURCES`].
+    /// Best time per frame in nanoseconds for each of [`SOURCES`].
     times_ns: Vec<f64>,
-    /// What the most sources mixed to.
+    /// Mix of the largest number of sources.
     mixed: Vec<i16>,
 }
 
-fn theirs(samples: &[i16]) -> Result<Theirs, String> {
+fn livekit_result(samples: &[i16]) -> Result<LiveKitResult, String> {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let python = livekit::python(&scratch.join("livekit"))?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/livekit_mixer.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/livekit/mixer.py");
     let (given, mixed) = (scratch.join("mixer-samples.raw"), scratch.join("mixer-mixed.raw"));
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_ne_bytes()).collect();
     fs::write(&given, bytes).map_err(|error| format!("{}: {error}", given.display()))?;
@@ -111,7 +111,7 @@ fn theirs(samples: &[i16]) -> Result<Theirs, String> {
         Command::new(python)
             .arg(script)
             .args([&given, &mixed])
-            .args([THEIR_FRAMES.to_string(), THEIR_RUNS.to_string()])
+            .args([LIVEKIT_FRAMES.to_string(), LIVEKIT_RUNS.to_string()])
             .args(&numbers),
     )?;
     let mut versions = String::new();
@@ -119,8 +119,11 @@ fn theirs(samples: &[i16]) -> Result<Theirs, String> {
     for line in printed.lines() {
         match line.split_once(' ') {
             Some(("version", rest)) => versions = rest.replace(' ', ", Python "),
-            Some((_, time)) => times_ns.push(time.parse().map_err(|_| format!("not a time: {line}"))?),
-            None => return Err(format!("not a time: {line}")),
+            Some((_, time)) => times_ns.push(
+                time.parse()
+                    .map_err(|_| format!("expected a number of sources and a time, found: {line}"))?,
+            ),
+            None => return Err(format!("expected a number of sources and a time, found: {line}")),
         }
     }
     let bytes = fs::read(&mixed).map_err(|error| format!("{}: {error}", mixed.display()))?;
@@ -128,10 +131,10 @@ fn theirs(samples: &[i16]) -> Result<Theirs, String> {
     if times_ns.len() != SOURCES.len() {
         return Err(format!("{} times, expected {}:\n{printed}", times_ns.len(), SOURCES.len()));
     }
-    Ok(Theirs { versions, times_ns, mixed })
+    Ok(LiveKitResult { versions, times_ns, mixed })
 }
 
-fn table(ours_ns: &[f64], theirs: Option<&Theirs>) {
+fn table(ours_ns: &[f64], theirs: Option<&LiveKitResult>) {
     println!(
         "{:<10}{:>12}{:>18}{:>14}{:>10}",
         "sources", "ours, us", "ours, ns/source", "LiveKit, us", "ratio"
@@ -146,44 +149,47 @@ fn table(ours_ns: &[f64], theirs: Option<&Theirs>) {
     }
 }
 
-/// Prints a promise that was broken.
-fn keep(kept: bool, promise: &str) -> bool {
-    if !kept {
-        println!("broken: {promise}");
+/// Returns `holds`, and prints the bound if it is violated.
+fn check_bound(holds: bool, promise: &str) -> bool {
+    if !holds {
+        println!("violated: {promise}");
     }
-    kept
+    holds
 }
 
 fn time_of(times_ns: &[f64], sources: usize) -> f64 {
     SOURCES.iter().zip(times_ns).find(|(n, _)| **n == sources).map_or(f64::NAN, |(_, time)| *time)
 }
 
-fn bench(with_theirs: bool) -> Result<bool, String> {
+fn bench(with_livekit: bool) -> Result<bool, String> {
     let samples = samples();
     let (ours_ns, mixed) = all_of_ours(&samples, OUR_FRAMES);
     let growth = time_of(&ours_ns, 64) / time_of(&ours_ns, 8);
-    let theirs = if with_theirs { theirs(&samples) } else { Err(String::new()) };
-    println!("10 ms at {RATE_HZ} Hz mono, best of {OUR_RUNS} runs of ours and {THEIR_RUNS} of theirs");
+    let theirs = if with_livekit { livekit_result(&samples) } else { Err(String::new()) };
+    println!("10 ms at {RATE_HZ} Hz mono, best of {OUR_RUNS} runs (ours) and {LIVEKIT_RUNS} runs (LiveKit)");
     table(&ours_ns, theirs.as_ref().ok());
     println!("from 8 sources to 64 the cost grows {growth:.1} times");
-    let linear = keep(growth <= PROMISED_GROWTH, "cost linear in sources");
-    if !with_theirs {
+    let linear = check_bound(growth <= PROMISED_GROWTH, "cost linear in sources");
+    if !with_livekit {
         return Ok(linear);
     }
     let theirs = theirs?;
     println!("LiveKit {}, blocks of 10 ms", theirs.versions);
-    let same = keep(theirs.mixed == mixed, "both mix to the same samples");
+    let same = check_bound(theirs.mixed == mixed, "both mix to the same samples");
     let faster = [8, 64].into_iter().all(|n| {
         let ratio = time_of(&theirs.times_ns, n) / time_of(&ours_ns, n);
-        keep(ratio >= PROMISED_RATIO, &format!("{PROMISED_RATIO} times LiveKit's speed with {n} sources"))
+        check_bound(
+            ratio >= PROMISED_RATIO,
+            &format!("{PROMISED_RATIO} times LiveKit's speed with {n} sources"),
+        )
     });
     Ok(linear && same && faster)
 }
 
 fn main() -> ExitCode {
     let has = |word: &str| std::env::args().any(|arg| arg == word);
-    with_room(|| {
-        // `cargo test --benches` only wants to know that it runs.
+    with_large_stack(|| {
+        // `cargo test --benches` only checks that it runs.
         if has("--test") {
             all_of_ours(&samples(), STRETCH);
             return ExitCode::SUCCESS;

@@ -1,6 +1,6 @@
-//! What each part costs for 10 ms at 48 kHz mono, and WebRTC's own cost beside it in the same run.
+//! Benchmark: time of each part per 10 ms at 48 kHz mono, with the time of WebRTC's audio processing for comparison.
 //!
-//! Seconds differ from machine to machine; what counts is how they compare with the frame's 10 ms and with each other.
+//! Absolute times depend on the machine; compare them with the 10 ms of a frame and with each other.
 #![allow(missing_docs)]
 
 use std::cell::{Cell, RefCell};
@@ -22,7 +22,7 @@ use handsfree_tests::{captured_at, far_speech, intake_config, outlet_config, pla
 const RATE_HZ: u32 = 48_000;
 const FRAME: usize = 480;
 
-type Memory<const SLOTS: usize> = Session<480, SLOTS, 8, 8, 16, 8, 48_000>;
+type BenchSession<const SLOTS: usize> = Session<480, SLOTS, 8, 8, 16, 8, 48_000>;
 
 fn rate() -> SampleRate {
     SampleRate::new(RATE_HZ).unwrap()
@@ -33,7 +33,7 @@ fn terminal() -> SessionFormat {
 }
 
 fn intake<S: DeviceSample>(criterion: &mut Criterion, name: &str, channels: u32) {
-    let mut session = Box::new(Memory::<1>::new());
+    let mut session = Box::new(BenchSession::<1>::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal(), Bypass, ()).unwrap();
     let map = ChannelMap::natural(channels, 1).unwrap();
     halves.intake.configure(intake_config(rate(), map, FRAME as u32)).unwrap();
@@ -56,7 +56,7 @@ fn intake<S: DeviceSample>(criterion: &mut Criterion, name: &str, channels: u32)
 }
 
 fn outlet<S: DeviceSample>(criterion: &mut Criterion, name: &str, channels: u32) {
-    let mut session = Box::new(Memory::<1>::new());
+    let mut session = Box::new(BenchSession::<1>::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal(), Bypass, ()).unwrap();
     let map = ChannelMap::natural(1, channels).unwrap();
     halves.outlet.configure(outlet_config(rate(), map, FRAME as u32)).unwrap();
@@ -93,7 +93,7 @@ fn interrupts(criterion: &mut Criterion) {
 }
 
 fn mixer<const SLOTS: usize>(criterion: &mut Criterion, name: &str, gain: Gain) {
-    let mut session = Box::new(Memory::<SLOTS>::new());
+    let mut session = Box::new(BenchSession::<SLOTS>::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal(), Bypass, ()).unwrap();
     let map = ChannelMap::natural(1, 1).unwrap();
     halves.outlet.configure(outlet_config(rate(), map, FRAME as u32)).unwrap();
@@ -127,7 +127,7 @@ fn mixing(criterion: &mut Criterion) {
     mixer::<64>(criterion, "with gain", Gain::linear(0.3).unwrap());
 }
 
-/// A frame through both rings and both workers: what a pipeline costs beside its voice processor.
+/// Measures the capture pipeline with a voice processor.
 fn pipeline<V: VoiceProcessor>(criterion: &mut Criterion, name: &str, device_hz: u32, domain: u32, voice: V) {
     let device = SampleRate::new(device_hz).unwrap();
     let length = device.sample_frames();
@@ -181,7 +181,7 @@ fn pipelines(criterion: &mut Criterion) {
     pipeline(criterion, "everything on", 48_000, 1, apm(everything()));
 }
 
-/// The peer: the same two calls without any pipeline.
+/// Measures the same two calls of the voice processor without a pipeline.
 fn direct(criterion: &mut Criterion) {
     let format = Format::new(RATE_HZ, 1).unwrap();
     let far = to_pcm(&far_speech(rate(), 10.0));
@@ -222,7 +222,8 @@ fn step(criterion: &mut Criterion, name: &str, mut step: impl FrameProcessor) {
     });
 }
 
-/// Each with the copy of a frame; what a guard costs is beside the host's clock, which a step's frame reads twice.
+/// Measures steps of the chain. Each time includes the copy of a frame; a guard's time includes two readings of the host's
+/// clock.
 fn steps(criterion: &mut Criterion) {
     let (setting, levels) = (GainSetting::new(Gain::linear(0.7).unwrap()), Levels::new());
     step(criterion, "nothing", Passes);

@@ -1,5 +1,5 @@
-//! How many times faster than real time whole terminals are simulated, and what is promised: 50 times with the APM
-//! and the room, 1000 times with nothing but the core. Fails when a promise is broken.
+//! Benchmark: speed of simulated sessions relative to real time. Promised are 50 times real time with the APM and room
+//! acoustics, and 1000 times with the core alone; the benchmark fails below that.
 #![allow(missing_docs)]
 
 use std::process::ExitCode;
@@ -9,21 +9,21 @@ use handsfree_core::capture::{Bypass, VoiceProcessor};
 use handsfree_core::{Format, SampleRate};
 use handsfree_sim::acoustics::{Acoustics, RoomAcoustics, Wire};
 use handsfree_sim::noise::{Colour, Noise, Rng};
-use handsfree_sim::room::{Loudspeaker, Room, Source};
+use handsfree_sim::room::{Loudspeaker, Room, RoomSource};
 use handsfree_sim::scenario::{Scenario, run};
 use handsfree_tests::{far_speech, plain_board, to_pcm, uneventful};
 
-/// The best of so many runs counts: what else the machine does only ever makes it slower.
+/// Number of runs, of which the fastest counts, since other load on the machine only makes a run slower.
 const RUNS: usize = 3;
 
 fn room(rate: SampleRate) -> RoomAcoustics {
     let length = rate.hz() as usize * 3 / 10;
-    let response = Room::default().impulse_response(Source::Loudspeaker, rate.hz(), length).unwrap();
+    let response = Room::default().impulse_response(RoomSource::Loudspeaker, rate.hz(), length).unwrap();
     let noise = Noise::new(Rng::new(1), Colour::Pink, -75.0);
     RoomAcoustics::new(Loudspeaker::new(0.0).unwrap(), &response, far_speech(rate, 60.0), noise)
 }
 
-/// Times real time, the voice processor's and the room's making not counted.
+/// Returns the speed relative to real time, without the creation of the voice processor and the acoustics.
 fn factor<V: VoiceProcessor>(
     rate_hz: u32,
     seconds: f64,
@@ -48,7 +48,7 @@ fn everything(rate_hz: u32) -> ApmProcessor {
 }
 
 fn main() -> ExitCode {
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that it runs.
     let seconds = if std::env::args().any(|arg| arg == "--test") { 1.0 } else { 60.0 };
     let same = |_: &mut Scenario| {};
     let boxed_room = |rate| Box::new(room(rate)) as Box<dyn Acoustics>;

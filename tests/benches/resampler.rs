@@ -1,6 +1,7 @@
-//! Time per 10 ms, mono f32, against rubato's sinc resampler with as many taps and its FFT resampler.
+//! Benchmark: time to resample 10 ms of mono f32, compared with rubato's sinc resampler with the same number of taps and
+//! with its FFT resampler.
 //!
-//! `cargo bench -p handsfree-tests --bench resampler`, a part of it with e.g. `-- '44100 to 48000'`.
+//! Run with `cargo bench -p handsfree-tests --bench resampler`; a filter such as `-- '44100 to 48000'` selects a part.
 
 use std::hint::black_box;
 
@@ -12,11 +13,11 @@ use rubato::{
     Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, SincInterpolationType, WindowFunction,
 };
 
-/// Enough for the rows of 44.1 to 48 kHz at the highest quality.
+/// Memory for the filter rows from 44.1 to 48 kHz at the highest quality, in samples.
 const MEMORY: usize = Quality::VERY_HIGH.fast_memory(48_000, 44_100, 1);
 
-/// A window of rubato's with at least the rejection of our quality, and its cheapest interpolation
-/// that keeps it.
+/// For each of our qualities: a rubato window with at least the same rejection, and the cheapest interpolation and
+/// oversampling that preserve it.
 const PEERS: [(WindowFunction, SincInterpolationType, usize); 5] = [
     (WindowFunction::Hann, SincInterpolationType::Linear, 32),
     (WindowFunction::Blackman, SincInterpolationType::Cubic, 32),
@@ -79,7 +80,7 @@ fn resamplers(criterion: &mut Criterion) {
     }
 }
 
-/// 10 ms of 16 bits in, 10 ms out: what the pipelines convert with.
+/// Measures the converter of the pipelines, which turns 10 ms of 16-bit samples into 10 ms.
 fn frame_converters(criterion: &mut Criterion) {
     for (from_hz, to_hz) in
         [(48_000, 16_000), (16_000, 48_000), (44_100, 48_000), (48_000, 44_100), (96_000, 8_000)]

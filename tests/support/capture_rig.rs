@@ -1,4 +1,4 @@
-//! A capture path in which time is an argument, and a frame processor that does what it is told, be it wrong.
+//! Test support: a capture path on a virtual clock, and a frame processor that fails according to a script.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,21 +15,21 @@ use handsfree_core::{
 
 use crate::{captured_at, intake_config, sample_at};
 
-/// Capacity of the path's frames, in samples.
+/// Capacity of a frame, in samples.
 pub const CAP: usize = 480;
 
-/// Of a frame, in sample frames: 16 kHz, mono.
+/// Length of a frame at 16 kHz, in sample frames.
 pub const LENGTH: usize = 160;
 
-/// A guard on the path's clock.
+/// A guarded step that measures its time on the rig's clock.
 pub type GuardedStep<'h, P> = Guarded<'h, P, TestClock, CAP>;
 
-/// A virtual clock that a processor may carry to another thread.
+/// A virtual clock that can be shared between threads.
 #[derive(Clone, Debug, Default)]
 pub struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
-    /// Lets time pass.
+    /// Advances the clock by a span.
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_nanos(), Ordering::Relaxed);
     }
@@ -42,25 +42,25 @@ impl Clock for TestClock {
 }
 
 fn rate() -> SampleRate {
-    SampleRate::new(LENGTH as u32 * 100).expect("a rate that is supported")
+    SampleRate::new(LENGTH as u32 * 100).expect("16 kHz is a supported rate")
 }
 
-/// A session's capture path, one frame at a time.
+/// The capture path of a session, driven one frame at a time.
 #[derive(Debug)]
-pub struct Rig<'a, P> {
-    /// The interrupt half.
+pub struct CaptureRig<'a, P> {
+    /// Interrupt half of the microphone.
     pub intake: Intake<'a, CAP>,
-    /// The worker half.
+    /// Worker half with the chain under test.
     pub capture: Pipeline<'a, CAP, 1, Bypass, P>,
-    /// Where the next period begins.
+    /// Position of the next period, in sample frames.
     pub position: u64,
     events: Events<'a>,
     stats: StatsReader<'a>,
     clock: TestClock,
 }
 
-impl<P: FrameProcessor> Rig<'_, P> {
-    /// What becomes of `period`, which is a frame.
+impl<P: FrameProcessor> CaptureRig<'_, P> {
+    /// Captures `period`, which is one frame long, and returns the frame that reaches the sink.
     pub fn run(&mut self, period: &[i16]) -> Vec<i16> {
         self.intake.on_period(period, captured_at(self.position, LENGTH, rate(), 0));
         self.position += LENGTH as u64;
@@ -72,36 +72,36 @@ impl<P: FrameProcessor> Rig<'_, P> {
         heard
     }
 
-    /// The next frame of a signal in which every sample is another one, before and after.
+    /// Captures the next frame of the test signal and returns it before and after processing.
     pub fn next_frame(&mut self) -> (Vec<i16>, Vec<i16>) {
         let period: Vec<i16> = (self.position..).take(LENGTH).map(|at| sample_at(at, 0)).collect();
         let heard = self.run(&period);
         (period, heard)
     }
 
-    /// Whether the next frame passes bit by bit.
+    /// Captures the next frame and returns true if it reaches the sink unchanged.
     pub fn passes(&mut self) -> bool {
         let (period, heard) = self.next_frame();
         heard == period
     }
 
-    /// What was reported since this was last asked.
+    /// Returns the events since the previous call.
     pub fn events(&mut self) -> Vec<SessionEvent> {
         std::iter::from_fn(|| self.events.poll()).collect()
     }
 
-    /// Frames so far on which the chain failed.
+    /// Returns the number of frames on which the chain failed.
     #[must_use]
     pub fn processor_errors(&self) -> u32 {
         self.stats.read().capture.processor_errors
     }
 }
 
-/// Runs `test` on the capture path of a real session with this chain.
+/// Runs `test` on the capture path of a session with this chain.
 pub fn with_rig<P: FrameProcessor, T>(
     chain: P,
     clock: &TestClock,
-    test: impl FnOnce(&mut Rig<'_, P>) -> T,
+    test: impl FnOnce(&mut CaptureRig<'_, P>) -> T,
 ) -> T {
     let mut session = Box::new(Session::<CAP, 1, 4, 4, 4, 4, CAP>::new());
     let terminal = SessionFormat { rate: rate(), near_channels: 1, far_channels: 1 };
@@ -109,7 +109,7 @@ pub fn with_rig<P: FrameProcessor, T>(
     let mut halves = halves.expect("a format that fits");
     let map = ChannelMap::natural(1, 1).expect("mono");
     halves.intake.configure(intake_config(rate(), map, LENGTH as u32)).expect("a period that fits");
-    test(&mut Rig {
+    test(&mut CaptureRig {
         intake: halves.intake,
         capture: halves.capture,
         position: 0,
@@ -119,46 +119,46 @@ pub fn with_rig<P: FrameProcessor, T>(
     })
 }
 
-/// The event of a guarded step that failed.
+/// Returns the event for fault number `fault` of a guarded step.
 #[must_use]
 pub fn tripped(step: u8, fault: u8) -> SessionEvent {
     SessionEvent::ProcessorTripped { step, fault }
 }
 
-/// What a step does in a call beside changing every sample.
+/// What a scripted step does in one call, besides changing every sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    /// Nothing.
-    Fine,
+pub enum ScriptedOutcome {
+    /// Returns without an error.
+    Success,
     /// Returns an error.
-    Fails,
+    Error,
     /// Panics.
-    Panics,
-    /// Takes so many microseconds.
+    Panic,
+    /// Advances the clock by this number of microseconds.
     Slow(i64),
 }
 
-/// A frame processor that follows a script, a mood a call, and is fine after its end. What it makes of a frame depends
-/// on how often it was called since its last reset.
+/// A frame processor that follows a script with one outcome per call and succeeds after the end of the script. Its output
+/// depends on the number of calls since its last reset.
 #[derive(Debug)]
-pub struct Moody {
-    /// An odd number that tells it from others.
+pub struct ScriptedStep {
+    /// Odd factor that distinguishes this step's output from that of other steps.
     pub factor: i16,
-    moods: VecDeque<Mood>,
+    outcomes: VecDeque<ScriptedOutcome>,
     clock: TestClock,
     calls: i16,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-impl Moody {
-    /// One that takes its time on this clock.
+impl ScriptedStep {
+    /// Creates a step that spends its time on this clock.
     #[must_use]
-    pub fn new(clock: &TestClock, moods: impl IntoIterator<Item = Mood>) -> Self {
-        let moods = moods.into_iter().collect();
-        Self { factor: 3, moods, clock: clock.clone(), calls: 0, log: Arc::default() }
+    pub fn new(clock: &TestClock, outcomes: impl IntoIterator<Item = ScriptedOutcome>) -> Self {
+        let outcomes = outcomes.into_iter().collect();
+        Self { factor: 3, outcomes, clock: clock.clone(), calls: 0, log: Arc::default() }
     }
 
-    /// Takes what was said to it so far, in order.
+    /// Returns a function that takes the log of resets and control calls so far, in order.
     pub fn log(&self) -> impl Fn() -> Vec<String> + use<> {
         let log = Arc::clone(&self.log);
         move || std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner))
@@ -169,23 +169,24 @@ impl Moody {
     }
 }
 
-/// What [`Moody`] makes of a sample in its n-th call since its last reset, counted from 1; never the same sample.
+/// Returns what [`ScriptedStep`] makes of a sample in the given call since its last reset, counted from 1. The result
+/// always differs from the sample.
 #[must_use]
-pub fn moody(sample: i16, factor: i16, call: i16) -> i16 {
+pub fn scripted_sample(sample: i16, factor: i16, call: i16) -> i16 {
     sample.wrapping_mul(factor).wrapping_add(sample.wrapping_add(call) | 1)
 }
 
-impl FrameProcessor for Moody {
+impl FrameProcessor for ScriptedStep {
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
         self.calls += 1;
         for sample in frame.samples.iter_mut() {
-            *sample = moody(*sample, self.factor, self.calls);
+            *sample = scripted_sample(*sample, self.factor, self.calls);
         }
-        match self.moods.pop_front().unwrap_or(Mood::Fine) {
-            Mood::Fine => Ok(()),
-            Mood::Fails => Err(ProcessError::Backend { code: 7 }),
-            Mood::Panics => panic!("mood {}", self.factor),
-            Mood::Slow(us) => {
+        match self.outcomes.pop_front().unwrap_or(ScriptedOutcome::Success) {
+            ScriptedOutcome::Success => Ok(()),
+            ScriptedOutcome::Error => Err(ProcessError::Backend { code: 7 }),
+            ScriptedOutcome::Panic => panic!("step {}", self.factor),
+            ScriptedOutcome::Slow(us) => {
                 self.clock.advance(Duration::from_micros(us));
                 Ok(())
             }

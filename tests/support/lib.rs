@@ -1,9 +1,9 @@
-//! What the tests share: seeds that replay, memory for large sessions, signals that name their own position, and a
-//! voice processor that remembers what it heard.
+//! Test support: reproducible random seeds, a large stack for sessions, signals in which each sample identifies its
+//! position, and a voice processor that records its calls.
 #![forbid(unsafe_code)]
 
 pub mod capture_rig;
-pub mod desk;
+pub mod playback_rig;
 
 use std::ops::RangeInclusive;
 use std::thread;
@@ -15,39 +15,40 @@ use handsfree_core::{
 };
 use handsfree_sim::acoustics::Acoustics;
 use handsfree_sim::board::BoardConfig;
+use handsfree_sim::device::DeviceConfig;
 use handsfree_sim::noise::Rng;
 use handsfree_sim::scenario::Scenario;
-use handsfree_sim::side::SideConfig;
 use handsfree_sim::wav::Clip;
 
-/// Rates at which everything must hold, in hertz.
+/// Sample rates at which every property must hold, in hertz.
 pub const RATES_HZ: [u32; 7] = [8_000, 16_000, 24_000, 32_000, 44_100, 48_000, 96_000];
 
-/// Period lengths that devices deliver and that have broken audio code before.
+/// Period lengths that devices deliver and that are known to expose errors in audio code, in sample frames.
 pub const PERIODS: [usize; 18] =
     [0, 1, 2, 3, 7, 24, 31, 80, 127, 441, 479, 480, 481, 512, 997, 1_024, 4_093, 8_192];
 
-/// The longest of [`PERIODS`].
+/// Longest period in [`PERIODS`], in sample frames.
 pub const LONGEST_PERIOD: u32 = 8_192;
 
-/// A replay instruction that is printed when a property fails.
-struct Replay(u64);
+/// Prints on a panic how to run the failed seed alone.
+struct ReplayHint(u64);
 
-impl Drop for Replay {
+impl Drop for ReplayHint {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("replay this case alone with HANDSFREE_SEED={}", self.0);
+            eprintln!("run this case alone with HANDSFREE_SEED={}", self.0);
         }
     }
 }
 
-/// Runs a property for the seeds 1 to `cases`, with room on the stack for whole sessions.
+/// Runs a property for the seeds 1 to `cases`, on a stack that is large enough for whole sessions.
 ///
-/// `HANDSFREE_SEED=n` runs seed n alone, `HANDSFREE_CASES=n` that many times as many seeds.
+/// The environment variable `HANDSFREE_SEED=n` selects seed n alone; `HANDSFREE_CASES=n` multiplies the number of
+/// seeds by n.
 pub fn for_seeds(cases: u64, property: impl Fn(&mut Rng) + Sync) {
-    with_room(|| {
+    with_large_stack(|| {
         for seed in seeds(cases) {
-            let _replay = Replay(seed);
+            let _hint = ReplayHint(seed);
             property(&mut Rng::for_stream(seed, "test"));
         }
     });
@@ -64,8 +65,8 @@ fn seeds(cases: u64) -> RangeInclusive<u64> {
     }
 }
 
-/// Runs `work` with a stack on which a session of some megabytes can be made before it is boxed.
-pub fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+/// Runs `work` on a stack of 256 MiB, on which a session of several megabytes can be built before it is boxed.
+pub fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let worker = thread::Builder::new().stack_size(256 << 20).spawn_scoped(scope, work);
         match worker.expect("a thread with 256 MiB of stack").join() {
@@ -75,23 +76,23 @@ pub fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// One of `choices`.
+/// Returns one of `choices` at random.
 pub fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.range(0, choices.len() as u64) as usize]
 }
 
-/// True in one of `n` cases.
+/// Returns true with a probability of one in `n`.
 pub fn one_in(rng: &mut Rng, n: u64) -> bool {
     rng.range(0, n) == 0
 }
 
-/// A period length: most often one of the nasty ones, else any from 0 to 8192.
+/// Returns a random period length: one of [`PERIODS`] in two of three cases, otherwise any from 0 to 8192 sample frames.
 pub fn any_period(rng: &mut Rng) -> usize {
     if one_in(rng, 3) { rng.range(0, 8_193) as usize } else { pick(rng, &PERIODS) }
 }
 
-/// The sample that belongs to a position and a channel, never 0, so that it cannot be taken for silence, and unlike
-/// its neighbours, so that no other sample can be taken for it.
+/// Returns the test signal's sample at a position of a channel. It is never 0, so that it differs from silence, and
+/// pseudorandom, so that it differs from its neighbours.
 #[must_use]
 pub fn sample_at(position: u64, channel: usize) -> i16 {
     let mut mixed = position.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ((channel as u64) << 56);
@@ -102,7 +103,8 @@ pub fn sample_at(position: u64, channel: usize) -> i16 {
     }
 }
 
-/// The time of a period on an ideal device that started at the clock's origin and delivers when a period is over.
+/// Returns the time of a capture period on an ideal device that started at the clock's origin and delivers each period
+/// when it is complete.
 #[must_use]
 pub fn captured_at(position: u64, sample_frames: usize, rate: SampleRate, first_position: u64) -> PeriodTime {
     let at = |n: u64| Instant::ORIGIN + Duration::of_sample_frames(n, rate);
@@ -113,20 +115,20 @@ pub fn captured_at(position: u64, sample_frames: usize, rate: SampleRate, first_
     }
 }
 
-/// The time of a period on an ideal device that plays as soon as it is told.
+/// Returns the time of a playback period on an ideal device without latency that started at the clock's origin.
 #[must_use]
 pub fn played_at(position: u64, rate: SampleRate, first_position: u64) -> PeriodTime {
     let at = Instant::ORIGIN + Duration::of_sample_frames(position, rate);
     PeriodTime { position: first_position.wrapping_add(position), converter: at, called: at }
 }
 
-/// An intake at unity gain for a device on the one clock that the tests' two directions share.
+/// Returns an intake configuration at unity gain, in the clock domain that both directions share in the tests.
 #[must_use]
 pub fn intake_config(rate: SampleRate, map: ChannelMap, max_period_sample_frames: u32) -> IntakeConfig {
     IntakeConfig { rate, map, gain: Gain::UNITY, max_period_sample_frames, clock_domain: 1 }
 }
 
-/// An outlet for a worker that is never late, on the clock of [`intake_config`].
+/// Returns an outlet configuration for a worker that is never late, in the clock domain of [`intake_config`].
 #[must_use]
 pub fn outlet_config(rate: SampleRate, map: ChannelMap, max_period_sample_frames: u32) -> OutletConfig {
     OutletConfig {
@@ -139,11 +141,11 @@ pub fn outlet_config(rate: SampleRate, map: ChannelMap, max_period_sample_frames
     }
 }
 
-/// A device format as a test sees it.
+/// A device sample format that tests can convert back to 16 bits.
 pub trait TestSample: DeviceSample + PartialEq + std::fmt::Debug {
-    /// Its name in failures.
+    /// Name of the format in failure messages.
     const NAME: &'static str;
-    /// The 16-bit sample that this is the exact form of.
+    /// Returns the 16-bit sample of which this is the exact conversion; panics if there is none.
     fn to_i16(self) -> i16;
 }
 
@@ -179,25 +181,25 @@ impl TestSample for f32 {
     }
 }
 
-/// A channel map and what it does, written down a second time.
+/// A channel map together with an independent description of what it does.
 #[derive(Clone, Debug)]
 pub struct KnownMap {
-    /// The map.
+    /// Channel map under test.
     pub map: ChannelMap,
-    /// For each receiving channel the channel it gets; `None` for silence.
+    /// Source channel of each output channel; `None` for silence.
     pub picks: Vec<Option<usize>>,
-    /// All channels go to one, as their mean.
+    /// True if the single output channel is the mean of all source channels.
     pub mean: bool,
 }
 
 impl KnownMap {
-    /// Any way of getting 1 to 8 channels from 1 to 8.
+    /// Returns a random map from 1 to 8 channels to 1 to 8 channels.
     pub fn any(rng: &mut Rng) -> Self {
         let from = rng.range(1, 9) as usize;
         let to = rng.range(1, 9) as usize;
         if one_in(rng, 2) {
             let picks: Vec<u8> = (0..to).map(|_| rng.range(0, from as u64) as u8).collect();
-            let map = ChannelMap::select(from as u32, &picks).expect("picks that are there");
+            let map = ChannelMap::select(from as u32, &picks).expect("every pick is below the channel count");
             return Self { map, picks: picks.iter().map(|&p| Some(usize::from(p))).collect(), mean: false };
         }
         let map = ChannelMap::natural(from as u32, to as u32).expect("1 to 8 channels");
@@ -205,7 +207,7 @@ impl KnownMap {
         Self { map, picks, mean: from > 1 && to == 1 }
     }
 
-    /// What one sample frame becomes.
+    /// Returns the mapped form of one sample frame.
     #[must_use]
     pub fn apply(&self, from: &[i16]) -> Vec<i16> {
         if self.mean {
@@ -216,18 +218,18 @@ impl KnownMap {
     }
 }
 
-/// A voice processor that leaves the microphone alone and keeps what it was given.
+/// A voice processor that leaves the microphone signal unchanged and records its calls.
 #[derive(Debug, Default)]
-pub struct Recorder {
-    /// The reverse stream.
+pub struct RecordingVoice {
+    /// All samples of the reverse stream.
     pub reverse: Vec<i16>,
-    /// Reverse and capture frames in the order of the calls: true for capture.
+    /// Calls in order: true for a capture frame, false for a reverse frame.
     pub calls: Vec<bool>,
-    /// How often it was reset.
+    /// Number of resets.
     pub resets: u32,
 }
 
-impl VoiceProcessor for Recorder {
+impl VoiceProcessor for RecordingVoice {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
         self.reverse.extend_from_slice(far.samples);
         self.calls.push(false);
@@ -248,25 +250,25 @@ impl VoiceProcessor for Recorder {
     }
 }
 
-/// An echo without a room: what is played comes back after `delay` sample frames, times `gain`, to a talker who may
-/// say something. Costs nothing beside the voice processor.
+/// Acoustics with a single echo: the loudspeaker signal returns after `delay` sample frames, multiplied by `gain`, and
+/// the talker's signal is added. Its processing time is negligible beside the voice processor's.
 #[derive(Debug)]
-pub struct Echo {
+pub struct DelayedEcho {
     gain: f32,
     line: Vec<f32>,
     at: usize,
     talker: Vec<f32>,
 }
 
-impl Echo {
-    /// `talker` is heard from position 0 on, with silence after its end.
+impl DelayedEcho {
+    /// Creates an echo; `talker` starts at position 0 and is followed by silence.
     #[must_use]
     pub fn new(delay: usize, gain: f32, talker: Vec<f32>) -> Self {
         Self { gain, line: vec![0.0; delay.max(1)], at: 0, talker }
     }
 }
 
-impl Acoustics for Echo {
+impl Acoustics for DelayedEcho {
     fn carry(&mut self, loudspeaker: &[f32], microphone: &mut [f32], position: u64) {
         for (offset, (heard, &played)) in microphone.iter_mut().zip(loudspeaker).enumerate() {
             let spoken = self.talker.get(position as usize + offset).copied().unwrap_or(0.0);
@@ -277,30 +279,30 @@ impl Acoustics for Echo {
     }
 }
 
-/// 16-bit samples of a signal that is full scale at 1.0.
+/// Converts a signal with a full scale of 1.0 to 16-bit samples.
 #[must_use]
 pub fn to_pcm(signal: &[f32]) -> Vec<i16> {
     signal.iter().map(|&s| (s * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).collect()
 }
 
-/// The first `seconds` of the shipped far end at a rate, once more from its start where it ends.
+/// Returns the first `seconds` of the built-in far-end recording at a rate, repeated as often as needed.
 #[must_use]
 pub fn far_speech(rate: SampleRate, seconds: f64) -> Vec<f32> {
     let count = (seconds * f64::from(rate.hz())) as usize;
     Clip::far().to_mono_at(rate.hz()).iter().copied().cycle().take(count).collect()
 }
 
-/// Mean power in dB of full scale, with a floor at the rounding to 16 bits.
+/// Returns the mean power in dB of full scale, with a floor at the rounding noise of 16 bits.
 #[must_use]
 pub fn level_db(samples: &[i16]) -> f64 {
     let energy: f64 = samples.iter().map(|&s| (f64::from(s) / 32_768.0).powi(2)).sum();
     10.0 * (energy / samples.len().max(1) as f64 + 1.0 / (12.0 * 32_768.0 * 32_768.0)).log10()
 }
 
-/// A board of one clock whose interrupts have periods of 10 ms and no latency of their own.
+/// Returns a board with one clock, periods of 10 ms and no device latency.
 #[must_use]
 pub fn plain_board(rate: SampleRate, seed: u64) -> BoardConfig {
-    let side = SideConfig::new(rate, rate.sample_frames() as u32);
+    let side = DeviceConfig::new(rate, rate.sample_frames() as u32);
     BoardConfig {
         capture: side.clone(),
         playback: side,
@@ -310,7 +312,7 @@ pub fn plain_board(rate: SampleRate, seed: u64) -> BoardConfig {
     }
 }
 
-/// A run at the microphone's rate in which nothing happens but the far end, nothing recorded.
+/// Returns a scenario at the microphone's rate with far-end speech only, without faults and without recording.
 #[must_use]
 pub fn uneventful(board: BoardConfig, seconds: f64, far: Vec<i16>) -> Scenario {
     Scenario {

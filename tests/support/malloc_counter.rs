@@ -1,12 +1,12 @@
-//! Counts the calls of malloc and free: its own thread's, Rust's and C++'s, while it watches.
+//! Test support: counts the calls of malloc and free by Rust and C++ code on the current thread.
 //!
-//! Included by path in the tests that count, and no part of the library that all tests share: it replaces
-//! malloc in whatever program it is linked into.
+//! Tests that count include this file by path. It is not part of the shared test library because it replaces malloc in
+//! every program that links it.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 
-/// What was called since it was last asked for.
+/// Number of calls since the previous query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
     pub(crate) allocations: u64,
@@ -14,8 +14,8 @@ pub(crate) struct Calls {
 }
 
 thread_local! {
-    // Constant and without a destructor, so that reading them allocates nothing. The harness allocates on its own
-    // threads as it likes.
+    // Constant and without destructors, so that reading them does not allocate. They are per thread because the test
+    // harness allocates on its own threads.
     static WATCHING: Cell<bool> = const { Cell::new(false) };
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     static FREES: Cell<u64> = const { Cell::new(0) };
@@ -28,13 +28,13 @@ fn count(calls: &'static std::thread::LocalKey<Cell<u64>>) {
     }
 }
 
-/// Counts from now on, or not.
+/// Starts or stops counting on this thread.
 pub(crate) fn watch(on: bool) {
     STRETCHES.set(STRETCHES.get() + u64::from(on));
     WATCHING.set(on);
 }
 
-/// Counts while `work` runs.
+/// Runs `work` and counts its calls.
 pub(crate) fn watched<T>(work: impl FnOnce() -> T) -> T {
     watch(true);
     let value = work();
@@ -42,12 +42,13 @@ pub(crate) fn watched<T>(work: impl FnOnce() -> T) -> T {
     value
 }
 
-/// The calls on this thread since this was last asked.
+/// Returns the calls on this thread since the previous query and resets the counters.
 pub(crate) fn taken() -> Calls {
     Calls { allocations: ALLOCATIONS.replace(0), frees: FREES.replace(0) }
 }
 
-/// How often this thread was watched since this was last asked, so that a test can tell that it was.
+/// Returns how often counting was started on this thread since the previous query, so that a test can check that it
+/// counted at all.
 pub(crate) fn stretches() -> u64 {
     STRETCHES.replace(0)
 }
@@ -63,21 +64,21 @@ unsafe extern "C" {
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     count(&ALLOCATIONS);
-    // SAFETY: glibc's own malloc under its other name, with the caller's arguments.
+    // SAFETY: This is glibc's own malloc under its internal name, called with the caller's arguments.
     unsafe { __libc_malloc(size) }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn calloc(items: usize, size: usize) -> *mut c_void {
     count(&ALLOCATIONS);
-    // SAFETY: as in `malloc`.
+    // SAFETY: As in `malloc`.
     unsafe { __libc_calloc(items, size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     count(&ALLOCATIONS);
-    // SAFETY: as in `malloc`; all blocks here come from glibc.
+    // SAFETY: As in `malloc`; all blocks come from glibc.
     unsafe { __libc_realloc(block, size) }
 }
 
@@ -86,14 +87,14 @@ unsafe extern "C" fn free(block: *mut c_void) {
     if !block.is_null() {
         count(&FREES);
     }
-    // SAFETY: as in `realloc`.
+    // SAFETY: As in `realloc`.
     unsafe { __libc_free(block) }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
     count(&ALLOCATIONS);
-    // SAFETY: as in `malloc`.
+    // SAFETY: As in `malloc`.
     unsafe { __libc_memalign(alignment, size) }
 }
 
@@ -109,7 +110,7 @@ unsafe extern "C" fn posix_memalign(block: *mut *mut c_void, alignment: usize, s
     if made.is_null() {
         return ENOMEM;
     }
-    // SAFETY: the caller gives a place for the pointer, as posix_memalign's contract says.
+    // SAFETY: The caller passes a valid pointer to write to, as posix_memalign requires.
     unsafe { *block = made };
     0
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds the kernel machine's initramfs and prints its path: busybox, the sound modules with what they need, alsa-utils
-# with their libraries and configuration, and the guest's own scripts. Named for what is in it, so it is built once; the
-# programs under test come as a second archive (tests/kernel/src/archive.rs), which the kernel unpacks over this one.
+# Builds the kernel machine's initramfs and prints its path. It contains busybox, the sound modules and their dependencies,
+# alsa-utils with libraries and configuration, and the guest's scripts. Its name is a hash of its contents, so that it is
+# built only once. The programs under test are in a second archive (tests/kernel/src/archive.rs), which the kernel unpacks
+# over this one.
 #   tools/kernel/image.sh
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
@@ -11,7 +12,7 @@ guest="$handsfree_root/tests/kernel/guest"
 kernel="$handsfree_tools/kernel"
 images="$handsfree_root/target/kernel-machine"
 
-# What tests load by name; everything that these depend on comes along.
+# Modules that tests load; their dependencies are added.
 modules=(
     virtio_pci virtio_console
     snd-aloop snd-dummy snd-hrtimer snd-usb-audio snd-hda-intel snd-hda-codec-generic
@@ -24,19 +25,19 @@ fail() {
     exit 1
 }
 
-[ -s "$kernel/release" ] || fail "no kernel in target/tools/kernel: run tools/setup-kernel.sh"
+[ -s "$kernel/release" ] || fail "there is no kernel in target/tools/kernel: run tools/setup-kernel.sh"
 release="$(cat "$kernel/release")"
 for program in qemu-system-x86_64 busybox cpio depmod modprobe ldd "${programs[@]}"; do
     command -v "$program" >/dev/null || fail "$program is missing: run tools/setup-kernel.sh"
 done
 
-# The files of a program: itself, its libraries and its loader, by their names before links are followed.
+# Prints the files of a program: the program, its libraries and its loader, without following links.
 files_of() {
     echo "$1"
     { ldd "$1" || true; } | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (0x.*/\1/p'
 }
 
-# insmod lines, dependencies first; "builtin" where the kernel has it inside.
+# Prints the files of all modules with their dependencies, without modules that are built into the kernel.
 module_files() {
     local module
     for module in "${modules[@]}"; do
@@ -53,12 +54,12 @@ program_files() {
     done | sort -u
 }
 
-# Its name is made of content, not of dates: a fresh checkout and a reinstalled package keep their image.
+# The hash covers contents rather than dates, so that a fresh checkout or a reinstalled package keeps the image.
 key() {
     {
         cat "${BASH_SOURCE[0]}" "$guest"/*
         echo "$release" "${programs[@]}"
-        # shellcheck disable=SC2046  # paths without spaces, ours and the distribution's
+        # shellcheck disable=SC2046  # The paths contain no spaces.
         sha256sum "$(command -v busybox)" $(program_files) /usr/share/alsa/alsa.conf
     } | sha256sum | cut -c 1-16
 }
@@ -74,13 +75,13 @@ build() {
     for applet in $(busybox --list); do
         [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
     done
-    # Where the kernel looks for it when it wants a module by itself.
+    # The kernel runs this path when it loads a module itself.
     ln -s ../bin/busybox "$root/sbin/modprobe"
     place "$guest/init" /init
     place "$guest/agent" /bin/agent
 
     program_files | while read -r file; do place "$file"; done
-    # The library's own configuration; not what desktops add to it, which names plugins that are not here.
+    # The library's own configuration only: files that desktops add name plug-ins that are missing here.
     mkdir -p "$root/usr/share/alsa"
     cp -rL /usr/share/alsa/{alsa.conf,cards,ctl,pcm} "$root/usr/share/alsa/"
     echo 'root:x:0:0:root:/root:/bin/sh' > "$root/etc/passwd"
@@ -89,7 +90,7 @@ build() {
     local modules_root="lib/modules/$release"
     module_files | while read -r file; do
         place "$file" "/$modules_root/kernel/${file##*/}"
-        # busybox's modprobe need not know how the distribution packs its modules.
+        # Decompressed, because busybox's modprobe may not support the distribution's compression.
         case "$file" in
             *.xz) xz -d "$root/$modules_root/kernel/${file##*/}" ;;
             *.zst) zstd -q -d --rm "$root/$modules_root/kernel/${file##*/}" ;;
@@ -107,7 +108,7 @@ if [ ! -s "$out" ]; then
     trap 'rm -rf "$root"' EXIT
     build >&2
     rm -f "$images"/base-*.cpio
-    # Into place in one step, as several may build at once.
+    # Moved into place in one step, because several builds may run at once.
     (cd "$root" && find . -mindepth 1 | sort | cpio --quiet -o -H newc -R 0:0) > "$out.$$"
     mv "$out.$$" "$out"
 fi

@@ -1,4 +1,4 @@
-//! Application side: what a synchronizer is told when it is made, and what it says when it is asked.
+//! Application side: configuration, statistics and errors of a synchronizer.
 
 use core::fmt;
 
@@ -9,30 +9,31 @@ use crate::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum WhenLate {
-    /// It is discarded: what is shown belongs to what is heard. For eyes.
+    /// It is discarded, so that what is shown belongs to what is heard. For display.
     #[default]
     Skip,
-    /// It is delivered all the same, at once, as long as it is late by no more than the tolerance. For encoders that
-    /// want every frame.
+    /// It is delivered at once, if it is late by no more than the tolerance. For encoders that need every
+    /// frame.
     Deliver,
 }
 
-/// How video is paced.
+/// Configuration of the pacing of video.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AvSyncConfig {
-    /// Frames a second, 0.1 to 1000: the pace of frames without a timestamp and the measure of the queue.
+    /// Frames a second, 0.1 to 1000: the pace of frames without a timestamp, and the unit in which the queue is
+    /// measured.
     pub video_fps: f64,
     /// Video that may be queued, in milliseconds; rounded up to whole frames, at least one.
     pub video_queue_ms: u32,
-    /// Video that is behind by more than this starts its pacing anew, 1 to 60,000 ms.
+    /// Delay beyond which video restarts its pacing, 1 to 60,000 ms.
     pub tolerance_ms: u32,
-    /// What happens to frames that come too late.
+    /// What happens to frames that are late.
     pub when_late: WhenLate,
 }
 
 impl AvSyncConfig {
-    /// A queue of 100 ms, a tolerance of 300 ms, late frames skipped.
+    /// Returns a configuration with a queue of 100 ms and a tolerance of 300 ms that skips late frames.
     #[must_use]
     pub const fn new(video_fps: f64) -> Self {
         Self { video_fps, video_queue_ms: 100, tolerance_ms: 300, when_late: WhenLate::Skip }
@@ -62,17 +63,17 @@ impl AvSyncConfig {
     }
 }
 
-/// A frame that was not taken, given back.
+/// A frame that was refused, given back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<V> {
-    /// The queue is full; try again when a frame was delivered.
+    /// The queue is full until a frame is delivered.
     Full(V),
     /// The synchronizer was closed.
     Closed(V),
 }
 
 impl<V> PushError<V> {
-    /// The frame.
+    /// Returns the frame.
     pub fn into_frame(self) -> V {
         match self {
             Self::Full(frame) | Self::Closed(frame) => frame,
@@ -100,18 +101,19 @@ impl<V> fmt::Display for PushError<V> {
 
 impl<V> core::error::Error for PushError<V> {}
 
-/// What became of the frames since the last reset. `pushed` is the sum of the next two and what is queued.
+/// Number of frames by outcome since the last reset. `pushed` is the sum of `delivered`, `discarded` and what
+/// is queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AvSyncStats {
-    /// Frames taken.
+    /// Number of frames that were taken.
     pub pushed: u64,
-    /// Frames delivered.
+    /// Number of frames that were delivered.
     pub delivered: u64,
-    /// Frames discarded: skipped, cleared, or left when closed.
+    /// Number of frames that were discarded: skipped, cleared, or left when closed.
     pub discarded: u64,
-    /// Times that video was behind by more than the tolerance and its pacing began anew.
+    /// Number of times that video was behind by more than the tolerance and restarted its pacing.
     pub restarts: u64,
-    /// Times that the audio was somewhere else than its clock said.
+    /// Number of times that the audio was not where its clock predicted.
     pub audio_jumps: u64,
 }

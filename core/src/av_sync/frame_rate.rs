@@ -1,20 +1,20 @@
-//! Application side: frames a second, as they were really delivered.
+//! Application side: measures how many frames a second are really delivered.
 
 use heapless::Deque;
 
 use crate::time::{Duration, Instant};
 
-/// The least time that is looked back over.
+/// Shortest time over which the rate is measured, so that single intervals average out.
 const WINDOW: Duration = Duration::from_millis(1_000);
-/// Slow video is looked back over for so many of its periods.
+/// Number of periods over which slow video is measured, so that there are intervals to count.
 const WINDOW_PERIODS: i64 = 4;
-/// Deliveries remembered; above this many frames a second the window is shorter.
-const REMEMBERED: usize = 64;
+/// Number of deliveries kept; above this many frames a second the window is shorter.
+const MAX_DELIVERIES: usize = 64;
 
-/// The moments of the last deliveries.
+/// Times of the last deliveries.
 #[derive(Clone, Debug)]
 pub(super) struct FrameRate {
-    deliveries: Deque<Instant, REMEMBERED>,
+    deliveries: Deque<Instant, MAX_DELIVERIES>,
 }
 
 impl FrameRate {
@@ -22,11 +22,11 @@ impl FrameRate {
         Self { deliveries: Deque::new() }
     }
 
-    pub(super) fn note(&mut self, now: Instant) {
+    pub(super) fn record_delivery(&mut self, now: Instant) {
         if self.deliveries.is_full() {
             self.deliveries.pop_front();
         }
-        // There is room now.
+        // There is space now.
         let _ = self.deliveries.push_back(now);
     }
 
@@ -34,8 +34,9 @@ impl FrameRate {
         self.deliveries.clear();
     }
 
-    /// Intervals between the deliveries within the window, over the time they took. The interval that has not ended
-    /// yet counts once it is longer than two of the others, so that the figure falls when frames stop coming.
+    /// Returns the number of intervals between the deliveries within the window, divided by the time they took.
+    /// The unfinished interval counts once it is longer than two of the others, so that the rate falls when
+    /// frames stop coming.
     pub(super) fn fps(&self, now: Instant, period: Duration) -> f64 {
         let periods = Duration::from_nanos(period.as_nanos().saturating_mul(WINDOW_PERIODS));
         let from = now - periods.max(WINDOW);
@@ -60,12 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn frames_a_second_are_intervals_over_time() {
+    fn frame_rate_is_the_number_of_intervals_over_time() {
         let mut rate = FrameRate::new();
         let period = Duration::from_millis(40);
         assert_eq!(rate.fps(after(0), period), 0.0);
         for k in 0..100 {
-            rate.note(after(k * 40));
+            rate.record_delivery(after(k * 40));
         }
         for late in [0, 20, 40, 79] {
             assert_eq!(rate.fps(after(99 * 40 + late), period), 25.0);
@@ -73,11 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn the_figure_falls_when_frames_stop_and_is_0_after_the_window() {
+    fn frame_rate_falls_when_frames_stop_and_ends_at_0() {
         let mut rate = FrameRate::new();
         let period = Duration::from_millis(40);
         for k in 0..=25 {
-            rate.note(after(k * 40));
+            rate.record_delivery(after(k * 40));
         }
         let falling: Vec<f64> =
             [0, 200, 400, 800, 1_001].map(|late| rate.fps(after(1_000 + late), period)).into();
@@ -93,7 +94,7 @@ mod tests {
             let mut now = Instant::ORIGIN;
             for _ in 0..200 {
                 now += period;
-                rate.note(now);
+                rate.record_delivery(now);
             }
             let fps = rate.fps(now, period);
             assert!((fps - millifps as f64 / 1_000.0).abs() < bound, "{fps}");

@@ -1,87 +1,90 @@
-//! Application side: which media time of the audio is at the converter now, from reports that come now and then.
+//! Application side: estimates which media time of the audio is at the converter now, from occasional reports.
 
 use crate::time::{Duration, Instant};
 
-/// Scatter of reports that is expected: an application reads a position and then the clock.
+/// Expected standard deviation of a report, in nanoseconds: an application reads a position and then the clock.
 const JITTER_NS: f64 = 2e6;
-/// A report further than this from the prediction is no scatter.
+/// Largest distance of a report from the prediction that counts as scatter, in nanoseconds.
 const SCATTER_NS: f64 = 20e6;
-/// Further than this it is believed at once; in between a second one has to agree.
-const CERTAIN_NS: f64 = 100e6;
-/// A clock's error that is expected before anything is known, in parts.
-const PRIOR_RATE: f64 = 500e-6;
-/// A rate further from the host's than this is no clock's; what remains shows as jumps.
-const LARGEST_RATE: f64 = 0.01;
-/// How far the rate wanders, in parts per root second.
+/// Distance beyond which one report is a jump, in nanoseconds; between the two limits a second report has to
+/// agree.
+const JUMP_NS: f64 = 100e6;
+/// Expected rate error of the audio's clock before anything is known, as a fraction.
+const PRIOR_RATE_ERROR: f64 = 500e-6;
+/// Largest rate error of a clock, as a fraction; a larger one shows as jumps.
+const MAX_RATE_ERROR: f64 = 0.01;
+/// Random walk of the rate, as a fraction per root second.
 const RATE_WANDER: f64 = 1e-6;
-/// Short gaps that nobody reports move the media time by so much per root second.
+/// Random walk of the media time, in nanoseconds per root second, which covers short gaps that are not
+/// reported.
 const TIME_WANDER_NS: f64 = 0.2e6;
-/// Media times beyond 126 years are taken for that, so that no sum reaches the end of its type.
-const FAR: Duration = Duration::from_millis(4_000_000_000_000);
-/// What is further ahead (11 days) has no moment yet: a product would be off by more than a nanosecond.
-const LONGEST_WAIT_NS: f64 = 1e15;
-/// Without a report for so long the audio is taken to stand.
-pub(super) const LONGEST_EXTRAPOLATION: Duration = Duration::from_millis(2_000);
+/// Largest media time, 126 years; times beyond are clamped, so that no sum overflows.
+const MAX_MEDIA_TIME: Duration = Duration::from_millis(4_000_000_000_000);
+/// Longest wait, 11 days, that has a time yet: beyond it a product would be off by more than a nanosecond.
+const MAX_WAIT_NS: f64 = 1e15;
+/// Time without a report after which the audio is assumed to stand.
+pub(super) const MAX_EXTRAPOLATION: Duration = Duration::from_millis(2_000);
 
 /// How media time moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Motion {
+enum MediaMotion {
     /// Nothing was reported yet.
     Unknown,
-    /// Nothing was reported and nothing will be: waits for the first frame to start at.
+    /// Nothing was reported and no report is expected: media time starts with the first frame.
     FreeToStart,
-    /// With the host's clock, no reports expected.
+    /// Media time runs with the host's clock, and no report is expected.
     Free,
-    /// As the reports say.
+    /// Media time follows the reports.
     Reported,
-    /// The reports repeat this.
+    /// The reports repeat this media time.
     Stands(Duration),
-    /// The application said so, and says when it goes on; then it runs free where it did before.
+    /// The application paused the audio and will resume it; `free` tells whether it ran without reports before.
     Paused { media: Duration, free: bool },
 }
 
-/// Media time as a line over host time: a Kalman filter for time and rate, like `timing::StreamClock`, but made for
-/// reports with milliseconds of scatter, of a time that may stand still, jump or run backwards.
+/// Media time as a line over host time. A Kalman filter for time and rate estimates it, like
+/// `timing::StreamClock`, but for reports with milliseconds of scatter of a time that may stand still, jump or
+/// run backwards.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MediaClock {
-    motion: Motion,
-    /// The line goes through `media` at `at`.
+    motion: MediaMotion,
+    /// Media time of the line at `at`.
     media: Duration,
     at: Instant,
-    /// How much faster than the host's clock, in parts.
+    /// Rate of the line against the host's clock, minus 1.
     rate_error: f64,
     /// Covariance of media time (ns) and rate.
     p_mm: f64,
     p_mr: f64,
     p_rr: f64,
     last: Option<(Duration, Instant)>,
-    /// What the last report differed by when it was not believed.
-    doubted_ns: Option<f64>,
+    /// Distance of the last report from the line, in nanoseconds, if it was not accepted.
+    suspect_ns: Option<f64>,
     jumps: u64,
 }
 
 impl MediaClock {
     pub(super) const fn new() -> Self {
         Self {
-            motion: Motion::Unknown,
+            motion: MediaMotion::Unknown,
             media: Duration::ZERO,
             at: Instant::ORIGIN,
             rate_error: 0.0,
             p_mm: 0.0,
             p_mr: 0.0,
-            p_rr: PRIOR_RATE * PRIOR_RATE,
+            p_rr: PRIOR_RATE_ERROR * PRIOR_RATE_ERROR,
             last: None,
-            doubted_ns: None,
+            suspect_ns: None,
             jumps: 0,
         }
     }
 
-    /// The media time of the last report.
+    /// Returns the media time of the last report.
     pub(super) fn last_report(&self) -> Option<Duration> {
         self.last.map(|(media, _)| media)
     }
 
-    /// Times that a report of moving audio was so far off that the line was begun anew.
+    /// Returns how many reports of moving audio were far enough off that the line was restarted.
     pub(super) const fn jumps(&self) -> u64 {
         self.jumps
     }
@@ -94,33 +97,33 @@ impl MediaClock {
         if self.last.is_some_and(|(_, before)| at < before) {
             return;
         }
-        let media = media.clamp(-FAR, FAR);
+        let media = media.clamp(-MAX_MEDIA_TIME, MAX_MEDIA_TIME);
         let repeated = self.last.is_some_and(|(same, before)| media == same && at > before);
         self.last = Some((media, at));
         match self.motion {
-            Motion::Paused { .. } => self.motion = Motion::Paused { media, free: false },
-            _ if repeated => self.motion = Motion::Stands(media),
-            Motion::Unknown | Motion::FreeToStart => self.begin(media, at, Motion::Reported),
-            Motion::Reported => self.observe(media, at, false),
-            Motion::Stands(_) | Motion::Free => {
-                self.motion = Motion::Reported;
+            MediaMotion::Paused { .. } => self.motion = MediaMotion::Paused { media, free: false },
+            _ if repeated => self.motion = MediaMotion::Stands(media),
+            MediaMotion::Unknown | MediaMotion::FreeToStart => self.begin(media, at, MediaMotion::Reported),
+            MediaMotion::Reported => self.observe(media, at, false),
+            MediaMotion::Stands(_) | MediaMotion::Free => {
+                self.motion = MediaMotion::Reported;
                 self.observe(media, at, true);
             }
         }
     }
 
     pub(super) fn pause(&mut self, at: Instant) {
-        if matches!(self.motion, Motion::Paused { .. }) {
+        if matches!(self.motion, MediaMotion::Paused { .. }) {
             return;
         }
         if let Some(media) = self.media_at(at) {
-            self.motion = Motion::Paused { media, free: self.motion == Motion::Free };
+            self.motion = MediaMotion::Paused { media, free: self.motion == MediaMotion::Free };
         }
     }
 
     pub(super) fn resume(&mut self, at: Instant) {
-        if let Motion::Paused { media, free } = self.motion {
-            self.begin(media, at, if free { Motion::Free } else { Motion::Reported });
+        if let MediaMotion::Paused { media, free } = self.motion {
+            self.begin(media, at, if free { MediaMotion::Free } else { MediaMotion::Reported });
             if !free {
                 self.last = Some((media, at));
             }
@@ -129,86 +132,87 @@ impl MediaClock {
 
     pub(super) fn run_free(&mut self, now: Instant) {
         match self.media_at(now) {
-            Some(media) => self.begin(media, now, Motion::Free),
-            None => self.motion = Motion::FreeToStart,
+            Some(media) => self.begin(media, now, MediaMotion::Free),
+            None => self.motion = MediaMotion::FreeToStart,
         }
     }
 
-    /// A clock that runs free and has not begun begins with `media`.
+    /// Starts a clock that runs free and has no media time yet, at `media`.
     pub(super) fn begin_free(&mut self, media: Duration, now: Instant) {
-        if self.motion == Motion::FreeToStart {
-            self.begin(media, now, Motion::Free);
+        if self.motion == MediaMotion::FreeToStart {
+            self.begin(media, now, MediaMotion::Free);
         }
     }
 
     pub(super) fn is_free_to_start(&self) -> bool {
-        self.motion == Motion::FreeToStart
+        self.motion == MediaMotion::FreeToStart
     }
 
     pub(super) fn media_at(&self, now: Instant) -> Option<Duration> {
         match self.motion {
-            Motion::Unknown | Motion::FreeToStart => None,
-            Motion::Stands(media) | Motion::Paused { media, .. } => Some(media),
-            Motion::Free => Some(self.line(now)),
-            Motion::Reported => Some(self.line(now.min(self.horizon()))),
+            MediaMotion::Unknown | MediaMotion::FreeToStart => None,
+            MediaMotion::Stands(media) | MediaMotion::Paused { media, .. } => Some(media),
+            MediaMotion::Free => Some(self.extrapolate(now)),
+            MediaMotion::Reported => Some(self.extrapolate(now.min(self.horizon()))),
         }
     }
 
-    /// The first moment at which [`Self::media_at`] is `media` or later, as far as is known now. Never too early
-    /// by rounding.
+    /// Returns the first time at which [`Self::media_at`] is `media` or later, as far as is known now. Never
+    /// too early by rounding.
     pub(super) fn instant_of(&self, media: Duration) -> Option<Instant> {
         let span_ns = (media - self.media).as_nanos() as f64 / (1.0 + self.rate_error);
-        if span_ns > LONGEST_WAIT_NS {
+        if span_ns > MAX_WAIT_NS {
             return None;
         }
         let at = self.at + Duration::from_nanos(libm::ceil(span_ns) as i64) + Duration::from_nanos(1);
         match self.motion {
-            Motion::Free => Some(at),
-            Motion::Reported if at <= self.horizon() => Some(at),
+            MediaMotion::Free => Some(at),
+            MediaMotion::Reported if at <= self.horizon() => Some(at),
             _ => None,
         }
     }
 
     fn horizon(&self) -> Instant {
-        self.last.map_or(self.at, |(_, at)| at) + LONGEST_EXTRAPOLATION
+        self.last.map_or(self.at, |(_, at)| at) + MAX_EXTRAPOLATION
     }
 
-    fn line(&self, now: Instant) -> Duration {
+    fn extrapolate(&self, now: Instant) -> Duration {
         let span_ns = (now - self.at).as_nanos();
         let gained_ns = libm::floor(span_ns as f64 * self.rate_error) as i64;
         self.media + Duration::from_nanos(span_ns) + Duration::from_nanos(gained_ns)
     }
 
-    /// A new line through a point, its rate kept.
-    fn begin(&mut self, media: Duration, at: Instant, motion: Motion) {
+    /// Starts a new line through a point and keeps the rate.
+    fn begin(&mut self, media: Duration, at: Instant, motion: MediaMotion) {
         self.motion = motion;
         self.media = media;
         self.at = at;
         self.p_mm = JITTER_NS * JITTER_NS;
         self.p_mr = 0.0;
-        self.doubted_ns = None;
+        self.suspect_ns = None;
     }
 
-    /// `moved` says that the line is known to be no good: any report off it begins it anew.
+    /// Takes a report. `moved` means that the line is known to be invalid, so any report off the line starts a
+    /// new one.
     fn observe(&mut self, media: Duration, at: Instant, moved: bool) {
         self.advance(at);
         let residual_ns = (media - self.media).as_nanos() as f64;
         if residual_ns.abs() <= SCATTER_NS {
-            self.doubted_ns = None;
+            self.suspect_ns = None;
             self.correct(residual_ns);
             return;
         }
-        let agrees = self.doubted_ns.is_some_and(|before| (residual_ns - before).abs() <= SCATTER_NS);
-        if moved || agrees || residual_ns.abs() > CERTAIN_NS {
-            self.begin(media, at, Motion::Reported);
+        let agrees = self.suspect_ns.is_some_and(|before| (residual_ns - before).abs() <= SCATTER_NS);
+        if moved || agrees || residual_ns.abs() > JUMP_NS {
+            self.begin(media, at, MediaMotion::Reported);
             self.jumps += u64::from(!moved);
         } else {
-            self.doubted_ns = Some(residual_ns);
+            self.suspect_ns = Some(residual_ns);
         }
     }
 
     fn advance(&mut self, at: Instant) {
-        self.media = self.line(at);
+        self.media = self.extrapolate(at);
         let span_ns = f64::max((at - self.at).as_nanos() as f64, 0.0);
         self.at = at;
         self.p_mm += span_ns * (2.0 * self.p_mr + span_ns * self.p_rr)
@@ -221,7 +225,7 @@ impl MediaClock {
         let spread = self.p_mm + JITTER_NS * JITTER_NS;
         let (time_gain, rate_gain) = (self.p_mm / spread, self.p_mr / spread);
         self.media = self.media + Duration::from_nanos((time_gain * residual_ns) as i64);
-        self.rate_error = (self.rate_error + rate_gain * residual_ns).clamp(-LARGEST_RATE, LARGEST_RATE);
+        self.rate_error = (self.rate_error + rate_gain * residual_ns).clamp(-MAX_RATE_ERROR, MAX_RATE_ERROR);
         self.p_rr -= rate_gain * self.p_mr;
         self.p_mr *= 1.0 - time_gain;
         self.p_mm *= 1.0 - time_gain;
@@ -232,9 +236,9 @@ impl MediaClock {
 mod tests {
     use super::*;
 
-    struct Noise(u64);
+    struct ReportScatter(u64);
 
-    impl Noise {
+    impl ReportScatter {
         fn uniform(&mut self) -> f64 {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0
@@ -256,7 +260,7 @@ mod tests {
     #[test]
     fn time_and_rate_are_found_through_scatter_at_any_interval() {
         for seed in 1..=30 {
-            let mut noise = Noise(seed);
+            let mut noise = ReportScatter(seed);
             let rate = 1.0 + noise.uniform() * 1_000e-6;
             for (interval_ms, scatter_ms, seconds) in [(10.0, 5.0, 60), (100.0, 5.0, 60), (1_000.0, 5.0, 300)]
             {
@@ -282,14 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn the_moment_of_a_media_time_is_never_too_early_and_at_most_2_ns_late() {
-        let mut noise = Noise(3);
+    fn the_instant_of_a_media_time_is_0_to_2_ns_late() {
+        let mut noise = ReportScatter(3);
         for _ in 0..10_000 {
             let mut clock = MediaClock::new();
             clock.begin(
                 nanos(noise.uniform() * 1e15),
                 Instant::from_nanos((noise.uniform() * 1e15) as i64),
-                Motion::Free,
+                MediaMotion::Free,
             );
             clock.rate_error = noise.uniform() * 1e-3;
             let media = clock.media + nanos(noise.uniform() * 1e12);
@@ -300,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_report_is_doubted_two_that_agree_are_believed_a_seek_at_once() {
+    fn one_outlier_is_ignored_two_that_agree_or_a_seek_are_a_jump() {
         let mut clock = MediaClock::new();
         let mut report = |at_ms: f64, off_ms: f64| {
             clock.report(nanos((at_ms + off_ms) * 1e6), millis(at_ms));
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_is_read_more_often_than_it_moves_does_not_lose_the_line() {
+    fn a_position_read_more_often_than_it_moves_keeps_its_clock() {
         let mut clock = MediaClock::new();
         for k in 0..2_000i32 {
             clock.report(Duration::from_millis(i64::from(k / 4 * 10)), millis(f64::from(k) * 2.5));
@@ -329,11 +333,11 @@ mod tests {
     }
 
     #[test]
-    fn without_reports_media_time_runs_on_for_2_s_and_then_stands() {
+    fn without_reports_media_time_runs_for_2_s_then_stands() {
         let mut clock = MediaClock::new();
         clock.report(Duration::ZERO, millis(0.0));
         assert_eq!(clock.media_at(millis(1_999.0)), Some(Duration::from_millis(1_999)));
-        assert_eq!(clock.media_at(millis(60_000.0)), Some(LONGEST_EXTRAPOLATION));
+        assert_eq!(clock.media_at(millis(60_000.0)), Some(MAX_EXTRAPOLATION));
         assert!(clock.instant_of(Duration::from_millis(1_999)).is_some());
         assert_eq!(clock.instant_of(Duration::from_millis(2_001)), None);
         clock.run_free(millis(60_000.0));

@@ -16,11 +16,11 @@ fn at_25_fps(change: impl FnOnce(&mut AvSyncConfig)) -> Synchronizer {
     Synchronizer::new(config).unwrap()
 }
 
-fn plain() -> Synchronizer {
+fn synchronizer_at_25_fps() -> Synchronizer {
     at_25_fps(|_| ())
 }
 
-/// Polls once, with what was discarded.
+/// Polls once and returns what was delivered and what was discarded.
 fn poll(synchronizer: &mut Synchronizer, now: Instant) -> (Option<u32>, Vec<u32>) {
     let mut discarded = Vec::new();
     (synchronizer.poll(now, |frame| discarded.push(frame)), discarded)
@@ -50,8 +50,8 @@ fn a_configuration_is_checked_by_value() {
 }
 
 #[test]
-fn a_full_queue_gives_the_frame_back_and_so_does_a_closed_synchronizer() {
-    let mut synchronizer = plain();
+fn a_full_or_closed_synchronizer_gives_the_frame_back() {
+    let mut synchronizer = synchronizer_at_25_fps();
     for frame in 0..8 {
         assert_eq!(synchronizer.push(frame, None), Ok(()));
     }
@@ -68,12 +68,12 @@ fn a_full_queue_gives_the_frame_back_and_so_does_a_closed_synchronizer() {
 }
 
 #[test]
-fn video_waits_for_the_audio_to_be_heard() {
-    let mut synchronizer = plain();
+fn video_waits_until_the_audio_is_played() {
+    let mut synchronizer = synchronizer_at_25_fps();
     synchronizer.push(1, Some(ms(0))).unwrap();
     assert_eq!(poll(&mut synchronizer, after(500)), (None, vec![]));
     assert_eq!(synchronizer.next_due(after(500)), None);
-    // The loudspeaker will have the first sample in 200 ms.
+    // The first sample will be at the loudspeaker in 200 ms.
     synchronizer.audio_at(ms(0), after(700));
     assert_eq!(poll(&mut synchronizer, after(699)), (None, vec![]));
     let due = synchronizer.next_due(after(500)).unwrap();
@@ -104,7 +104,7 @@ fn late_frames_are_skipped_or_delivered_as_configured() {
 
 #[test]
 fn frames_without_timestamps_are_paced_by_the_audio() {
-    let mut synchronizer = plain();
+    let mut synchronizer = synchronizer_at_25_fps();
     let mut shown = Vec::new();
     let mut next = 0;
     for now in 0..2_000 {
@@ -124,8 +124,8 @@ fn frames_without_timestamps_are_paced_by_the_audio() {
 }
 
 #[test]
-fn with_no_audio_at_all_video_runs_by_the_clock_of_the_host() {
-    let mut synchronizer = plain();
+fn without_audio_video_follows_the_host_clock() {
+    let mut synchronizer = synchronizer_at_25_fps();
     synchronizer.run_without_audio(after(0));
     assert_eq!(synchronizer.next_due(after(5)), None);
     for frame in 0..3 {
@@ -142,16 +142,16 @@ fn with_no_audio_at_all_video_runs_by_the_clock_of_the_host() {
 }
 
 #[test]
-fn video_stands_while_the_audio_does_said_or_seen() {
-    for said in [true, false] {
-        let mut synchronizer = plain();
+fn video_stands_while_the_audio_stands() {
+    for paused in [true, false] {
+        let mut synchronizer = synchronizer_at_25_fps();
         let mut shown = Vec::new();
         let mut next = 0u32;
         for now in (0..1_000).step_by(10) {
             let audio = if now < 300 { now } else { (now - 500).max(300) };
-            if said && now == 300 {
+            if paused && now == 300 {
                 synchronizer.audio_paused(after(now));
-            } else if said && now == 800 {
+            } else if paused && now == 800 {
                 synchronizer.audio_resumed(after(now));
             }
             synchronizer.audio_at(ms(audio), after(now));
@@ -162,7 +162,7 @@ fn video_stands_while_the_audio_does_said_or_seen() {
             if (310..=800).contains(&now) {
                 assert_eq!(
                     synchronizer.audio_time(after(now + 100)).is_some_and(|t| t == ms(300)),
-                    now < 800 || !said
+                    now < 800 || !paused
                 );
             }
             if (310..790).contains(&now) {
@@ -171,14 +171,14 @@ fn video_stands_while_the_audio_does_said_or_seen() {
                 assert_eq!(*shown.last().unwrap(), 7, "at {now} ms");
             }
         }
-        assert_eq!(shown, (0..=12).collect::<Vec<u32>>(), "said: {said}");
+        assert_eq!(shown, (0..=12).collect::<Vec<u32>>(), "paused by the application: {paused}");
         assert_eq!(synchronizer.stats().restarts + synchronizer.stats().audio_jumps, 0);
     }
 }
 
 #[test]
-fn a_seek_forward_skips_and_a_seek_back_waits() {
-    let mut synchronizer = plain();
+fn a_seek_forward_skips_and_a_seek_backward_waits() {
+    let mut synchronizer = synchronizer_at_25_fps();
     synchronizer.audio_at(ms(0), after(0));
     for frame in 0..6 {
         synchronizer.push(frame, Some(ms(i64::from(frame) * 40))).unwrap();
@@ -190,15 +190,15 @@ fn a_seek_forward_skips_and_a_seek_back_waits() {
     assert_eq!(poll(&mut synchronizer, after(20)), (None, vec![]));
     let due = synchronizer.next_due(after(20)).unwrap();
     assert!((due - after(220)).abs() < ms(1), "{due:?}");
-    // Frames of the new place replace one of the old.
+    // A frame of the new position replaces one of the old.
     synchronizer.push(100, Some(ms(0))).unwrap();
     assert_eq!(synchronizer.next_due(after(20)), Some(after(20)));
     assert_eq!(poll(&mut synchronizer, after(20)), (Some(100), vec![5]));
 }
 
 #[test]
-fn far_behind_the_pacing_of_frames_without_timestamps_starts_anew() {
-    let mut synchronizer = plain();
+fn untimed_frames_far_behind_restart_the_pacing() {
+    let mut synchronizer = synchronizer_at_25_fps();
     synchronizer.run_without_audio(after(0));
     for frame in 0..8 {
         synchronizer.push(frame, None).unwrap();
@@ -208,13 +208,13 @@ fn far_behind_the_pacing_of_frames_without_timestamps_starts_anew() {
     assert_eq!(synchronizer.stats().restarts, 1);
     assert_eq!(poll(&mut synchronizer, after(380)), (None, vec![]));
     assert_eq!(poll(&mut synchronizer, after(381)), (Some(2), vec![]));
-    // Behind by less, they keep to the audio.
+    // Frames that are behind by less follow the audio.
     assert_eq!(poll(&mut synchronizer, after(501)), (Some(5), vec![3, 4]));
     assert_eq!(synchronizer.stats().restarts, 1);
 }
 
 #[test]
-fn far_behind_by_timestamps_the_newest_due_frame_is_next_and_it_counts_once() {
+fn timed_frames_far_behind_skip_to_the_newest_counted_once() {
     for when_late in [WhenLate::Skip, WhenLate::Deliver] {
         let mut synchronizer = at_25_fps(|config| config.when_late = when_late);
         synchronizer.run_without_audio(after(0));
@@ -223,7 +223,7 @@ fn far_behind_by_timestamps_the_newest_due_frame_is_next_and_it_counts_once() {
         }
         assert_eq!(poll(&mut synchronizer, after(0)), (Some(0), vec![]));
         assert_eq!(poll(&mut synchronizer, after(345)), (Some(7), vec![1, 2, 3, 4, 5, 6]));
-        // A source that stays 400 ms behind is shown as it comes.
+        // Each frame of a source that stays 400 ms behind is shown as it arrives.
         for frame in 8..50 {
             let timestamp = ms(i64::from(frame) * 40);
             synchronizer.push(frame, Some(timestamp)).unwrap();
@@ -234,8 +234,8 @@ fn far_behind_by_timestamps_the_newest_due_frame_is_next_and_it_counts_once() {
 }
 
 #[test]
-fn clearing_keeps_the_clock_and_starts_the_pacing() {
-    let mut synchronizer = plain();
+fn clearing_keeps_the_clock_and_restarts_the_pacing() {
+    let mut synchronizer = synchronizer_at_25_fps();
     synchronizer.audio_at(ms(0), after(0));
     for frame in 0..4 {
         synchronizer.push(frame, Some(ms(500 + i64::from(frame) * 40))).unwrap();

@@ -1,4 +1,4 @@
-//! Worker side: several frame processors as one, each switched on and off while it runs.
+//! Worker side: combines several frame processors into one; each can be switched on and off while it runs.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,7 @@ use crate::limits::MAX_CHAIN_STEPS;
 
 /// Switches one step of a chain on or off while the worker runs, from any thread or interrupt.
 ///
-/// Lives outside the chain, which borrows it: in a static, or beside the session. Costs one load a
-/// frame.
+/// It lives outside the chain, which borrows it: in a static, or beside the session. Costs one load a frame.
 ///
 /// ```
 /// use handsfree_core::capture::StepSwitch;
@@ -20,41 +19,41 @@ use crate::limits::MAX_CHAIN_STEPS;
 /// FILTER.set(false);
 /// assert!(!FILTER.is_on());
 /// ```
-// A flag for each step and not a word for all: a store is enough then, whoever else switches, and
-// there is no compare-and-swap on a Cortex-M0.
+// A flag for each step instead of a word for all: a store is enough then, even if several threads switch
+// steps at once, and a Cortex-M0 has no compare-and-swap.
 #[derive(Debug)]
 pub struct StepSwitch {
     on: AtomicBool,
 }
 
 impl StepSwitch {
-    /// A switch that is on or off at first.
+    /// Returns a switch in its initial position.
     #[must_use]
     pub const fn new(on: bool) -> Self {
         Self { on: AtomicBool::new(on) }
     }
 
-    /// On or off from the next frame on. Any side, wait-free.
+    /// Switches the step on or off from the next frame on. Any side, wait-free.
     pub fn set(&self, on: bool) {
-        // Relaxed: it orders nothing but itself.
+        // Relaxed: no other memory depends on it.
         self.on.store(on, Ordering::Relaxed);
     }
 
-    /// Whether it is on.
+    /// Returns whether the switch is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
 }
 
-/// Frame processors in the order they are called, at most [`MAX_CHAIN_STEPS`].
+/// Frame processors in the order in which they are called, at most [`MAX_CHAIN_STEPS`].
 ///
-/// A step has its turn while its switch is on and it says so itself
-/// ([`enabled`](FrameProcessor::enabled)). One that is switched on again is reset first, so that
-/// nothing stale is heard; a switch takes effect at a frame's border and does not fade.
+/// A step runs while its switch is on and its own [`enabled`](FrameProcessor::enabled) returns true. A step
+/// that is switched on again is reset first, so that no stale audio is heard; a switch takes effect at a
+/// frame border and does not fade.
 ///
-/// Costs one indirect call a step and frame beside what the steps cost. A chain is a frame processor
-/// and can be a step of another one.
+/// Costs one indirect call a step and frame in addition to the steps themselves. A chain is a frame
+/// processor, so it can be a step of another chain.
 ///
 /// ```
 /// use handsfree_core::capture::{Chain, FrameProcessor, GainSetting, GainStep, LevelMeter, Levels, StepSwitch};
@@ -82,7 +81,7 @@ impl StepSwitch {
 pub struct Chain<'a, 'b> {
     steps: &'a mut [&'b mut (dyn FrameProcessor + Send)],
     switches: &'a [StepSwitch],
-    /// A bit for each step that had its turn in the last frame.
+    /// One bit for each step that ran on the last frame.
     ran: u32,
 }
 
@@ -93,8 +92,8 @@ impl fmt::Debug for Chain<'_, '_> {
 }
 
 impl<'a, 'b> Chain<'a, 'b> {
-    /// A chain over `steps`, called in order. `switches` belong to the steps of the same place; a
-    /// step without one is always on.
+    /// Returns a chain that calls `steps` in order. The switch at an index belongs to the step at the same
+    /// index; a step without a switch is always on.
     ///
     /// # Errors
     /// [`ConfigError::ChainTooLong`] for more than [`MAX_CHAIN_STEPS`].
@@ -110,13 +109,13 @@ impl<'a, 'b> Chain<'a, 'b> {
 }
 
 impl FrameProcessor for Chain<'_, '_> {
-    /// Every step that is on has its turn even after one failed; the first error is the chain's.
+    /// Runs every step that is on, even after one failed, and returns the first error.
     fn process(&mut self, mut frame: PcmMut<'_>) -> Result<(), ProcessError> {
         let mut outcome = Ok(());
         let mut ran = 0;
-        for (place, step) in self.steps.iter_mut().enumerate() {
-            let bit = 1u32.wrapping_shl(place as u32);
-            if !self.switches.get(place).is_none_or(StepSwitch::is_on) || !step.enabled() {
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            let bit = 1u32.wrapping_shl(index as u32);
+            if !self.switches.get(index).is_none_or(StepSwitch::is_on) || !step.enabled() {
                 continue;
             }
             if self.ran & bit == 0 {
@@ -135,10 +134,10 @@ impl FrameProcessor for Chain<'_, '_> {
         }
     }
 
-    /// One step's fault at a time, the first step's first.
+    /// Returns the fault of one step at a time, in the order of the steps.
     fn take_fault(&mut self) -> Option<ProcessorFault> {
         let mut steps = self.steps.iter_mut().enumerate();
-        steps.find_map(|(place, step)| step.take_fault().map(|fault| fault.at_step(place as u8)))
+        steps.find_map(|(index, step)| step.take_fault().map(|fault| fault.at_step(index as u8)))
     }
 
     fn on_stream(&mut self, stream: &StreamIdentity<'_>) {
@@ -165,18 +164,18 @@ mod tests {
     use super::*;
     use crate::Format;
 
-    /// Writes down what happened to it.
+    /// A step that records how it is called.
     #[derive(Default)]
-    struct Diary {
+    struct CallLog {
         name: i16,
-        entries: std::vec::Vec<&'static str>,
+        calls: std::vec::Vec<&'static str>,
         fails: bool,
         off: bool,
     }
 
-    impl FrameProcessor for Diary {
+    impl FrameProcessor for CallLog {
         fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
-            self.entries.push("process");
+            self.calls.push("process");
             if self.fails {
                 return Err(ProcessError::Backend { code: i32::from(self.name) });
             }
@@ -189,24 +188,24 @@ mod tests {
         }
 
         fn reset(&mut self) {
-            self.entries.push("reset");
+            self.calls.push("reset");
         }
 
         fn on_stream(&mut self, _stream: &StreamIdentity<'_>) {
-            self.entries.push("stream");
+            self.calls.push("stream");
         }
 
         fn on_credentials(&mut self, _credentials: &Credentials<'_>) {
-            self.entries.push("credentials");
+            self.calls.push("credentials");
         }
 
         fn close(&mut self) {
-            self.entries.push("close");
+            self.calls.push("close");
         }
     }
 
-    fn diary(name: i16) -> Diary {
-        Diary { name, ..Diary::default() }
+    fn call_log(name: i16) -> CallLog {
+        CallLog { name, ..CallLog::default() }
     }
 
     fn run(chain: &mut Chain<'_, '_>) -> (i16, Result<(), ProcessError>) {
@@ -217,7 +216,7 @@ mod tests {
 
     #[test]
     fn steps_run_in_order_and_a_failing_one_does_not_stop_the_rest() {
-        let (mut a, mut b, mut c) = (diary(1), diary(2), diary(3));
+        let (mut a, mut b, mut c) = (call_log(1), call_log(2), call_log(3));
         b.fails = true;
         let mut steps: [&mut (dyn FrameProcessor + Send); 3] = [&mut a, &mut b, &mut c];
         let mut chain = Chain::new(&mut steps, &[]).unwrap();
@@ -228,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_off_is_reset_before_it_runs_again_and_only_then() {
+    fn a_step_switched_on_again_is_reset_once() {
         let switches = [StepSwitch::new(true), StepSwitch::new(true)];
-        let (mut a, mut b) = (diary(1), diary(2));
+        let (mut a, mut b) = (call_log(1), call_log(2));
         {
             let mut steps: [&mut (dyn FrameProcessor + Send); 2] = [&mut a, &mut b];
             let mut chain = Chain::new(&mut steps, &switches).unwrap();
@@ -242,13 +241,13 @@ mod tests {
             assert_eq!(run(&mut chain).0, 12);
             assert_eq!(run(&mut chain).0, 12);
         }
-        assert_eq!(a.entries, ["process", "reset", "process", "process"]);
-        assert_eq!(b.entries, ["process"; 5]);
+        assert_eq!(a.calls, ["process", "reset", "process", "process"]);
+        assert_eq!(b.calls, ["process"; 5]);
     }
 
     #[test]
-    fn a_step_that_says_it_is_off_is_off_whatever_its_switch_says() {
-        let mut a = diary(1);
+    fn a_disabled_step_stays_off_whatever_its_switch() {
+        let mut a = call_log(1);
         a.off = true;
         let switches = [StepSwitch::new(true)];
         let mut steps: [&mut (dyn FrameProcessor + Send); 1] = [&mut a];
@@ -256,16 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_a_chain_is_said_to_all_its_steps() {
-        let (mut a, mut b) = (diary(1), diary(2));
+    fn calls_to_a_chain_reach_all_its_steps() {
+        let (mut a, mut b) = (call_log(1), call_log(2));
         let mut steps: [&mut (dyn FrameProcessor + Send); 2] = [&mut a, &mut b];
         let mut chain = Chain::new(&mut steps, &[]).unwrap();
         chain.on_stream(&StreamIdentity::default());
         chain.on_credentials(&Credentials::default());
         chain.reset();
         chain.close();
-        for entries in [a.entries, b.entries] {
-            assert_eq!(entries, ["stream", "credentials", "reset", "close"]);
+        for calls in [a.calls, b.calls] {
+            assert_eq!(calls, ["stream", "credentials", "reset", "close"]);
         }
     }
 

@@ -1,44 +1,44 @@
-//! Worker side: when a processor that failed is tried again, and when it is not any more.
+//! Worker side: decides when a processor that failed is retried, and when it stays disabled.
 
 use crate::limits::{PROCESSOR_BACKOFF_FRAMES, PROCESSOR_RETRIES};
 
-/// Frames without a fault after which earlier faults are forgiven (10 minutes).
+/// Number of frames without a fault after which earlier faults no longer count (10 minutes).
 const FORGIVEN_AFTER_FRAMES: u32 = 60_000;
 
-/// What the worker does with a processor that is guarded.
+/// State of a guarded processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BreakerState {
-    /// Every frame goes through it.
+    /// The processor gets every frame.
     #[default]
     Active,
-    /// It failed; frames pass unprocessed until it is tried again.
+    /// The processor failed; frames pass unprocessed until it is retried.
     Backoff {
-        /// Frames left to pass.
+        /// Frames that still pass unprocessed before the retry.
         frames: u16,
     },
-    /// It failed too often and stays bypassed until it is armed again from outside.
+    /// The processor failed too often and stays bypassed until the breaker is reset from outside.
     Disabled,
 }
 
-/// Whose the next frame is.
+/// Decision of a [`CircuitBreaker`] about the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BreakerDecision {
-    /// The processor's.
+    /// The processor gets the frame.
     Process,
-    /// The processor's, for the first time after a rest.
+    /// The processor gets the frame, for the first time after a backoff.
     Retry,
-    /// Nobody's: it passes as it came.
+    /// The frame passes unprocessed.
     Bypass,
 }
 
-/// When a processor that failed is tried again: a fault blows the breaker, a rest of a second mends it,
-/// and after three rests the next fault leaves it blown. Ten minutes without a fault forgive the
-/// earlier ones.
+/// A circuit breaker for processors. A fault bypasses the processor for one second (backoff), then it is
+/// retried; after three retries the next fault disables it. Earlier faults no longer count after ten minutes
+/// without a fault.
 ///
-/// The core's guards have one each; a processor on a host that guards itself uses the same. Worker
-/// side; costs a few comparisons a frame.
+/// Each guard in the core has one; a processor on a host that guards itself can use it too. Worker side;
+/// costs a few comparisons a frame.
 ///
 /// ```
 /// use handsfree_core::capture::{CircuitBreaker, BreakerState, BreakerDecision};
@@ -58,24 +58,24 @@ pub struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// A breaker that holds.
+    /// Returns a breaker in the state [`BreakerState::Active`].
     #[must_use]
     pub const fn new() -> Self {
         Self { state: BreakerState::Active, faults: 0, healthy_frames: 0 }
     }
 
-    /// What becomes of the next frame, as far as it is known.
+    /// Returns the present state.
     #[must_use]
     pub const fn state(&self) -> BreakerState {
         self.state
     }
 
-    /// Forgets all faults.
+    /// Forgets all faults and makes the processor active.
     pub fn reset(&mut self) {
         *self = Self::new();
     }
 
-    /// To be asked once a frame.
+    /// Decides what happens to the next frame. To be called exactly once a frame.
     pub fn decide(&mut self) -> BreakerDecision {
         match self.state {
             BreakerState::Active => BreakerDecision::Process,
@@ -91,7 +91,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// A frame went well.
+    /// Records a frame that was processed without a fault.
     pub fn record_success(&mut self) {
         if self.faults > 0 {
             self.healthy_frames += 1;
@@ -101,7 +101,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// A frame did not. The fault's number, or `None` when it was the last one.
+    /// Records a frame with a fault. Returns the number of the fault, or `None` if it disabled the processor.
     pub fn record_fault(&mut self) -> Option<u8> {
         self.healthy_frames = 0;
         if self.faults >= PROCESSOR_RETRIES {
@@ -113,7 +113,7 @@ impl CircuitBreaker {
         Some(self.faults)
     }
 
-    /// A fault after which no further try is to be risked.
+    /// Disables the processor at once, after a fault that makes a retry unsafe.
     pub fn disable(&mut self) {
         self.state = BreakerState::Disabled;
     }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_rests_and_no_more() {
+    fn the_fault_after_three_retries_disables() {
         let mut breaker = CircuitBreaker::new();
         for fault in 1..=PROCESSOR_RETRIES {
             assert_eq!(breaker.record_fault(), Some(fault));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_good_minutes_forgive_and_a_frame_less_does_not() {
+    fn ten_minutes_without_a_fault_clear_the_count() {
         for (good_frames, fault) in [(FORGIVEN_AFTER_FRAMES - 1, 2), (FORGIVEN_AFTER_FRAMES, 1)] {
             let mut breaker = CircuitBreaker::new();
             breaker.record_fault();

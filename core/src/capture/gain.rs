@@ -1,4 +1,4 @@
-//! Worker side: a gain as a step of the chain, set from outside while it runs.
+//! Worker side: a gain as a step of the chain, which is set from outside while it runs.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,8 +8,8 @@ use crate::frame::PcmMut;
 use crate::sample::Gain;
 use crate::stats::Counter;
 
-/// What a [`GainStep`] is to do, and how often it had to clip. Lives outside the step, which borrows
-/// it; for one step only.
+/// The gain of a [`GainStep`], and the number of samples that it clipped. It lives outside the step, which
+/// borrows it, and belongs to one step only.
 #[derive(Debug)]
 pub struct GainSetting {
     /// A [`Gain`] in Q16.
@@ -18,38 +18,39 @@ pub struct GainSetting {
 }
 
 impl GainSetting {
-    /// A gain to begin with.
+    /// Returns a setting with its initial gain.
     #[must_use]
     pub const fn new(gain: Gain) -> Self {
         Self { q16: AtomicU32::new(gain.q16()), clipped_samples: Counter::new() }
     }
 
-    /// Another gain from the next frame on, reached within it. Any side, wait-free; the last of
-    /// several is in force.
+    /// Sets another gain, which is reached within the next frame. Any side, wait-free; of several calls the
+    /// last one counts.
     pub fn set(&self, gain: Gain) {
         // Relaxed: the gain is one word and orders nothing else.
         self.q16.store(gain.q16(), Ordering::Relaxed);
     }
 
-    /// The gain that was set last.
+    /// Returns the gain that was set last.
     #[must_use]
     pub fn get(&self) -> Gain {
         Gain::from_q16(self.q16.load(Ordering::Relaxed))
     }
 
-    /// Samples so far that did not fit 16 bits and were cut to full scale; wraps at 2^32. Any side.
+    /// Returns the number of samples so far that did not fit 16 bits and were clipped to full scale; it wraps
+    /// at 2^32. Any side.
     #[must_use]
     pub fn clipped_samples(&self) -> u32 {
         self.clipped_samples.get()
     }
 }
 
-/// Makes all channels louder or quieter, rounded to nearest, cut to full scale where it must.
+/// A gain over all channels, rounded to nearest and clipped at full scale.
 ///
-/// A change is a linear ramp over one frame, 10 ms, so it does not click. At unity samples pass bit
-/// by bit and cost nothing; else a 64-bit multiplication and a comparison a sample (0.4 us for 480 on a
-/// small server core). Switched off in a chain it stops without a ramp; [`Gain::UNITY`] is the way to be
-/// rid of it unheard.
+/// A change is a linear ramp over one frame, 10 ms, so it does not click. At unity samples pass bit-exact and
+/// cost nothing; otherwise each costs a 64-bit multiplication and a comparison (0.4 us for 480 samples on a
+/// small server core). A switch in a chain turns the step off without a ramp; setting [`Gain::UNITY`] removes
+/// the gain inaudibly.
 ///
 /// ```
 /// use handsfree_core::capture::{FrameProcessor, GainSetting, GainStep};
@@ -72,21 +73,21 @@ pub struct GainStep<'a> {
 }
 
 impl<'a> GainStep<'a> {
-    /// A step that begins at the gain that is set, without a ramp.
+    /// Returns a step that begins at the gain that is set, without a ramp.
     #[must_use]
     pub fn new(setting: &'a GainSetting) -> Self {
         Self { setting, ramp: Ramp::at(setting.get()) }
     }
 }
 
-/// Scales all samples alike and says how many did not fit.
+/// Scales all samples by one gain and returns how many were clipped.
 fn scale(samples: &mut [i16], gain: Gain) -> u32 {
     let mut clipped = 0;
     for sample in samples {
         let wide = gain.amplify(*sample);
-        let settled = wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX));
-        clipped += u32::from(settled != wide);
-        *sample = settled as i16;
+        let clamped = wide.clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+        clipped += u32::from(clamped != wide);
+        *sample = clamped as i16;
     }
     clipped
 }
@@ -94,9 +95,9 @@ fn scale(samples: &mut [i16], gain: Gain) -> u32 {
 impl FrameProcessor for GainStep<'_> {
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
         let channels = frame.format.channels().max(1);
-        let wanted = self.setting.get();
-        if wanted != self.ramp.target() {
-            self.ramp.move_to(wanted, (frame.samples.len() / channels) as u32);
+        let target = self.setting.get();
+        if target != self.ramp.target() {
+            self.ramp.move_to(target, (frame.samples.len() / channels) as u32);
         }
         if self.ramp.is_unity() {
             return Ok(());
@@ -114,7 +115,7 @@ impl FrameProcessor for GainStep<'_> {
         Ok(())
     }
 
-    /// The next frame is not like the last: it begins at the gain that is set.
+    /// Makes the next frame begin at the gain that is set, without a ramp.
     fn reset(&mut self) {
         self.ramp = Ramp::at(self.setting.get());
     }
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn unity_passes_every_sample_bit_by_bit() {
+    fn unity_gain_passes_every_sample_bit_exact() {
         let setting = GainSetting::new(Gain::UNITY);
         let mut step = GainStep::new(&setting);
         let all: std::vec::Vec<i16> = (i16::MIN..=i16::MAX).collect();
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_a_monotonic_ramp_over_one_frame_the_same_in_all_channels() {
+    fn a_gain_change_is_a_monotonic_ramp_over_one_frame() {
         for (from, to) in [(0.0, 1.0), (1.0, 0.0), (0.25, 0.75), (1.0, 0.999)] {
             let setting = GainSetting::new(Gain::linear(from).unwrap());
             let mut step = GainStep::new(&setting);
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_and_counted() {
+    fn samples_out_of_range_are_clipped_and_counted() {
         let setting = GainSetting::new(Gain::linear(2.0).unwrap());
         let mut step = GainStep::new(&setting);
         let mut samples = [0; 480];

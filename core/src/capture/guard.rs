@@ -1,4 +1,4 @@
-//! Worker side: a voice processor that fails or is too slow must not take the microphone with it.
+//! Worker side: keeps the microphone working while the voice processor fails or is too slow.
 
 use crate::capture::circuit_breaker::{BreakerDecision, BreakerState, CircuitBreaker};
 use crate::capture::processor::VoiceProcessor;
@@ -8,13 +8,10 @@ use crate::limits::PROCESSOR_DEADLINE;
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration};
 
-/// What the pipeline does with its voice processor.
-pub type VoiceState = BreakerState;
-
 #[derive(Debug)]
 pub(crate) struct Guard<V> {
     pub(crate) voice: V,
-    /// The longest time that the processor may take for a frame.
+    /// Longest time that the processor may take for a frame.
     pub(crate) limit: Duration,
     breaker: CircuitBreaker,
 }
@@ -24,7 +21,7 @@ impl<V: VoiceProcessor> Guard<V> {
         Self { voice, limit: PROCESSOR_DEADLINE, breaker: CircuitBreaker::new() }
     }
 
-    pub(crate) const fn state(&self) -> VoiceState {
+    pub(crate) const fn state(&self) -> BreakerState {
         self.breaker.state()
     }
 
@@ -39,13 +36,14 @@ impl<V: VoiceProcessor> Guard<V> {
         events: &mut EventSender<'_>,
     ) {
         counters.reference_frames.add(1);
-        if self.breaker.state() == VoiceState::Active && self.voice.process_reverse(far).is_err() {
+        if self.breaker.state() == BreakerState::Active && self.voice.process_reverse(far).is_err() {
             counters.voice_errors.add(1);
             self.trip(events);
         }
     }
 
-    /// Runs the processor over `frame`, or leaves the frame as it is. `backup` is scratch memory.
+    /// Runs the processor over `frame`, which stays unchanged if the processor is bypassed or fails. `backup`
+    /// is scratch memory.
     pub(crate) fn capture<const CAP: usize>(
         &mut self,
         frame: &mut Frame<CAP>,
@@ -55,7 +53,7 @@ impl<V: VoiceProcessor> Guard<V> {
         counters: &CaptureCounters,
         events: &mut EventSender<'_>,
     ) {
-        // Not reset after a rest: what it learned is mostly still good, and a reset may allocate.
+        // Not reset after a backoff: what it learned is mostly still valid, and a reset may allocate.
         if self.breaker.decide() == BreakerDecision::Bypass {
             counters.voice_bypassed_frames.add(1);
             return;

@@ -1,4 +1,4 @@
-//! Worker side: a frame processor that fails or is too slow must not take the microphone with it.
+//! Worker side: keeps the microphone working while a frame processor fails or is too slow.
 
 use core::fmt;
 
@@ -9,9 +9,9 @@ use crate::limits::PROCESSOR_DEADLINE;
 use crate::stats::Counter;
 use crate::time::{Clock, Duration};
 
-/// How a guarded step fares: written by its guard, read from anywhere.
+/// Counters and state of a guarded step: written by its guard, read from anywhere.
 ///
-/// All zero bytes; lives outside the guard, which borrows it. For one guard only.
+/// It is all zero bytes, lives outside the guard, which borrows it, and belongs to one guard only.
 #[derive(Debug)]
 pub struct StepHealth {
     frames: Counter,
@@ -20,25 +20,25 @@ pub struct StepHealth {
     bypassed_frames: Counter,
     longest_us: Counter,
     state: Counter,
-    /// Written outside: any change asks for another try.
-    rearms: Counter,
+    /// Written from outside: any change requests a reset of the breaker.
+    reset_requests: Counter,
 }
 
-/// A guarded step's counters at about one moment; they wrap at 2^32.
+/// The counters of a guarded step at about one moment; they wrap at 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StepStats {
-    /// What the guard does with the step.
+    /// State of the step.
     pub state: BreakerState,
-    /// Frames the step processed in time.
+    /// Frames that the step processed in time.
     pub frames: u32,
-    /// Frames it failed on; they passed as they came.
+    /// Frames on which the step failed; they passed unprocessed.
     pub errors: u32,
-    /// Frames it took too long for; they passed as they came.
+    /// Frames for which the step took too long; they passed unprocessed.
     pub slow_frames: u32,
-    /// Frames that passed as they came while it rested or was given up.
+    /// Frames that passed unprocessed while the step was in backoff or disabled.
     pub bypassed_frames: u32,
-    /// The longest it took for a frame, in microseconds.
+    /// Longest time that the step took for a frame, in microseconds.
     pub longest_us: u32,
 }
 
@@ -49,9 +49,9 @@ impl Default for StepHealth {
 }
 
 impl StepHealth {
-    const GIVEN_UP: u32 = u32::MAX;
+    const DISABLED: u32 = u32::MAX;
 
-    /// Of a step that has not run yet.
+    /// Returns the health of a step that has not run yet.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -61,17 +61,17 @@ impl StepHealth {
             bypassed_frames: Counter::new(),
             longest_us: Counter::new(),
             state: Counter::new(),
-            rearms: Counter::new(),
+            reset_requests: Counter::new(),
         }
     }
 
-    /// The counters now. Any side, wait-free; each is exact, together they are of about one moment.
+    /// Reads the counters. Any side, wait-free; each value is exact, together they are of about one moment.
     #[must_use]
     pub fn read(&self) -> StepStats {
         StepStats {
             state: match self.state.get() {
                 0 => BreakerState::Active,
-                Self::GIVEN_UP => BreakerState::Disabled,
+                Self::DISABLED => BreakerState::Disabled,
                 frames => BreakerState::Backoff { frames: (frames - 1) as u16 },
             },
             frames: self.frames.get(),
@@ -82,33 +82,35 @@ impl StepHealth {
         }
     }
 
-    /// Asks the guard to try the step again with the next frame, also one that was given up, and to
-    /// forget its faults. Any side but the worker's, wait-free.
+    /// Requests that the guard forgets the step's faults and uses it again from the next frame on, even if it
+    /// was disabled. Any side but the worker's, wait-free.
     pub fn reset_breaker(&self) {
-        // Two who ask at once may count as one, which is as good: the guard looks for a change.
-        self.rearms.add(1);
+        // Two requests at once may count as one, which has the same effect: the guard looks for a change.
+        self.reset_requests.add(1);
     }
 
     fn show(&self, state: BreakerState) {
         self.state.set(match state {
             BreakerState::Active => 0,
             BreakerState::Backoff { frames } => u32::from(frames) + 1,
-            BreakerState::Disabled => Self::GIVEN_UP,
+            BreakerState::Disabled => Self::DISABLED,
         });
     }
 }
 
-/// A frame processor behind the policy of the voice processor: an error, or a frame that takes
-/// longer than the limit, and that frame passes as it came, bit by bit; the step rests for a second
-/// and is reset and tried again, at most [`PROCESSOR_RETRIES`](crate::limits::PROCESSOR_RETRIES) times;
-/// then it is given up. Ten good minutes forgive. Each fault is an event of the session
+/// A frame processor behind a [`CircuitBreaker`], like the voice processor.
+///
+/// An error, or a frame that takes longer than the limit, is a fault. The frame passes unprocessed,
+/// bit-exact; the step is bypassed for a second, then reset and retried, at most
+/// [`PROCESSOR_RETRIES`](crate::limits::PROCESSOR_RETRIES) times; the next fault disables it. Ten minutes
+/// without a fault clear the count. Each fault is an event of the session
 /// ([`SessionEvent::ProcessorTripped`](crate::SessionEvent::ProcessorTripped),
 /// [`SessionEvent::ProcessorDisabled`](crate::SessionEvent::ProcessorDisabled)) and counted in
 /// [`StepHealth`].
 ///
-/// `CAP` is how many samples a frame may have, all channels: the session's `CAP` fits. Costs a copy
-/// of the frame and two readings of the clock (0.1 us on a small server core). It cannot interrupt a step
-/// that never returns, and a panic is for a host to catch.
+/// `CAP` is the largest number of samples in a frame, all channels: the session's `CAP` fits. Costs a copy of
+/// the frame and two readings of the clock (0.1 us on a small server core). It cannot interrupt a step that
+/// never returns, and a panic is for a host to catch.
 ///
 /// ```
 /// use handsfree_core::capture::{FrameProcessor, BreakerState, Guarded, ProcessError, StepHealth};
@@ -137,9 +139,10 @@ pub struct Guarded<'h, P, C, const CAP: usize> {
     limit: Duration,
     health: &'h StepHealth,
     breaker: CircuitBreaker,
-    /// It is to be reset before its next frame.
+    /// Whether the step must be reset before its next frame.
     stale: bool,
-    rearms: u32,
+    /// Number of reset requests that were carried out.
+    resets_done: u32,
     fault: Option<ProcessorFault>,
     backup: [i16; CAP],
 }
@@ -154,7 +157,7 @@ impl<P: fmt::Debug, C, const CAP: usize> fmt::Debug for Guarded<'_, P, C, CAP> {
 }
 
 impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
-    /// Guards `step`, which may take [`PROCESSOR_DEADLINE`] for a frame.
+    /// Returns a guard around `step`, which may take [`PROCESSOR_DEADLINE`] for a frame.
     #[must_use]
     pub fn new(step: P, clock: C, health: &'h StepHealth) -> Self {
         let breaker = CircuitBreaker::new();
@@ -166,34 +169,34 @@ impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
             health,
             breaker,
             stale: false,
-            rearms: health.rearms.get(),
+            resets_done: health.reset_requests.get(),
             fault: None,
             backup: [0; CAP],
         }
     }
 
-    /// The same with another limit: a frame that takes longer is a fault.
+    /// Sets another limit: a frame that takes longer is a fault.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// The step inside, for its owner while no worker uses it.
+    /// Returns the step inside, for its owner while no worker uses it.
     pub fn step_mut(&mut self) -> &mut P {
         &mut self.step
     }
 
-    fn obey_rearm(&mut self) {
-        let rearms = self.health.rearms.get();
-        if rearms != self.rearms {
-            self.rearms = rearms;
+    fn handle_reset_request(&mut self) {
+        let requests = self.health.reset_requests.get();
+        if requests != self.resets_done {
+            self.resets_done = requests;
             self.stale |= self.breaker.state() != BreakerState::Active;
             self.breaker.reset();
         }
     }
 
-    /// The step's turn, with a reset first if one is due: a step must not be slow in that either.
+    /// Runs the step, with a reset first if one is due: the time of the reset counts as well.
     fn run(&mut self, mut frame: PcmMut<'_>) -> Result<(), ProcessError> {
         let found = frame.samples.len();
         let Some(backup) = self.backup.get_mut(..found) else {
@@ -223,7 +226,7 @@ impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
             ProcessError::Slow { .. } => self.health.slow_frames.add(1),
             _ => self.health.errors.add(1),
         }
-        // The chain tells which step it is.
+        // The chain fills in the index of the step.
         self.fault = Some(match self.breaker.record_fault() {
             Some(fault) => ProcessorFault::Tripped { step: 0, fault },
             None => ProcessorFault::Disabled { step: 0 },
@@ -232,16 +235,16 @@ impl<'h, P: FrameProcessor, C: Clock, const CAP: usize> Guarded<'h, P, C, CAP> {
 }
 
 impl<P: FrameProcessor, C: Clock, const CAP: usize> FrameProcessor for Guarded<'_, P, C, CAP> {
-    /// The step's own errors, [`ProcessError::Slow`] and [`ProcessError::TooLong`] come back once
-    /// each; while the step rests frames pass without one.
+    /// Returns each of the step's own errors, [`ProcessError::Slow`] and [`ProcessError::TooLong`] once;
+    /// while the step is bypassed, frames pass without an error.
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
-        self.obey_rearm();
-        let turn = self.breaker.decide();
-        let outcome = if turn == BreakerDecision::Bypass {
+        self.handle_reset_request();
+        let decision = self.breaker.decide();
+        let outcome = if decision == BreakerDecision::Bypass {
             self.health.bypassed_frames.add(1);
             Ok(())
         } else {
-            self.stale |= turn == BreakerDecision::Retry;
+            self.stale |= decision == BreakerDecision::Retry;
             let outcome = self.run(frame);
             match outcome {
                 Ok(()) => {
@@ -264,8 +267,8 @@ impl<P: FrameProcessor, C: Clock, const CAP: usize> FrameProcessor for Guarded<'
         self.step.set_enabled(enabled);
     }
 
-    /// Has effect with the next frame that the step gets, and counts as part of it. A step that rests
-    /// goes on resting: another device does not mend it.
+    /// Resets the step before the next frame that it gets, within that frame's time limit. A step in backoff
+    /// or disabled stays so: another device does not repair it.
     fn reset(&mut self) {
         self.stale = true;
     }

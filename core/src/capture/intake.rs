@@ -1,55 +1,83 @@
-//! Interrupt side: device periods of any length in, 10 ms frames into the capture ring.
+//! Interrupt side: cuts device periods of any length into 10 ms frames for the capture ring.
 
+use crate::devices::{self, ClockDomains};
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::Frame;
-#[cfg(feature = "journal")]
-use crate::journal::JournalWriter;
 use crate::limits::MAX_DEVICE_CHANNELS;
-use crate::playback::SharedPlan;
 use crate::position::{Continuity, PositionTracker};
+use crate::recorder::HalfRecorder;
 use crate::ring::FrameProducer;
 use crate::sample::{DeviceSample, Gain};
-use crate::scribe::Scribe;
 use crate::stats::IntakeCounters;
 use crate::time::{Duration, Instant, PeriodTime};
 
-/// How a capture device's periods become frames.
+/// Configuration of an [`Intake`]: how a capture device's periods become frames.
+///
+/// ```
+/// use handsfree_core::capture::IntakeConfig;
+/// use handsfree_core::{ChannelMap, SampleRate};
+///
+/// // A stereo codec that shares its clock with the loudspeaker: both microphones are averaged into one channel.
+/// let config = IntakeConfig {
+///     map: ChannelMap::natural(2, 1)?,
+///     clock_domain: 1,
+///     ..IntakeConfig::new(SampleRate::new(16_000)?)
+/// };
+/// assert_eq!(config.max_period_sample_frames, 160);
+/// # Ok::<(), handsfree_core::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IntakeConfig {
-    /// The device's rate; frames in the ring have it too.
+    /// Sample rate of the device; frames in the ring have the same rate.
     pub rate: SampleRate,
-    /// Which device channels become the frame's channels, or their mean.
+    /// Channel map from the device's channels to the frame's.
     pub map: ChannelMap,
-    /// Applied before the cut to 16 bits, for quiet microphones with more bits.
+    /// Gain applied before the conversion to 16 bits, for quiet microphones with more bits.
     pub gain: Gain,
-    /// The longest period the device will deliver, in sample frames.
+    /// Longest period that the device will deliver, in sample frames.
     pub max_period_sample_frames: u32,
-    /// Which clock drives the device; equal numbers other than 0 in both directions say that it is
-    /// one clock, so that the echo reference is a bit-exact copy.
+    /// Number of the clock that drives the device, 0 for a clock of its own. Equal numbers other than 0 in
+    /// both directions state that one clock drives both, so that the echo reference is a bit-exact copy.
     pub clock_domain: u32,
+}
+
+impl IntakeConfig {
+    /// Returns the configuration of a mono device at `rate`: periods of at most 10 ms, unity gain, and a
+    /// clock of its own (clock domain 0).
+    #[must_use]
+    pub const fn new(rate: SampleRate) -> Self {
+        Self {
+            rate,
+            map: ChannelMap::MONO,
+            gain: Gain::UNITY,
+            max_period_sample_frames: rate.sample_frames() as u32,
+            clock_domain: 0,
+        }
+    }
 }
 
 /// The interrupt half of capture.
 ///
-/// A host configures it while no stream runs, then calls [`on_period`](Self::on_period) from the
-/// audio callback and nothing else.
+/// A host configures it while no stream runs, then calls only [`on_period`](Self::on_period) from the audio
+/// callback.
 #[derive(Debug)]
 pub struct Intake<'a, const CAP: usize> {
-    ring: FrameProducer<'a, CAP>,
+    pub(crate) ring: FrameProducer<'a, CAP>,
     pending: &'a mut Frame<CAP>,
     counters: &'a IntakeCounters,
-    plan: &'a SharedPlan,
+    clocks: &'a ClockDomains,
+    terminal: SampleRate,
     config: Option<(IntakeConfig, Format)>,
     tracker: PositionTracker,
-    /// Stream position of the next sample frame to come.
+    /// Stream position of the next sample frame.
     position: u64,
-    /// Sample frames lost since the last frame that was pushed or begun.
+    /// Sample frames lost since a frame was last pushed or begun.
     lost: u32,
-    /// Whether times start anew with the next frame.
+    /// Whether the timeline restarts with the next frame.
     fresh: bool,
-    scribe: Scribe<'a>,
+    pub(crate) recorder: HalfRecorder<'a>,
 }
 
 impl<'a, const CAP: usize> Intake<'a, CAP> {
@@ -57,81 +85,60 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         ring: FrameProducer<'a, CAP>,
         pending: &'a mut Frame<CAP>,
         counters: &'a IntakeCounters,
-        plan: &'a SharedPlan,
+        clocks: &'a ClockDomains,
+        terminal: SampleRate,
     ) -> Self {
         Self {
             ring,
             pending,
             counters,
-            plan,
+            clocks,
+            terminal,
             config: None,
             tracker: PositionTracker::new(),
             position: 0,
             lost: 0,
             fresh: true,
-            scribe: Scribe::default(),
+            recorder: HalfRecorder::default(),
         }
     }
 
-    /// Writes down from now on what it is given. Before it is first configured; costs a copy of each
-    /// period.
-    #[cfg(feature = "journal")]
-    pub fn write_journal(&mut self, journal: JournalWriter<'a>) {
-        self.scribe.begin(journal);
-    }
-
-    /// Puts frames into another ring than the session's from now on, for a replay: `ring` must have room
-    /// for what [`make_room`](Self::make_room) says.
-    #[cfg(feature = "journal")]
-    pub fn replay_into(&mut self, ring: FrameProducer<'a, CAP>) {
-        self.ring = ring;
-        self.make_room(0);
-    }
-
-    /// For a replay: of the frames that it completes from now on, the ring takes those whose bit is set, the
-    /// first one's lowest.
-    #[cfg(feature = "journal")]
-    pub fn make_room(&mut self, accepted: u64) {
-        self.scribe.make_room(accepted);
-    }
-
-    /// Makes ready for a stream. Control side, while no stream runs; allocates nothing.
+    /// Prepares for a stream. Control side, while no stream runs; allocates nothing.
     ///
-    /// Samples of an earlier stream that did not fill a frame count as lost. The stream position
-    /// goes on where it was.
+    /// Samples of an earlier stream that did not fill a frame count as lost. The stream position continues
+    /// where it was.
     ///
     /// # Errors
-    /// Names a format that does not fit a frame, a rate that is not the terminal's where the feature
-    /// `rate-conversion` is off, a period of no length, and one that is longer than
-    /// the capture ring. The intake is then as it was.
+    /// Names a format that does not fit a frame, a rate other than the session's if the feature
+    /// `rate-conversion` is off, an empty period, and a period longer than the capture ring. The intake is
+    /// unchanged then.
     pub fn configure(&mut self, config: IntakeConfig) -> Result<(), ConfigError> {
         let channels = u32::try_from(config.map.to_channels()).unwrap_or(u32::MAX);
         let format = Format::with_rate(config.rate, channels)?.fitting(CAP)?;
-        self.plan.check_rate(config.rate)?;
-        check_period(config.max_period_sample_frames, format, self.ring.capacity())?;
+        devices::check_rate(config.rate, self.terminal)?;
+        devices::check_period(config.max_period_sample_frames, format, self.ring.capacity())?;
         self.lost = self.lost.saturating_add(self.pending.sample_frames() as u32);
         self.pending.begin(format);
         self.config = Some((config, format));
         self.tracker = PositionTracker::new();
         self.fresh = true;
-        self.plan.set_capture_domain(config.clock_domain);
-        self.scribe.capture_configured(&config);
+        self.clocks.set_capture(config.clock_domain);
+        self.recorder.record_capture_config(&config);
         Ok(())
     }
 
-    /// The format of the frames it makes, once configured.
+    /// Returns the format of the frames it makes, once configured.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
         self.config.map(|(_, format)| format)
     }
 
-    /// Takes one period, interleaved, of any length; returns how many frames it completed, so that
-    /// a host knows whether to wake the worker.
+    /// Takes one period, interleaved, of any length, and returns how many frames it completed, so that a host
+    /// knows whether to wake the worker.
     ///
-    /// Interrupt side: wait-free, no allocation, no system call. Costs a conversion and a store a
-    /// sample plus one frame copy every 10 ms. Before [`configure`](Self::configure) it does
-    /// nothing. When the worker is late the newest frame is dropped and counted, and the next one
-    /// says what was lost before it.
+    /// Interrupt side: wait-free, no allocation, no system call. Costs a conversion and a store a sample plus
+    /// one frame copy every 10 ms. Before [`configure`](Self::configure) it does nothing. If the worker is
+    /// late, the newest frame is dropped and counted, and the stamp of the next one states the loss.
     pub fn on_period<S: DeviceSample>(&mut self, samples: &[S], time: PeriodTime) -> u32 {
         let Some((config, format)) = self.config else {
             return 0;
@@ -149,7 +156,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
                 self.counters.position_faults.add(1);
                 self.fresh = true;
             }
-            Continuity::Gap(gap) => self.bridge(gap, format, time),
+            Continuity::Gap(gap) => self.bridge_gap(gap, format, time),
         }
         let end = time.converter + Duration::of_sample_frames(sample_frames as u64, config.rate);
         let latency = time.called - end;
@@ -174,7 +181,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
                 frames += self.complete(format, latency);
             }
         }
-        self.scribe.captured(samples, time);
+        self.recorder.record_capture_period(samples, time);
         frames
     }
 
@@ -190,8 +197,8 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     #[inline(never)]
     fn complete(&mut self, format: Format, latency: Duration) -> u32 {
         self.pending.stamp.latency = latency;
-        let pushed = self.scribe.admits() && self.ring.push_copy(self.pending);
-        self.scribe.pushed(pushed);
+        let pushed = self.recorder.may_push() && self.ring.push_copy(self.pending);
+        self.recorder.record_push(pushed);
         if pushed {
             self.counters.frames.add(1);
         } else {
@@ -203,10 +210,10 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         u32::from(pushed)
     }
 
-    /// Keeps the timeline across lost samples: a frame that was begun is filled up with silence,
-    /// the rest of the gap is said in the next frame's stamp.
+    /// Keeps the timeline across lost samples: fills a frame that was begun with silence, and states the rest
+    /// of the gap in the next frame's stamp.
     #[cold]
-    fn bridge(&mut self, gap: u32, format: Format, time: PeriodTime) {
+    fn bridge_gap(&mut self, gap: u32, format: Format, time: PeriodTime) {
         self.counters.gaps.add(1);
         self.counters.gap_sample_frames.add(gap);
         self.position += u64::from(gap);
@@ -222,7 +229,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     }
 }
 
-/// Converts samples one by one and returns how many were scrubbed.
+/// Converts samples without a channel map and returns how many were scrubbed.
 #[inline(never)]
 fn convert_each<S: DeviceSample>(from: &[S], to: &mut [i16], gain: Gain) -> u32 {
     let mut scrubbed = 0;
@@ -234,7 +241,7 @@ fn convert_each<S: DeviceSample>(from: &[S], to: &mut [i16], gain: Gain) -> u32 
     scrubbed
 }
 
-/// Converts whole sample frames and returns how many samples were scrubbed.
+/// Converts and maps whole sample frames and returns how many samples were scrubbed.
 fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig) -> u32 {
     if config.map.is_identity() {
         return convert_each(from, to, config.gain);
@@ -242,28 +249,11 @@ fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig) -
     let mut scrubbed = 0;
     let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
     let device_channels = config.map.from_channels().max(1);
-    let together = (device.len() / device_channels).max(1);
-    let blocks = to.chunks_mut(together * config.map.to_channels().max(1));
-    for (samples, out) in from.chunks(together * device_channels).zip(blocks) {
+    let block_sample_frames = (device.len() / device_channels).max(1);
+    let blocks = to.chunks_mut(block_sample_frames * config.map.to_channels().max(1));
+    for (samples, out) in from.chunks(block_sample_frames * device_channels).zip(blocks) {
         scrubbed += convert_each(samples, &mut device, config.gain);
         config.map.apply(device.get(..samples.len()).unwrap_or(&device), out);
     }
     scrubbed
-}
-
-/// A ring must hold one period more than the worker may be late by a frame.
-pub(crate) fn check_period(
-    period_sample_frames: u32,
-    format: Format,
-    ring_frames: usize,
-) -> Result<(), ConfigError> {
-    if period_sample_frames == 0 {
-        return Err(ConfigError::EmptyPeriod);
-    }
-    let longest_sample_frames =
-        u32::try_from(ring_frames.saturating_sub(1) * format.sample_frames()).unwrap_or(u32::MAX);
-    if period_sample_frames > longest_sample_frames {
-        return Err(ConfigError::PeriodTooLong { period_sample_frames, longest_sample_frames });
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Worker side: how loud it is, told to whoever wants to show it.
+//! Worker side: measures levels for display.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,37 +7,37 @@ use crate::frame::PcmMut;
 use crate::limits::FRAMES_PER_SECOND;
 use crate::stats::Counter;
 
-/// What silence reads, in dBFS: the lowest level that RFC 6464 can tell.
+/// Reading for silence, in dBFS: the lowest level that RFC 6464 can express.
 pub const LEVEL_FLOOR_DBFS: f32 = -127.0;
 
-/// How far the peak falls back in a frame: 20 dB in 1.7 s, the return time of IEC 60268-18.
+/// Decay of the peak in a frame: 20 dB in 1.7 s, the return time of IEC 60268-18.
 const FALL_DB: f32 = 20.0 / 1.7 / FRAMES_PER_SECOND as f32;
 
-/// How long the highest peak is held: 1 s, as IEC 60268-18 has it.
+/// Time for which the highest peak is held: 1 s, after IEC 60268-18.
 const HOLD_FRAMES: u8 = FRAMES_PER_SECOND as u8;
 
-/// How much of a frame's power the average takes up: 1 - exp(-10 ms / 125 ms).
-const UPTAKE: f32 = 0.076_883_65;
+/// Weight of a frame in the exponential average: 1 - exp(-10 ms / 125 ms).
+const FRAME_WEIGHT: f32 = 0.076_883_65;
 
-/// Full scale squared.
+/// Square of full scale.
 const FULL_SCALE_POWER: f32 = (1u32 << 30) as f32;
 
-/// Levels over all channels; 0 dBFS is full scale, and for the RMS a signal that is always there.
+/// Levels over all channels. 0 dBFS is full scale; for the RMS, a signal that is always at full scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LevelReading {
-    /// The highest sample: at once when it rises, falling back by 20 dB in 1.7 s.
+    /// Sample peak: rises at once, falls by 20 dB in 1.7 s.
     pub peak_dbfs: f32,
-    /// The highest peak of late, held for a second after it was reached.
+    /// Highest recent peak, held for a second after it was reached.
     pub held_peak_dbfs: f32,
     /// Root of the mean square, averaged exponentially over 125 ms. A full-scale sine reads -3.01 dB,
-    /// as in RFC 6464; AES17 would add those.
+    /// as in RFC 6464; AES17 would read 3.01 dB more.
     pub rms_dbfs: f32,
-    /// Frames measured so far; stands still while the meter does not run. Wraps at 2^32.
+    /// Number of frames measured so far; it does not change while the meter does not run, and wraps at 2^32.
     pub frames: u32,
 }
 
-/// What a [`LevelMeter`] shows. Lives outside the meter, which borrows it; for one meter only.
+/// Output of a [`LevelMeter`]. It lives outside the meter, which borrows it, and belongs to one meter only.
 #[derive(Debug)]
 pub struct Levels {
     peak: AtomicU32,
@@ -53,7 +53,7 @@ impl Default for Levels {
 }
 
 impl Levels {
-    /// Silence.
+    /// Returns the levels of silence.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -64,11 +64,11 @@ impl Levels {
         }
     }
 
-    /// The levels now, never below [`LEVEL_FLOOR_DBFS`]. Any side, wait-free; together the values are
-    /// of about one frame.
+    /// Reads the levels, none below [`LEVEL_FLOOR_DBFS`]. Any side, wait-free; together the values are of
+    /// about one frame.
     #[must_use]
     pub fn read(&self) -> LevelReading {
-        // Relaxed: each is one word, and nobody needs them to be of the same frame.
+        // Relaxed: each is one word, and they need not be of the same frame.
         let level = |bits: &AtomicU32| f32::from_bits(bits.load(Ordering::Relaxed));
         LevelReading {
             peak_dbfs: level(&self.peak),
@@ -79,7 +79,7 @@ impl Levels {
     }
 }
 
-/// Measures peak and RMS of what passes it and changes nothing.
+/// A meter of peak and RMS level, as a step that changes nothing.
 ///
 /// A digital peak level meter after IEC 60268-18 (sample peaks, not those between samples) and an
 /// exponential average with the time constant "F" of IEC 61672-1. Costs a comparison and a
@@ -108,12 +108,12 @@ pub struct LevelMeter<'a> {
     peak_dbfs: f32,
     held_peak_dbfs: f32,
     hold_frames: u8,
-    /// Mean square, full scale at 1.
+    /// Mean square, where full scale is 1.
     power: f32,
 }
 
 impl<'a> LevelMeter<'a> {
-    /// A meter that begins at silence.
+    /// Returns a meter that begins at silence.
     #[must_use]
     pub fn new(levels: &'a Levels) -> Self {
         let mut meter = Self {
@@ -127,7 +127,7 @@ impl<'a> LevelMeter<'a> {
         meter
     }
 
-    /// Measures 10 ms that it may not change, all channels alike.
+    /// Measures 10 ms of samples over all channels.
     pub fn measure(&mut self, samples: &[i16]) {
         let (mut peak, mut energy) = (0u16, 0u64);
         for &sample in samples {
@@ -136,13 +136,13 @@ impl<'a> LevelMeter<'a> {
             energy += u64::from(u32::from(magnitude) * u32::from(magnitude));
         }
         let peak = f32::from(peak) * f32::from(peak) / FULL_SCALE_POWER;
-        self.rise_and_fall(decibels(peak));
-        self.average(energy as f32 / (samples.len().max(1) as f32 * FULL_SCALE_POWER));
+        self.update_peak(decibels(peak));
+        self.update_rms(energy as f32 / (samples.len().max(1) as f32 * FULL_SCALE_POWER));
         self.show();
         self.levels.frames.add(1);
     }
 
-    fn rise_and_fall(&mut self, peak_dbfs: f32) {
+    fn update_peak(&mut self, peak_dbfs: f32) {
         self.peak_dbfs = peak_dbfs.max(self.peak_dbfs - FALL_DB).max(LEVEL_FLOOR_DBFS);
         if self.peak_dbfs >= self.held_peak_dbfs {
             self.held_peak_dbfs = self.peak_dbfs;
@@ -154,9 +154,10 @@ impl<'a> LevelMeter<'a> {
         }
     }
 
-    fn average(&mut self, power: f32) {
-        self.power += UPTAKE * (power - self.power);
-        // Far below the floor; it must not creep on into numbers that processors are slow with.
+    fn update_rms(&mut self, power: f32) {
+        self.power += FRAME_WEIGHT * (power - self.power);
+        // Far below the floor: a further decay would reach denormal numbers, which are slow on many
+        // processors.
         if self.power < 1e-20 {
             self.power = 0.0;
         }
@@ -170,7 +171,7 @@ impl<'a> LevelMeter<'a> {
     }
 }
 
-/// A power, full scale at 1, in dB; the floor for what is below it.
+/// Converts a power, where full scale is 1, to dB, limited to the floor.
 fn decibels(power: f32) -> f32 {
     if power > 0.0 { (10.0 * libm::log10f(power)).max(LEVEL_FLOOR_DBFS) } else { LEVEL_FLOOR_DBFS }
 }
@@ -181,7 +182,7 @@ impl FrameProcessor for LevelMeter<'_> {
         Ok(())
     }
 
-    /// Back to silence.
+    /// Returns the meter and its readings to silence.
     fn reset(&mut self) {
         self.peak_dbfs = LEVEL_FLOOR_DBFS;
         self.held_peak_dbfs = LEVEL_FLOOR_DBFS;
@@ -222,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_sample_is_above_the_floor() {
+    fn the_quietest_sample_reads_above_the_floor() {
         let levels = Levels::new();
         feed(&mut LevelMeter::new(&levels), 200, 1);
         assert!(near(levels.read().peak_dbfs, -90.31) && near(levels.read().rms_dbfs, -90.31));
     }
 
     #[test]
-    fn the_peak_falls_20_db_in_1_7_s_and_its_highest_is_held_for_a_second() {
+    fn the_peak_falls_20_db_in_1_7_s_after_a_hold_of_1_s() {
         let levels = Levels::new();
         let mut meter = LevelMeter::new(&levels);
         feed(&mut meter, 1, i16::MIN);
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rms_rises_and_falls_with_125_ms() {
+    fn the_rms_has_a_time_constant_of_125_ms() {
         let levels = Levels::new();
         let mut meter = LevelMeter::new(&levels);
         // 250 ms are two time constants: 1 - e^-2 of the power, then e^-2 of that.
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_of_all_channels() {
+    fn a_reading_covers_all_channels() {
         let levels = Levels::new();
         let mut meter = LevelMeter::new(&levels);
         let format = Format::new(8_000, 2).unwrap();

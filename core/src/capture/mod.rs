@@ -1,5 +1,6 @@
-//! The capture path: interrupt half, worker half, and what may change the audio in between.
+//! Interrupt and worker side: the capture path from the microphone through the processors to a sink.
 
+mod alignment;
 mod chain;
 mod circuit_breaker;
 mod gain;
@@ -15,9 +16,7 @@ mod sink;
 pub use chain::{Chain, StepSwitch};
 pub use circuit_breaker::{BreakerDecision, BreakerState, CircuitBreaker};
 pub use gain::{GainSetting, GainStep};
-pub use guard::VoiceState;
 pub use guarded::{Guarded, StepHealth, StepStats};
-pub(crate) use intake::check_period;
 pub use intake::{Intake, IntakeConfig};
 pub use light::{LightConfig, LightReading, LightVoice};
 pub use meter::{LEVEL_FLOOR_DBFS, LevelMeter, LevelReading, Levels};

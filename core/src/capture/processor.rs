@@ -1,5 +1,5 @@
-//! Worker side: what may change captured audio. The voice processor hears both directions, frame
-//! processors follow it.
+//! Worker side: the interfaces of what changes captured audio. The voice processor gets both directions;
+//! frame processors run after it.
 
 use core::fmt;
 
@@ -8,46 +8,46 @@ use crate::frame::{PcmMut, PcmRef};
 use crate::time::Duration;
 use crate::timing::ReferenceQuality;
 
-/// Why a processor could not process a frame. The frame passes unprocessed and is counted.
+/// Reason why a processor could not process a frame. The frame passes unprocessed and is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ProcessError {
     /// The frame's format is not the one the processor was made for.
     Format {
-        /// What the processor was made for.
+        /// Format the processor was made for.
         expected: Format,
-        /// What it was given.
+        /// Format of the frame.
         found: Format,
     },
-    /// The samples are not 10 ms of their format.
+    /// The number of samples is not 10 ms of their format.
     Length {
         /// Samples in 10 ms of the format.
         expected: usize,
-        /// Samples given.
+        /// Samples in the frame.
         found: usize,
     },
-    /// The processor's own error code.
+    /// The processor failed with an error code of its own.
     Backend {
-        /// As the library numbers it.
+        /// Error code of the underlying library.
         code: i32,
     },
-    /// The frame is longer than the memory in which a guard keeps it as it came.
+    /// The frame is longer than the memory in which a guard keeps its unprocessed samples.
     TooLong {
-        /// Samples that the guard keeps.
+        /// Samples that fit the guard's memory.
         capacity: usize,
         /// Samples in the frame.
         found: usize,
     },
-    /// The processor took too long; what it made of the frame is not used.
+    /// The processor took too long; its output is not used.
     Slow {
-        /// How long it took.
+        /// Time that the processor took.
         took: Duration,
-        /// How long it may take.
+        /// Longest time allowed.
         limit: Duration,
     },
-    /// The processor panicked, now or earlier, and was not reset since. Only a host with `std` can
-    /// tell; in firmware a panic is the end.
+    /// The processor panicked, now or earlier, and was not reset since. Only a host with `std` can detect it;
+    /// in firmware a panic ends the program.
     Panicked,
 }
 
@@ -63,14 +63,19 @@ impl fmt::Display for ProcessError {
                 expected.channels()
             ),
             Self::Length { expected, found } => {
-                write!(f, "{found} samples: expected {expected}, which are 10 ms")
+                write!(f, "a frame of {found} samples: expected {expected}, which are 10 ms")
             }
             Self::Backend { code } => write!(f, "the processor failed with code {code}"),
             Self::TooLong { capacity, found } => {
                 write!(f, "a frame of {found} samples: expected at most the guard's capacity of {capacity}")
             }
             Self::Slow { took, limit } => {
-                write!(f, "{} us for a frame: expected at most {} us", took.as_micros(), limit.as_micros())
+                write!(
+                    f,
+                    "the processor took {} us for a frame: expected at most {} us",
+                    took.as_micros(),
+                    limit.as_micros()
+                )
             }
             Self::Panicked => f.write_str("the processor panicked and was not reset since"),
         }
@@ -79,47 +84,47 @@ impl fmt::Display for ProcessError {
 
 impl core::error::Error for ProcessError {}
 
-/// What a voice processor says about its work; `None` for what it cannot tell.
+/// Figures that a voice processor reports about its work; `None` for those it does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VoiceStats {
-    /// Echo return loss: loudspeaker over echo at the microphone, in dB.
+    /// Echo return loss: level of the loudspeaker over its echo at the microphone, in dB.
     pub erl_db: Option<f32>,
-    /// Echo return loss enhancement: echo at the microphone over what is left of it, in dB.
+    /// Echo return loss enhancement: echo at the microphone over the residual echo, in dB.
     pub erle_db: Option<f32>,
-    /// The delay of the echo that the processor found by itself, in milliseconds.
+    /// Delay of the echo as estimated by the processor itself, in milliseconds.
     pub delay_ms: Option<i32>,
-    /// Likelihood from 0 to 1 that echo is left.
+    /// Likelihood of residual echo, from 0 to 1.
     pub residual_echo_likelihood: Option<f32>,
 }
 
-/// Echo cancellation and its companions: hears what the loudspeaker played and changes what the
-/// microphone heard.
+/// Echo cancellation, noise suppression and the like: gets the loudspeaker's signal and changes the
+/// microphone's.
 ///
-/// Called by the capture worker only, through `&mut self`, so an implementation needs no lock.
-/// It must neither allocate nor block once it runs.
+/// Only the capture worker calls it, through `&mut self`, so an implementation needs no lock. Its processing
+/// methods must neither allocate nor block.
 pub trait VoiceProcessor {
-    /// Takes 10 ms of the reverse stream: what the loudspeaker plays.
+    /// Takes 10 ms of the reverse stream: the loudspeaker's signal.
     ///
     /// # Errors
-    /// The frame counts as not heard.
+    /// The frame counts as not processed; the pipeline treats it as a fault of the processor.
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError>;
 
     /// Cleans 10 ms of the microphone in place. `delay` is the time from a reverse frame's
     /// [`process_reverse`](Self::process_reverse) to the capture frame that holds its echo.
     ///
     /// # Errors
-    /// The pipeline passes the frame on as it came.
+    /// The pipeline restores the frame and passes it on unprocessed.
     fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError>;
 
-    /// What it says about its work.
+    /// Returns the processor's figures about its work.
     fn stats(&self) -> VoiceStats;
 
     /// Forgets what it learned, keeping its settings.
     fn reset(&mut self);
 
-    /// How precise a reference it needs. An image that links no voice processor that asks for
-    /// [`ReferenceQuality::Full`] is 33 KB smaller.
+    /// Returns the precision of the reference that the processor needs. A program in which no voice processor
+    /// asks for [`ReferenceQuality::Full`] is 33 KB smaller.
     #[must_use]
     #[inline]
     fn reference_quality() -> ReferenceQuality
@@ -130,7 +135,7 @@ pub trait VoiceProcessor {
     }
 }
 
-/// A voice processor that changes nothing, for terminals whose echo is handled elsewhere.
+/// A voice processor that changes nothing, for devices where echo is handled elsewhere.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bypass;
@@ -150,7 +155,7 @@ impl VoiceProcessor for Bypass {
 
     fn reset(&mut self) {}
 
-    // Nobody hears it but the ear of `acoustic_delay`, which asks for less.
+    // Only the acoustic delay estimator uses the reference then, and it does not need full precision.
     #[inline]
     fn reference_quality() -> ReferenceQuality {
         ReferenceQuality::Quick
@@ -175,12 +180,12 @@ impl<V: VoiceProcessor + ?Sized> VoiceProcessor for &mut V {
     }
 }
 
-/// One step after the voice processor: a filter, a meter, a gain.
+/// A step after the voice processor, such as a filter, a meter or a gain.
 ///
 /// [`process`](Self::process), [`enabled`](Self::enabled), [`reset`](Self::reset) and
-/// [`take_fault`](Self::take_fault) are called by the capture worker and must neither allocate nor
-/// block. The others are for whoever owns the step before the worker gets it and after it gave it
-/// back. What has to reach a step that a worker is using goes through a host's shared step.
+/// [`take_fault`](Self::take_fault) are called by the capture worker and must neither allocate nor block. The
+/// owner of the step calls the other methods before the worker gets the step and after the worker is gone. A
+/// host's shared step carries calls to a step that a worker is using.
 ///
 /// A step that may fail or be slow belongs in a [`Guarded`](super::Guarded), several steps in a
 /// [`Chain`](super::Chain).
@@ -207,60 +212,62 @@ pub trait FrameProcessor {
     /// Changes 10 ms in place.
     ///
     /// # Errors
-    /// A step that fails leaves the samples as they came; the frame goes on and is counted.
+    /// A step that fails must leave the samples unchanged; the frame continues to the next step, and the
+    /// error is counted.
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError>;
 
-    /// Whether the chain calls it.
+    /// Returns whether the chain should run the step.
     fn enabled(&self) -> bool {
         true
     }
 
-    /// Switches it on or off; a step that cannot be switched stays on. A
-    /// [`StepSwitch`](super::StepSwitch) does it while the worker runs.
+    /// Switches the step on or off; a step without such a switch stays on. While the worker runs, use a
+    /// [`StepSwitch`](super::StepSwitch) instead.
     fn set_enabled(&mut self, _enabled: bool) {}
 
-    /// Forgets what it learned and starts as if new, its settings kept: after a change of device,
-    /// when it is switched on again, and before a guard tries it again.
+    /// Forgets what was learned and keeps the settings. Called after a change of device, when the step is
+    /// switched on again, and before a guard retries it.
     fn reset(&mut self) {}
 
-    /// What a guard around this step, or around one inside it, has to report; asked for after each
-    /// frame, each fault said once.
+    /// Returns the fault that a guard around this step, or around one inside it, has to report. Called after
+    /// each frame; each fault is returned once.
     fn take_fault(&mut self) -> Option<ProcessorFault> {
         None
     }
 
-    /// Is told whose audio it is. May allocate and block: never called by an audio thread.
+    /// Takes the identity of the stream and its speaker. May allocate and block: never called by an audio
+    /// thread.
     fn on_stream(&mut self, _stream: &StreamIdentity<'_>) {}
 
-    /// Is told of new credentials. May allocate and block: never called by an audio thread.
+    /// Takes new credentials. May allocate and block: never called by an audio thread.
     fn on_credentials(&mut self, _credentials: &Credentials<'_>) {}
 
-    /// Lets go of what it holds; afterwards frames pass it untouched. May allocate and block: never
-    /// called by an audio thread.
+    /// Releases the resources of the step; frames pass it unchanged from then on. May allocate and block:
+    /// never called by an audio thread.
     fn close(&mut self) {}
 }
 
-/// What a guard did with a step that failed or was too slow. The pipeline makes a
-/// [`SessionEvent`](crate::SessionEvent) of it.
+/// Reaction of a guard to a step that failed or was too slow. The pipeline turns it into a
+/// [`SessionEvent`](crate::SessionEvent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ProcessorFault {
-    /// Frames pass it for a second, then it is tried again.
+    /// Frames bypass the step for a second, then it is retried.
     Tripped {
-        /// Place in the outermost chain, counted from 0; 0 without a chain.
+        /// Index of the step in the outermost chain; 0 without a chain.
         step: u8,
-        /// How often so far.
+        /// Number of faults so far.
         fault: u8,
     },
-    /// One fault too many: it stays bypassed.
+    /// The step failed too often and stays bypassed.
     Disabled {
-        /// Place in the outermost chain, counted from 0; 0 without a chain.
+        /// Index of the step in the outermost chain; 0 without a chain.
         step: u8,
     },
 }
 
 impl ProcessorFault {
-    /// The same fault, of the step at this place.
+    /// Returns this fault with another step index.
     #[must_use]
     pub const fn at_step(self, step: u8) -> Self {
         match self {
@@ -304,30 +311,30 @@ impl<P: FrameProcessor + ?Sized> FrameProcessor for &mut P {
     }
 }
 
-/// Whose audio a processor gets, in the words of a conference.
+/// Identity of the audio that a processor gets, in the terms of a conference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamIdentity<'a> {
     /// Address of the server.
     pub url: &'a str,
-    /// Identity of the room.
+    /// Identity of the conference room.
     pub room_id: &'a str,
-    /// Name of the room.
+    /// Name of the conference room.
     pub room_name: &'a str,
-    /// Who speaks, as the application names them.
+    /// Speaker's identity as the application names it.
     pub participant_identity: &'a str,
-    /// Who speaks, as the server numbers them.
+    /// Speaker's identity as the server assigns it.
     pub participant_id: &'a str,
     /// Identity of the track.
     pub track_id: &'a str,
 }
 
-/// What a processor needs to prove to a server that it may run.
+/// Credentials that a processor needs to prove to a server that it may run.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Credentials<'a> {
     /// Address of the server.
     pub url: &'a str,
-    /// The secret; never shown by `Debug`.
+    /// Secret token; `Debug` never shows it.
     pub token: &'a str,
 }
 
@@ -337,7 +344,7 @@ impl fmt::Debug for Credentials<'_> {
     }
 }
 
-/// No step at all.
+/// The empty chain: no step at all.
 impl FrameProcessor for () {
     fn process(&mut self, _frame: PcmMut<'_>) -> Result<(), ProcessError> {
         Ok(())

@@ -1,15 +1,15 @@
-//! Worker side: where cleaned frames go.
+//! Worker side: sinks that take cleaned frames.
 
 use crate::frame::Frame;
 use crate::ring::FrameProducer;
 
-/// Takes cleaned frames, in the capture worker. It must neither allocate nor block on a board's
+/// A sink for cleaned frames, called by the capture worker. It must neither allocate nor block on a board's
 /// real-time thread.
 ///
-/// Any `FnMut(&Frame<CAP>)` is one; [`RingSink`] hands frames to another thread.
+/// Any `FnMut(&Frame<CAP>)` is a sink; [`RingSink`] hands frames to another thread.
 pub trait FrameSink<const CAP: usize> {
-    /// Takes one frame of the terminal's format. `frame.stamp.lost` says how many sample frames
-    /// are missing before it.
+    /// Takes one frame of the session's format. `frame.stamp.lost` is the number of sample frames missing
+    /// before it.
     fn on_frame(&mut self, frame: &Frame<CAP>);
 }
 
@@ -21,7 +21,7 @@ impl<const CAP: usize, F: FnMut(&Frame<CAP>)> FrameSink<CAP> for F {
 
 /// A sink that puts frames into a ring for another thread, without blocking.
 ///
-/// A full ring loses the newest frame; the loss is counted, and said in the next frame's stamp.
+/// A full ring drops the newest frame; the loss is counted, and the next frame's stamp states it.
 #[derive(Debug)]
 pub struct RingSink<'a, const CAP: usize> {
     ring: FrameProducer<'a, CAP>,
@@ -30,13 +30,13 @@ pub struct RingSink<'a, const CAP: usize> {
 }
 
 impl<'a, const CAP: usize> RingSink<'a, CAP> {
-    /// A sink over the writing end of a ring.
+    /// Returns a sink that writes to `ring`.
     #[must_use]
     pub const fn new(ring: FrameProducer<'a, CAP>) -> Self {
         Self { ring, dropped_frames: 0, lost: 0 }
     }
 
-    /// Frames lost so far because the reader was slow.
+    /// Returns the number of frames dropped so far because the reader was slow.
     #[must_use]
     pub const fn dropped_frames(&self) -> u64 {
         self.dropped_frames

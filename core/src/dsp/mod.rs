@@ -1,5 +1,6 @@
 //! Worker side: signal processing that several parts share.
 
+pub(crate) mod fft;
 pub(crate) mod fractional;
 mod frame_converter;
 pub(crate) mod products;

@@ -1,11 +1,12 @@
-//! Worker side: the loops a resampler spends its time in.
+//! Worker side: the inner loops of the resampler.
 //!
-//! They run through contiguous memory in fixed lanes, so that they become vector instructions without
-//! reordering floats and give the same bits on every processor with IEEE arithmetic.
+//! They read contiguous memory in fixed lanes, so that they compile to vector instructions without reordering
+//! floats and give the same bits on every processor with IEEE arithmetic.
 
+/// Number of partial sums.
 const LANES: usize = 16;
 
-/// The sum of the products of two slices of equal length, a multiple of 16.
+/// Returns the sum of the products of two slices of equal length, a multiple of 16.
 #[inline]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut four = [0.0; 4];
@@ -13,8 +14,8 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
-// On its own and through memory: inlined, the compiler sees that pairs are summed in the end and
-// makes the vectors within the loop half as wide.
+// Not inlined, and with its result in memory: when inlined, the compiler sees that pairs are summed in the
+// end and makes the vectors within the loop half as wide.
 #[inline(never)]
 fn sum_by_four(a: &[f32], b: &[f32], four: &mut [f32; 4]) {
     let mut sums = [0.0; LANES];
@@ -28,7 +29,7 @@ fn sum_by_four(a: &[f32], b: &[f32], four: &mut [f32; 4]) {
     }
 }
 
-/// Adds `row * scale` to what `sums` holds, or to zero.
+/// Adds `row * scale` to `sums`, or stores it there if `anew` is set.
 #[inline]
 pub(crate) fn accumulate(sums: &mut [f32], anew: bool, row: &[f32], scale: f32) {
     for (sum, weight) in sums.iter_mut().zip(row) {
@@ -36,7 +37,7 @@ pub(crate) fn accumulate(sums: &mut [f32], anew: bool, row: &[f32], scale: f32) 
     }
 }
 
-/// Adds to each of `sums` the sum over the rows of `row * scale`, which is taken in order first.
+/// Adds the sum over the rows of `row * scale` to `sums`. The sum over the rows is computed first, in order.
 #[inline]
 pub(crate) fn add_sum<const ROWS: usize>(sums: &mut [f32], rows: [&[f32]; ROWS], scales: [f32; ROWS]) {
     let rows = rows.map(|row| &row[..sums.len()]);
@@ -57,7 +58,7 @@ pub(crate) fn add(sums: &mut [f32], terms: &[f32]) {
     }
 }
 
-/// `blend` of four rows that lie behind one another.
+/// Computes the weighted sum of four contiguous rows.
 #[inline]
 pub(crate) fn blend(row: &mut [f32], four: &[f32], weights: [f32; 4]) {
     let mut fours = four.chunks_exact(row.len().max(1));

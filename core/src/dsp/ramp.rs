@@ -2,12 +2,13 @@
 
 use crate::sample::Gain;
 
-/// A gain that moves linearly to its target, a step per sample frame, on integers.
+/// A gain that moves linearly to its target, one step per sample frame, on integers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ramp {
-    /// Q32, so that long ramps do not stall on rounding.
+    /// Current gain in Q32, so that long ramps do not stall because of rounding.
     now_q32: i64,
     step_q32: i64,
+    /// Number of sample frames until the target is reached.
     left: u32,
     target: Gain,
 }
@@ -17,7 +18,7 @@ impl Ramp {
         Self { now_q32: (gain.q16() as i64) << 16, step_q32: 0, left: 0, target: gain }
     }
 
-    /// Moves to `target` within `sample_frames`; 0 jumps.
+    /// Moves to `target` within `sample_frames`; 0 jumps there.
     #[inline(never)]
     pub(crate) fn move_to(&mut self, target: Gain, sample_frames: u32) {
         self.target = target;
@@ -30,22 +31,22 @@ impl Ramp {
         }
     }
 
-    /// Where it goes.
+    /// Returns the gain that the ramp moves to.
     pub(crate) const fn target(&self) -> Gain {
         self.target
     }
 
-    /// Whether samples go through untouched.
+    /// Returns whether the gain leaves samples unchanged.
     pub(crate) fn is_unity(&self) -> bool {
         self.left == 0 && self.target == Gain::UNITY
     }
 
-    /// Whether the gain stands still.
+    /// Returns whether the gain is constant.
     pub(crate) const fn stands(&self) -> bool {
         self.left == 0
     }
 
-    /// The gain for the next sample frame.
+    /// Returns the gain for the next sample frame.
     #[inline]
     pub(crate) fn next(&mut self) -> Gain {
         if self.left > 0 {
@@ -54,7 +55,8 @@ impl Ramp {
         Gain::from_q16((self.now_q32 >> 16) as u32)
     }
 
-    // Most ramps stand still, and three are asked at a time: in firmware one copy will do.
+    // Most gains are constant, and three are read for each sample frame: one copy of this code suffices in
+    // firmware.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn step(&mut self) {
         self.left -= 1;
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ramp_is_monotonic_and_ends_on_its_target() {
+    fn a_ramp_is_monotonic_and_reaches_its_target() {
         for target in [Gain::SILENT, Gain::MAX, Gain::linear(0.3).unwrap()] {
             let mut ramp = Ramp::at(Gain::UNITY);
             ramp.move_to(target, 480);

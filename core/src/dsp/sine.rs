@@ -1,4 +1,4 @@
-//! Application side: a test tone in frames.
+//! Application side: generates a test tone in frames.
 
 use core::f32::consts::TAU;
 
@@ -7,34 +7,34 @@ use crate::format::Format;
 use crate::frame::{Frame, Stamp};
 use crate::time::Duration;
 
-/// What a [`Sine`] is to be.
+/// Configuration of a [`Sine`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SineConfig {
-    /// Above 0 and below half the sample rate, in hertz.
+    /// Frequency in hertz, above 0 and below half the sample rate.
     pub frequency_hz: f64,
-    /// At least one sample frame; rounded to the nearest.
+    /// Duration of the tone, at least one sample frame; rounded to the nearest sample frame.
     pub duration: Duration,
-    /// Rate and channels; every channel has the same samples.
+    /// Rate and channels of the frames. Every channel has the same samples.
     pub format: Format,
-    /// Peak, 0 to 1, where 1 is full scale.
+    /// Peak amplitude from 0 to 1, where 1 is full scale.
     pub amplitude: f32,
 }
 
 impl SineConfig {
-    /// A tone of 0.3 of full scale, as loud as is pleasant on headphones.
+    /// Returns the configuration of a tone at 0.3 of full scale, a pleasant level on headphones.
     #[must_use]
     pub const fn new(frequency_hz: f64, duration: Duration, format: Format) -> Self {
         Self { frequency_hz, duration, format, amplitude: 0.3 }
     }
 }
 
-/// A sine that starts at phase 0, in frames of 10 ms; the last one is shorter where the duration is no whole number
-/// of them.
+/// A sine that starts at phase 0, in frames of 10 ms. The last frame is shorter where the duration is not a
+/// multiple of 10 ms.
 ///
-/// The phase is a 64-bit integer, so the frequency is that of the `f64` asked for, to its last bit: a day of 20 kHz is
-/// off by less than 10^-6 of a cycle, and nothing is rounded twice on the way. Samples are rounded to nearest without
-/// dither, 98 dB above the noise at full scale. Costs one `sinf` a sample frame.
+/// The phase is a 64-bit integer, so that the frequency is exact to the last bit of the requested `f64`:
+/// after a day at 20 kHz the error is less than 10^-6 of a cycle. Samples are rounded once, to nearest and
+/// without dither, which leaves the noise 98 dB below full scale. Costs one `sinf` per sample frame.
 ///
 /// ```
 /// use handsfree_core::dsp::{Sine, SineConfig};
@@ -54,23 +54,24 @@ impl SineConfig {
 pub struct Sine<const CAP: usize> {
     format: Format,
     peak: f32,
-    /// In 2^-64 of a cycle.
+    /// Phase in 2^-64 of a cycle.
     phase: u64,
+    /// Phase step of a sample frame, in 2^-64 of a cycle.
     step: u64,
     position: u64,
     end: u64,
 }
 
 impl<const CAP: usize> Sine<CAP> {
-    /// Checks the configuration.
+    /// Returns the tone, after checking its configuration.
     ///
     /// # Errors
     /// [`ConfigError::ToneFrequency`], [`ConfigError::ToneDuration`], [`ConfigError::ToneAmplitude`], and
-    /// [`ConfigError::FrameTooLarge`] when 10 ms do not fit `CAP` samples. Each names the value.
+    /// [`ConfigError::FrameTooLarge`] when 10 ms do not fit `CAP` samples. Each error names the invalid value.
     pub fn new(config: SineConfig) -> Result<Self, ConfigError> {
         let SineConfig { frequency_hz, duration, format, amplitude } = config;
         let rate_hz = format.rate_hz();
-        // The NaN is outside too.
+        // A NaN fails this comparison too.
         if !(frequency_hz > 0.0 && frequency_hz < f64::from(rate_hz) / 2.0) {
             return Err(ConfigError::ToneFrequency { frequency_hz, rate_hz });
         }
@@ -81,31 +82,31 @@ impl<const CAP: usize> Sine<CAP> {
         if end == 0 {
             return Err(ConfigError::ToneDuration { duration_us: duration.as_micros() });
         }
-        let turn = 2.0 * (1u64 << 63) as f64;
+        let full_cycle = 2.0 * (1u64 << 63) as f64;
         Ok(Self {
             format: format.fitting(CAP)?,
             peak: amplitude * f32::from(i16::MAX),
             phase: 0,
-            step: (frequency_hz / f64::from(rate_hz) * turn) as u64,
+            step: (frequency_hz / f64::from(rate_hz) * full_cycle) as u64,
             position: 0,
             end,
         })
     }
 
-    /// Rate and channels of the frames.
+    /// Returns rate and channels of the frames.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
     }
 
-    /// Sample frames still to come.
+    /// Returns the number of sample frames not yet generated.
     #[must_use]
     pub const fn remaining_sample_frames(&self) -> u64 {
         self.end - self.position
     }
 
-    /// Fills `frame` with the next 10 ms, or what is left of them; false when nothing is left, and `frame` is
-    /// untouched. Its stamp says the position from the tone's start and nothing else.
+    /// Fills `frame` with the next 10 ms, or with the rest of the tone. Returns false and leaves `frame`
+    /// unchanged when nothing remains. The stamp holds only the position from the start of the tone.
     pub fn next_frame(&mut self, frame: &mut Frame<CAP>) -> bool {
         let left = usize::try_from(self.remaining_sample_frames()).unwrap_or(usize::MAX);
         if left == 0 {
@@ -115,7 +116,7 @@ impl<const CAP: usize> Sine<CAP> {
         frame.stamp = Stamp { position: self.position, ..Stamp::ZERO };
         let samples = frame.extend(left.min(self.format.sample_frames()));
         for channels in samples.chunks_exact_mut(self.format.channels().max(1)) {
-            // Half a cycle to either side of 0, where a float is finest.
+            // From -1/2 to 1/2 cycle, because floats are most precise around 0.
             let cycles = (self.phase as i64 >> 32) as f32 / (1u64 << 32) as f32;
             channels.fill(round(self.peak * libm::sinf(TAU * cycles)));
             self.phase = self.phase.wrapping_add(self.step);
@@ -126,11 +127,11 @@ impl<const CAP: usize> Sine<CAP> {
 }
 
 fn round(sample: f32) -> i16 {
-    // A float cast saturates.
+    // The cast saturates.
     (if sample < 0.0 { sample - 0.5 } else { sample + 0.5 }) as i16
 }
 
-/// The whole number of sample frames nearest to `duration`; 0 where it is negative.
+/// Returns the number of sample frames nearest to `duration`, or 0 if it is negative.
 fn sample_frames_in(duration: Duration, rate_hz: u32) -> u64 {
     let ns = u64::try_from(duration.as_nanos()).unwrap_or(0);
     let rate = u64::from(rate_hz);
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_checked_by_value() {
+    fn an_invalid_tone_is_refused_by_value() {
         let refused = |config: SineConfig| Sine::<480>::new(config).map(|_| ()).unwrap_err();
         for frequency_hz in [0.0, -440.0, 24_000.0, f64::INFINITY] {
             let error = refused(config(frequency_hz, 10));
@@ -175,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_day_later_the_phase_is_where_the_frequency_says() {
+    fn the_phase_is_exact_after_a_day() {
         let mut sine = Sine::<480>::new(config(19_999.7, 86_400_000)).unwrap();
         let day = 48_000u64 * 86_400;
         sine.phase = sine.step.wrapping_mul(day);
         let cycles = sine.phase as f64 / 2.0f64.powi(64);
-        // 19999.7 Hz x 86400 s are 1727974080 cycles.
+        // 19999.7 Hz for 86400 s are 1727974080 cycles.
         let off = cycles - cycles.round();
         assert!(off.abs() < 1e-6, "{off} cycles");
     }

@@ -1,13 +1,14 @@
-//! Compile time: the functions behind kernels and windows, for const evaluation has no library.
+//! Compile time: the functions behind kernels and windows, because const evaluation has no mathematical
+//! library.
 
 const PI: f64 = core::f64::consts::PI;
 
-/// sin(pi x) / (pi x) for x >= 0.
+/// Returns sin(pi x) / (pi x) for x >= 0.
 pub(crate) const fn sinc(x: f64) -> f64 {
     if x < 1e-9 { 1.0 } else { sin_pi(x) / (PI * x) }
 }
 
-/// sin(pi x) for x >= 0, by reduction to +-1/2 and the Taylor series (error below 1e-15).
+/// Returns sin(pi x) for x >= 0, by reduction to +-1/2 and the Taylor series (error below 1e-15).
 pub(crate) const fn sin_pi(x: f64) -> f64 {
     let nearest = (x + 0.5) as u64;
     let r = PI * (x - nearest as f64);
@@ -23,7 +24,7 @@ pub(crate) const fn sin_pi(x: f64) -> f64 {
     if nearest.is_multiple_of(2) { sum } else { -sum }
 }
 
-/// The modified Bessel function of order 0 at `2 sqrt(x)`, which spares a window its square root.
+/// Returns the modified Bessel function of order 0 at `2 sqrt(x)`, so that a window needs no square root.
 pub(crate) const fn bessel_i0_of_quarter_square(x: f64) -> f64 {
     let mut term = 1.0;
     let mut sum = 1.0;
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_agree_with_the_library_and_with_known_values() {
+    fn special_functions_match_known_values() {
         for i in 0..1_600 {
             let x = f64::from(i) / 100.0;
             assert!((sin_pi(x) - (PI * x).sin()).abs() < 1e-12, "sin_pi({x})");

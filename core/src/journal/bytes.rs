@@ -1,8 +1,9 @@
-//! Any side: one record, to bytes and back.
+//! Any side: converts one record to bytes and back.
 
 use super::lines::{JournalWriter, LINE_BYTES, Line};
 use super::record::{MAX_CLOCK_READS, Malformed, RawSamples, Record};
 use crate::capture::IntakeConfig;
+use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::playback::OutletConfig;
 use crate::sample::{DeviceSample, Gain, SampleKind};
@@ -10,9 +11,9 @@ use crate::time::{Duration, Instant, PeriodTime};
 
 const WORDS: usize = 7;
 
-/// The first line of a record.
+/// The first line of a record: what it is, how many bytes of payload follow, and its numbers.
 #[derive(Clone, Copy)]
-struct Head {
+struct Header {
     tag: u8,
     kind: u8,
     channels: u8,
@@ -20,7 +21,7 @@ struct Head {
     words: [u64; WORDS],
 }
 
-impl Head {
+impl Header {
     const fn new(tag: u8, words: [u64; WORDS]) -> Self {
         Self { tag, kind: 0, channels: 0, payload_bytes: 0, words }
     }
@@ -62,7 +63,7 @@ const fn kind_number(kind: SampleKind) -> u8 {
     }
 }
 
-const fn kind_of(number: u8) -> Result<SampleKind, Malformed> {
+const fn kind_from_number(number: u8) -> Result<SampleKind, Malformed> {
     Ok(match number {
         0 => SampleKind::I16,
         1 => SampleKind::I24,
@@ -85,46 +86,76 @@ fn instant(word: u64) -> Instant {
     Instant::from_nanos(word.cast_signed())
 }
 
-/// What comes behind the first line.
-pub(crate) enum Payload<'p, S> {
+/// Returns for each receiving channel of a map the code of its source.
+fn sources(map: &ChannelMap) -> &[u8] {
+    map.from.get(..map.to_channels()).unwrap_or(&[])
+}
+
+/// Rebuilds a map from the codes of its sources.
+fn read_map(from_channels: u32, sources: &[u8]) -> Result<ChannelMap, ConfigError> {
+    let mut map = ChannelMap::checked(from_channels, u32::try_from(sources.len()).unwrap_or(u32::MAX))?;
+    let channels = map.from_channels() as u8;
+    for (from, &source) in map.from.iter_mut().zip(sources) {
+        if u32::from(source) > from_channels && source != ChannelMap::MEAN {
+            return Err(ConfigError::NoSuchChannel { channel: source - 1, channels });
+        }
+        *from = source;
+    }
+    Ok(map.with_identity_flag())
+}
+
+fn read_gain(q16: u32) -> Result<Gain, ConfigError> {
+    if q16 > Gain::MAX.q16() {
+        return Err(ConfigError::Gain { gain: q16 as f32 / 65_536.0 });
+    }
+    Ok(Gain::from_q16(q16))
+}
+
+/// The bytes that follow the first line of a record.
+pub(crate) enum RecordPayload<'p, S> {
     None,
     Sources(&'p ChannelMap),
     Samples(&'p [S]),
 }
 
 impl Record<'_> {
-    /// Writes it down. The samples are given beside it, for in a record they are bytes already.
-    pub(crate) fn write<S: DeviceSample>(&self, to: &mut JournalWriter<'_>, payload: &Payload<'_, S>) {
+    /// Writes the record into a journal. The samples come as `payload`, because a record holds them as bytes
+    /// only once it has been read back.
+    pub(crate) fn write<S: DeviceSample>(
+        &self,
+        journal: &mut JournalWriter<'_>,
+        payload: &RecordPayload<'_, S>,
+    ) {
         let mut head = self.head();
         let bytes = match payload {
-            Payload::None => 0,
-            Payload::Sources(map) => map.sources().len(),
-            Payload::Samples(samples) => {
+            RecordPayload::None => 0,
+            RecordPayload::Sources(map) => sources(map).len(),
+            RecordPayload::Samples(samples) => {
                 head.kind = kind_number(S::KIND);
                 samples.len() * S::KIND.bytes()
             }
         };
         head.payload_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let Some(mut page) = to.open(bytes) else { return };
-        page.put(&head.line());
+        let Some(mut record) = journal.open(bytes) else { return };
+        record.put(&head.line());
         match payload {
-            Payload::None => {}
-            Payload::Sources(map) => map.sources().iter().for_each(|source| page.put(&[*source])),
-            Payload::Samples(samples) => {
+            RecordPayload::None => {}
+            RecordPayload::Sources(map) => sources(map).iter().for_each(|source| record.put(&[*source])),
+            RecordPayload::Samples(samples) => {
                 for sample in *samples {
                     let bits = sample.to_bits().to_le_bytes();
-                    page.put(bits.get(..S::KIND.bytes()).unwrap_or(&bits));
+                    record.put(bits.get(..S::KIND.bytes()).unwrap_or(&bits));
                 }
             }
         }
-        page.close();
+        record.close();
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> Header {
         match *self {
-            Self::CaptureConfigured { config } => Head {
+            Self::CaptureConfigured { config } => Header {
                 channels: config.map.from_channels() as u8,
-                ..Head::new(
+                ..Header::new(
                     1,
                     [
                         u64::from(config.rate.hz()),
@@ -139,11 +170,11 @@ impl Record<'_> {
             },
             Self::CapturePeriod { time, accepted, .. } => {
                 let [position, converter, called] = time_words(time);
-                Head::new(2, [position, converter, called, accepted, 0, 0, 0])
+                Header::new(2, [position, converter, called, accepted, 0, 0, 0])
             }
-            Self::PlaybackConfigured { config, accepted } => Head {
+            Self::PlaybackConfigured { config, accepted } => Header {
                 channels: config.map.from_channels() as u8,
-                ..Head::new(
+                ..Header::new(
                     3,
                     [
                         u64::from(config.rate.hz()),
@@ -156,58 +187,60 @@ impl Record<'_> {
                     ],
                 )
             },
-            Self::PlaybackFrame { format, .. } => Head {
+            Self::PlaybackFrame { format, .. } => Header {
                 channels: format.channels() as u8,
-                ..Head::new(4, [format.rate_hz().into(), 0, 0, 0, 0, 0, 0])
+                ..Header::new(4, [format.rate_hz().into(), 0, 0, 0, 0, 0, 0])
             },
             Self::PlaybackPeriod { kind, samples, digest, time, accepted } => {
                 let [position, converter, called] = time_words(time);
                 let words = [position, converter, called, accepted, samples.into(), digest, 0];
-                Head { kind: kind_number(kind), ..Head::new(5, words) }
+                Header { kind: kind_number(kind), ..Header::new(5, words) }
             }
-            Self::PlaybackStopped { accepted } => Head::new(6, [accepted, 0, 0, 0, 0, 0, 0]),
+            Self::PlaybackStopped { accepted } => Header::new(6, [accepted, 0, 0, 0, 0, 0, 0]),
             Self::PlaybackDiscarded { sample_frames, accepted } => {
-                Head::new(7, [accepted, sample_frames.into(), 0, 0, 0, 0, 0])
+                Header::new(7, [accepted, sample_frames.into(), 0, 0, 0, 0, 0])
             }
             Self::ClockRead { count, times } => {
                 let [a, b, c, d, e, f] = times.map(|time| word(time.as_nanos()));
-                Head::new(8, [count as u64, a, b, c, d, e, f])
+                Header::new(8, [count as u64, a, b, c, d, e, f])
             }
-            Self::Cleaned { format, position, lost, .. } => Head {
+            Self::Cleaned { format, position, lost, .. } => Header {
                 channels: format.channels() as u8,
-                ..Head::new(9, [format.rate_hz().into(), position, lost.into(), 0, 0, 0, 0])
+                ..Header::new(9, [format.rate_hz().into(), position, lost.into(), 0, 0, 0, 0])
             },
-            Self::Polled { captured_frames, reference_frames, plays, one_clock } => Head::new(
+            Self::Polled { captured_frames, reference_frames, plays, one_clock } => Header::new(
                 10,
                 [captured_frames.into(), reference_frames.into(), plays.into(), one_clock.into(), 0, 0, 0],
             ),
-            Self::Note { words: [first, second] } => Head::new(11, [first, second, 0, 0, 0, 0, 0]),
-            Self::End { lost_records } => Head::new(12, [lost_records.into(), 0, 0, 0, 0, 0, 0]),
+            Self::Note { words: [first, second] } => Header::new(11, [first, second, 0, 0, 0, 0, 0]),
+            Self::End { lost_records } => Header::new(12, [lost_records.into(), 0, 0, 0, 0, 0, 0]),
         }
     }
 }
 
 impl<'r> Record<'r> {
-    /// The line with which whoever empties a journal closes it.
+    /// Returns the line that ends a journal file. Whoever empties the ring into the file writes it last.
     #[must_use]
     pub fn end(lost_records: u32) -> Line {
         Self::End { lost_records }.head().line()
     }
 
-    /// How many bytes the record takes whose first line `bytes` begin with; a line's without one.
+    /// Returns how many bytes the record takes whose first line is at the start of `bytes`; [`LINE_BYTES`] if
+    /// `bytes` are shorter than a line.
     #[must_use]
     pub fn bytes(bytes: &[u8]) -> usize {
-        let payload_bytes = bytes.first_chunk().map_or(0, |line| Head::read(line).payload_bytes as usize);
+        let payload_bytes = bytes.first_chunk().map_or(0, |line| Header::read(line).payload_bytes as usize);
         LINE_BYTES.saturating_add(payload_bytes.div_ceil(LINE_BYTES).saturating_mul(LINE_BYTES))
     }
 
-    /// The first record in `bytes` and what follows it; `None` when `bytes` end before it does.
+    /// Reads the first record in `bytes`. Returns it with the bytes that follow it, or `None` when `bytes`
+    /// end before the record does.
     ///
     /// # Errors
-    /// When no journal wrote these bytes.
+    /// Fails on bytes that no journal wrote.
     pub fn read(bytes: &'r [u8]) -> Result<Option<(Self, &'r [u8])>, Malformed> {
         let Some((line, rest)) = bytes.split_first_chunk::<LINE_BYTES>() else { return Ok(None) };
-        let head = Head::read(line);
+        let head = Header::read(line);
         let payload_bytes = head.payload_bytes as usize;
         let Some((lines, rest)) =
             rest.split_at_checked(payload_bytes.div_ceil(LINE_BYTES).saturating_mul(LINE_BYTES))
@@ -218,13 +251,13 @@ impl<'r> Record<'r> {
         Ok(Some((Self::of(&head, payload)?, rest)))
     }
 
-    fn of(head: &Head, payload: &'r [u8]) -> Result<Self, Malformed> {
+    fn of(head: &Header, payload: &'r [u8]) -> Result<Self, Malformed> {
         let [a, b, c, d, e, f, _] = head.words;
         let number = |word: u64| u32::try_from(word).map_err(|_| Malformed::Length);
         let time = || PeriodTime { position: a, converter: instant(b), called: instant(c) };
-        let map = || ChannelMap::of_sources(head.channels.into(), payload);
+        let map = || read_map(head.channels.into(), payload);
         let samples = || -> Result<RawSamples<'r>, Malformed> {
-            let kind = kind_of(head.kind)?;
+            let kind = kind_from_number(head.kind)?;
             match payload.len() % kind.bytes() {
                 0 => Ok(RawSamples::of_bytes(kind, payload)),
                 _ => Err(Malformed::Length),
@@ -235,7 +268,7 @@ impl<'r> Record<'r> {
             1 => Self::CaptureConfigured {
                 config: IntakeConfig {
                     rate: SampleRate::new(number(a)?)?,
-                    gain: Gain::checked_q16(number(b)?)?,
+                    gain: read_gain(number(b)?)?,
                     max_period_sample_frames: number(c)?,
                     clock_domain: number(d)?,
                     map: map()?,
@@ -255,7 +288,7 @@ impl<'r> Record<'r> {
             },
             4 => Self::PlaybackFrame { format: format()?, samples: samples()? },
             5 => Self::PlaybackPeriod {
-                kind: kind_of(head.kind)?,
+                kind: kind_from_number(head.kind)?,
                 samples: number(e)?,
                 digest: f,
                 time: time(),
@@ -284,6 +317,7 @@ impl<'r> Record<'r> {
         })
     }
 }
+
 #[cfg(test)]
 mod tests {
     use core::fmt;
@@ -294,7 +328,7 @@ mod tests {
     use super::*;
     use crate::sample::{I24, PackedI24};
 
-    fn written<S: DeviceSample>(record: &Record<'_>, payload: &Payload<'_, S>) -> Vec<u8> {
+    fn written<S: DeviceSample>(record: &Record<'_>, payload: &RecordPayload<'_, S>) -> Vec<u8> {
         let mut journal = Box::new(Journal::<256>::new());
         let (mut writer, mut reader) = journal.split();
         record.write(&mut writer, payload);
@@ -303,7 +337,7 @@ mod tests {
     }
 
     fn survives(record: &Record<'_>, map: Option<&ChannelMap>) {
-        let payload = map.map_or(Payload::<i16>::None, Payload::Sources);
+        let payload = map.map_or(RecordPayload::<i16>::None, RecordPayload::Sources);
         let mut bytes = written(record, &payload);
         assert_eq!(Record::bytes(&bytes), bytes.len());
         for end in [0, 1, bytes.len() - 1] {
@@ -317,7 +351,7 @@ mod tests {
         let time = PeriodTime { position: 0, converter: Instant::ORIGIN, called: Instant::ORIGIN };
         let none = RawSamples::of_bytes(S::KIND, &[]);
         let record = Record::CapturePeriod { samples: none, time, accepted: 3 };
-        let bytes = written(&record, &Payload::Samples(samples));
+        let bytes = written(&record, &RecordPayload::Samples(samples));
         let (read, rest) = Record::read(&bytes).unwrap().unwrap();
         let Record::CapturePeriod { samples: read, accepted: 3, .. } = read else { panic!("{read:?}") };
         assert!(rest.is_empty());
@@ -327,7 +361,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn records_read_back_as_written(
             words in any::<[i64; 3]>(), counts in any::<[u32; 4]>(), rate in 80u32..=1_920, channels in 1u32..=8,
             times in any::<[i64; MAX_CLOCK_READS]>(), count in 0..=MAX_CLOCK_READS, gain in 0f32..=64.0,
         ) {
@@ -355,7 +389,7 @@ mod tests {
             }
             let digest = position.cast_unsigned();
             for kind in 0..5 {
-                let kind = kind_of(kind).unwrap();
+                let kind = kind_from_number(kind).unwrap();
                 let record =
                     Record::PlaybackPeriod { kind, samples: sample_frames, digest, time, accepted };
                 survives(&record, None);
@@ -373,7 +407,7 @@ mod tests {
         }
 
         #[test]
-        fn every_format_keeps_its_bits(words in prop::collection::vec(any::<u32>(), 0..500)) {
+        fn every_sample_format_keeps_its_bits(words in prop::collection::vec(any::<u32>(), 0..500)) {
             fn of<S: DeviceSample>(words: &[u32]) -> Vec<S> {
                 words.iter().map(|&bits| S::from_bits(bits)).collect()
             }
@@ -381,13 +415,13 @@ mod tests {
             samples_survive::<I24>(&of(&words));
             samples_survive::<PackedI24>(&of(&words));
             samples_survive::<i32>(&of(&words));
-            // Not a number is not equal to itself.
+            // A NaN is not equal to itself.
             let numbers: Vec<f32> = of::<f32>(&words).into_iter().filter(|sample| !sample.is_nan()).collect();
             samples_survive(&numbers);
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), tag in 0u8..13, length in 0u8..200) {
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), tag in 0u8..13, length in 0u8..200) {
             let mut bytes = bytes;
             if bytes.len() > 8 {
                 bytes[0] = tag;

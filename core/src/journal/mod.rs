@@ -1,17 +1,18 @@
-//! What a terminal took and gave, written down as it ran, so that the run can be had again: raw periods
-//! with their times, mixed frames, what the worker found in its rings and read from its clock, and the
-//! cleaned frames that came of it.
+//! Any side: records the inputs and outputs of a session so that it can be replayed exactly.
 //!
-//! There is a journal for each of the three that run: intake, outlet and capture worker. Each writes
-//! into a ring of its own, wait-free, and somebody else empties that into a file. An interrupt and a
-//! worker that run at the same time need no common order: a worker's journal says how many frames it
-//! found, which is all that the two share. What tracks held is not written down, only what the mixer
-//! made of them.
+//! The intake, the outlet and the capture worker each have a journal of their own. Together the journals hold
+//! raw device periods with their times, mixed frames, what the worker found in its rings and read from its
+//! clock, and the cleaned frames that it made.
 //!
-//! To have a run again, give the halves of a new session the rings of a replay
+//! Each writes into a ring of its own, wait-free, and another thread copies the ring into a file. Interrupts
+//! and worker may run at the same time, and the order among them is not recorded: the worker's journal says
+//! how many frames it found in each ring, and frames in rings are all that they share. What was pushed into
+//! tracks is not recorded, only the frames that the mixer made of it.
+//!
+//! To replay a session, make a new one, give its parts rings of your own
 //! ([`Intake::replay_into`](crate::capture::Intake::replay_into),
 //! [`Outlet::replay_between`](crate::playback::Outlet::replay_between),
-//! [`Pipeline::replay_from`](crate::capture::Pipeline::replay_from)) and do what the [`Record`]s say.
+//! [`Pipeline::replay_from`](crate::capture::Pipeline::replay_from)) and repeat what each [`Record`] says.
 //!
 //! ```
 //! use handsfree_core::journal::{Journal, Record};
@@ -47,9 +48,11 @@
 mod bytes;
 mod lines;
 mod record;
-pub(crate) mod scribe;
+mod session;
 
+pub(crate) use bytes::RecordPayload;
 pub use lines::{Journal, JournalReader, JournalWriter, LINE_BYTES, Line};
+pub(crate) use record::MAX_CLOCK_READS;
 pub use record::{Malformed, RawSamples, Record, digest};
 
 pub use crate::sample::SampleKind;

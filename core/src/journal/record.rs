@@ -1,4 +1,4 @@
-//! Any side: what a journal tells of.
+//! Any side: the records that a journal holds.
 
 use core::fmt;
 
@@ -10,136 +10,141 @@ use crate::playback::OutletConfig;
 use crate::sample::{DeviceSample, SampleKind};
 use crate::time::{Instant, PeriodTime};
 
-/// Readings of the clock that one record tells of.
+/// Most clock readings in one record.
 pub(crate) const MAX_CLOCK_READS: usize = 6;
 
-/// What happened, in the order in which one half saw it.
+/// One entry of a journal. Entries are in the order in which the intake, the outlet or the capture worker saw
+/// them.
 ///
-/// `accepted` says which of the frames that a half completed found room in the ring behind it: a bit for
-/// each, the first one's lowest.
+/// Where a record has `accepted`, it tells which of the completed frames the ring behind had space for: one
+/// bit for each frame, the lowest for the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'r> {
-    /// The intake was made ready.
+    /// The intake was configured.
     CaptureConfigured {
-        /// As what.
+        /// The new configuration.
         config: IntakeConfig,
     },
-    /// A period of the microphone.
+    /// The microphone delivered a period.
     CapturePeriod {
-        /// As the device gave it.
+        /// Samples in the format of the device, interleaved.
         samples: RawSamples<'r>,
-        /// Its time.
+        /// Position and times of the period.
         time: PeriodTime,
-        /// Frames that it completed.
+        /// Which of the capture frames completed by this period the ring accepted.
         accepted: u64,
     },
-    /// The outlet was made ready.
+    /// The outlet was configured.
     PlaybackConfigured {
-        /// As what.
+        /// The new configuration.
         config: OutletConfig,
-        /// Reference frames of the stream before.
+        /// Which of the reference frames completed by the end of the previous stream the ring accepted.
         accepted: u64,
     },
-    /// The outlet took a mixed frame from the ring, in the period that is recorded next.
+    /// The outlet took a mixed frame from the playback ring, during the period that is recorded next.
     PlaybackFrame {
-        /// Rate and channels.
+        /// Rate and channels of the frame.
         format: Format,
-        /// The samples, interleaved.
+        /// Samples of the frame, interleaved.
         samples: RawSamples<'r>,
     },
-    /// A period for the loudspeaker.
+    /// The outlet filled a period for the loudspeaker.
     PlaybackPeriod {
-        /// The device's format.
+        /// Sample format of the device.
         kind: SampleKind,
-        /// Samples asked for, all channels.
+        /// Number of samples in the period, all channels.
         samples: u32,
-        /// What was written, condensed: see [`digest`].
+        /// Checksum of the samples written: see [`digest`].
         digest: u64,
-        /// Its time.
+        /// Position and times of the period.
         time: PeriodTime,
-        /// Reference frames that it completed.
+        /// Which of the reference frames completed by this period the ring accepted.
         accepted: u64,
     },
     /// The outlet was stopped.
     PlaybackStopped {
-        /// Reference frames that it completed.
+        /// Which of the reference frames completed by the stop the ring accepted.
         accepted: u64,
     },
-    /// Samples written were never played.
+    /// The host reported that samples already written were never played.
     PlaybackDiscarded {
-        /// How many sample frames.
+        /// Number of sample frames that were not played.
         sample_frames: u32,
-        /// Reference frames that it completed.
+        /// Which of the reference frames completed by this report the ring accepted.
         accepted: u64,
     },
     /// The capture worker read its clock.
     ClockRead {
-        /// So many of `times`.
+        /// Number of valid entries in `times`.
         count: usize,
-        /// In the order of reading.
+        /// Readings in the order in which they were taken.
         times: [Instant; MAX_CLOCK_READS],
     },
     /// The capture worker gave a cleaned frame to its sink.
     Cleaned {
-        /// Rate and channels.
+        /// Rate and channels of the frame.
         format: Format,
-        /// The samples, interleaved.
+        /// Samples of the frame, interleaved.
         samples: RawSamples<'r>,
-        /// Its place in the stream.
+        /// Position of the first sample frame in the cleaned stream.
         position: u64,
-        /// Sample frames lost before it.
+        /// Sample frames lost before the frame.
         lost: u32,
     },
-    /// The capture worker's turn is over in which it found and did what is said here.
+    /// The capture worker finished a round of [`Pipeline::poll`](crate::capture::Pipeline::poll). Rounds in
+    /// which nothing happened are not recorded.
     Polled {
-        /// Frames that it took from the capture ring.
+        /// Number of frames taken from the capture ring.
         captured_frames: u32,
-        /// Frames that it took from the reference ring.
+        /// Number of frames taken from the reference ring.
         reference_frames: u32,
-        /// A loudspeaker ran.
+        /// Whether a loudspeaker was running.
         plays: bool,
-        /// And had its clock from the microphone's crystal, as the devices said.
+        /// Whether the devices reported that one clock drives loudspeaker and microphone.
         one_clock: bool,
     },
-    /// Something that the worker's owner wants to find again: see
+    /// The application recorded two words of its own with
     /// [`Pipeline::note`](crate::capture::Pipeline::note).
     Note {
-        /// What the owner says.
+        /// Words of the application; the core gives them no meaning.
         words: [u64; 2],
     },
-    /// The journal was closed in order.
+    /// The journal was closed in an orderly way.
     End {
-        /// Records that are missing before this.
+        /// Number of records lost before this one.
         lost_records: u32,
     },
 }
 
-/// Samples as they lay in memory, least byte first.
+/// Samples in a device format, as bytes, least significant byte first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawSamples<'r> {
-    /// Their format.
+    /// Format of each sample.
     pub kind: SampleKind,
     bytes: &'r [u8],
 }
 
 impl<'r> RawSamples<'r> {
+    /// No samples: the placeholder of a record that is being written.
+    pub(crate) const EMPTY: RawSamples<'static> = RawSamples { kind: SampleKind::I16, bytes: &[] };
+
     pub(super) const fn of_bytes(kind: SampleKind, bytes: &'r [u8]) -> Self {
         Self { kind, bytes }
     }
 
-    /// How many there are, all channels.
+    /// Returns the number of samples, all channels.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.bytes.len() / self.kind.bytes()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no samples.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One after the other; `S` must be of this [`kind`](Self::kind), or there is none.
+    /// Returns the samples one after the other. Yields nothing if `S` is not of this [`kind`](Self::kind).
     pub fn iter<S: DeviceSample>(&self) -> impl Iterator<Item = S> {
         let bytes = if S::KIND == self.kind { self.bytes } else { &[] };
         bytes.chunks_exact(self.kind.bytes()).map(|bytes| {
@@ -149,10 +154,11 @@ impl<'r> RawSamples<'r> {
         })
     }
 
-    /// A frame of 16-bit samples, with an empty stamp.
+    /// Returns the samples as a frame with an empty stamp.
     ///
     /// # Errors
-    /// When they are not 16-bit samples, not whole sample frames or more than `CAP`.
+    /// Fails if the samples do not have 16 bits, are not a whole number of sample frames or are more than
+    /// `CAP`.
     pub fn to_frame<const CAP: usize, const SLOTS: usize>(
         &self,
         format: Format,
@@ -168,26 +174,29 @@ impl<'r> RawSamples<'r> {
     }
 }
 
-/// Bytes that no journal wrote.
+/// Error for bytes that no journal wrote.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Malformed {
-    /// A kind of record or of sample that is not known.
+    /// The kind of a record or of its samples is unknown.
     Unknown {
-        /// Its number.
+        /// Number of the kind.
         tag: u8,
     },
-    /// More or fewer bytes than such a record has.
+    /// The record has more or fewer bytes than its kind allows.
     Length,
-    /// A value that no half would have taken.
+    /// The record holds a value that the intake or outlet would have refused.
     Value(ConfigError),
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown { tag } => write!(f, "a record or sample of kind {tag}, which is not known"),
-            Self::Length => f.write_str("a record of a length that it cannot have"),
-            Self::Value(error) => write!(f, "a record with a bad value: {error}"),
+            Self::Unknown { tag } => write!(
+                f,
+                "unknown kind of record or sample: {tag}; expected 1 to 12 for a record, 0 to 4 for a sample"
+            ),
+            Self::Length => f.write_str("the length of a record does not fit its kind"),
+            Self::Value(error) => write!(f, "a record holds an invalid value: {error}"),
         }
     }
 }
@@ -200,7 +209,7 @@ impl From<ConfigError> for Malformed {
     }
 }
 
-/// What a period's samples come to in 64 bits: FNV-1a over whole samples instead of bytes.
+/// Returns a 64-bit checksum of a period's samples: FNV-1a over whole samples instead of bytes.
 #[must_use]
 pub fn digest<S: DeviceSample>(samples: &[S]) -> u64 {
     samples.iter().fold(0xCBF2_9CE4_8422_2325, |digest, sample| {
@@ -213,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_tells_samples_apart() {
+    fn digests_of_different_samples_differ() {
         assert_ne!(digest(&[1i16, 2]), digest(&[2i16, 1]));
         assert_ne!(digest(&[0i16; 3]), digest(&[0i16; 4]));
         assert_eq!(digest(&[0.5f32]), digest(&[0.5f32]));

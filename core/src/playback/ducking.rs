@@ -1,27 +1,27 @@
-//! Either side: how a background makes room for a voice.
+//! Application and worker side: settings of a background that fades down under a voice.
 
 use crate::sample::Gain;
 use crate::time::Duration;
 
-/// How far and how fast a background track goes down while any other track speaks.
+/// How far and how fast a background track fades down while any other track speaks.
 ///
-/// A track speaks while it has something to play, and for `hold` longer, so that the background does
-/// not pump in the pauses between words.
+/// A track speaks while it has something to play and for `hold` longer, so that the background's level does not
+/// pump in the pauses between words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ducking {
-    /// The gain under a voice, besides the track's own.
+    /// Gain under a voice, applied in addition to the track's own gain.
     pub depth: Gain,
-    /// How long it takes to go down.
+    /// Time in which the background fades down.
     pub attack: Duration,
-    /// How long it takes to come back.
+    /// Time in which the background fades back up.
     pub release: Duration,
-    /// How long after the voice it stays down.
+    /// Time for which the background stays down after the voice ends.
     pub hold: Duration,
 }
 
 impl Default for Ducking {
-    /// 12 dB down within 20 ms, back within 500 ms after 300 ms without a voice.
+    /// Returns 12 dB down within 20 ms, and back within 500 ms after 300 ms without a voice.
     fn default() -> Self {
         Self {
             depth: Gain::from_q16(1 << 14),

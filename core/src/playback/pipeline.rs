@@ -1,11 +1,11 @@
-//! Worker side: keeps the playback ring at its target by pulling the mixer.
+//! Worker side: keeps the playback ring filled from the mixer.
 
+use crate::devices::SharedPlaybackTarget;
 use crate::dsp::FrameConverter;
 use crate::event::EventSender;
 use crate::frame::Frame;
 use crate::playback::limiter::Limiter;
 use crate::playback::mixer::{Mixer, MixerMemory};
-use crate::playback::plan::SharedPlan;
 use crate::playback::tap::TrackTap;
 use crate::ring::FrameProducer;
 use crate::stats::PlaybackCounters;
@@ -37,13 +37,13 @@ impl<const CAP: usize, const SLOTS: usize> PlaybackMemory<CAP, SLOTS> {
     }
 }
 
-/// What a session lends to its playback worker.
+/// The parts of a session that its playback worker borrows.
 #[derive(Debug)]
 pub(crate) struct PlaybackPipelineParts<'a, const CAP: usize, const SLOTS: usize> {
     pub(crate) ring: FrameProducer<'a, CAP, SLOTS>,
     pub(crate) frames: &'a mut PlaybackFrames<CAP, SLOTS>,
     pub(crate) counters: &'a PlaybackCounters,
-    pub(crate) plan: &'a SharedPlan,
+    pub(crate) target: &'a SharedPlaybackTarget,
     pub(crate) events: EventSender<'a>,
 }
 
@@ -62,19 +62,20 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
 
     /// Fills the playback ring up to its target and returns how many frames it made.
     ///
-    /// Worker side: call it whenever the playback interrupt may have taken a frame. The target is
-    /// the device's period plus the slack asked for, never more, so a worker that was late does not
-    /// catch up with a burst. While no playback stream runs nothing is mixed and tracks wait.
+    /// Worker side: call it whenever the playback interrupt may have taken a frame. The target is the device's
+    /// period plus the configured slack and never more, so a worker that was late does not catch up with a
+    /// burst. While no playback stream runs nothing is mixed and tracks wait.
     pub fn poll(&mut self) -> usize {
         self.poll_tapped(&mut ())
     }
 
-    /// The same with a tap that hears single tracks, such as a [`Tee`](crate::tee::Tee)'s.
+    /// Polls like [`poll`](Self::poll) and passes each track's audio and events to `tap`, such as a
+    /// [`Tee`](crate::tee::Tee)'s feed.
     pub fn poll_tapped(&mut self, tap: &mut impl TrackTap<CAP>) -> usize {
         let events = &mut self.halves.events;
         let mut send = |event| events.send(event);
-        let Some(plan) = self.halves.plan.get() else {
-            self.mixer.silence();
+        let Some(target) = self.halves.target.get() else {
+            self.mixer.mark_silent();
             self.mixer.idle(&mut |event| {
                 send(event);
                 tap.on_event(event);
@@ -82,16 +83,16 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
             return 0;
         };
         self.halves.counters.ring_fill.set(self.halves.ring.len() as u32);
-        let target = usize::from(plan.target_frames).min(self.halves.ring.capacity());
+        let ring_frames = usize::from(target.ring_frames).min(self.halves.ring.capacity());
         let mut made = 0;
-        while made < target && self.halves.ring.len() < target {
+        while made < ring_frames && self.halves.ring.len() < ring_frames {
             let PlaybackFrames { mixed, converted, converter } = &mut *self.halves.frames;
             self.mixer.mix(mixed, tap, self.halves.counters, &mut send);
-            let ready = if mixed.format().rate() == plan.format.rate() {
+            let ready = if mixed.format().rate() == target.format.rate() {
                 converter.reset();
                 mixed
             } else {
-                converter.convert(mixed, plan.format.rate(), converted);
+                converter.convert(mixed, target.format.rate(), converted);
                 converted.stamp = mixed.stamp;
                 converted
             };
@@ -104,7 +105,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
         made
     }
 
-    /// Chooses what the mixer does with sums beyond 16 bits, from the next frame on.
+    /// Sets what the mixer does with sums beyond 16 bits, from the next frame on.
     pub fn set_limiter(&mut self, limiter: Limiter) {
         self.mixer.set_limiter(limiter);
     }

@@ -1,18 +1,18 @@
-//! Application side: the mixer by itself, without a device: many streams in, one stream out, at the
-//! pace of whoever takes it.
+//! Application side: a mixer without a device, which mixes many streams into one at the pace of its consumer.
 
 use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use heapless::spsc::Queue;
 
+use crate::devices::SharedPlaybackTarget;
 use crate::error::ConfigError;
 use crate::event::{EventQueue, EventSender, SessionEvent};
 use crate::format::Format;
 use crate::frame::Frame;
+use crate::playback::input_gate::InputGate;
 use crate::playback::limiter::Limiter;
 use crate::playback::mixer::{Mixer, MixerMemory};
-use crate::playback::plan::SharedPlan;
 use crate::playback::slot::{self, SlotMemory};
 use crate::playback::tap::TrackTap;
 use crate::playback::track::TrackPool;
@@ -20,15 +20,17 @@ use crate::queue;
 use crate::stats::{PlaybackCounters, PlaybackStats};
 use crate::time::{Duration, Instant};
 
-/// All the memory of a mixer by itself; `QUEUE` is a stream's queue in 10 ms frames plus one.
+/// Memory of a [`StreamMixer`]; `QUEUE` is the depth of a stream's queue in 10 ms frames plus one.
 ///
-/// A new one is all zero bytes and may be a static.
+/// New memory is all zero bytes and may be a static.
 pub struct StreamMixerMemory<const CAP: usize, const SLOTS: usize, const QUEUE: usize> {
     slots: [SlotMemory<CAP, QUEUE>; SLOTS],
     mixer: MixerMemory<CAP>,
     counters: PlaybackCounters,
     events: EventQueue,
-    plan: SharedPlan,
+    input: InputGate,
+    /// Never set, because no playback stream runs; the track pool reads it.
+    target: SharedPlaybackTarget,
 }
 
 impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> fmt::Debug
@@ -48,7 +50,7 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> Default
 }
 
 impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory<CAP, SLOTS, QUEUE> {
-    /// Memory before its first use.
+    /// Returns unused memory.
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(QUEUE > 1, "a stream's queue of N frames holds N - 1, at least 1") };
@@ -57,15 +59,16 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
             mixer: MixerMemory::new(),
             counters: PlaybackCounters::new(),
             events: Queue::new(),
-            plan: SharedPlan::new(),
+            input: InputGate::new(),
+            target: SharedPlaybackTarget::new(),
         }
     }
 
-    /// Where streams come in, and where the mix goes out. `timeout` is how long a stream that does
-    /// not deliver is waited for before it contributes silence; 100 ms is usual.
+    /// Splits the memory into the pool that opens streams and the mixer. `timeout` is how long a stream that
+    /// does not deliver is waited for before it contributes silence; 100 ms is usual.
     ///
     /// # Errors
-    /// Names a format whose 10 ms do not fit `CAP`.
+    /// Returns an error that names the format if its 10 ms do not fit `CAP`.
     pub fn split<M: RawMutex>(
         &mut self,
         format: Format,
@@ -73,16 +76,16 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
     ) -> Result<(TrackPool<'_, M, CAP, SLOTS>, StreamMixer<'_, CAP, SLOTS>), ConfigError> {
         let format = format.fitting(CAP)?;
         self.counters = PlaybackCounters::new();
-        self.plan = SharedPlan::new();
+        self.input = InputGate::new();
         let (ports, slots) = slot::split(&mut self.slots);
-        let (sender, events) = queue::fresh(&mut self.events);
-        let tracks = TrackPool::new(ports, &self.plan, format);
+        let (sender, events) = queue::split_empty(&mut self.events);
+        let tracks = TrackPool::new(ports, &self.input, &self.target, format);
         let mixer = StreamMixer {
             mixer: Mixer::new(slots, &mut self.mixer, format),
             counters: &self.counters,
             sender: EventSender { queue: sender, dropped: &self.counters.dropped_events },
             events,
-            plan: &self.plan,
+            input: &self.input,
             timeout,
             late_since: None,
             position: 0,
@@ -91,34 +94,34 @@ impl<const CAP: usize, const SLOTS: usize, const QUEUE: usize> StreamMixerMemory
     }
 }
 
-/// What asking a [`StreamMixer`] for 10 ms came to.
+/// Result of asking a [`StreamMixer`] for 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Mixed {
+pub enum MixOutcome {
     /// The frame holds the next 10 ms.
     Frame,
-    /// Nothing yet. With a time, a stream is late and is waited for until then; without one, no
-    /// stream has anything.
+    /// There is no frame yet. With a time, the mixer waits until then for a late stream; without one, no stream
+    /// has anything.
     Waiting {
-        /// When to ask again at the latest.
+        /// Latest time at which to ask again.
         until: Option<Instant>,
     },
     /// The input has ended and everything was mixed, or the mixer was closed.
     Ended,
 }
 
-/// Mixes streams into one, for a consumer of its own pace: a file, a network, a test.
+/// Mixes streams into one, for a consumer with its own pace such as a file, a network or a test.
 ///
-/// Streams are [`Track`](super::Track)s: opened and dropped while it runs, of any rate and channels,
-/// each with its gain; a handle that is finished ends once drained, one that is dropped fades away.
-/// A stream that does not deliver in time contributes silence, is reported once
-/// ([`SessionEvent::TrackStarved`]) and is not waited for again until it delivers; then nothing of
-/// it is lost or padded (or late frames are skipped, [`Track::set_skip_late`](super::Track::set_skip_late)).
-/// The sum saturates, or is [limited](Limiter). A frame counts as heard when it was taken.
+/// Streams are [`Track`](super::Track)s. They are opened and dropped while the mixer runs, have any rate and
+/// channels, and each has a gain. A finished stream ends once its queue is empty; a stream that is dropped
+/// fades out. A stream that does not deliver in time contributes silence, is reported once
+/// ([`SessionEvent::TrackStarved`]) and is not waited for again until it delivers. Then nothing of it is lost
+/// or padded, or its late frames are skipped ([`Track::set_skip_late`](super::Track::set_skip_late)). The sum
+/// saturates or is [limited](Limiter). A frame counts as played when it was taken.
 ///
 /// ```
 /// use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-/// use handsfree_core::playback::{Mixed, StreamMixerMemory};
+/// use handsfree_core::playback::{MixOutcome, StreamMixerMemory};
 /// use handsfree_core::time::{Duration, Instant};
 /// use handsfree_core::{Format, Frame};
 ///
@@ -133,11 +136,11 @@ pub enum Mixed {
 /// streams.end_input();
 ///
 /// let (mut frame, now) = (Frame::silence(format)?, Instant::ORIGIN);
-/// assert_eq!(mixer.next(now, &mut frame), Mixed::Frame);
+/// assert_eq!(mixer.next(now, &mut frame), MixOutcome::Frame);
 /// assert_eq!(frame.samples(), [1_200; 480]);
-/// assert_eq!(mixer.next(now, &mut frame), Mixed::Frame);
+/// assert_eq!(mixer.next(now, &mut frame), MixOutcome::Frame);
 /// assert_eq!(frame.samples(), [1_000; 480]);
-/// assert_eq!(mixer.next(now, &mut frame), Mixed::Ended);
+/// assert_eq!(mixer.next(now, &mut frame), MixOutcome::Ended);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct StreamMixer<'a, const CAP: usize, const SLOTS: usize> {
@@ -145,7 +148,7 @@ pub struct StreamMixer<'a, const CAP: usize, const SLOTS: usize> {
     counters: &'a PlaybackCounters,
     sender: EventSender<'a>,
     events: queue::Reader<'a, SessionEvent>,
-    plan: &'a SharedPlan,
+    input: &'a InputGate,
     timeout: Duration,
     late_since: Option<Instant>,
     position: u64,
@@ -161,75 +164,75 @@ impl<const CAP: usize, const SLOTS: usize> fmt::Debug for StreamMixer<'_, CAP, S
 }
 
 impl<const CAP: usize, const SLOTS: usize> StreamMixer<'_, CAP, SLOTS> {
-    /// Mixes the next 10 ms into `out`, if it is their time. Never blocks.
+    /// Mixes the next 10 ms into `out` if the streams are ready. Never blocks.
     ///
-    /// Costs an addition a sample and stream, and a look at every slot.
-    pub fn next(&mut self, now: Instant, out: &mut Frame<CAP, SLOTS>) -> Mixed {
+    /// Costs an addition for each sample and stream, and a look at every slot.
+    pub fn next(&mut self, now: Instant, out: &mut Frame<CAP, SLOTS>) -> MixOutcome {
         self.next_tapped(now, out, &mut ())
     }
 
-    /// The same with a tap that hears single streams.
+    /// Mixes like [`next`](Self::next) and passes each stream's audio and events to `tap`.
     pub fn next_tapped(
         &mut self,
         now: Instant,
         out: &mut Frame<CAP, SLOTS>,
         tap: &mut impl TrackTap<CAP>,
-    ) -> Mixed {
-        if self.plan.is_closed() {
-            return Mixed::Ended;
+    ) -> MixOutcome {
+        if self.input.is_closed() {
+            return MixOutcome::Ended;
         }
         let sender = &mut self.sender;
         let mut events = |event| sender.send(event);
-        self.mixer.reap(&mut |event| {
+        self.mixer.end_drained_tracks(&mut |event| {
             events(event);
             tap.on_event(event);
         });
-        let supply = self.mixer.supply();
-        if supply.tracks == 0 && self.plan.is_input_ended() {
-            return Mixed::Ended;
+        let available = self.mixer.available();
+        if available.tracks == 0 && self.input.is_ended() {
+            return MixOutcome::Ended;
         }
-        if !supply.has_data {
-            // Late is who makes others wait.
+        if !available.has_data {
+            // A stream is only late while others have data.
             self.late_since = None;
             self.mixer.idle(&mut |event| {
                 events(event);
                 tap.on_event(event);
             });
-            return Mixed::Waiting { until: None };
+            return MixOutcome::Waiting { until: None };
         }
-        if supply.is_late {
+        if available.is_late {
             let until = *self.late_since.get_or_insert(now) + self.timeout;
             if now < until {
-                return Mixed::Waiting { until: Some(until) };
+                return MixOutcome::Waiting { until: Some(until) };
             }
         }
         self.late_since = None;
         self.mixer.mix(out, tap, self.counters, &mut events);
-        self.mixer.publish_heard();
+        self.mixer.publish_played();
         out.stamp.position = self.position;
         self.position += self.mixer.format().sample_frames() as u64;
         self.counters.frames.add(1);
-        Mixed::Frame
+        MixOutcome::Frame
     }
 
-    /// Ends at once: what is queued is dropped, tracks take nothing more.
+    /// Ends the mixer at once. What is queued is dropped, and tracks take nothing more.
     pub fn close(&mut self) {
-        self.plan.close_input();
+        self.input.close();
         let sender = &mut self.sender;
         self.mixer.close(&mut |event| sender.send(event));
     }
 
-    /// Chooses what happens to sums beyond 16 bits, from the next frame on.
+    /// Sets what happens to sums beyond 16 bits, from the next frame on.
     pub fn set_limiter(&mut self, limiter: Limiter) {
         self.mixer.set_limiter(limiter);
     }
 
-    /// The oldest event that was not taken yet.
+    /// Returns the oldest event that was not taken yet.
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.events.pop()
     }
 
-    /// What was counted so far.
+    /// Returns the counters so far.
     #[must_use]
     pub fn stats(&self) -> PlaybackStats {
         self.counters.read()

@@ -1,5 +1,8 @@
 use super::*;
+use crate::capture::FrameSink;
 use crate::format::Format;
+use crate::frame::Frame;
+use crate::playback::TrackTap;
 
 type Sink = TeeSink<160, 4>;
 
@@ -12,7 +15,7 @@ fn items(reader: &mut TeeReader<'_, 160>) -> usize {
 }
 
 #[test]
-fn places_are_taken_until_their_writers_are_back() {
+fn slots_are_in_use_until_their_writers_are_reclaimed() {
     let mut sinks = [const { Sink::new() }; 3];
     let mut tee = Tee::<160, 2>::new();
     let (mut control, mut feed) = tee.split();
@@ -20,10 +23,10 @@ fn places_are_taken_until_their_writers_are_back() {
     let a = control.add(a, TapFilter::All).unwrap();
     let b = control.add(b, TapFilter::All).unwrap();
     let refused = control.add(c, TapFilter::All).unwrap_err();
-    assert_eq!((refused.error, control.free()), (TeeError::NoPlace { sinks: 2 }, 0));
-    // Removed before the worker ever saw it.
+    assert_eq!((refused.error, control.free()), (TeeError::NoSlot { sinks: 2 }, 0));
+    // Removed before the worker attached it.
     control.remove(a).unwrap();
-    assert!(control.reclaim().is_none(), "the worker has not looked yet");
+    assert!(control.reclaim().is_none(), "the worker has not polled yet");
     feed.poll();
     assert_eq!(feed.sinks(), 1);
     let (gone, _writer) = control.reclaim().unwrap();
@@ -38,7 +41,7 @@ fn places_are_taken_until_their_writers_are_back() {
 }
 
 #[test]
-fn a_place_is_used_again_for_ever() {
+fn a_slot_can_be_reused_without_limit() {
     let mut sink = Sink::new();
     let mut tee = Tee::<160, 1>::new();
     let (mut control, mut feed) = tee.split();
@@ -56,11 +59,11 @@ fn a_place_is_used_again_for_ever() {
 }
 
 #[test]
-fn a_sink_without_a_reader_is_let_go() {
+fn a_sink_whose_reader_is_dropped_is_detached() {
     let mut sinks = [const { Sink::new() }; 2];
     let mut tee = Tee::<160, 2>::new();
     let (mut control, mut feed) = tee.split();
-    let [(writer, reader), (other, mut heard)] = sinks.each_mut().map(Sink::split);
+    let [(writer, reader), (other, mut other_reader)] = sinks.each_mut().map(Sink::split);
     let id = control.add(writer, TapFilter::Track(1)).unwrap();
     control.add(other, TapFilter::Track(2)).unwrap();
     control.set_direct(false);
@@ -68,41 +71,41 @@ fn a_sink_without_a_reader_is_let_go() {
     assert!(feed.replaces(1));
     drop(reader);
     TrackTap::on_frame(&mut feed, 1, &frame());
-    assert!(!feed.replaces(1) && feed.replaces(2), "who plays it now is the loudspeaker");
+    assert!(!feed.replaces(1) && feed.replaces(2), "the loudspeaker plays the track again");
     let (gone, writer) = control.reclaim().unwrap();
     assert_eq!(gone, id);
-    assert_eq!(control.add(writer, TapFilter::All).unwrap_err().error, TeeError::Deserted);
+    assert_eq!(control.add(writer, TapFilter::All).unwrap_err().error, TeeError::ReaderDropped);
     TrackTap::on_frame(&mut feed, 2, &frame());
-    assert_eq!(items(&mut heard), 1);
+    assert_eq!(items(&mut other_reader), 1);
 }
 
 #[test]
-fn a_frame_is_heard_directly_or_from_a_sink_not_both() {
+fn a_frame_is_played_directly_or_by_a_sink_never_both() {
     let mut sink = Sink::new();
     let mut tee = Tee::<160, 1>::new();
     let (mut control, mut feed) = tee.split();
     let (writer, mut reader) = sink.split();
     control.set_direct(false);
     let id = control.add(writer, TapFilter::Track(1)).unwrap();
-    assert!(feed.wants(1), "so that a frame brings the sink in");
-    // In the mixer's order. The sink comes and goes between frames.
-    let mut directly = Vec::new();
+    assert!(feed.wants(1), "the next frame attaches the sink");
+    // The calls in the mixer's order. The sink is attached and detached between frames.
+    let mut direct = Vec::new();
     for round in 0..6 {
         if round == 3 {
             control.remove(id).unwrap();
         }
-        directly.push(!feed.replaces(1));
+        direct.push(!feed.replaces(1));
         if feed.wants(1) {
             TrackTap::on_frame(&mut feed, 1, &frame());
         }
-        assert_eq!(items(&mut reader), usize::from(!directly[round]), "frame {round}");
+        assert_eq!(items(&mut reader), usize::from(!direct[round]), "frame {round}");
     }
-    assert_eq!(directly, [true, false, false, false, true, true]);
+    assert_eq!(direct, [true, false, false, false, true, true]);
     assert!(!feed.wants(1));
 }
 
 #[test]
-fn a_tee_is_split_again_whatever_became_of_its_ends() {
+fn a_tee_can_be_split_again_with_sinks_in_any_state() {
     let mut sinks = [const { Sink::new() }; 3];
     let mut tee = Tee::<160, 3>::new();
     let [(a, _ra), (b, _rb), (c, _rc)] = sinks.each_mut().map(Sink::split);
@@ -114,7 +117,7 @@ fn a_tee_is_split_again_whatever_became_of_its_ends() {
         feed.poll();
         control.add(c, TapFilter::All).unwrap();
         control.set_direct(false);
-        // One is attached, one on its way back, one on its way in.
+        // One sink is attached, one on its way back, one on its way to the worker.
     }
     let (control, mut feed) = tee.split();
     feed.poll();
@@ -124,6 +127,6 @@ fn a_tee_is_split_again_whatever_became_of_its_ends() {
 
 #[test]
 fn errors_name_what_was_found_and_expected() {
-    assert_eq!(TeeError::NoPlace { sinks: 2 }.to_string(), "all 2 places for sinks are taken");
+    assert_eq!(TeeError::NoSlot { sinks: 2 }.to_string(), "all 2 sink slots are in use");
     assert_eq!(TeeError::NoSuchSink { id: SinkId(7) }.to_string(), "sink 7: expected one that is attached");
 }

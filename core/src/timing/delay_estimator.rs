@@ -1,59 +1,59 @@
-//! Worker side: how long a sample takes from the worker's hand through loudspeaker driver and
-//! microphone driver back, as far as the devices' times tell.
+//! Worker side: estimates how long a sample takes from the worker through the loudspeaker's and the
+//! microphone's driver back to the worker, from the times that the devices report.
 
 use crate::time::Duration;
 
-/// A latency further than this from the estimate is an outlier.
+/// Distance from the estimate beyond which a latency is an outlier.
 const OUTLIER: Duration = Duration::from_millis(8);
-/// So many outliers in a row that agree among themselves are a jump, not outliers.
+/// Number of successive outliers that agree with each other and so are a jump.
 const JUMP_AFTER: u16 = 12;
-/// The settled estimate follows with one part in so many, that is within some 0.6 s.
+/// Averaging length of the settled estimate, in frames: it follows within about 0.6 s.
 const SETTLED: u16 = 64;
-/// What a device cannot mean: see faults of drivers that report 7e18 sample frames.
+/// Latency beyond which a report is meaningless: faulty drivers report 7e18 sample frames.
 const ABSURD: Duration = Duration::from_millis(10_000);
 
-/// So many frames in a row that say nothing usable, and the estimate is held rather than measured.
+/// Number of successive frames without a usable latency after which the estimate counts as held.
 const HELD_AFTER: u16 = 20;
-/// Frames between two entries of the history.
+/// Number of frames between two entries of the history.
 const HISTORY_STEP_FRAMES: u16 = 10;
-/// Entries of the history: the last 6.4 s.
+/// Number of entries in the history: the last 6.4 s.
 const HISTORY_LEN: usize = 64;
 
-/// Where an estimate comes from.
+/// Source of a delay estimate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DelaySource {
-    /// The devices' own times.
+    /// The times that the devices report.
     #[default]
     Timestamps,
-    /// The same, corrected by where the echo was really heard.
+    /// The times that the devices report, corrected by the acoustic delay estimate.
     Acoustic,
-    /// The last good times; those that come now are not believed.
+    /// The last good times; the current ones are distrusted.
     Held,
 }
 
-/// Render plus capture latency as estimated.
+/// Estimate of render plus capture latency.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DelayEstimate {
-    /// The delay, at least 0.
+    /// Render plus capture latency, at least 0.
     pub delay: Duration,
-    /// Where it comes from.
+    /// Source of the estimate.
     pub source: DelaySource,
-    /// From 0, nothing known, to 1.
+    /// Confidence from 0, nothing is known, to 1.
     pub confidence: f32,
 }
 
-/// Render latency plus capture latency, filtered against jitter and outliers.
+/// Estimates render latency plus capture latency, filtered against jitter and outliers.
 ///
-/// Render latency is the time from the playback interrupt to the converter, capture latency from
-/// the converter to the capture interrupt, each excluding the period itself; both arrive in the
-/// frames' stamps. Each starts with a running mean and settles to a slow exponential mean; single
-/// outliers are ignored, a run of agreeing ones is a jump and is taken over at once. What the echo
-/// itself says of the delay corrects what the times say.
+/// Render latency is the time from the playback interrupt to the converter, capture latency the time from the
+/// converter to the capture interrupt, each without the period itself. Both arrive in the stamps of the
+/// frames. Each estimate starts with a running mean and settles to a slow exponential mean. Single outliers
+/// are ignored; a run of outliers that agree is a jump and is taken over at once. The acoustic delay estimate
+/// corrects the result.
 ///
-/// This is for people, logs and reports: the canceller needs no delay, for its reference is aligned
-/// by [`EchoReference`](super::EchoReference).
+/// The estimate is for display, logs and reports. The canceller does not need it, because
+/// its reference is aligned already.
 ///
 /// ```
 /// use handsfree_core::timing::{DelayEstimator, DelaySource};
@@ -86,7 +86,7 @@ impl Default for DelayEstimator {
 }
 
 impl DelayEstimator {
-    /// An estimator that has seen nothing and says 0.
+    /// Returns an estimator without observations; its estimate is 0.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -118,45 +118,45 @@ impl DelayEstimator {
         }
     }
 
-    /// Takes what the echo says: it is heard by so much later than the times make one expect, with
-    /// a confidence from 0 to 1.
+    /// Takes the acoustic delay estimate: the echo comes later than the times predict by `later`, with a
+    /// confidence from 0 to 1.
     pub fn on_echo(&mut self, later: Duration, confidence: f32) {
         self.echo = Some((later, confidence.clamp(0.0, 1.0)));
     }
 
-    /// Estimated render latency, by the times alone.
+    /// Returns the estimated render latency, by the times alone.
     #[must_use]
     pub fn render_latency(&self) -> Duration {
         self.render.estimate()
     }
 
-    /// Estimated capture latency, by the times alone.
+    /// Returns the estimated capture latency, by the times alone.
     #[must_use]
     pub fn capture_latency(&self) -> Duration {
         self.capture.estimate()
     }
 
-    /// Render plus capture latency, at least 0.
+    /// Returns render plus capture latency, at least 0.
     #[must_use]
     pub fn delay(&self) -> Duration {
         let correction = self.echo.map_or(Duration::ZERO, |(later, _)| later);
         (self.render_latency() + self.capture_latency() + correction).max(Duration::ZERO)
     }
 
-    /// The delay, where it comes from and how sure it is.
+    /// Returns the delay with its source and confidence.
     #[must_use]
     pub fn estimate(&self) -> DelayEstimate {
         let by_times = self.render.confidence().min(self.capture.confidence());
         let held = self.render.is_held() || self.capture.is_held();
         let (source, confidence) = match self.echo {
-            Some((_, by_ear)) => (DelaySource::Acoustic, by_ear),
+            Some((_, acoustic)) => (DelaySource::Acoustic, acoustic),
             None if held => (DelaySource::Held, by_times),
             None => (DelaySource::Timestamps, by_times),
         };
         DelayEstimate { delay: self.delay(), source, confidence }
     }
 
-    /// The delay every 100 ms of capture, oldest first, the last 6.4 s at most: for display.
+    /// Returns the delay at every 100 ms of capture, oldest first, for at most the last 6.4 s. For display.
     pub fn history(&self) -> impl Iterator<Item = Duration> {
         let first = self.entries.saturating_sub(HISTORY_LEN);
         (first..self.entries).map(|entry| {
@@ -165,28 +165,31 @@ impl DelayEstimator {
         })
     }
 
-    /// Forgets the playback side, whose device was replaced or restarted.
+    /// Forgets the render latency. To be called when the playback device was replaced or restarted.
     pub fn reset_render(&mut self) {
         self.render = LatencyFilter::new();
         self.echo = None;
     }
 
-    /// Forgets the capture side, whose device was replaced or restarted.
+    /// Forgets the capture latency. To be called when the capture device was replaced or restarted.
     pub fn reset_capture(&mut self) {
         self.capture = LatencyFilter::new();
         self.echo = None;
     }
 }
 
+/// Filters the latency of one direction.
 #[derive(Clone, Copy, Debug, Default)]
 struct LatencyFilter {
-    /// Sub-nanoseconds do not matter, but the mean's rounding would: 1/256 ns.
+    /// Estimate in 1/256 ns. Fractions of a nanosecond do not matter, but the rounding of the mean would.
     estimate_q8: i64,
+    /// Number of latencies used, up to [`SETTLED`].
     taken: u16,
-    /// The mean of the present run of outliers, and its length.
+    /// Mean of the current run of outliers.
     candidate_ns: i64,
+    /// Length of the current run of outliers.
     outliers: u16,
-    /// Latencies in a row that were not used.
+    /// Number of successive latencies that were not used.
     unused: u16,
 }
 
@@ -203,7 +206,7 @@ impl LatencyFilter {
         self.unused >= HELD_AFTER
     }
 
-    /// Grows with what was used, falls with what was not.
+    /// Returns the confidence: it grows with the latencies used and falls with those not used.
     fn confidence(&self) -> f32 {
         let known = f32::from(self.taken.min(HELD_AFTER)) / f32::from(HELD_AFTER);
         known * (1.0 - f32::from(self.unused.saturating_sub(1).min(HELD_AFTER)) / f32::from(HELD_AFTER))
@@ -248,7 +251,7 @@ impl LatencyFilter {
 mod tests {
     use super::*;
 
-    /// A small generator for jitter; the seed is in the failing assertion.
+    /// Returns random jitter of at most `most_ns`. The failing assertion names the seed.
     fn jitter(seed: &mut u64, most_ns: i64) -> i64 {
         *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((*seed >> 33) as i64).rem_euclid(2 * most_ns + 1) - most_ns
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_latencies_are_refused_and_the_delay_is_never_negative() {
+    fn absurd_latencies_are_ignored_and_no_delay_is_negative() {
         let mut estimator = DelayEstimator::new();
         estimator.on_render(Duration::from_millis(20));
         estimator.on_render(Duration::from_nanos(7_000_000_000_000_000_000));
@@ -291,8 +294,9 @@ mod tests {
         early.on_capture(Duration::from_millis(-5));
         assert_eq!(early.delay(), Duration::ZERO);
     }
+
     #[test]
-    fn times_that_are_not_believed_are_held_with_falling_confidence() {
+    fn distrusted_times_hold_the_delay_with_less_confidence() {
         let mut estimator = DelayEstimator::new();
         for _ in 0..100 {
             estimator.on_render(Duration::from_millis(30));
@@ -300,7 +304,7 @@ mod tests {
         }
         assert_eq!(estimator.estimate().confidence, 1.0);
         for frame in 0..200 {
-            // A frozen timestamp: the latency runs away and never agrees with itself.
+            // With a frozen timestamp the latency grows in every frame and never agrees with itself.
             estimator.on_render(Duration::from_millis(60 + 10 * frame));
             estimator.on_capture(Duration::from_millis(5));
         }
@@ -310,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_echo_says_corrects_the_times_and_the_history_shows_it() {
+    fn the_acoustic_correction_shows_in_delay_and_history() {
         let mut estimator = DelayEstimator::new();
         for frame in 0..1_000 {
             estimator.on_render(Duration::from_millis(30));

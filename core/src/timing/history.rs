@@ -1,32 +1,32 @@
-//! Worker side: what was played lately, by index on the loudspeaker's own clock.
+//! Worker side: keeps the samples played last, indexed by the loudspeaker's own clock.
 
 use crate::frame::copy;
 
-/// The last stretch of a signal in a ring of fixed memory; what is not known is silence.
+/// The last stretch of a signal in a ring of fixed memory. Samples outside of it read as silence.
 #[derive(Debug)]
 pub(crate) struct History<'a> {
     samples: &'a mut [i16],
     channels: usize,
-    /// In sample frames.
+    /// Number of sample frames in the ring.
     capacity: i64,
-    /// Index behind the newest sample frame.
+    /// Index after the newest sample frame.
     end: i64,
-    /// Where that is in the memory, in sample frames: so no index is divided, which costs a small processor
-    /// as much as a row of samples.
-    end_place: i32,
+    /// Offset of `end` in the ring, in sample frames. Kept so that no index has to be divided, which costs a
+    /// small processor as much as a row of samples.
+    end_offset: i32,
 }
 
-/// What a history is read as.
-pub(crate) trait Number: Copy + Default + From<i16> {
-    /// As many samples as both have.
+/// A number type that a history is read as.
+pub(crate) trait HistorySample: Copy + Default + From<i16> {
+    /// Converts as many samples as both slices have.
     fn copy(from: &[i16], to: &mut [Self]) {
         to.iter_mut().zip(from).for_each(|(to, &sample)| *to = Self::from(sample));
     }
 }
 
-impl Number for f32 {}
+impl HistorySample for f32 {}
 
-impl Number for i16 {
+impl HistorySample for i16 {
     fn copy(from: &[i16], to: &mut [Self]) {
         copy(from, to);
     }
@@ -37,14 +37,14 @@ impl<'a> History<'a> {
         samples.fill(0);
         let channels = channels.max(1);
         let capacity = (samples.len() / channels).min(i32::MAX as usize / 4) as i64;
-        Self { samples, channels, capacity, end: 0, end_place: 0 }
+        Self { samples, channels, capacity, end: 0, end_offset: 0 }
     }
 
     pub(crate) const fn end(&self) -> i64 {
         self.end
     }
 
-    /// Adds interleaved samples at the end.
+    /// Appends interleaved samples.
     pub(crate) fn write(&mut self, samples: &[i16]) {
         let mut start = self.start_of(self.end);
         self.advance((samples.len() / self.channels.max(1)) as i64);
@@ -59,8 +59,8 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Moves what was written from index `from` on by `by` sample frames: later, with silence in the
-    /// gap, or earlier, over what was there. Costs a copy of what is moved.
+    /// Moves the samples from index `from` on by `by` sample frames: later, with silence in the gap, or
+    /// earlier, over the samples before. Costs a copy of the samples moved.
     #[cold]
     #[inline(never)]
     pub(crate) fn shift(&mut self, from: i64, by: i64) {
@@ -70,7 +70,7 @@ impl<'a> History<'a> {
             self.end += by;
             return;
         }
-        // One sample at a time, for what is moved may overlap and wrap.
+        // One sample at a time, because source and target may overlap and wrap.
         for step in 0..self.end - from {
             let index = if by > 0 { self.end - 1 - step } else { from + step };
             for channel in 0..self.channels {
@@ -97,9 +97,9 @@ impl<'a> History<'a> {
         copy(second, later);
     }
 
-    /// Copies one channel from index `from` on, for arithmetic.
+    /// Converts one channel from index `from` on.
     #[inline(never)]
-    pub(crate) fn load<T: Number>(&self, from: i64, channel: usize, out: &mut [T]) {
+    pub(crate) fn load<T: HistorySample>(&self, from: i64, channel: usize, out: &mut [T]) {
         let (unknown, first, second) = self.known(from, out.len());
         out.fill(T::default());
         let out = out.get_mut(unknown..).unwrap_or(&mut []);
@@ -110,7 +110,7 @@ impl<'a> History<'a> {
     }
 
     #[inline(never)]
-    fn load_channel<T: Number>(&self, from: &[i16], channel: usize, to: &mut [T]) {
+    fn load_channel<T: HistorySample>(&self, from: &[i16], channel: usize, to: &mut [T]) {
         if self.channels == 1 {
             return T::copy(from, to);
         }
@@ -121,8 +121,8 @@ impl<'a> History<'a> {
         }
     }
 
-    /// What is known of `count` sample frames from index `from` on: how many unknown ones come
-    /// first, and the others in two parts.
+    /// Returns the known part of `count` sample frames from index `from` on: the number of unknown ones
+    /// before it, and its samples in two slices.
     #[inline(never)]
     fn known(&self, from: i64, count: usize) -> (usize, &[i16], &[i16]) {
         let begin = from.max(self.oldest());
@@ -139,7 +139,7 @@ impl<'a> History<'a> {
         self.end - self.capacity
     }
 
-    /// The whole sample frames of the memory.
+    /// Returns the memory without an incomplete sample frame at its end.
     fn ring(&self) -> &[i16] {
         self.samples.get(..self.capacity as usize * self.channels).unwrap_or(&[])
     }
@@ -149,19 +149,19 @@ impl<'a> History<'a> {
     }
 
     fn advance(&mut self, by: i64) {
-        self.end_place = self.place_of(self.end + by);
+        self.end_offset = self.offset_of(self.end + by);
         self.end += by;
     }
 
-    /// The place of an index no further than three capacities from the end.
+    /// Returns the ring offset of an index at most three capacities from the end.
     #[inline(never)]
-    fn place_of(&self, index: i64) -> i32 {
-        let place = self.end_place.wrapping_add((index - self.end) as i32);
-        place.checked_rem_euclid(self.capacity as i32).unwrap_or(0)
+    fn offset_of(&self, index: i64) -> i32 {
+        let offset = self.end_offset.wrapping_add((index - self.end) as i32);
+        offset.checked_rem_euclid(self.capacity as i32).unwrap_or(0)
     }
 
     fn start_of(&self, index: i64) -> usize {
-        self.place_of(index) as usize * self.channels
+        self.offset_of(index) as usize * self.channels
     }
 
     #[inline(never)]
@@ -171,8 +171,8 @@ impl<'a> History<'a> {
     }
 
     fn put(&mut self, index: i64, channel: usize, sample: i16) {
-        if let Some(place) = self.sample(index, channel) {
-            *place = sample;
+        if let Some(stored) = self.sample(index, channel) {
+            *stored = sample;
         }
     }
 }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_the_last_stretch_and_calls_the_rest_silence() {
+    fn keeps_the_last_stretch_and_reads_the_rest_as_silence() {
         let mut memory = [7; 8];
         let mut history = History::new(&mut memory, 1);
         history.write(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_latency_leaves_a_gap_and_a_shorter_one_overwrites() {
+    fn shifts_later_with_a_gap_and_earlier_by_overwriting() {
         let mut memory = [0; 8];
         let mut history = History::new(&mut memory, 1);
         history.write(&[1, 2, 3, 4, 5, 6]);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_stay_apart_across_the_ring_s_end() {
+    fn channels_stay_apart_across_the_end_of_the_ring() {
         let mut memory = [0; 400];
         let mut history = History::new(&mut memory, 2);
         history.write(&core::array::from_fn::<i16, 600, _>(|i| if i % 2 == 0 { 1_000 } else { -500 }));

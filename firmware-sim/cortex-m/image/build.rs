@@ -1,4 +1,4 @@
-//! Puts the linker scripts where the linker looks.
+//! Copies the linker scripts to the linker's search path.
 
 use std::env;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Puts the linker script where the linker looks.
+//! Copies the linker script to the linker's search path.
 
 use std::path::PathBuf;
 

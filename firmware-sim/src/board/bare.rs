@@ -1,31 +1,32 @@
-//! The board without halves: who steps it serves the interrupts, as a program in another language does.
+//! The bare board: a board without interrupt halves. Its caller serves the periods itself, as a C program does.
 
 use handsfree_core::audio_io::Direction;
 use handsfree_core::time::PeriodTime;
 
-use super::Board;
-use crate::device::mean;
+use super::SimulatedBoard;
+use crate::device::average_channels;
 
-/// What a bare board's last interrupt is about.
+/// Interrupt of a bare board that the caller has yet to serve.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingPeriod {
     pub(super) direction: Direction,
     pub(super) time: PeriodTime,
 }
 
-/// A period of a bare board, whose interrupt the caller serves before the next step.
+/// Period of a bare board. The caller serves it before the next step.
 #[derive(Debug)]
 pub struct BarePeriod<'p> {
-    /// Capture: it was recorded. Playback: it is to be filled.
+    /// Direction of the stream. A capture period holds samples to read, a playback period is to be filled.
     pub direction: Direction,
-    /// Interleaved, 16 bits whatever format the side is said to have; silence at first for playback.
+    /// Interleaved 16-bit samples, whatever the device's configured format. A playback period starts as
+    /// silence.
     pub samples: &'p mut [i16],
-    /// When and where in its stream it is.
+    /// Time and stream position of the period.
     pub time: PeriodTime,
 }
 
-impl<const CAP: usize, const SLOTS: usize> Board<'_, CAP, SLOTS> {
-    /// Starts both directions without halves, those that run already excepted. After each
+impl<const CAP: usize, const SLOTS: usize> SimulatedBoard<'_, CAP, SLOTS> {
+    /// Starts a stream without an interrupt half in each direction that does not run yet. After each
     /// [`Step::Capture`](super::Step::Capture) and [`Step::Playback`](super::Step::Playback) the caller serves
     /// [`period`](Self::period).
     pub fn start_bare(&mut self) {
@@ -38,19 +39,19 @@ impl<const CAP: usize, const SLOTS: usize> Board<'_, CAP, SLOTS> {
         }
     }
 
-    /// The period of the last step, if that was a bare board's interrupt. What is in a playback period when the
-    /// board is stepped again is what the loudspeaker plays.
+    /// Returns the period of the last step, if that step was an interrupt of a bare board. The loudspeaker
+    /// plays what a playback period holds at the next step.
     pub fn period(&mut self) -> Option<BarePeriod<'_>> {
-        let Pending { direction, time } = self.pending?;
+        let PendingPeriod { direction, time } = self.pending?;
         Some(BarePeriod { direction, samples: &mut self.buffers.device.i16, time })
     }
 
-    /// Puts a playback period to the converter.
+    /// Plays a pending playback period.
     pub(super) fn finish_pending(&mut self) {
-        let Some(Pending { direction: Direction::Playback, .. }) = self.pending.take() else { return };
+        let Some(PendingPeriod { direction: Direction::Playback, .. }) = self.pending.take() else { return };
         let Some(stream) = &mut self.playback else { return };
         let channels = self.config.playback.device_channels as usize;
         let period = &self.buffers.device.i16;
-        mean(period, channels, stream.tape.last_mut(period.len() / channels));
+        average_channels(period, channels, stream.played.last_mut(period.len() / channels));
     }
 }

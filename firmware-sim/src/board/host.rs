@@ -1,4 +1,4 @@
-//! The board as a host: what any sound card does to be started and stopped.
+//! Control device: the board as a host, with its devices, its streams and its events.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use handsfree_core::capture::{Intake, IntakeConfig};
 use handsfree_core::playback::{Outlet, OutletConfig};
 use handsfree_core::{ChannelMap, ConfigError, Instant};
 
-use super::{Board, CaptureStream, PlaybackStream};
-use crate::interpolate::Tape;
+use super::{CaptureStream, PlaybackStream, SimulatedBoard};
+use crate::device::{DeviceClock, DeviceConfig};
+use crate::interpolate::PlayedSignal;
 use crate::noise::Rng;
-use crate::side::{SideClock, SideConfig};
 
-/// Why a simulated stream did not start.
+/// Error of a simulated stream that did not start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BoardError(ErrorKind);
 
@@ -39,24 +39,24 @@ impl From<ConfigError> for BoardError {
     }
 }
 
-impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board<'a, CAP, SLOTS> {
+impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for SimulatedBoard<'a, CAP, SLOTS> {
     type Error = BoardError;
 
     fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), BoardError> {
-        for (direction, id, name, side) in [
+        for (direction, id, name, device) in [
             (Direction::Capture, "sim:microphone", "Simulated microphone", &self.config.capture),
             (Direction::Playback, "sim:loudspeaker", "Simulated loudspeaker", &self.config.playback),
         ] {
-            let longest = side.longest_period();
+            let longest = device.longest_period();
             visit(&DeviceInfo {
                 id,
                 name,
                 direction,
                 is_default: true,
                 capabilities: Capabilities {
-                    max_channels: side.device_channels,
-                    rates: &[side.rate],
-                    formats: &[side.format.name()],
+                    max_channels: device.device_channels,
+                    rates: &[device.rate],
+                    formats: &[device.format.name()],
                     period_sample_frames: (longest, longest),
                 },
             });
@@ -100,14 +100,14 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for Board
     }
 }
 
-impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
+impl<'a, const CAP: usize, const SLOTS: usize> SimulatedBoard<'a, CAP, SLOTS> {
     pub(super) fn capture_stream(
         &self,
         start: Instant,
         intake: Option<Intake<'a, CAP>>,
     ) -> CaptureStream<'a, CAP> {
         let rng = Rng::for_stream(self.config.seed, "capture timestamps");
-        CaptureStream { intake, clock: SideClock::new(&self.config.capture, start, rng) }
+        CaptureStream { intake, clock: DeviceClock::new(&self.config.capture, start, rng) }
     }
 
     pub(super) fn playback_stream(
@@ -116,11 +116,11 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         outlet: Option<Outlet<'a, CAP, SLOTS>>,
     ) -> PlaybackStream<'a, CAP, SLOTS> {
         let rng = Rng::for_stream(self.config.seed, "playback timestamps");
-        let clock = SideClock::new(&self.config.playback, start, rng);
-        PlaybackStream { outlet, clock, tape: Tape::default() }
+        let clock = DeviceClock::new(&self.config.playback, start, rng);
+        PlaybackStream { outlet, clock, played: PlayedSignal::default() }
     }
 
-    /// Configures the ends for this board's devices, whatever rate was asked for.
+    /// Configures the halves for this board's devices, whatever rate the request names.
     fn configure(
         &self,
         request: &StreamRequest<'_>,
@@ -140,52 +140,53 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
             if unknown(asked.device, "sim:microphone") {
                 return Err(BoardError(ErrorKind::NotFound));
             }
-            let side = &self.config.capture;
-            let natural = || ChannelMap::natural(side.device_channels, 1);
-            let longest = side.longest_period();
+            let device = &self.config.capture;
+            let natural = || ChannelMap::natural(device.device_channels, 1);
+            let longest = device.longest_period();
             intake.configure(IntakeConfig {
-                rate: side.rate,
+                rate: device.rate,
                 map: asked.map.map_or_else(natural, Ok)?,
                 gain: asked.gain,
                 max_period_sample_frames: longest,
                 clock_domain: self.clock_domain(Direction::Capture),
             })?;
-            info.capture = Some(self.end_info(Direction::Capture, side, longest));
+            info.capture = Some(self.direction_info(Direction::Capture, device, longest));
         }
         if let (Some(asked), Some(outlet)) = (&request.playback, &mut halves.outlet) {
             if unknown(asked.device, "sim:loudspeaker") {
                 return Err(BoardError(ErrorKind::NotFound));
             }
-            let side = &self.config.playback;
-            let natural = || ChannelMap::natural(1, side.device_channels);
-            let longest = side.longest_period();
+            let device = &self.config.playback;
+            let natural = || ChannelMap::natural(1, device.device_channels);
+            let longest = device.longest_period();
             outlet.configure(OutletConfig {
-                rate: side.rate,
+                rate: device.rate,
                 map: asked.map.map_or_else(natural, Ok)?,
                 max_period_sample_frames: longest,
                 worker_slack_sample_frames: asked.worker_slack_sample_frames,
-                latency: side.latency,
+                latency: device.latency,
                 clock_domain: self.clock_domain(Direction::Playback),
             })?;
-            info.playback = Some(self.end_info(Direction::Playback, side, longest));
+            info.playback = Some(self.direction_info(Direction::Playback, device, longest));
         }
         Ok(info)
     }
 
-    fn end_info(&self, direction: Direction, side: &SideConfig, longest: u32) -> DirectionInfo {
+    fn direction_info(&self, direction: Direction, device: &DeviceConfig, longest: u32) -> DirectionInfo {
         DirectionInfo {
-            rate: side.rate,
-            device_channels: side.device_channels,
+            rate: device.rate,
+            device_channels: device.device_channels,
             max_period_sample_frames: longest,
-            latency: side.latency,
+            latency: device.latency,
             clock_domain: self.clock_domain(direction),
         }
     }
 
-    /// Two sides with the same error run on one crystal.
+    /// Returns the clock domain of a direction. Two devices with the same clock error share one, unless
+    /// [`separate_clocks`](Self::separate_clocks) was called.
     #[must_use]
     pub fn clock_domain(&self, direction: Direction) -> u32 {
-        let one_crystal = !self.separate_clocks && self.config.capture.ppm == self.config.playback.ppm;
-        if one_crystal || direction == Direction::Capture { 1 } else { 2 }
+        let shared_clock = !self.separate_clocks && self.config.capture.ppm == self.config.playback.ppm;
+        if shared_clock || direction == Direction::Capture { 1 } else { 2 }
     }
 }

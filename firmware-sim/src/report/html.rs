@@ -1,4 +1,4 @@
-//! `report.html`: one page that needs nothing but itself.
+//! `report.html`: a self-contained page.
 
 use std::fmt::Write;
 
@@ -8,97 +8,116 @@ use base64::engine::general_purpose::STANDARD;
 use super::plots::number;
 use super::text::{big, command, count, escaped, signed};
 use super::views::{NO_ERLE, echo_reduction, signal_views, timing};
-use super::{Phase, Report, phases};
+use super::{SimulationReport, TalkPhase, talk_phases};
 use crate::interpolate::resample_to;
 use crate::wav::mono_bytes;
 
-/// What a player plays at most: four of them are 5 MB in base64, which mail and browsers still take.
+/// Longest excerpt that a player holds, in seconds. Four excerpts are 5 MB in base64, which mail and browsers
+/// accept.
 const LISTEN_S: f64 = 30.0;
-/// All a voice needs, and what the canceller models.
+/// Sample rate of the excerpts, in hertz: enough for speech, and the band that the echo canceller models.
 const LISTEN_HZ: u32 = 16_000;
 
-/// The page. It asks no network for anything, follows the reader's light or dark scheme, and fits 360 px and up.
+/// Returns the page. It loads nothing from the network, follows the reader's light or dark scheme, and fits
+/// screens from 360 px on.
 ///
-/// Texts of the report are escaped. What is absent is shown as a dash with the reason. Below 8 MB for any length of run.
-pub fn render_html(report: &Report) -> String {
+/// Texts of the report are escaped. An absent value is shown as a dash with the reason. The page stays below
+/// 8 MB for a run of any length.
+pub fn render_html(report: &SimulationReport) -> String {
     let summary = &report.summary;
     let signals = &report.signals;
     let seconds = shown_seconds(report);
-    let phases = phases(&signals.far, &signals.near, signals.rate_hz);
+    let talk_phases = talk_phases(&signals.far, &signals.near, signals.rate_hz);
     let mut page = String::with_capacity(1 << 20);
     let _ = write!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>handsfree: run of seed {}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+         <title>handsfree: report of the run with seed {}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
          <style>\n{}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#signals\">Skip to the signals</a>\n",
         summary.seed,
         include_str!("style.css"),
     );
     header(&mut page, report);
     page.push_str("<main>\n");
-    listen(&mut page, report, &phases);
-    signal_views(&mut page, report, &phases, seconds);
-    echo_reduction(&mut page, report, &phases, seconds);
+    listen(&mut page, report, &talk_phases);
+    signal_views(&mut page, report, &talk_phases, seconds);
+    echo_reduction(&mut page, report, &talk_phases, seconds);
     timing(&mut page, report, seconds);
     run(&mut page, report);
     page.push_str("</main>\n");
     let _ = write!(
         page,
-        "<footer>Written by handsfree{}. The figures are in report.json, the sound in four WAV files, beside this page.</footer>\n</body>\n</html>\n",
+        "<footer>Written by handsfree{}. The figures are in report.json and the four signals in WAV files, next to this page.</footer>\n</body>\n</html>\n",
         if report.version.is_empty() { String::new() } else { format!(" {}", escaped(&report.version)) },
     );
     page
 }
 
-fn shown_seconds(report: &Report) -> f64 {
+fn shown_seconds(report: &SimulationReport) -> f64 {
     let rate = f64::from(report.signals.rate_hz.max(1));
     let sound = report.signals.mic.len().max(report.signals.clean.len()) as f64 / rate;
     let seconds = if report.summary.seconds > 0.0 { report.summary.seconds } else { sound };
     seconds.max(0.01)
 }
 
-fn header(page: &mut String, report: &Report) {
+fn header(page: &mut String, report: &SimulationReport) {
     let summary = &report.summary;
     let (erle_db, oracle_db) = summary.median_erle_db();
     let title = match erle_db {
         Some(db) if db >= 1.0 => {
-            format!("The echo came down by {} dB", number(db, if db < 20.0 { 1 } else { 0 }))
+            format!("The echo was reduced by {} dB", number(db, if db < 20.0 { 1 } else { 0 }))
         }
         Some(_) => "The echo was not reduced".into(),
-        None => "A run without echo to measure".into(),
+        None => "This run has no echo to measure".into(),
     };
     let _ = write!(
         page,
         "<header>\n<p class=\"mark\">handsfree</p>\n<h1>{title}</h1>\n<p class=\"lead\">{}</p>\n",
         escaped(&report.subtitle)
     );
-    let span = if summary.settled_from_s() > 0.0 { "after the first 10 s" } else { "whole run" };
+    let span = if summary.settled_from_s() > 0.0 { "after the first 10 s" } else { "over the whole run" };
     let erle_note = match (erle_db, oracle_db) {
         (None, _) => NO_ERLE.into(),
         (Some(_), Some(oracle)) => {
-            format!("median, {span}; a perfect reference gives {} dB", number(oracle, 1))
+            format!("median {span}; a perfect echo reference gives {} dB", number(oracle, 1))
         }
-        (Some(_), None) => format!("median, {span}; not held against a perfect reference"),
+        (Some(_), None) => format!("median {span}; not compared with a perfect echo reference"),
     };
     let near_note = match summary.near_end {
-        super::NearEndFigures { si_sdr_db: None, .. } => "nobody speaks at the near end".into(),
+        super::NearEndFigures { si_sdr_db: None, .. } => "no speech at the near end".into(),
         super::NearEndFigures { level_change_db: Some(change), .. } => {
-            format!("SI-SDR of the near end; level {} dB", signed(change, 1))
+            format!(
+                "signal-to-distortion ratio (SI-SDR) of the near-end speech; level change {} dB",
+                signed(change, 1)
+            )
         }
-        _ => "SI-SDR of the near end".into(),
+        _ => "signal-to-distortion ratio (SI-SDR) of the near-end speech".into(),
     };
     let delay_note = match (summary.delay_ms.truth, summary.delay_ms.estimated) {
-        (Some(truth), Some(_)) => format!("estimated; true is {} ms", number(truth, 2)),
-        (None, Some(_)) => "estimated; the true one is not known for recordings".into(),
-        (Some(truth), None) => format!("no estimate yet; true is {} ms", number(truth, 2)),
-        (None, None) => "no estimate yet".into(),
+        (Some(truth), Some(_)) => {
+            format!("estimated render plus capture latency; true: {} ms", number(truth, 2))
+        }
+        (None, Some(_)) => {
+            "estimated render plus capture latency; the true one is unknown for recordings".into()
+        }
+        (Some(truth), None) => {
+            format!("render plus capture latency; no estimate yet; true: {} ms", number(truth, 2))
+        }
+        (None, None) => "render plus capture latency; no estimate yet".into(),
     };
     let frames = summary.frames;
     let lost = if frames.lost == 0 {
-        format!("none of {} sample frames lost", count(frames.captured + frames.played))
+        format!(
+            "underruns and overruns; none of {} sample frames lost",
+            count(frames.captured + frames.played)
+        )
     } else {
-        format!("{} of {} sample frames lost", count(frames.lost), count(frames.captured + frames.played))
+        format!(
+            "underruns and overruns; {} of {} sample frames lost",
+            count(frames.lost),
+            count(frames.captured + frames.played)
+        )
     };
     let speed = match summary.realtime_factor {
         factor if factor >= 1000.0 && factor.is_finite() => {
@@ -108,10 +127,10 @@ fn header(page: &mut String, report: &Report) {
     };
     let figures = [
         ("main", "Echo reduction", big(erle_db, 1, "dB"), erle_note),
-        ("", "Talker", big(summary.near_end.si_sdr_db, 1, "dB"), near_note),
+        ("", "Near-end speech", big(summary.near_end.si_sdr_db, 1, "dB"), near_note),
         ("", "Delay", big(summary.delay_ms.estimated, 2, "ms"), delay_note),
         ("", "Xruns", count(summary.xruns), lost),
-        ("", "Speed", speed, format!("real time; {} s simulated", number(summary.seconds, 0))),
+        ("", "Speed", speed, format!("times real time; {} s simulated", number(summary.seconds, 0))),
     ];
     page.push_str("<dl class=\"figures\">\n");
     for (class, name, value, note) in figures {
@@ -122,7 +141,7 @@ fn header(page: &mut String, report: &Report) {
     }
     page.push_str("</dl>\n");
     if !report.notices.is_empty() {
-        page.push_str("<div class=\"notices\" role=\"note\"><b>Worth knowing</b><ul>");
+        page.push_str("<div class=\"notices\" role=\"note\"><b>Notes</b><ul>");
         for notice in &report.notices {
             let _ = write!(page, "<li>{}</li>", escaped(notice));
         }
@@ -131,33 +150,34 @@ fn header(page: &mut String, report: &Report) {
     page.push_str("</header>\n");
 }
 
-/// The stretch worth hearing: the start, or where both speak with a lead before it.
-fn listening_from_s(phases: &[Phase], seconds: f64) -> f64 {
+/// Returns the start of the excerpts in seconds: the first double talk with some time before it, or the start
+/// of the run.
+fn excerpt_from_s(talk_phases: &[TalkPhase], seconds: f64) -> f64 {
     if seconds <= LISTEN_S {
         return 0.0;
     }
-    let both = phases.iter().find(|phase| phase.heard == super::Heard::Both);
+    let both = talk_phases.iter().find(|phase| phase.active == super::ActiveEnds::Both);
     both.map_or(0.0, |phase| (phase.from_s - LISTEN_S / 3.0).floor().clamp(0.0, seconds - LISTEN_S))
 }
 
-fn listen(page: &mut String, report: &Report, phases: &[Phase]) {
+fn listen(page: &mut String, report: &SimulationReport, talk_phases: &[TalkPhase]) {
     let signals = &report.signals;
     let rate = f64::from(signals.rate_hz.max(1));
     let longest = signals.mic.len().max(signals.clean.len()) as f64 / rate;
-    let from_s = listening_from_s(phases, longest);
+    let from_s = excerpt_from_s(talk_phases, longest);
     let to_s = (from_s + LISTEN_S).min(longest);
     let _ = write!(
         page,
         "<section id=\"listen\" aria-labelledby=\"listen-title\">\n<h2 id=\"listen-title\">Listen</h2>\n\
-         <p>The same stretch of all four signals, {} to {} s, at 16 kHz. The loudspeaker can be loud.</p>\n<div class=\"players\">\n",
+         <p>The same excerpt of all four signals, from {} to {} s, at 16 kHz. The far end can be loud.</p>\n<div class=\"players\">\n",
         number(from_s, 0),
         number(to_s, 0),
     );
     let players = [
-        ("Microphone", "what the microphone gave", &signals.mic),
-        ("Cleaned", "what leaves the terminal", &signals.clean),
-        ("Near end", "the talker at the microphone", &signals.near),
-        ("Far end", "what the loudspeaker played", &signals.far),
+        ("Microphone", "near-end speech, echo and noise", &signals.mic),
+        ("Cleaned", "output of the terminal, with the echo removed", &signals.clean),
+        ("Near end", "the talker's own signal at the microphone", &signals.near),
+        ("Far end", "the signal that the loudspeaker played", &signals.far),
     ];
     for (name, what, signal) in players {
         let _ = write!(page, "<div class=\"card\"><h3>{name}</h3><p>{what}</p>");
@@ -178,15 +198,15 @@ fn listen(page: &mut String, report: &Report, phases: &[Phase]) {
     page.push_str("</div>\n</section>\n");
 }
 
-fn run(page: &mut String, report: &Report) {
+fn run(page: &mut String, report: &SimulationReport) {
     let summary = &report.summary;
     page.push_str(
         "<section id=\"run\" aria-labelledby=\"run-title\">\n<h2 id=\"run-title\">The run</h2>\n\
-         <p>The same command with the same seed gives the same samples.</p>\n",
+         <p>This command repeats the run: the same seed gives the same samples.</p>\n",
     );
     let _ = write!(
         page,
-        "<pre tabindex=\"0\" aria-label=\"Command that replays this run\">{}</pre>\n<div class=\"two\" style=\"margin-top:1.25rem\">\n",
+        "<pre tabindex=\"0\" aria-label=\"Command that repeats this run\">{}</pre>\n<div class=\"two\" style=\"margin-top:1.25rem\">\n",
         command(&report.command)
     );
     page.push_str("<div class=\"card\"><table><caption>Settings</caption><tbody>\n");
@@ -204,22 +224,25 @@ fn run(page: &mut String, report: &Report) {
             Some(value) => format!("{} {unit}", number(value, decimals)),
             None => format!("<span class=\"absent\">\u{2013} {reason}</span>"),
         };
-    let recording = "not known for recordings";
-    let silent = "nobody speaks";
+    let recording = "unknown for recordings";
+    let silent = "no near-end speech";
     let rows = [
         ("Seed", summary.seed.to_string()),
         ("Length", format!("{} s at {} Hz", number(summary.seconds, 1), count(u64::from(summary.rate_hz)))),
-        ("Delay, true", with_unit(summary.delay_ms.truth, 3, "ms", recording)),
-        ("Delay, estimated", with_unit(summary.delay_ms.estimated, 3, "ms", "no estimate yet")),
-        ("Drift, true", with_unit(summary.drift_ppm.truth, 2, "ppm", recording)),
-        ("Drift, estimated", with_unit(summary.drift_ppm.estimated, 2, "ppm", "no estimate yet")),
-        ("Near end, SI-SDR", with_unit(summary.near_end.si_sdr_db, 2, "dB", silent)),
-        ("Near end, level change", with_unit(summary.near_end.level_change_db, 2, "dB", silent)),
-        ("Processing delay", format!("{} samples", count(summary.processing_delay_samples))),
+        ("Render plus capture latency, true", with_unit(summary.delay_ms.truth, 3, "ms", recording)),
+        (
+            "Render plus capture latency, estimated",
+            with_unit(summary.delay_ms.estimated, 3, "ms", "no estimate yet"),
+        ),
+        ("Clock drift, true", with_unit(summary.drift_ppm.truth, 2, "ppm", recording)),
+        ("Clock drift, estimated", with_unit(summary.drift_ppm.estimated, 2, "ppm", "no estimate yet")),
+        ("Near-end speech, SI-SDR", with_unit(summary.near_end.si_sdr_db, 2, "dB", silent)),
+        ("Near-end speech, level change", with_unit(summary.near_end.level_change_db, 2, "dB", silent)),
+        ("Delay of the cleaned signal", format!("{} samples", count(summary.processing_delay_samples))),
         ("Captured", format!("{} sample frames", count(summary.frames.captured))),
         ("Played", format!("{} sample frames", count(summary.frames.played))),
         ("Lost", format!("{} sample frames", count(summary.frames.lost))),
-        ("Xruns", count(summary.xruns)),
+        ("Xruns (underruns and overruns)", count(summary.xruns)),
         ("Speed", with_unit(Some(summary.realtime_factor), 1, "times real time", "not measured")),
     ];
     for (name, value) in rows {
@@ -231,23 +254,25 @@ fn run(page: &mut String, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Compared, Signals, Summary, TrueAndEstimated};
+    use crate::report::{EstimatePoint, Signals, Summary, TrueAndEstimated};
 
     #[test]
-    fn a_page_of_nothing_still_says_why() {
-        let page = render_html(&Report::default());
-        assert!(page.contains(NO_ERLE) && page.contains("nobody speaks") && page.contains("not recorded"));
+    fn an_empty_report_gives_a_page_with_reasons() {
+        let page = render_html(&SimulationReport::default());
+        assert!(
+            page.contains(NO_ERLE) && page.contains("no near-end speech") && page.contains("not recorded")
+        );
         assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
     }
 
     #[test]
-    fn texts_are_escaped_and_nothing_is_fetched() {
-        let report = Report {
+    fn texts_are_escaped_and_the_page_loads_nothing() {
+        let report = SimulationReport {
             subtitle: "<script>alert(1)</script>".into(),
             command: "handsfree sim --far \"a&b.wav\"".into(),
             notices: vec!["</ul><img src=x>".into()],
             settings: vec![("<b>".into(), "\"".into())],
-            ..Report::default()
+            ..SimulationReport::default()
         };
         let page = render_html(&report);
         assert!(
@@ -257,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_stays_small() {
+    fn the_page_of_a_long_run_stays_small() {
         let rate_hz = 48_000;
         let sound: Vec<f32> =
             (0..rate_hz as usize * 90).map(|n| ((n * n) % 65_521) as f32 / 65_521.0 - 0.5).collect();
-        let report = Report {
+        let report = SimulationReport {
             summary: Summary {
                 seconds: 90.0,
                 rate_hz,
@@ -276,9 +301,9 @@ mod tests {
                 near: sound,
             },
             delay: (0..900_000)
-                .map(|n| Compared { at_s: f64::from(n) * 1e-4, truth: Some(10.0), estimated: None })
+                .map(|n| EstimatePoint { at_s: f64::from(n) * 1e-4, truth: Some(10.0), estimated: None })
                 .collect(),
-            ..Report::default()
+            ..SimulationReport::default()
         };
         let page = render_html(&report);
         assert!(page.len() < 8_000_000, "{} bytes", page.len());

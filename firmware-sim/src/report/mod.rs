@@ -1,4 +1,4 @@
-//! What a run found: `report.json` for programs and `report.html` for people.
+//! Results of a run: `report.json` for programs and `report.html` for readers.
 
 mod html;
 mod plots;
@@ -14,100 +14,101 @@ pub use html::render_html;
 
 use crate::measure::{self, Window};
 
-/// Everything a report shows. Only [`Report::summary`] goes to `report.json`.
+/// Contents of a report. `report.html` shows all of it, `report.json` holds only [`SimulationReport::summary`].
 #[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// The figures.
+pub struct SimulationReport {
+    /// Figures of the run.
     pub summary: Summary,
-    /// One line under the title: what was run, in words.
+    /// Description of the run in one line, shown under the title.
     pub subtitle: String,
-    /// The command that replays this run, seed included.
+    /// Command that repeats the run, seed included.
     pub command: String,
-    /// Version and commit of the program, as `--version` prints them; empty leaves the line out.
+    /// Version and commit of the program, as `--version` prints them. The page omits an empty string.
     pub version: String,
-    /// The run's settings, a name and a value with its unit, in the order to be shown.
+    /// Settings of the run in display order: each a name and a value with its unit.
     pub settings: Vec<(String, String)>,
-    /// What the user should know: clips that were repeated or cut short, clipped samples, refused switches.
+    /// Messages for the reader, such as repeated or truncated clips, clipped samples and ignored switches.
     pub notices: Vec<String>,
-    /// The sound.
+    /// Audio signals of the run.
     pub signals: Signals,
-    /// Echo reduction second by second, [`measure::erle_per_second`].
+    /// Echo reduction per second, from [`measure::erle_per_second`].
     pub erle_curve: Vec<Window>,
-    /// The same for the canceller with a perfect reference; empty where it was not run.
+    /// Echo reduction per second of the same canceller with a perfect reference; empty if it was not measured.
     pub oracle_curve: Vec<Window>,
-    /// Delay over time in ms, in the order of time; empty where it was not recorded.
-    pub delay: Vec<Compared>,
-    /// Drift over time in ppm, likewise.
-    pub drift: Vec<Compared>,
-    /// Ring fill over time, in the order of time; empty where it was not recorded.
+    /// Delay in milliseconds, in order of time; empty if it was not recorded.
+    pub delay: Vec<EstimatePoint>,
+    /// Drift in parts per million, in order of time; empty if it was not recorded.
+    pub drift: Vec<EstimatePoint>,
+    /// Fill of the rings, in order of time; empty if it was not recorded.
     pub rings: Vec<RingPoint>,
 }
 
-/// The object of `report.json`, key by key. An absent value is `null` there.
+/// Figures of a run. `report.json` is this object with the fields' names as keys; an absent value is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The seed that replays the run.
+    /// Seed that repeats the run.
     pub seed: u64,
-    /// Simulated length, in seconds.
+    /// Simulated time, in seconds.
     #[serde(serialize_with = "rounded")]
     pub seconds: f64,
-    /// The terminal's rate.
+    /// Sample rate of the terminal, in hertz.
     pub rate_hz: u32,
     /// Echo reduction in windows of 10 s.
     pub erle_db: Vec<ErleWindow>,
-    /// Render plus capture latency at the end of the run, acoustics excluded, in ms.
+    /// Render plus capture latency at the end of the run, in milliseconds. The acoustic path is not included.
     pub delay_ms: TrueAndEstimated,
-    /// Clock of playback minus clock of capture, in parts per million.
+    /// Drift: clock error of playback minus that of capture, in parts per million.
     pub drift_ppm: TrueAndEstimated,
-    /// How the talker came through.
+    /// Quality of the near end in the cleaned signal.
     pub near_end: NearEndFigures,
-    /// How much later than the microphone the cleaned signal leaves the terminal, in samples at `rate_hz`.
+    /// Delay of the cleaned signal relative to the microphone signal, in samples at `rate_hz`.
     pub processing_delay_samples: u64,
-    /// Sample frames counted at the devices.
+    /// Numbers of sample frames at the devices.
     pub frames: FrameCounts,
-    /// Underruns and overruns, of all rings and devices.
+    /// Number of underruns and overruns of all rings and devices.
     pub xruns: u64,
-    /// Simulated time over the time it took.
+    /// Speed of the simulation: simulated time divided by the time it took.
     #[serde(serialize_with = "rounded")]
     pub realtime_factor: f64,
 }
 
-/// One window of echo reduction.
+/// Echo reduction in one time window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErleWindow {
-    /// Start, in seconds.
+    /// Start of the window, in seconds.
     #[serde(serialize_with = "rounded")]
     pub from_s: f64,
-    /// End, in seconds.
+    /// End of the window, in seconds.
     #[serde(serialize_with = "rounded")]
     pub to_s: f64,
-    /// Echo reduction in dB; `None` where the far end is never heard alone.
+    /// Echo reduction in dB; `None` if the far end is never active alone.
     #[serde(serialize_with = "rounded_option")]
     pub db: Option<f64>,
-    /// The same canceller with a perfect reference; `None` where that was not run, or the far end is never alone.
+    /// Echo reduction in dB of the same canceller with a perfect reference; `None` if it was not measured or
+    /// the far end is never active alone.
     #[serde(serialize_with = "rounded_option")]
     pub oracle_db: Option<f64>,
 }
 
-/// A quantity that the simulator knows and the terminal estimates.
+/// Quantity that the simulator knows and the terminal estimates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrueAndEstimated {
-    /// What it was; `None` for recordings, of which nobody knows.
+    /// True value; `None` for recordings, where it is unknown.
     #[serde(rename = "true")]
     #[serde(serialize_with = "rounded_option")]
     pub truth: Option<f64>,
-    /// What the terminal took it for; `None` before it had an estimate.
+    /// Value that the terminal estimates; `None` before its first estimate.
     #[serde(serialize_with = "rounded_option")]
     pub estimated: Option<f64>,
 }
 
-/// How the talker came through, see [`measure::near_end`].
+/// Quality of the near end in the cleaned signal, see [`measure::near_end`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NearEndFigures {
-    /// Scale-invariant signal to distortion ratio in dB; `None` where nobody spoke.
+    /// Scale-invariant signal-to-distortion ratio in dB; `None` without near-end speech.
     #[serde(serialize_with = "rounded_option")]
     pub si_sdr_db: Option<f64>,
-    /// Level change in dB; `None` where nobody spoke.
+    /// Level change in dB; `None` without near-end speech.
     #[serde(serialize_with = "rounded_option")]
     pub level_change_db: Option<f64>,
 }
@@ -118,80 +119,80 @@ impl From<measure::NearEnd> for NearEndFigures {
     }
 }
 
-/// Sample frames at the devices.
+/// Numbers of sample frames at the devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameCounts {
-    /// Delivered by the microphone.
+    /// Sample frames that the microphone delivered.
     pub captured: u64,
-    /// Taken by the loudspeaker.
+    /// Sample frames that the loudspeaker took.
     pub played: u64,
-    /// Lost on either way.
+    /// Sample frames that were lost in either direction.
     pub lost: u64,
 }
 
-/// The four signals of a run: mono, full scale ±1.0, aligned on the capture clock, at one rate.
+/// The four signals of a run. All are mono with full scale at ±1.0 and one rate, aligned on the capture clock.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
-    /// Their rate; 0 only where all are empty.
+    /// Sample rate of all four signals, in hertz; 0 only if all are empty.
     pub rate_hz: u32,
-    /// What the microphone gave.
+    /// Microphone signal.
     pub mic: Vec<f32>,
-    /// What left the terminal, its delay taken out.
+    /// Output of the terminal with its delay removed.
     pub clean: Vec<f32>,
-    /// What the loudspeaker played.
+    /// Signal that the loudspeaker played.
     pub far: Vec<f32>,
-    /// The talker as they reached the microphone; empty for none.
+    /// Talker's own signal at the microphone; empty without a talker.
     pub near: Vec<f32>,
 }
 
-/// A quantity at one moment, as it was and as the terminal took it.
+/// True and estimated value of a quantity at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Compared {
-    /// When, in seconds.
+pub struct EstimatePoint {
+    /// Time, in seconds.
     pub at_s: f64,
-    /// What it was.
+    /// True value, if known.
     pub truth: Option<f64>,
-    /// What the terminal took it for.
+    /// Value that the terminal estimates, once it has an estimate.
     pub estimated: Option<f64>,
 }
 
-/// How much sound lay in each ring at one moment, in ms.
+/// Duration of the audio in each ring at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RingPoint {
-    /// When, in seconds.
+    /// Time, in seconds.
     pub at_s: f64,
-    /// The capture ring.
+    /// Fill of the capture ring, in milliseconds.
     pub capture_ms: f64,
-    /// The playback ring.
+    /// Fill of the playback ring, in milliseconds.
     pub playback_ms: f64,
-    /// The reference ring.
+    /// Fill of the reference ring, in milliseconds.
     pub reference_ms: f64,
 }
 
-/// Who is heard.
+/// Ends of the conversation that are active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// The loudspeaker: echo to be removed.
+pub enum ActiveEnds {
+    /// Only the far end: the microphone captures echo, which is to be removed.
     FarEnd,
-    /// Both at once: double talk.
+    /// Both ends at once: double talk.
     Both,
-    /// The talker: nothing to be removed.
+    /// Only the near end: there is no echo to remove.
     NearEnd,
 }
 
-/// A stretch of time and who is heard in it.
+/// Time span during which the same ends are active.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Phase {
-    /// Start, in seconds.
+pub struct TalkPhase {
+    /// Start of the span, in seconds.
     pub from_s: f64,
-    /// End, in seconds.
+    /// End of the span, in seconds.
     pub to_s: f64,
-    /// Who.
-    pub heard: Heard,
+    /// Ends that are active.
+    pub active: ActiveEnds,
 }
 
 impl Summary {
-    /// The windows' lists joined: measured ones with those of a perfect reference, which may be absent.
+    /// Combines the measured windows with those of a perfect reference. `oracle` may be shorter or empty.
     pub fn erle_windows(measured: &[Window], oracle: &[Window]) -> Vec<ErleWindow> {
         measured
             .iter()
@@ -205,8 +206,9 @@ impl Summary {
             .collect()
     }
 
-    /// Median of the measured windows that begin at 10 s or later, and of the oracle's; of all windows where the run
-    /// is too short for that. `None` where there is none.
+    /// Returns the median echo reduction of this run and of the perfect reference, over the windows that
+    /// begin at 10 s or later. A run too short for that uses all its windows. `None` stands for a median
+    /// without values.
     pub fn median_erle_db(&self) -> (Option<f64>, Option<f64>) {
         let from_s = self.settled_from_s();
         let settled = || self.erle_db.iter().filter(move |window| window.from_s >= from_s);
@@ -216,22 +218,24 @@ impl Summary {
         )
     }
 
-    /// Where [`Self::median_erle_db`] begins: at 10 s if a window there was measured, else at the start.
+    /// Returns the start of the windows that [`Self::median_erle_db`] uses: 10 s if a window from there on
+    /// was measured, otherwise 0 s.
     pub fn settled_from_s(&self) -> f64 {
         let settled = self.erle_db.iter().any(|window| window.from_s >= 10.0 && window.db.is_some());
         if settled { 10.0 } else { 0.0 }
     }
 
-    /// `report.json`: one object, indented, with a line break at its end. Numbers have 4 decimals at most; one that is
-    /// not finite is `null`.
+    /// Returns the content of `report.json`: one indented object with a line break at its end. Numbers have
+    /// at most 4 decimals, and numbers that are not finite are `null`.
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a summary is always printable");
+        let mut text = serde_json::to_string_pretty(self).expect("a summary can always be written as JSON");
         text.push('\n');
         text
     }
 }
 
-/// Writes a number with 4 decimals at most: the rest is noise, and makes reports differ that do not.
+/// Writes a number with at most 4 decimals. Further decimals are noise and would make equal runs look
+/// different.
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1e4).round() / 1e4)
 }
@@ -243,9 +247,9 @@ fn rounded_option<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S
     }
 }
 
-/// Who is heard when, as a listener would draw it: pauses within speech are bridged, and stretches below half a second
-/// go to what surrounds them.
-pub fn phases(far: &[f32], near: &[f32], rate_hz: u32) -> Vec<Phase> {
+/// Returns the time spans of far end, double talk and near end. Pauses within speech are bridged, and spans
+/// shorter than half a second are merged with their neighbours.
+pub fn talk_phases(far: &[f32], near: &[f32], rate_hz: u32) -> Vec<TalkPhase> {
     const BRIDGE_S: f64 = 0.6;
     const SHORTEST_FRAMES: usize = 50;
     if rate_hz == 0 {
@@ -253,34 +257,34 @@ pub fn phases(far: &[f32], near: &[f32], rate_hz: u32) -> Vec<Phase> {
     }
     let far = measure::active_frames(far, rate_hz, measure::FAR_ACTIVE_DBFS, 0.0, BRIDGE_S);
     let near = measure::active_frames(near, rate_hz, measure::NEAR_ACTIVE_DBFS, 0.0, BRIDGE_S);
-    let heard_at = |frame: usize| {
-        let at = |side: &[bool]| side.get(frame).copied().unwrap_or(false);
+    let active_at = |frame: usize| {
+        let at = |end: &[bool]| end.get(frame).copied().unwrap_or(false);
         match (at(&far), at(&near)) {
-            (true, true) => Some(Heard::Both),
-            (true, false) => Some(Heard::FarEnd),
-            (false, true) => Some(Heard::NearEnd),
+            (true, true) => Some(ActiveEnds::Both),
+            (true, false) => Some(ActiveEnds::FarEnd),
+            (false, true) => Some(ActiveEnds::NearEnd),
             (false, false) => None,
         }
     };
-    let mut runs: Vec<(Range<usize>, Option<Heard>)> = Vec::new();
+    let mut runs: Vec<(Range<usize>, Option<ActiveEnds>)> = Vec::new();
     for frame in 0..far.len().max(near.len()) {
-        let heard = heard_at(frame);
+        let active = active_at(frame);
         match runs.last_mut() {
-            Some((range, last)) if *last == heard => range.end = frame + 1,
+            Some((range, last)) if *last == active => range.end = frame + 1,
             Some((range, last)) if range.len() < SHORTEST_FRAMES => {
                 range.end = frame + 1;
-                *last = heard;
+                *last = active;
             }
-            _ => runs.push((frame..frame + 1, heard)),
+            _ => runs.push((frame..frame + 1, active)),
         }
     }
-    let mut merged: Vec<Phase> = Vec::new();
-    for (range, heard) in runs {
-        let Some(heard) = heard else { continue };
+    let mut merged: Vec<TalkPhase> = Vec::new();
+    for (range, active) in runs {
+        let Some(active) = active else { continue };
         let (from_s, to_s) = (range.start as f64 / 100.0, range.end as f64 / 100.0);
         match merged.last_mut() {
-            Some(last) if last.heard == heard && last.to_s == from_s => last.to_s = to_s,
-            _ => merged.push(Phase { from_s, to_s, heard }),
+            Some(last) if last.active == active && last.to_s == from_s => last.to_s = to_s,
+            _ => merged.push(TalkPhase { from_s, to_s, active }),
         }
     }
     merged
@@ -292,7 +296,7 @@ mod tests {
     use crate::noise::{Colour, Noise, Rng};
 
     #[test]
-    fn json_has_the_keys_that_were_agreed_and_null_for_what_is_absent() {
+    fn json_has_the_documented_keys_and_null_for_absence() {
         let summary = Summary {
             seed: u64::MAX,
             erle_db: vec![ErleWindow { from_s: 0.0, to_s: 10.0, db: Some(1.0 / 3.0), oracle_db: None }],
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_leaves_the_start_out_where_it_can() {
+    fn the_median_excludes_the_start_of_a_long_run() {
         let window = |from_s: f64, db| ErleWindow {
             from_s,
             to_s: from_s + 10.0,
@@ -349,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn phases_bridge_pauses() {
+    fn talk_phases_bridge_pauses_in_speech() {
         let mut noise = Noise::new(Rng::new(1), Colour::White, -20.0);
         let mut sound = |spans: &[(usize, usize)]| {
             let mut signal = vec![0.0_f32; 160_000];
@@ -360,10 +364,11 @@ mod tests {
         };
         let far = sound(&[(0, 200), (230, 600)]);
         let near = sound(&[(400, 440), (470, 900)]);
-        let found = phases(&far, &near, 16_000);
-        let expected = [(0.0, 4.0, Heard::FarEnd), (4.0, 6.6, Heard::Both), (6.6, 9.6, Heard::NearEnd)];
-        let found: Vec<_> = found.iter().map(|phase| (phase.from_s, phase.to_s, phase.heard)).collect();
+        let found = talk_phases(&far, &near, 16_000);
+        let expected =
+            [(0.0, 4.0, ActiveEnds::FarEnd), (4.0, 6.6, ActiveEnds::Both), (6.6, 9.6, ActiveEnds::NearEnd)];
+        let found: Vec<_> = found.iter().map(|phase| (phase.from_s, phase.to_s, phase.active)).collect();
         assert_eq!(found, expected);
-        assert!(phases(&[], &[], 0).is_empty());
+        assert!(talk_phases(&[], &[], 0).is_empty());
     }
 }

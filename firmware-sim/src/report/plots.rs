@@ -1,28 +1,29 @@
-//! Plots: lines and areas as SVG that stretches, words and numbers as HTML that does not.
+//! Plots with curves in SVG and labels in HTML.
 //!
-//! A picture scaled down to a phone would shrink its labels beyond reading. So the SVG holds shapes only, is stretched
-//! to its box with strokes of constant width, and every label is HTML placed by percentage.
+//! Scaling a picture down to a phone would make its labels unreadable. Therefore the SVG holds shapes only
+//! and stretches to its box with strokes of constant width, and every label is HTML positioned by percentage.
 
 use std::fmt::Write;
 
-use super::{Heard, Phase};
+use super::{ActiveEnds, TalkPhase};
 
-/// Units of the SVG's own coordinates across and down.
+/// Size of the SVG in its own coordinates.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 100.0;
-/// No screen shows more points than this; more are condensed into groups.
+/// Largest number of points drawn one by one, as many as a screen resolves. Longer curves are condensed into
+/// groups.
 const POINTS_MAX: usize = 1200;
 const GROUPS: usize = 300;
 
-/// One curve. A gap in it is a point without a value.
+/// Curve of a plot. A point without a value is a gap.
 pub(super) struct Series {
     pub(super) name: &'static str,
-    /// CSS class that gives the colour and, for some, the dash.
+    /// CSS class that sets the colour and, for some curves, the dash pattern.
     pub(super) class: &'static str,
     pub(super) points: Vec<(f64, Option<f64>)>,
 }
 
-/// A vertical axis.
+/// Vertical axis of a plot.
 pub(super) struct Axis {
     pub(super) low: f64,
     pub(super) high: f64,
@@ -30,12 +31,12 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// From 0 to a round number not below `highest`.
+    /// Makes an axis from 0 to a round number not below `highest`.
     pub(super) fn from_zero(highest: f64) -> Self {
         Self::around(0.0, highest.max(1e-9))
     }
 
-    /// From a round number not above `lowest` to one not below `highest`, in about four steps.
+    /// Makes an axis from a round number not above `lowest` to one not below `highest`, with about four steps.
     pub(super) fn around(lowest: f64, highest: f64) -> Self {
         let step = nice_step((highest - lowest).max(1e-9) / 4.0);
         let (first, last) = ((lowest / step + 1e-9).floor(), (highest / step - 1e-9).ceil());
@@ -49,12 +50,12 @@ impl Axis {
         Self { low: first * step, high: last * step, ticks }
     }
 
-    /// How far down a value lies, 0.0 to 1.0.
+    /// Returns the vertical position of a value, from 0.0 at the top to 1.0 at the bottom.
     fn down(&self, value: f64) -> f64 {
         (1.0 - (value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 
-    /// The labels, for the column left of the plot.
+    /// Returns the labels for the column left of the plot.
     pub(super) fn labels(&self) -> String {
         self.ticks.iter().fold(String::new(), |mut html, (value, label)| {
             let percent = 100.0 * self.down(*value);
@@ -64,7 +65,7 @@ impl Axis {
     }
 }
 
-/// A number with a real minus sign.
+/// Formats a number with a typographic minus sign.
 pub(super) fn number(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     let zero = text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.');
@@ -75,7 +76,7 @@ pub(super) fn number(value: f64, decimals: usize) -> String {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, not below `least`.
+/// Returns 1, 2 or 5 times a power of ten, not below `least`.
 fn nice_step(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0, 10.0]
@@ -91,7 +92,7 @@ fn decimals_of(step: f64) -> usize {
 
 fn time_ticks(seconds: f64) -> (f64, impl Iterator<Item = f64>) {
     let least = (seconds / 10.0).max(1e-3);
-    // From a minute on, steps that divide minutes.
+    // Steps above 10 s divide minutes or hours.
     let step = [15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0]
         .into_iter()
         .find(|&step| least > 10.0 && step >= least)
@@ -99,7 +100,7 @@ fn time_ticks(seconds: f64) -> (f64, impl Iterator<Item = f64>) {
     (step, (0..).map(move |n| f64::from(n) * step).take_while(move |&at| at <= seconds * 1.0001))
 }
 
-/// The labels of the shared time axis, for the row under a plot.
+/// Returns the time axis for the row under a plot.
 pub(super) fn time_axis(seconds: f64) -> String {
     let (step, ticks) = time_ticks(seconds);
     let mut html = String::from("<div class=\"xaxis\" aria-hidden=\"true\"><div class=\"xticks\">");
@@ -113,22 +114,22 @@ pub(super) fn time_axis(seconds: f64) -> String {
     html
 }
 
-fn class_of(heard: Heard) -> (&'static str, &'static str) {
-    match heard {
-        Heard::FarEnd => ("far", "far end alone"),
-        Heard::Both => ("both", "double talk"),
-        Heard::NearEnd => ("near", "near end alone"),
+fn class_and_name(active: ActiveEnds) -> (&'static str, &'static str) {
+    match active {
+        ActiveEnds::FarEnd => ("far", "far end alone"),
+        ActiveEnds::Both => ("both", "double talk"),
+        ActiveEnds::NearEnd => ("near", "near end alone"),
     }
 }
 
-/// The strip above a plot that names the phases.
-pub(super) fn phase_strip(phases: &[Phase], seconds: f64) -> String {
+/// Returns the strip above a plot that names far end, double talk and near end.
+pub(super) fn phase_strip(talk_phases: &[TalkPhase], seconds: f64) -> String {
     let mut html = String::from("<div class=\"strip\">");
-    for phase in phases {
-        let (class, name) = class_of(phase.heard);
+    for phase in talk_phases {
+        let (class, name) = class_and_name(phase.active);
         let left = 100.0 * phase.from_s / seconds;
         let width = 100.0 * (phase.to_s.min(seconds) - phase.from_s) / seconds;
-        // Half a word would say less than the colour and the legend do.
+        // A truncated word would be harder to read than the colour and the legend.
         let short = if width < 9.0 { "" } else { name.trim_end_matches(" alone") };
         let _ = write!(
             html,
@@ -147,11 +148,11 @@ fn open_svg(label: &str) -> String {
     )
 }
 
-fn bands(svg: &mut String, phases: &[Phase], seconds: f64) {
-    for phase in phases {
+fn bands(svg: &mut String, talk_phases: &[TalkPhase], seconds: f64) {
+    for phase in talk_phases {
         let x = WIDTH * phase.from_s / seconds;
         let width = WIDTH * (phase.to_s.min(seconds) - phase.from_s) / seconds;
-        let class = class_of(phase.heard).0;
+        let class = class_and_name(phase.active).0;
         let _ = write!(
             svg,
             "<rect class=\"band {class}\" x=\"{x:.2}\" y=\"0\" width=\"{width:.2}\" height=\"{HEIGHT}\"/>"
@@ -170,10 +171,16 @@ fn grid(svg: &mut String, axis: &Axis, seconds: f64) {
     let _ = write!(svg, "<path class=\"grid\" d=\"{path}\"/>");
 }
 
-/// Curves over time. `label` says in words what is to be seen.
-pub(super) fn lines(label: &str, series: &[Series], axis: &Axis, phases: &[Phase], seconds: f64) -> String {
+/// Draws curves over time. `label` describes the plot for screen readers.
+pub(super) fn lines(
+    label: &str,
+    series: &[Series],
+    axis: &Axis,
+    talk_phases: &[TalkPhase],
+    seconds: f64,
+) -> String {
     let mut svg = open_svg(label);
-    bands(&mut svg, phases, seconds);
+    bands(&mut svg, talk_phases, seconds);
     grid(&mut svg, axis, seconds);
     for curve in series {
         let points = if curve.points.len() > POINTS_MAX {
@@ -197,16 +204,16 @@ pub(super) fn lines(label: &str, series: &[Series], axis: &Axis, phases: &[Phase
 
 fn stroke(points: &[(f64, Option<f64>)], axis: &Axis, seconds: f64) -> String {
     let mut path = String::new();
-    let mut pen_down = false;
+    let mut is_drawing = false;
     for &(at, value) in points {
         let Some(value) = value.filter(|value| value.is_finite()) else {
-            pen_down = false;
+            is_drawing = false;
             continue;
         };
         let (x, y) = (WIDTH * at / seconds, HEIGHT * axis.down(value));
-        // A line of no length draws the dot of a point between two gaps.
-        let _ = if pen_down { write!(path, "L{x:.1} {y:.2}") } else { write!(path, "M{x:.1} {y:.2}h0") };
-        pen_down = true;
+        // A line of length 0 makes a point between two gaps visible as a dot.
+        let _ = if is_drawing { write!(path, "L{x:.1} {y:.2}") } else { write!(path, "M{x:.1} {y:.2}h0") };
+        is_drawing = true;
     }
     path
 }
@@ -215,14 +222,15 @@ fn outline(spread: &[(f64, f64, f64)], axis: &Axis, seconds: f64) -> String {
     let over = spread.iter().map(|&(at, _, high)| (at, high));
     let under = spread.iter().rev().map(|&(at, low, _)| (at, low));
     over.chain(under).enumerate().fold(String::new(), |mut path, (index, (at, value))| {
-        let pen = if index == 0 { 'M' } else { 'L' };
-        let _ = write!(path, "{pen}{:.1} {:.2}", WIDTH * at / seconds, HEIGHT * axis.down(value));
+        let command = if index == 0 { 'M' } else { 'L' };
+        let _ = write!(path, "{command}{:.1} {:.2}", WIDTH * at / seconds, HEIGHT * axis.down(value));
         path
     })
 }
 
-/// More points than a screen shows, as the mean of each group, for the line, and its lowest and highest value, for the
-/// area behind it: a peak of one point stays visible, and a sawtooth does not become a bar.
+/// Condensed curve: the mean of each group of points for the line, and the lowest and highest value of each
+/// group for the area behind it. A peak of one point stays visible, and a sawtooth does not become a solid
+/// bar.
 type Condensed = (Vec<(f64, Option<f64>)>, Vec<(f64, f64, f64)>);
 
 fn condensed(points: &[(f64, Option<f64>)]) -> Condensed {
@@ -242,17 +250,17 @@ fn condensed(points: &[(f64, Option<f64>)]) -> Condensed {
     (middle, spread)
 }
 
-/// A waveform as the area between its lowest and highest samples.
+/// Draws a waveform as the area between its lowest and highest samples.
 pub(super) fn waveform(
     label: &str,
     class: &str,
     signal: &[f32],
     axis: &Axis,
-    phases: &[Phase],
+    talk_phases: &[TalkPhase],
     seconds: f64,
 ) -> String {
     let mut svg = open_svg(label);
-    bands(&mut svg, phases, seconds);
+    bands(&mut svg, talk_phases, seconds);
     grid(&mut svg, axis, seconds);
     let columns = signal.len().min(POINTS_MAX);
     let (mut over, mut under) = (String::new(), Vec::new());
@@ -263,7 +271,7 @@ pub(super) fn waveform(
             .iter()
             .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
         let x = WIDTH * (column as f64 + 0.5) / columns as f64;
-        // Silence still shows as a line.
+        // Silence stays visible as a line.
         let top = HEIGHT * axis.down(f64::from(high)) - 0.25;
         let bottom = HEIGHT * axis.down(f64::from(low)) + 0.25;
         let _ = write!(over, "{}{x:.1} {top:.2}", if column == 0 { 'M' } else { 'L' });
@@ -279,14 +287,14 @@ pub(super) fn waveform(
     svg
 }
 
-/// What each colour means.
+/// Returns the legend that names the curves.
 pub(super) fn legend(series: &[Series]) -> String {
     let mut html = String::from("<ul class=\"legend\">");
     for curve in series {
         let _ = write!(html, "<li><i class=\"key {}\"></i>{}</li>", curve.class, curve.name);
     }
     if series.iter().any(|curve| curve.points.len() > POINTS_MAX) {
-        html.push_str("<li>shaded: lowest to highest</li>");
+        html.push_str("<li>shaded: lowest to highest value</li>");
     }
     html.push_str("</ul>");
     html
@@ -297,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn axes_hold_their_values_and_have_few_round_ticks() {
+    fn axes_contain_their_values_and_have_few_round_ticks() {
         for (low, high) in [(0.0, 53.2), (0.0, 0.31), (87.0, 112.0), (-60.0, 40.0), (5.0, 5.0), (0.0, 1e6)] {
             let axis = Axis::around(low, high);
             assert!(axis.low <= low && axis.high >= high && axis.high > axis.low, "{low} to {high}");
@@ -308,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_a_real_minus_and_no_negative_zero() {
+    fn numbers_have_a_minus_sign_and_no_negative_zero() {
         assert_eq!(number(-1.25, 1), "\u{2212}1.2");
         assert_eq!(number(-0.001, 1), "0.0");
         assert_eq!(number(3.0, 0), "3");
@@ -327,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_lift_the_pen() {
+    fn gaps_interrupt_the_line() {
         let points =
             vec![(0.0, Some(1.0)), (1.0, None), (2.0, Some(f64::NAN)), (3.0, Some(2.0)), (4.0, Some(2.0))];
         let series = [Series { name: "a", class: "a", points }];

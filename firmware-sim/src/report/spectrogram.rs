@@ -1,11 +1,12 @@
-//! Spectrograms as PNG data URIs: time to the right, frequency upwards on a mel scale, level as colour.
+//! Spectrograms as PNG data URIs, with time to the right, frequency upwards on a mel scale, and level as
+//! colour.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use realfft::RealFftPlanner;
 
-/// Colour of the lowest level, -100 dBFS, to that of the highest, 0 dBFS: "Inferno" by Stéfan van der Walt and
-/// Nathaniel Smith (CC0), whose lightness rises evenly.
+/// Colours from the lowest level, -100 dBFS, to the highest, 0 dBFS: the map "Inferno" by Stéfan van der Walt
+/// and Nathaniel Smith (CC0). Its lightness rises uniformly.
 pub(super) const COLOURS: [[u8; 3]; 10] = [
     [0x00, 0x00, 0x04],
     [0x1b, 0x0c, 0x41],
@@ -18,36 +19,38 @@ pub(super) const COLOURS: [[u8; 3]; 10] = [
     [0xf7, 0xd1, 0x3d],
     [0xfc, 0xff, 0xa4],
 ];
-/// Lowest level shown, in dBFS of a sine; the highest is 0.
+/// Lowest level shown, in dBFS of a sine. The highest is 0 dBFS.
 pub(super) const FLOOR_DBFS: f64 = -100.0;
 
 const COLUMNS_MAX: usize = 1200;
 const ROWS: usize = 200;
-/// A column that stands for much sound is the mean of this many looks at it.
-const LOOKS: usize = 4;
+/// Number of transforms that are averaged for a column, because a column of a long run covers more than one
+/// window.
+const TRANSFORMS_PER_COLUMN: usize = 4;
 
-/// Height of a frequency on the mel scale (O'Shaughnessy 1987), which gives speech its room and still shows the top.
+/// Converts hertz to mel (O'Shaughnessy 1987). The scale gives most of the height to speech and still shows
+/// high frequencies.
 fn mel(hz: f64) -> f64 {
     2595.0 * (1.0 + hz / 700.0).log10()
 }
 
-/// Where a frequency lies, 0.0 at the bottom to 1.0 at half the rate.
+/// Returns the height of a frequency in the picture, from 0.0 for 0 Hz to 1.0 for half the rate.
 pub(super) fn height(hz: f64, rate_hz: u32) -> f64 {
     mel(hz) / mel(f64::from(rate_hz) / 2.0)
 }
 
-/// The picture as `data:image/png;base64,...`; `None` for a signal without samples.
+/// Returns the picture as `data:image/png;base64,...`; `None` for a signal without samples.
 pub(super) fn data_uri(signal: &[f32], rate_hz: u32) -> Option<String> {
     if signal.is_empty() || rate_hz == 0 {
         return None;
     }
-    // About 32 ms: long enough to part the harmonics of a voice, short enough for its syllables.
+    // About 32 ms, which resolves both the harmonics and the syllables of a voice.
     let size = (rate_hz as usize / 31).next_power_of_two().max(64);
     let columns = (signal.len() * 4 / size).clamp(1, COLUMNS_MAX);
     let window: Vec<f32> = (0..size)
         .map(|n| 0.5 - 0.5 * (std::f32::consts::TAU * (n as f32 + 0.5) / size as f32).cos())
         .collect();
-    // A sine of full scale comes out as half the window's sum.
+    // The transform of a full-scale sine peaks at half the sum of the window.
     let full_scale = f64::from(window.iter().sum::<f32>()) / 2.0;
 
     let plan = RealFftPlanner::<f32>::new().plan_fft_forward(size);
@@ -62,21 +65,22 @@ pub(super) fn data_uri(signal: &[f32], rate_hz: u32) -> Option<String> {
     let mut pixels = vec![0_u8; columns * ROWS];
     for column in 0..columns {
         powers.fill(0.0);
-        for look in 0..LOOKS {
-            let share = (column as f64 + (look as f64 + 0.5) / LOOKS as f64) / columns as f64;
+        for transform in 0..TRANSFORMS_PER_COLUMN {
+            let share =
+                (column as f64 + (transform as f64 + 0.5) / TRANSFORMS_PER_COLUMN as f64) / columns as f64;
             let centre = (share * signal.len() as f64) as i64;
             for (n, to) in time.iter_mut().enumerate() {
                 let at = usize::try_from(centre + n as i64 - size as i64 / 2);
                 *to = at.ok().and_then(|at| signal.get(at)).map_or(0.0, |x| x * window[n]);
             }
             plan.process_with_scratch(&mut time, &mut bins, &mut scratch)
-                .expect("lengths come from the plan");
+                .expect("the buffers have the plan's lengths");
             for (power, bin) in powers.iter_mut().zip(&bins) {
-                *power += f64::from(bin.norm_sqr()) / LOOKS as f64;
+                *power += f64::from(bin.norm_sqr()) / TRANSFORMS_PER_COLUMN as f64;
             }
         }
         for row in 0..ROWS {
-            // The loudest bin of the row: a mean would hide a thin line among many bins.
+            // A row shows its loudest bin: a mean would hide a single tone among many bins.
             let first = (bin_of(row) as usize).min(powers.len() - 1);
             let last = (bin_of(row + 1).ceil() as usize).clamp(first + 1, powers.len());
             let power = powers[first..last].iter().copied().fold(0.0, f64::max);
@@ -97,7 +101,7 @@ fn png(pixels: &[u8], columns: usize) -> Vec<u8> {
     encoder
         .write_header()
         .and_then(|mut writer| writer.write_image_data(pixels))
-        .expect("the size and palette are valid, and memory takes every byte");
+        .expect("size and palette are valid, and writing to memory cannot fail");
     bytes
 }
 
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_scale_tone_is_the_brightest_colour_at_its_height_alone() {
+    fn a_full_scale_tone_is_bright_at_its_height_only() {
         for (rate_hz, hz) in [(16_000, 1000.0), (48_000, 12_000.0)] {
             let signal: Vec<f32> = (0..rate_hz)
                 .map(|n| (std::f64::consts::TAU * hz * f64::from(n) / f64::from(rate_hz)).sin() as f32)
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_makes_no_picture_and_silence_a_dark_one() {
+    fn silence_is_dark_and_an_empty_signal_has_no_picture() {
         assert_eq!(data_uri(&[], 48_000), None);
         let (_, pixels) = decode(&data_uri(&[0.0; 100], 48_000).unwrap());
         assert!(pixels.iter().all(|&pixel| pixel == 0));

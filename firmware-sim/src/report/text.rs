@@ -1,4 +1,4 @@
-//! Numbers and words as HTML.
+//! Formatting of numbers and texts as HTML.
 
 use super::plots::number;
 
@@ -15,7 +15,7 @@ pub(super) fn escaped(text: &str) -> String {
     })
 }
 
-/// A number with its unit, or a dash.
+/// Formats a number with its unit in small type; a dash without a number.
 pub(super) fn big(value: Option<f64>, decimals: usize, unit: &str) -> String {
     match value.filter(|value| value.is_finite()) {
         Some(value) => format!("{}<small>{unit}</small>", number(value, decimals)),
@@ -29,7 +29,7 @@ pub(super) fn cell(value: Option<f64>, decimals: usize) -> String {
         .map_or("<span class=\"absent\">\u{2013}</span>".into(), |value| number(value, decimals))
 }
 
-/// A count with thin spaces between thousands.
+/// Formats a count with thin spaces between thousands.
 pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
@@ -47,7 +47,7 @@ pub(super) fn signed(value: f64, decimals: usize) -> String {
     if value > 0.0 && text.chars().any(|c| ('1'..='9').contains(&c)) { format!("+{text}") } else { text }
 }
 
-/// A command whose lines break between switches only, where they can.
+/// Formats a command so that the browser breaks its line only in front of a switch.
 pub(super) fn command(text: &str) -> String {
     let words = escaped(text).replace(" --", "</span> <span>--");
     format!("<span>{words}</span>")
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_and_signs() {
+    fn counts_have_separators_and_numbers_signs() {
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(count(999), "999");
         assert_eq!(

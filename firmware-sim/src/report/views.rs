@@ -1,14 +1,14 @@
-//! The page's pictures: signals, echo reduction, delay and rings over time.
+//! The page's plots: signals, echo reduction, delay, drift and ring fill over time.
 
 use std::fmt::Write;
 
 use super::plots::{self, Axis, Series, number};
 use super::text::{cell, signed};
-use super::{Compared, Phase, Report, RingPoint, Summary, spectrogram};
+use super::{EstimatePoint, RingPoint, SimulationReport, Summary, TalkPhase, spectrogram};
 use crate::measure::{Window, level_dbfs};
 
-/// Why there is no echo reduction to show.
-pub(super) const NO_ERLE: &str = "the far end is never heard alone";
+/// Reason shown on the page where there is no echo reduction to show.
+pub(super) const NO_ERLE: &str = "the far end is never active alone";
 
 fn row(labels: &str, class: &str, picture: &str) -> String {
     format!(
@@ -18,18 +18,24 @@ fn row(labels: &str, class: &str, picture: &str) -> String {
     )
 }
 
-fn under(content: &str) -> String {
+fn row_under_plot(content: &str) -> String {
     format!("<div class=\"row\">{content}</div>\n")
 }
 
-pub(super) fn signal_views(page: &mut String, report: &Report, phases: &[Phase], seconds: f64) {
+pub(super) fn signal_views(
+    page: &mut String,
+    report: &SimulationReport,
+    talk_phases: &[TalkPhase],
+    seconds: f64,
+) {
     let signals = &report.signals;
     page.push_str(
         "<section id=\"signals\" aria-labelledby=\"signals-title\">\n<h2 id=\"signals-title\">Microphone and cleaned signal</h2>\n\
-         <p>Both on one time axis and one scale. Where the far end is heard alone, the cleaned signal should be empty; \
-         where the near end speaks, its voice should look as it did before.</p>\n<div class=\"card\">\n",
+         <p>Waveform and spectrogram of the microphone signal and of the cleaned signal, on the same time axis and scale. \
+         Where only the far end is active, the microphone captures echo and the cleaned signal should be silent. \
+         Where the near end speaks, its speech should look the same in both.</p>\n<div class=\"card\">\n",
     );
-    page.push_str(&under(&plots::phase_strip(phases, seconds)));
+    page.push_str(&row_under_plot(&plots::phase_strip(talk_phases, seconds)));
     let peak = signals.mic.iter().chain(&signals.clean).fold(0.0_f32, |peak, x| peak.max(x.abs()));
     let axis = Axis::around(-f64::from(peak.max(1e-4)), f64::from(peak.max(1e-4)));
     for (name, class, signal) in [("Microphone", "mic", &signals.mic), ("Cleaned", "clean", &signals.clean)] {
@@ -40,10 +46,10 @@ pub(super) fn signal_views(page: &mut String, report: &Report, phases: &[Phase],
             page,
             "<div class=\"row\"><div class=\"name\"><b><i class=\"dot {class}\"></i>{name}</b><span>{level}</span></div></div>"
         );
-        // A signal shorter than the run must not be stretched over it.
-        let own_s = signal.len() as f64 / f64::from(signals.rate_hz.max(1));
+        // A signal shorter than the run is padded, because the plot would stretch it.
+        let signal_s = signal.len() as f64 / f64::from(signals.rate_hz.max(1));
         let padded;
-        let whole: &[f32] = if own_s + 0.02 < seconds && signals.rate_hz > 0 && seconds < 36_000.0 {
+        let whole: &[f32] = if signal_s + 0.02 < seconds && signals.rate_hz > 0 && seconds < 36_000.0 {
             let mut copy = signal.clone();
             copy.resize((seconds * f64::from(signals.rate_hz)) as usize, 0.0);
             padded = copy;
@@ -55,10 +61,10 @@ pub(super) fn signal_views(page: &mut String, report: &Report, phases: &[Phase],
         page.push_str(&row(
             &axis.labels(),
             "wave",
-            &plots::waveform(&label, class, whole, &axis, phases, seconds),
+            &plots::waveform(&label, class, whole, &axis, talk_phases, seconds),
         ));
         let Some(uri) = spectrogram::data_uri(whole, signals.rate_hz) else {
-            page.push_str("<p class=\"empty\">\u{2013} no samples, so no spectrogram</p>");
+            page.push_str("<p class=\"empty\">\u{2013} no spectrogram, because the signal is empty</p>");
             continue;
         };
         let picture = format!(
@@ -67,7 +73,7 @@ pub(super) fn signal_views(page: &mut String, report: &Report, phases: &[Phase],
         );
         page.push_str(&row(&frequency_labels(signals.rate_hz), "spec", &picture));
     }
-    page.push_str(&under(&plots::time_axis(seconds)));
+    page.push_str(&row_under_plot(&plots::time_axis(seconds)));
     let colours: Vec<String> =
         spectrogram::COLOURS.iter().map(|[r, g, b]| format!("#{r:02x}{g:02x}{b:02x}")).collect();
     let _ = write!(
@@ -94,23 +100,23 @@ fn frequency_labels(rate_hz: u32) -> String {
         })
 }
 
-/// The words of a plot: its heading, its unit, and what to say where there is nothing to plot.
-struct Words {
+/// Texts of a plot: its heading, its unit, and the reason to show if there is nothing to plot.
+struct PlotText {
     heading: &'static str,
     unit: &'static str,
     absent: &'static str,
 }
 
-/// A plot in a card: heading, legend, curves, time axis; or the reason why there is none.
+/// Adds a card with a plot: heading, legend, curves and time axis, or the reason why there is no plot.
 fn plot_card(
     page: &mut String,
-    words: &Words,
+    text: &PlotText,
     series: &[Series],
     axis: Option<Axis>,
-    phases: &[Phase],
+    talk_phases: &[TalkPhase],
     seconds: f64,
 ) {
-    let Words { heading, unit, absent } = words;
+    let PlotText { heading, unit, absent } = text;
     let _ = write!(page, "<div class=\"card\"><div class=\"head\"><h3>{heading} <small>{unit}</small></h3>");
     let Some(axis) = axis else {
         let _ = writeln!(page, "</div><p class=\"empty\">\u{2013} {absent}</p></div>");
@@ -119,8 +125,8 @@ fn plot_card(
     let _ = write!(page, "{}</div>", plots::legend(series));
     let label =
         format!("{heading} over time, from {} to {} {unit}", number(axis.low, 1), number(axis.high, 1));
-    page.push_str(&row(&axis.labels(), "plot", &plots::lines(&label, series, &axis, phases, seconds)));
-    page.push_str(&under(&plots::time_axis(seconds)));
+    page.push_str(&row(&axis.labels(), "plot", &plots::lines(&label, series, &axis, talk_phases, seconds)));
+    page.push_str(&row_under_plot(&plots::time_axis(seconds)));
     page.push_str("</div>\n");
 }
 
@@ -135,11 +141,17 @@ fn extremes<'a>(series: impl IntoIterator<Item = &'a Series>) -> Option<(f64, f6
         })
 }
 
-pub(super) fn echo_reduction(page: &mut String, report: &Report, phases: &[Phase], seconds: f64) {
+pub(super) fn echo_reduction(
+    page: &mut String,
+    report: &SimulationReport,
+    talk_phases: &[TalkPhase],
+    seconds: f64,
+) {
     page.push_str(
         "<section id=\"erle\" aria-labelledby=\"erle-title\">\n<h2 id=\"erle-title\">Echo reduction</h2>\n\
-         <p>Energy of the microphone over energy of the cleaned signal, in the 10 ms frames where the far end is active \
-         and the near end silent. The oracle is the same canceller in the same room with a perfect reference.</p>\n",
+         <p>Echo return loss enhancement (ERLE): energy of the microphone signal divided by energy of the cleaned signal, \
+         over the 10 ms frames in which the far end is active and the near end is silent. Higher is better. The oracle is \
+         the same echo canceller in the same room with a perfect echo reference.</p>\n",
     );
     let curve = |windows: &[Window]| {
         windows.iter().map(|window| ((window.from_s + window.to_s) / 2.0, window.db)).collect::<Vec<_>>()
@@ -150,9 +162,9 @@ pub(super) fn echo_reduction(page: &mut String, report: &Report, phases: &[Phase
     }
     series.push(Series { name: "this run", class: "clean", points: curve(&report.erle_curve) });
     let axis = extremes(&series).map(|(low, high)| Axis::around(low.min(0.0), high));
-    let words = Words { heading: "Second by second", unit: "dB", absent: NO_ERLE };
+    let text = PlotText { heading: "Echo reduction per second", unit: "dB", absent: NO_ERLE };
     page.push_str("<div class=\"erle\">\n");
-    plot_card(page, &words, &series, axis, phases, seconds);
+    plot_card(page, &text, &series, axis, talk_phases, seconds);
     windows_table(page, &report.summary);
     page.push_str("</div>\n</section>\n");
 }
@@ -162,16 +174,16 @@ fn windows_table(page: &mut String, summary: &Summary) {
         return;
     }
     page.push_str(
-        "<div class=\"card\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Echo reduction in windows\"><table><caption>In windows of 10 s <small>dB</small></caption><thead><tr>\
+        "<div class=\"card\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Echo reduction in windows\"><table><caption>Echo reduction in windows of 10 s <small>dB</small></caption><thead><tr>\
          <th scope=\"col\">Seconds</th><th scope=\"col\" class=\"n\">This run</th>\
          <th scope=\"col\" class=\"n\">Oracle</th><th scope=\"col\" class=\"n\">Difference</th></tr></thead><tbody>\n",
     );
-    // A day of windows is no table to read; the curve above has them all.
+    // A longer table is hard to read, and the curve shows all windows.
     const ROWS_MAX: usize = 360;
     for window in summary.erle_db.iter().take(ROWS_MAX) {
         let difference = window.db.zip(window.oracle_db).map(|(db, oracle)| db - oracle);
         let reason =
-            if window.db.is_none() { "<span class=\"absent\">far end never alone</span>" } else { "" };
+            if window.db.is_none() { "<span class=\"absent\">far end never active alone</span>" } else { "" };
         let _ = writeln!(
             page,
             "<tr><th scope=\"row\">{} to {}{reason}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
@@ -186,23 +198,24 @@ fn windows_table(page: &mut String, summary: &Summary) {
     if summary.erle_db.len() > ROWS_MAX {
         let _ = write!(
             page,
-            "<p class=\"empty\">and {} more in report.json</p>",
+            "<p class=\"empty\">{} more windows are in report.json</p>",
             summary.erle_db.len() - ROWS_MAX
         );
     }
     page.push_str("</div>\n");
 }
 
-pub(super) fn timing(page: &mut String, report: &Report, seconds: f64) {
+pub(super) fn timing(page: &mut String, report: &SimulationReport, seconds: f64) {
     page.push_str(
         "<section id=\"timing\" aria-labelledby=\"timing-title\">\n<h2 id=\"timing-title\">Timing</h2>\n\
-         <p>What the terminal believes about its latency and its clocks, and how full its rings are.</p>\n<div class=\"two\">\n",
+         <p>Latency and clock drift as the terminal estimates them, compared with the true values, and the fill of the \
+         rings between the audio interrupts and the worker.</p>\n<div class=\"two\">\n",
     );
     let absent = "not recorded in this run";
-    let words = Words { heading: "Delay, render and capture", unit: "ms", absent };
-    compared_card(page, &words, &report.delay, 10.0, seconds);
-    let words = Words { heading: "Drift, playback against capture", unit: "ppm", absent };
-    compared_card(page, &words, &report.drift, 20.0, seconds);
+    let text = PlotText { heading: "Render plus capture latency", unit: "ms", absent };
+    estimate_card(page, &text, &report.delay, 10.0, seconds);
+    let text = PlotText { heading: "Clock drift, playback relative to capture", unit: "ppm", absent };
+    estimate_card(page, &text, &report.drift, 20.0, seconds);
 
     let ring = |value: fn(&RingPoint) -> f64| {
         report.rings.iter().map(|point| (point.at_s, Some(value(point)))).collect::<Vec<_>>()
@@ -213,13 +226,20 @@ pub(super) fn timing(page: &mut String, report: &Report, seconds: f64) {
         Series { name: "reference", class: "second", points: ring(|point| point.reference_ms) },
     ];
     let axis = extremes(&series).map(|(_, high)| Axis::from_zero(high));
-    plot_card(page, &Words { heading: "Ring fill", unit: "ms", absent }, &series, axis, &[], seconds);
+    plot_card(page, &PlotText { heading: "Ring fill", unit: "ms", absent }, &series, axis, &[], seconds);
     page.push_str("</div>\n</section>\n");
 }
 
-/// Truth and estimate over time; `least_span` keeps a thousandth of a unit from looking like a storm.
-fn compared_card(page: &mut String, words: &Words, points: &[Compared], least_span: f64, seconds: f64) {
-    let curve = |value: fn(&Compared) -> Option<f64>| {
+/// Adds a card with the true and the estimated value over time. The axis covers at least `least_span`, so
+/// that tiny deviations do not fill the plot.
+fn estimate_card(
+    page: &mut String,
+    text: &PlotText,
+    points: &[EstimatePoint],
+    least_span: f64,
+    seconds: f64,
+) {
+    let curve = |value: fn(&EstimatePoint) -> Option<f64>| {
         points.iter().map(|point| (point.at_s, value(point))).collect::<Vec<_>>()
     };
     let mut series = vec![
@@ -231,5 +251,5 @@ fn compared_card(page: &mut String, words: &Words, points: &[Compared], least_sp
         let margin = ((least_span - (high - low)) / 2.0).max((high - low) * 0.08);
         Axis::around(low - margin, high + margin)
     });
-    plot_card(page, words, &series, axis, &[], seconds);
+    plot_card(page, text, &series, axis, &[], seconds);
 }

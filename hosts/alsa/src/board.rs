@@ -6,79 +6,68 @@ use std::thread::JoinHandle;
 
 use handsfree_core::audio_io::{Direction, Directions, Event};
 use handsfree_core::time::Instant;
+use handsfree_host::request::index;
 use handsfree_host::worker::Work;
 use handsfree_host::{clock, realtime};
 use libc::pollfd;
 
-use crate::exchange::{BoardEnd, CaptureSide, News, Order, PlaybackSide, Sides};
+use crate::config::RealTimeConfig;
+use crate::device_stream::{DeviceStream, StreamProgress, TransferHalf};
+use crate::exchange::{
+    BoardCommand, BoardEndpoint, BoardReport, CaptureDeviceStream, DeviceStreams, PlaybackDeviceStream,
+};
 use crate::pcm::MAX_DESCRIPTORS;
-use crate::side::{Half, Side, Turn};
 
-/// How the board's thread wants to be treated by the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RealTime {
-    /// Priority of `SCHED_FIFO`, 1 to 99; `None` leaves the thread as it is.
-    pub priority: Option<u8>,
-    /// Whether the process's memory is to be kept in place.
-    pub lock_memory: bool,
-}
-
-impl Default for RealTime {
-    fn default() -> Self {
-        Self { priority: Some(70), lock_memory: true }
-    }
-}
-
-/// The one thread that audio needs on a board.
+/// The only thread that audio needs on a board.
 ///
-/// It waits in `poll` for capture and playback device and for orders, moves periods between devices and
-/// interrupt halves, and then calls the worker, which polls both pipelines or wakes somebody who does. In
-/// its loop it makes only these system calls: `poll`, `ioctl` on the devices (`STATUS_EXT`, `READI_FRAMES`,
-/// `WRITEI_FRAMES`, and where a stream begins, ends or fails `PREPARE`, `START`, `DROP`, `RESUME`, `LINK`,
-/// `UNLINK`), and `read` on the descriptor that orders ring. It allocates and frees nothing. Where the
-/// kernel does not share a device's state in memory, as on ARM, there is `ioctl(SYNC_PTR)` as well. Before the
-/// loop comes what is asked for as [`RealTime`]: `sched_setscheduler` and `mlockall`. A test traces the thread
-/// (`tests/kernel/tests/kernel/ours_calls.rs`).
+/// The thread waits in `poll` for the capture and playback devices and for commands, moves periods between the devices
+/// and the interrupt halves, and then calls the worker, which polls both pipelines or wakes a thread that does. Its loop
+/// allocates and frees nothing and makes only these system calls: `poll`, `ioctl` on the devices (`STATUS_EXT`,
+/// `READI_FRAMES`, `WRITEI_FRAMES`, and when a stream starts, stops or fails `PREPARE`, `START`, `DROP`, `RESUME`,
+/// `LINK`, `UNLINK`), and `read` on the event descriptor that announces commands. Where the kernel does not share the
+/// state of a device in memory, for example on ARM, it also makes `ioctl(SYNC_PTR)`. Before the loop, it makes the calls
+/// for [`RealTimeConfig`]: `sched_setscheduler` and `mlockall`. A test traces the thread's calls
+/// (`tests/kernel/tests/kernel/alsa_host_calls.rs`).
 #[derive(Debug)]
 pub struct Board<'a, const CAP: usize, const SLOTS: usize> {
-    end: BoardEnd<'a, CAP, SLOTS>,
-    real_time: RealTime,
-    capture: Option<CaptureSide<'a, CAP>>,
-    playback: Option<PlaybackSide<'a, CAP, SLOTS>>,
+    endpoint: BoardEndpoint<'a, CAP, SLOTS>,
+    real_time: RealTimeConfig,
+    capture: Option<CaptureDeviceStream<'a, CAP>>,
+    playback: Option<PlaybackDeviceStream<'a, CAP, SLOTS>>,
 }
 
-/// The descriptors of one wait: the bell, then both devices'.
-struct Polled {
+/// Descriptors of one wait: the wake-up event, then those of both devices.
+struct PollSet {
     fds: [pollfd; 1 + 2 * MAX_DESCRIPTORS],
-    capture: usize,
-    playback: usize,
+    capture_fds: usize,
+    playback_fds: usize,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
-    pub(crate) fn new(end: BoardEnd<'a, CAP, SLOTS>, real_time: RealTime) -> Self {
-        Self { end, real_time, capture: None, playback: None }
+    pub(crate) fn new(endpoint: BoardEndpoint<'a, CAP, SLOTS>, real_time: RealTimeConfig) -> Self {
+        Self { endpoint, real_time, capture: None, playback: None }
     }
 
-    /// Runs until the [`AlsaIo`](crate::AlsaIo) that it belongs to is dropped. `work` is called after each
-    /// round in which samples moved, and may take as long as the device's fill allows.
+    /// Runs until the [`AlsaIo`](crate::AlsaIo) of this board is dropped. Calls `work` after each round in which samples
+    /// moved; `work` may take at most as long as the fill of the playback device lasts.
     ///
-    /// What the system refuses of [`RealTime`] is told once, as [`Event::RealTimeRefused`].
+    /// When the system refuses a request of [`RealTimeConfig`], the board sends [`Event::RealTimeRefused`] once.
     pub fn run(mut self, mut work: impl FnMut()) {
-        self.ask_for_real_time();
-        // Release: partner of the Acquire in `AlsaIo::start`.
-        self.end.counters.runs.store(true, Ordering::Release);
-        let mut polled = Polled::new(self.end.bell.descriptor());
-        while self.take_orders() {
-            self.wait(&mut polled);
-            self.turn(&polled);
+        self.request_real_time();
+        // Release: partner of the Acquire in `AlsaIo::await_board`.
+        self.endpoint.counters.runs.store(true, Ordering::Release);
+        let mut poll_set = PollSet::new(self.endpoint.wake.descriptor());
+        while self.execute_commands() {
+            self.wait(&mut poll_set);
+            self.serve_devices(&poll_set);
             work();
         }
     }
 
-    /// [`run`](Self::run)s on a thread of its own.
+    /// Calls [`run`](Self::run) on a new thread.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// Returns the system's error when it cannot start a thread.
     pub fn spawn(self, work: Work) -> io::Result<JoinHandle<()>>
     where
         'a: 'static,
@@ -86,190 +75,199 @@ impl<'a, const CAP: usize, const SLOTS: usize> Board<'a, CAP, SLOTS> {
         std::thread::Builder::new().name("handsfree-alsa".into()).spawn(move || self.run(work))
     }
 
-    fn ask_for_real_time(&mut self) {
+    fn request_real_time(&mut self) {
         let scheduled = self.real_time.priority.is_none_or(|p| realtime::schedule_fifo(p).is_ok());
         let locked = !self.real_time.lock_memory || realtime::lock_memory().is_ok();
         if !scheduled || !locked {
-            self.end.tell(Event::RealTimeRefused);
+            self.endpoint.send_event(Event::RealTimeRefused);
         }
     }
 
-    /// Does what control ordered; `false` when control is gone.
-    fn take_orders(&mut self) -> bool {
-        while let Ok(order) = self.end.orders.pop() {
-            match order {
-                Order::Start(sides) => self.start(sides),
-                Order::Stop(directions) => self.stop(directions),
+    /// Executes the waiting commands. Returns false when control is gone.
+    fn execute_commands(&mut self) -> bool {
+        while let Ok(command) = self.endpoint.commands.pop() {
+            match command {
+                BoardCommand::Start(streams) => self.start(streams),
+                BoardCommand::Stop(directions) => self.stop(directions),
             }
         }
-        // Asked for after the last order was done, so that none is left.
-        !self.end.orders.is_abandoned()
+        // Checked after the queue was empty, so that no command is skipped.
+        !self.endpoint.commands.is_abandoned()
     }
 
-    fn start(&mut self, sides: Sides<'a, CAP, SLOTS>) {
+    fn start(&mut self, streams: DeviceStreams<'a, CAP, SLOTS>) {
         let now = clock::now();
-        let Sides { mut capture, mut playback, linked } = sides;
+        let DeviceStreams { mut capture, mut playback, linked } = streams;
         if let (Some(capture), Some(playback)) = (&mut capture, &mut playback)
             && linked
             && capture.pcm().link(playback.pcm()).is_ok()
         {
             start_linked(capture, playback, now);
         }
-        // What was not started together starts alone in its first turn.
+        // A stream that was not started here starts by itself in its first step.
         self.capture = capture.or(self.capture.take());
         self.playback = playback.or(self.playback.take());
     }
 
     fn stop(&mut self, directions: Directions) {
         if directions.includes(Direction::Capture)
-            && let Some(mut side) = self.capture.take()
+            && let Some(mut stream) = self.capture.take()
         {
-            side.stop();
-            self.end.send(News::CaptureBack(side));
+            stream.stop();
+            self.endpoint.report(BoardReport::CaptureReturned(stream));
         }
         if directions.includes(Direction::Playback)
-            && let Some(mut side) = self.playback.take()
+            && let Some(mut stream) = self.playback.take()
         {
-            side.stop();
-            self.end.send(News::PlaybackBack(side));
+            stream.stop();
+            self.endpoint.report(BoardReport::PlaybackReturned(stream));
         }
     }
 
-    /// `poll`, until a device or control has something to say or a side is due.
-    fn wait(&self, polled: &mut Polled) {
-        polled.set(self.capture.as_deref(), self.playback.as_deref());
+    /// Waits until a device is ready, control sends a command, or a stream is due. System call: `poll`.
+    fn wait(&self, poll_set: &mut PollSet) {
+        poll_set.set(self.capture.as_deref(), self.playback.as_deref());
         let due = [
-            self.capture.as_ref().and_then(|side| side.due()),
-            self.playback.as_ref().and_then(|side| side.due()),
+            self.capture.as_ref().and_then(|stream| stream.due()),
+            self.playback.as_ref().and_then(|stream| stream.due()),
         ];
         let timeout_ms = due.into_iter().flatten().min().map_or(-1, |due| {
             let nanos = (due - clock::now()).as_nanos().max(0);
             i32::try_from(nanos / 1_000_000 + 1).unwrap_or(i32::MAX)
         });
-        // An error is a signal: as good as a wake with nothing to do.
-        if alsa::poll::poll(polled.all(), timeout_ms).is_err() {
-            polled.forget();
+        // Only a signal causes an error here; the round then has nothing to do.
+        if alsa::poll::poll(poll_set.all(), timeout_ms).is_err() {
+            poll_set.clear_results();
         }
-        if polled.bell_rang() {
-            self.end.bell.hear();
+        if poll_set.wake_was_signalled() {
+            self.endpoint.wake.clear();
         }
     }
 
-    fn turn(&mut self, polled: &Polled) {
-        if let Some(mut side) = self.capture.take() {
-            match serve(&mut side, polled.of_capture(), &mut self.end) {
-                Turn::Lost => self.lose(Direction::Capture, News::CaptureBack(side)),
-                Turn::Began | Turn::Goes => self.capture = Some(side),
+    fn serve_devices(&mut self, poll_set: &PollSet) {
+        if let Some(mut stream) = self.capture.take() {
+            match serve(&mut stream, poll_set.capture(), &mut self.endpoint) {
+                StreamProgress::Lost => {
+                    self.report_loss(Direction::Capture, BoardReport::CaptureReturned(stream));
+                }
+                StreamProgress::Started | StreamProgress::Unchanged => self.capture = Some(stream),
             }
         }
-        if let Some(mut side) = self.playback.take() {
-            match serve(&mut side, polled.of_playback(), &mut self.end) {
-                Turn::Lost => self.lose(Direction::Playback, News::PlaybackBack(side)),
-                Turn::Began | Turn::Goes => self.playback = Some(side),
+        if let Some(mut stream) = self.playback.take() {
+            match serve(&mut stream, poll_set.playback(), &mut self.endpoint) {
+                StreamProgress::Lost => {
+                    self.report_loss(Direction::Playback, BoardReport::PlaybackReturned(stream));
+                }
+                StreamProgress::Started | StreamProgress::Unchanged => self.playback = Some(stream),
             }
         }
         if let (Some(capture), Some(playback)) = (&mut self.capture, &mut self.playback) {
-            let (capture_woken, playback_woken) = (capture.take_woken(), playback.take_woken());
-            if capture_woken && !playback_woken {
-                playback.wake();
-            } else if playback_woken && !capture_woken {
-                capture.wake();
+            let (capture_resumed, playback_resumed) =
+                (capture.take_linked_resume(), playback.take_linked_resume());
+            if capture_resumed && !playback_resumed {
+                playback.resumed_by_link();
+            } else if playback_resumed && !capture_resumed {
+                capture.resumed_by_link();
             }
         }
     }
 
-    fn lose(&mut self, direction: Direction, back: News<'a, CAP, SLOTS>) {
-        self.end.send(back);
-        self.end.tell(Event::DeviceLost { direction });
+    fn report_loss(&mut self, direction: Direction, returned: BoardReport<'a, CAP, SLOTS>) {
+        self.endpoint.report(returned);
+        self.endpoint.send_event(Event::DeviceLost { direction });
     }
 }
 
 impl<const CAP: usize, const SLOTS: usize> Drop for Board<'_, CAP, SLOTS> {
     fn drop(&mut self) {
-        // Whoever holds the other end gets the halves, also when the worker panicked.
+        // Control gets the halves back even when the worker panicked.
         self.stop(Directions::Both);
     }
 }
 
-/// Starts both devices of a card in one instant, and looks whether both run: some drivers start only
-/// the one that was asked, and some report success without starting the other.
+/// Starts both devices of a card at the same instant, and checks that both run: some drivers start only the one on which
+/// the start was called, and some report success without starting the other one.
 fn start_linked<const CAP: usize, const SLOTS: usize>(
-    capture: &mut CaptureSide<'_, CAP>,
-    playback: &mut PlaybackSide<'_, CAP, SLOTS>,
+    capture: &mut CaptureDeviceStream<'_, CAP>,
+    playback: &mut PlaybackDeviceStream<'_, CAP, SLOTS>,
     now: Instant,
 ) {
     capture.set_linked();
     playback.set_linked();
-    // Preparing the one prepares the other, and that throws away what it holds: the fill comes last.
+    // Preparing one device also prepares the other and discards the content of its buffer, so playback comes last.
     let prepared = capture.prepare(now).and_then(|()| playback.prepare(now));
     if let Err(fault) = prepared.and_then(|()| playback.start(now)).and_then(|()| capture.start(now)) {
-        capture.refuse(fault, now);
-        playback.refuse(fault, now);
+        capture.record_failed_start(fault, now);
+        playback.record_failed_start(fault, now);
     }
 }
 
-/// One side's turn, and all that there is to say of it.
-fn serve<H: Half, const CAP: usize, const SLOTS: usize>(
-    side: &mut Side<H>,
+/// Runs one step of a stream, and sends its events and reports to control.
+fn serve<H: TransferHalf, const CAP: usize, const SLOTS: usize>(
+    stream: &mut DeviceStream<H>,
     fds: &[pollfd],
-    end: &mut BoardEnd<'_, CAP, SLOTS>,
-) -> Turn {
+    endpoint: &mut BoardEndpoint<'_, CAP, SLOTS>,
+) -> StreamProgress {
     let now = clock::now();
-    let ready = if fds.is_empty() { Ok(false) } else { side.pcm().is_ready(fds) };
-    let turn = side.turn(ready, now);
-    let index = usize::from(H::DIRECTION == Direction::Playback);
-    let disbelieved = side.disbelieved();
-    end.counters.times_disbelieved[index].store(disbelieved.times, Ordering::Relaxed);
-    end.counters.delays_disbelieved[index].store(disbelieved.delays, Ordering::Relaxed);
-    if let Some(event) = side.event(now) {
-        end.tell(event);
+    let ready = if fds.is_empty() { Ok(false) } else { stream.pcm().is_ready(fds) };
+    let progress = stream.step(ready, now);
+    let rejected = stream.rejected_counts();
+    // Relaxed: the counters order no other memory access.
+    endpoint.counters.times_rejected[index(H::DIRECTION)].store(rejected.times, Ordering::Relaxed);
+    endpoint.counters.delays_rejected[index(H::DIRECTION)].store(rejected.delays, Ordering::Relaxed);
+    if let Some(event) = stream.take_event(now) {
+        endpoint.send_event(event);
     }
-    if turn == Turn::Began {
-        end.send(News::Began(H::DIRECTION));
+    if progress == StreamProgress::Started {
+        endpoint.report(BoardReport::Started(H::DIRECTION));
     }
-    turn
+    progress
 }
 
-impl Polled {
-    fn new(bell: i32) -> Self {
+impl PollSet {
+    fn new(wake: i32) -> Self {
         let mut fds = [pollfd { fd: -1, events: 0, revents: 0 }; 1 + 2 * MAX_DESCRIPTORS];
-        fds[0] = pollfd { fd: bell, events: libc::POLLIN, revents: 0 };
-        Self { fds, capture: 0, playback: 0 }
+        fds[0] = pollfd { fd: wake, events: libc::POLLIN, revents: 0 };
+        Self { fds, capture_fds: 0, playback_fds: 0 }
     }
 
-    fn set<C: Half, P: Half>(&mut self, capture: Option<&Side<C>>, playback: Option<&Side<P>>) {
-        let of_capture =
-            capture.filter(|side| side.is_polled()).map_or(&[][..], |side| side.pcm().descriptors());
-        let of_playback =
-            playback.filter(|side| side.is_polled()).map_or(&[][..], |side| side.pcm().descriptors());
-        self.capture = of_capture.len();
-        self.playback = of_playback.len();
-        let places = self.fds.iter_mut().skip(1);
-        for (place, fd) in places.zip(of_capture.iter().chain(of_playback)) {
-            *place = *fd;
+    fn set<C: TransferHalf, P: TransferHalf>(
+        &mut self,
+        capture: Option<&DeviceStream<C>>,
+        playback: Option<&DeviceStream<P>>,
+    ) {
+        let capture_fds =
+            capture.filter(|stream| stream.is_polled()).map_or(&[][..], |stream| stream.pcm().descriptors());
+        let playback_fds =
+            playback.filter(|stream| stream.is_polled()).map_or(&[][..], |stream| stream.pcm().descriptors());
+        self.capture_fds = capture_fds.len();
+        self.playback_fds = playback_fds.len();
+        let entries = self.fds.iter_mut().skip(1);
+        for (entry, fd) in entries.zip(capture_fds.iter().chain(playback_fds)) {
+            *entry = *fd;
         }
-        self.forget();
+        self.clear_results();
     }
 
-    fn forget(&mut self) {
+    fn clear_results(&mut self) {
         self.fds.iter_mut().for_each(|fd| fd.revents = 0);
     }
 
     fn all(&mut self) -> &mut [pollfd] {
-        let used = 1 + self.capture + self.playback;
+        let used = 1 + self.capture_fds + self.playback_fds;
         self.fds.get_mut(..used).unwrap_or_default()
     }
 
-    fn bell_rang(&self) -> bool {
-        self.fds.first().is_some_and(|bell| bell.revents != 0)
+    fn wake_was_signalled(&self) -> bool {
+        self.fds.first().is_some_and(|wake| wake.revents != 0)
     }
 
-    fn of_capture(&self) -> &[pollfd] {
-        self.fds.get(1..1 + self.capture).unwrap_or_default()
+    fn capture(&self) -> &[pollfd] {
+        self.fds.get(1..1 + self.capture_fds).unwrap_or_default()
     }
 
-    fn of_playback(&self) -> &[pollfd] {
-        let first = 1 + self.capture;
-        self.fds.get(first..first + self.playback).unwrap_or_default()
+    fn playback(&self) -> &[pollfd] {
+        let first = 1 + self.capture_fds;
+        self.fds.get(first..first + self.playback_fds).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Control side: what can go wrong when devices are looked at, opened and started.
+//! Control side: the errors of listing, opening and starting devices.
 
 use std::fmt;
 
@@ -7,86 +7,86 @@ use handsfree_core::audio_io::{Direction, ErrorKind, HostError};
 
 use crate::format::SampleFormat;
 
-/// Why a device was not found, opened or started.
+/// Reason why a device was not found, opened or started.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum AlsaError {
-    /// A request that cannot work on any host.
+    /// The request is invalid on every host.
     Config(ConfigError),
-    /// No device has this name.
+    /// No device has the requested name.
     NotFound {
-        /// The name asked for.
+        /// Requested name.
         device: String,
     },
-    /// Somebody else uses the device.
+    /// Another program uses the device.
     Busy {
-        /// The device.
+        /// Name of the device.
         device: String,
     },
-    /// The process may not use the device.
+    /// The process lacks the permission to use the device.
     Denied {
-        /// The device.
+        /// Name of the device.
         device: String,
     },
-    /// The device has none of the sample formats that are spoken here, or not the one asked for.
+    /// The device has none of the supported sample formats, or not the requested one.
     Format {
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// The only format that was allowed, if one was.
+        /// Requested sample format; `None` if any supported one was acceptable.
         asked: Option<SampleFormat>,
-        /// What it has instead, as ALSA names it.
+        /// Sample formats of the device, under their ALSA names.
         offered: Vec<String>,
     },
     /// The device has no rate that is a whole number of samples in 10 ms.
     Rate {
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// Its lowest and highest rate in hertz.
+        /// Lowest and highest rate of the device, in hertz.
         offered_hz: (u32, u32),
     },
-    /// The device does not have as many channels as the channel map speaks of.
+    /// The device does not have the number of channels that the channel map needs.
     Channels {
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// How many were needed.
+        /// Channel count of the map.
         needed: u32,
-        /// The fewest and most that it has.
+        /// Smallest and largest channel count of the device.
         offered: (u32, u32),
     },
-    /// An end was given that runs already, none was given, or a request has no end.
+    /// The request names no direction or a running one, or the halves do not match its directions.
     Misuse(&'static str),
-    /// The board's thread did not take the streams over: `Board::run` or `Board::spawn` comes first.
-    BoardStandsStill,
-    /// The device was started and no sample moved.
+    /// The board's thread does not run: `Board::run` or `Board::spawn` must be called first.
+    BoardNotRunning,
+    /// The device was started, but no sample moved.
     NoProgress {
-        /// Which direction.
+        /// Direction of the device.
         direction: Direction,
     },
-    /// The device went away, or failed and could not be started again.
+    /// The device is gone, or failed and could not be restarted.
     Lost {
-        /// Which direction.
+        /// Direction of the device.
         direction: Direction,
     },
-    /// Anything else that ALSA says.
+    /// Any other error of ALSA.
     Alsa {
-        /// What was being done.
+        /// Operation that failed.
         doing: String,
-        /// The failing function.
+        /// Name of the ALSA function that failed.
         function: &'static str,
-        /// The system's error number.
+        /// Error number of the system.
         errno: i32,
     },
-    /// The system refused something that is not ALSA's.
+    /// The system refused an operation outside ALSA.
     System {
-        /// What was being done.
+        /// Operation that failed.
         doing: &'static str,
-        /// The system's error number.
+        /// Error number of the system.
         errno: i32,
     },
 }
 
 impl AlsaError {
-    /// The error of a call on a device, told apart by number.
+    /// Converts the error of a call on a device, by its error number.
     pub(crate) fn on(device: &str, doing: &str, error: alsa::Error) -> Self {
         let device = device.to_owned();
         match error.errno() {
@@ -109,7 +109,7 @@ impl fmt::Display for AlsaError {
             Self::Busy { device } => write!(f, "device '{device}' is in use by another program"),
             Self::Denied { device } => write!(
                 f,
-                "device '{device}' may not be used: expected the right to its file in /dev/snd, which \
+                "no permission to use device '{device}': expected access to its file in /dev/snd, which \
                  members of the group 'audio' have"
             ),
             Self::Format { device, asked, offered } => {
@@ -118,7 +118,7 @@ impl fmt::Display for AlsaError {
                     Some(format) => write!(f, "{format}"),
                     None => write!(f, "one of {}", SampleFormat::ALL.map(SampleFormat::name).join(" ")),
                 }?;
-                f.write_str("; plughw: instead of hw: converts")
+                f.write_str("; a plughw: name instead of hw: converts formats")
             }
             Self::Rate { device, offered_hz: (low, high) } => write!(
                 f,
@@ -128,13 +128,19 @@ impl fmt::Display for AlsaError {
                 write!(f, "device '{device}' has {low} to {high} channels: expected {needed}")
             }
             Self::Misuse(what) => write!(f, "wrong order of calls: {what}"),
-            Self::BoardStandsStill => {
-                f.write_str("the board's thread takes no streams: expected Board::run or Board::spawn before")
-            }
+            Self::BoardNotRunning => f.write_str(
+                "the board's thread does not run: expected a call of Board::run or Board::spawn before",
+            ),
             Self::NoProgress { direction } => {
-                write!(f, "the {} device was started, and no sample moved", word(*direction))
+                write!(
+                    f,
+                    "the {} device was started: expected samples to move, but none did",
+                    direction_name(*direction)
+                )
             }
-            Self::Lost { direction } => write!(f, "the {} device went away", word(*direction)),
+            Self::Lost { direction } => {
+                write!(f, "the {} device is gone: expected it to stay connected", direction_name(*direction))
+            }
             Self::Alsa { doing, function, errno } => {
                 write!(f, "{doing}: {function}: {}", because(errno))
             }
@@ -147,7 +153,7 @@ fn or_none(offered: &[String]) -> String {
     if offered.is_empty() { "no sample format".to_owned() } else { offered.join(" ") }
 }
 
-pub(crate) const fn word(direction: Direction) -> &'static str {
+pub(crate) const fn direction_name(direction: Direction) -> &'static str {
     match direction {
         Direction::Capture => "capture",
         Direction::Playback => "playback",
@@ -164,7 +170,7 @@ impl HostError for AlsaError {
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Denied { .. } => ErrorKind::Denied,
             Self::Format { .. } | Self::Rate { .. } | Self::Channels { .. } => ErrorKind::Unsupported,
-            Self::Misuse(_) | Self::BoardStandsStill => ErrorKind::Misuse,
+            Self::Misuse(_) | Self::BoardNotRunning => ErrorKind::Misuse,
             Self::Lost { .. } => ErrorKind::Lost,
             Self::NoProgress { .. } | Self::Alsa { .. } | Self::System { .. } => ErrorKind::Backend,
         }

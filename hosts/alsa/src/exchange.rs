@@ -1,4 +1,4 @@
-//! Between control and the board's thread: two rings of boxes and a bell, no lock, nothing allocated or
+//! Control side and board's thread: the queues and the wake-up event between them. No lock, and nothing is allocated or
 //! freed on the board's side.
 
 use std::fmt;
@@ -11,75 +11,77 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use handsfree_core::audio_io::{Direction, Directions, Event};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::device_stream::DeviceStream;
 use crate::halves::{CaptureHalf, PlaybackHalf};
-use crate::side::Side;
 
-pub(crate) type CaptureSide<'a, const CAP: usize> = Box<Side<CaptureHalf<'a, CAP>>>;
-pub(crate) type PlaybackSide<'a, const CAP: usize, const SLOTS: usize> =
-    Box<Side<PlaybackHalf<'a, CAP, SLOTS>>>;
+pub(crate) type CaptureDeviceStream<'a, const CAP: usize> = Box<DeviceStream<CaptureHalf<'a, CAP>>>;
+pub(crate) type PlaybackDeviceStream<'a, const CAP: usize, const SLOTS: usize> =
+    Box<DeviceStream<PlaybackHalf<'a, CAP, SLOTS>>>;
 
-/// Orders that wait at most: a start, a stop and another start.
-const ORDERS: usize = 4;
-/// Events that wait for whoever polls them.
+/// Capacity of the command queue: at most a start, a stop and another start wait in it.
+const COMMANDS: usize = 4;
+/// Capacity of the event queue; further events are counted and dropped.
 const EVENTS: usize = 64;
-/// Sides on their way back, and news of their start.
-const RETURNS: usize = 8;
+/// Capacity of the report queue: more than the reports that two streams can cause.
+const REPORTS: usize = 8;
 
-/// One or both directions of a stream.
-pub(crate) struct Sides<'a, const CAP: usize, const SLOTS: usize> {
-    pub(crate) capture: Option<CaptureSide<'a, CAP>>,
-    pub(crate) playback: Option<PlaybackSide<'a, CAP, SLOTS>>,
-    /// Whether both are to start in one instant.
+/// Streams of one or both directions.
+pub(crate) struct DeviceStreams<'a, const CAP: usize, const SLOTS: usize> {
+    pub(crate) capture: Option<CaptureDeviceStream<'a, CAP>>,
+    pub(crate) playback: Option<PlaybackDeviceStream<'a, CAP, SLOTS>>,
+    /// Whether both start at the same instant.
     pub(crate) linked: bool,
 }
 
-/// From control to board.
-pub(crate) enum Order<'a, const CAP: usize, const SLOTS: usize> {
-    Start(Sides<'a, CAP, SLOTS>),
+/// Command of control to the board.
+pub(crate) enum BoardCommand<'a, const CAP: usize, const SLOTS: usize> {
+    Start(DeviceStreams<'a, CAP, SLOTS>),
     Stop(Directions),
 }
 
-/// From board to control, about a side.
-pub(crate) enum News<'a, const CAP: usize, const SLOTS: usize> {
-    /// Its first sample moved.
-    Began(Direction),
-    /// It was stopped, or is lost.
-    CaptureBack(CaptureSide<'a, CAP>),
-    PlaybackBack(PlaybackSide<'a, CAP, SLOTS>),
+/// Report of the board to control about a stream.
+pub(crate) enum BoardReport<'a, const CAP: usize, const SLOTS: usize> {
+    /// The first sample of a direction moved.
+    Started(Direction),
+    /// The capture stream was stopped or lost.
+    CaptureReturned(CaptureDeviceStream<'a, CAP>),
+    /// The playback stream was stopped or lost.
+    PlaybackReturned(PlaybackDeviceStream<'a, CAP, SLOTS>),
 }
 
-/// Numbers of the board for whoever wants to see them.
+/// Counters of the board, readable on any thread. Arrays hold capture first, then playback.
 #[derive(Debug, Default)]
 pub(crate) struct BoardCounters {
-    /// Whether the board's thread takes orders.
+    /// Whether the board's thread accepts commands.
     pub(crate) runs: AtomicBool,
     pub(crate) events_dropped: AtomicU32,
-    pub(crate) times_disbelieved: [AtomicU32; 2],
-    pub(crate) delays_disbelieved: [AtomicU32; 2],
+    pub(crate) times_rejected: [AtomicU32; 2],
+    pub(crate) delays_rejected: [AtomicU32; 2],
 }
 
-/// A descriptor that becomes readable when it is rung; neither end ever blocks in it.
+/// Event descriptor that control signals to wake the board's `poll`. Neither side ever blocks on it.
 #[derive(Debug)]
-pub(crate) struct Bell(File);
+pub(crate) struct WakeEvent(File);
 
-impl Bell {
+impl WakeEvent {
     fn new() -> io::Result<Self> {
-        // SAFETY: takes numbers only; the descriptor it gives belongs to nobody else.
+        // SAFETY: the call takes numbers only.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: as above.
+        // SAFETY: the descriptor is valid, and nothing else owns it.
         Ok(Self(unsafe { File::from_raw_fd(fd) }))
     }
 
-    pub(crate) fn ring(&self) {
-        // StartError only when it was rung 2^64 times and not heard: then it is readable anyhow.
+    /// Makes the descriptor readable.
+    pub(crate) fn signal(&self) {
+        // Fails only after 2^64 signals that were not cleared; the descriptor is readable then anyway.
         _ = (&self.0).write(&1_u64.to_ne_bytes());
     }
 
-    /// `read`; the descriptor is not readable any more.
-    pub(crate) fn hear(&self) {
+    /// Makes the descriptor unreadable again. System call: `read`.
+    pub(crate) fn clear(&self) {
         _ = (&self.0).read(&mut [0; 8]);
     }
 
@@ -88,100 +90,103 @@ impl Bell {
     }
 }
 
-/// The control's end.
-pub(crate) struct ControlEnd<'a, const CAP: usize, const SLOTS: usize> {
-    orders: Producer<Order<'a, CAP, SLOTS>>,
-    pub(crate) news: Consumer<News<'a, CAP, SLOTS>>,
+/// Control's end of the queues.
+pub(crate) struct ControlEndpoint<'a, const CAP: usize, const SLOTS: usize> {
+    commands: Producer<BoardCommand<'a, CAP, SLOTS>>,
+    pub(crate) reports: Consumer<BoardReport<'a, CAP, SLOTS>>,
     pub(crate) events: Consumer<Event>,
     pub(crate) counters: Arc<BoardCounters>,
-    /// The last field: it rings when all others are gone, and the board then sees that they are.
-    bell: LastRing,
+    /// Must be the last field: it wakes the board after the queues were dropped, so that the board notices that.
+    wake: WakeOnDrop,
 }
 
-/// A bell that is rung once more when it is dropped.
+/// Wake-up event that is signalled once more when it is dropped.
 #[derive(Debug)]
-struct LastRing(Arc<Bell>);
+struct WakeOnDrop(Arc<WakeEvent>);
 
-impl Drop for LastRing {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
-        self.0.ring();
+        self.0.signal();
     }
 }
 
-/// The board's end.
-pub(crate) struct BoardEnd<'a, const CAP: usize, const SLOTS: usize> {
-    pub(crate) orders: Consumer<Order<'a, CAP, SLOTS>>,
-    news: Producer<News<'a, CAP, SLOTS>>,
+/// The board's end of the queues.
+pub(crate) struct BoardEndpoint<'a, const CAP: usize, const SLOTS: usize> {
+    pub(crate) commands: Consumer<BoardCommand<'a, CAP, SLOTS>>,
+    reports: Producer<BoardReport<'a, CAP, SLOTS>>,
     events: Producer<Event>,
     pub(crate) counters: Arc<BoardCounters>,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) wake: Arc<WakeEvent>,
 }
 
 pub(crate) fn exchange<'a, const CAP: usize, const SLOTS: usize>()
--> io::Result<(ControlEnd<'a, CAP, SLOTS>, BoardEnd<'a, CAP, SLOTS>)> {
-    let bell = Arc::new(Bell::new()?);
+-> io::Result<(ControlEndpoint<'a, CAP, SLOTS>, BoardEndpoint<'a, CAP, SLOTS>)> {
+    let wake = Arc::new(WakeEvent::new()?);
     let counters = Arc::new(BoardCounters::default());
-    let (orders, orders_out) = RingBuffer::new(ORDERS);
-    let (news, news_out) = RingBuffer::new(RETURNS);
+    let (commands, commands_out) = RingBuffer::new(COMMANDS);
+    let (reports, reports_out) = RingBuffer::new(REPORTS);
     let (events, events_out) = RingBuffer::new(EVENTS);
-    let control = ControlEnd {
-        orders,
-        news: news_out,
+    let control = ControlEndpoint {
+        commands,
+        reports: reports_out,
         events: events_out,
         counters: Arc::clone(&counters),
-        bell: LastRing(Arc::clone(&bell)),
+        wake: WakeOnDrop(Arc::clone(&wake)),
     };
-    Ok((control, BoardEnd { orders: orders_out, news, events, counters, bell }))
+    Ok((control, BoardEndpoint { commands: commands_out, reports, events, counters, wake }))
 }
 
-impl<'a, const CAP: usize, const SLOTS: usize> ControlEnd<'a, CAP, SLOTS> {
-    /// Gives an order, which comes back if the board is gone or takes none.
-    pub(crate) fn order(&mut self, order: Order<'a, CAP, SLOTS>) -> Result<(), Order<'a, CAP, SLOTS>> {
-        if self.orders.is_abandoned() {
-            return Err(order);
+impl<'a, const CAP: usize, const SLOTS: usize> ControlEndpoint<'a, CAP, SLOTS> {
+    /// Sends a command to the board. Returns it as the error if the board is gone or its queue is full.
+    pub(crate) fn send(
+        &mut self,
+        command: BoardCommand<'a, CAP, SLOTS>,
+    ) -> Result<(), BoardCommand<'a, CAP, SLOTS>> {
+        if self.commands.is_abandoned() {
+            return Err(command);
         }
-        match self.orders.push(order) {
+        match self.commands.push(command) {
             Ok(()) => {
-                self.bell.0.ring();
+                self.wake.0.signal();
                 Ok(())
             }
-            Err(rtrb::PushError::Full(order)) => Err(order),
+            Err(rtrb::PushError::Full(command)) => Err(command),
         }
     }
 
-    /// Whether the board is gone.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.orders.is_abandoned()
+    /// Returns whether the board was dropped.
+    pub(crate) fn board_is_gone(&self) -> bool {
+        self.commands.is_abandoned()
     }
 }
 
-impl<'a, const CAP: usize, const SLOTS: usize> BoardEnd<'a, CAP, SLOTS> {
-    /// Sends a side or news of it back; a ring of these is never full, for there are two sides.
-    pub(crate) fn send(&mut self, news: News<'a, CAP, SLOTS>) {
-        if let Err(rtrb::PushError::Full(news)) = self.news.push(news) {
-            // Dropping it here would close a device on the audio thread; that is better than losing track.
-            drop(news);
+impl<'a, const CAP: usize, const SLOTS: usize> BoardEndpoint<'a, CAP, SLOTS> {
+    /// Sends a report to control. Two streams cannot fill the queue.
+    pub(crate) fn report(&mut self, report: BoardReport<'a, CAP, SLOTS>) {
+        if let Err(rtrb::PushError::Full(report)) = self.reports.push(report) {
+            // Dropping a stream here closes a device on the audio thread, which is better than to leak the stream.
+            drop(report);
         }
     }
 
-    /// Says what happened; counted where nobody listens.
-    pub(crate) fn tell(&mut self, event: Event) {
+    /// Sends an event to control, or counts it as dropped when the queue is full.
+    pub(crate) fn send_event(&mut self, event: Event) {
         if self.events.push(event).is_err() {
             let dropped = &self.counters.events_dropped;
-            // Relaxed: a counter orders nothing but itself, and the board is its only writer.
+            // Relaxed: the counter orders no other memory access, and the board is its only writer.
             dropped.store(dropped.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
     }
 }
 
-impl<const CAP: usize, const SLOTS: usize> fmt::Debug for ControlEnd<'_, CAP, SLOTS> {
+impl<const CAP: usize, const SLOTS: usize> fmt::Debug for ControlEndpoint<'_, CAP, SLOTS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlEnd").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("ControlEndpoint").field("counters", &self.counters).finish_non_exhaustive()
     }
 }
 
-impl<const CAP: usize, const SLOTS: usize> fmt::Debug for BoardEnd<'_, CAP, SLOTS> {
+impl<const CAP: usize, const SLOTS: usize> fmt::Debug for BoardEndpoint<'_, CAP, SLOTS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoardEnd").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("BoardEndpoint").field("counters", &self.counters).finish_non_exhaustive()
     }
 }

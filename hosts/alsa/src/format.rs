@@ -1,31 +1,31 @@
-//! Both sides: the sample formats spoken with devices, and a period's memory in each of them.
+//! Both sides: the supported sample formats of devices, and a period's memory in each of them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use handsfree_core::{DeviceSample, I24, PackedI24};
 
-/// A sample format of a device.
+/// Sample format of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SampleFormat {
-    /// `S16_LE`.
+    /// `S16_LE`: 16-bit integers.
     S16,
-    /// `S24_3LE`: 24 bits in three bytes.
+    /// `S24_3LE`: 24-bit integers in three bytes.
     S24Packed,
-    /// `S24_LE`: 24 bits in the low three of four bytes.
+    /// `S24_LE`: 24-bit integers in the low three of four bytes.
     S24,
-    /// `S32_LE`.
+    /// `S32_LE`: 32-bit integers.
     S32,
-    /// `FLOAT_LE`.
+    /// `FLOAT_LE`: 32-bit floats with full scale at 1.0.
     Float,
 }
 
 impl SampleFormat {
-    /// All of them, cheapest first.
+    /// All formats, the one with the cheapest conversion first.
     pub const ALL: [Self; 5] = [Self::S16, Self::S24, Self::S24Packed, Self::S32, Self::Float];
 
-    /// ALSA's name of it.
+    /// Returns ALSA's name of the format.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl fmt::Display for SampleFormat {
     }
 }
 
-/// A name that is none of the formats'.
+/// Error of parsing a name that is not the name of a supported format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownFormat(String);
 
@@ -77,7 +77,7 @@ impl FromStr for SampleFormat {
     }
 }
 
-/// Memory for periods in a device's format, all channels.
+/// Memory of one period in a device's format, all channels.
 #[derive(Debug)]
 pub(crate) enum PeriodMemory {
     S16(Vec<i16>),
@@ -87,7 +87,7 @@ pub(crate) enum PeriodMemory {
     Float(Vec<f32>),
 }
 
-/// Runs `$body` with `$samples` bound to the memory in its own type.
+/// Evaluates `$body` with `$samples` bound to the memory as a vector of its sample type.
 macro_rules! in_its_type {
     ($memory:expr, $samples:ident => $body:expr) => {
         match $memory {
@@ -106,7 +106,7 @@ fn silent<S: DeviceSample>(samples: usize) -> Vec<S> {
 }
 
 impl PeriodMemory {
-    /// Silence in `format`.
+    /// Creates memory for `samples` samples, filled with silence.
     pub(crate) fn new(format: SampleFormat, samples: usize) -> Self {
         match format {
             SampleFormat::S16 => Self::S16(silent(samples)),
@@ -117,7 +117,7 @@ impl PeriodMemory {
         }
     }
 
-    /// Makes all of it silent.
+    /// Overwrites all samples with silence.
     pub(crate) fn silence(&mut self) {
         fn fill<S: DeviceSample>(samples: &mut [S]) {
             samples.fill(S::SILENCE);
@@ -127,8 +127,8 @@ impl PeriodMemory {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         in_its_type!(self, samples => {
-            // SAFETY: each of the types is a number, or one in a transparent wrapper, without padding;
-            // the bytes are those of the vector, borrowed as it is.
+            // SAFETY: each type is a number or a transparent wrapper of one, without padding. The bytes are those of the
+            // vector, and are borrowed together with it.
             unsafe { std::slice::from_raw_parts(samples.as_ptr().cast(), size_of_val(samples.as_slice())) }
         })
     }
@@ -136,12 +136,13 @@ impl PeriodMemory {
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         in_its_type!(self, samples => {
             let length = size_of_val(samples.as_slice());
-            // SAFETY: as in `bytes`, and any bytes are a valid value of each of the types.
+            // SAFETY: each type is a number or a transparent wrapper of one, without padding, and all byte values are
+            // valid. The bytes are those of the vector, and are borrowed together with it.
             unsafe { std::slice::from_raw_parts_mut(samples.as_mut_ptr().cast(), length) }
         })
     }
 
-    /// Bytes of one sample.
+    /// Returns the size of one sample, in bytes.
     pub(crate) fn sample_bytes(&self) -> usize {
         match self {
             Self::S16(_) => 2,
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_as_large_as_alsa_says() {
+    fn memory_has_the_size_that_alsa_reports() {
         for format in SampleFormat::ALL {
             let mut memory = PeriodMemory::new(format, 7);
             let width = format.alsa().physical_width().unwrap() as usize / 8;
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_alsas() {
+    fn format_names_are_those_of_alsa() {
         for format in SampleFormat::ALL {
             assert_eq!(format.name(), format.alsa().to_string());
             assert_eq!(format.name().to_lowercase().parse(), Ok(format));

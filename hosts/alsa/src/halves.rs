@@ -1,4 +1,4 @@
-//! Board's thread: what is particular to capture and to playback.
+//! Board's thread: the transfer of samples between a device and the core's interrupt halves, for each direction.
 
 use handsfree_core::audio_io::Direction;
 use handsfree_core::capture::Intake;
@@ -6,68 +6,74 @@ use handsfree_core::playback::Outlet;
 use handsfree_core::time::Duration;
 use handsfree_core::{DeviceSample, PeriodTime};
 
+use crate::device_stream::{ConfiguredDevice, TransferHalf};
 use crate::format::{PeriodMemory, in_its_type};
-use crate::pcm::Fault;
-use crate::side::{Half, Stream};
+use crate::pcm::PcmFault;
 
-/// Tries to write the first fill before the device is said to have failed.
+/// Number of writes after which a device that does not accept its first fill counts as failed: far more than a device
+/// needs that accepts a part of a period in each write.
 const MAX_FILL_WRITES: u32 = 64;
 
-fn advance(time: &mut PeriodTime, sample_frames: u32, stream: &Stream) {
+fn advance(time: &mut PeriodTime, sample_frames: u32, device: &ConfiguredDevice) {
     time.position += u64::from(sample_frames);
-    time.converter += Duration::of_sample_frames(sample_frames.into(), stream.rate);
+    time.converter += Duration::of_sample_frames(sample_frames.into(), device.rate);
 }
 
-/// The capture half, and memory for a period.
+/// Capture half of the core, and the memory of one period.
 #[derive(Debug)]
 pub(crate) struct CaptureHalf<'a, const CAP: usize> {
     pub(crate) intake: Intake<'a, CAP>,
     pub(crate) memory: PeriodMemory,
 }
 
-impl<const CAP: usize> Half for CaptureHalf<'_, CAP> {
+impl<const CAP: usize> TransferHalf for CaptureHalf<'_, CAP> {
     const DIRECTION: Direction = Direction::Capture;
 
-    fn transfer(&mut self, stream: &Stream, queued: u32, time: &mut PeriodTime) -> Result<u32, Fault> {
-        // One period a turn, as in playback: when there is much to catch up, neither direction starves the
-        // other, and the worker runs in between.
-        let most = queued.min(stream.period_sample_frames);
+    fn transfer(
+        &mut self,
+        device: &ConfiguredDevice,
+        queued: u32,
+        time: &mut PeriodTime,
+    ) -> Result<u32, PcmFault> {
+        // At most one period a step, like in playback: even with a large backlog, neither direction starves the other,
+        // and the worker runs in between.
+        let limit = queued.min(device.period_sample_frames);
         let mut moved = 0;
-        while moved < most {
-            let wanted = (most - moved) as usize;
+        while moved < limit {
+            let wanted = (limit - moved) as usize;
             let bytes =
-                self.memory.bytes_mut().get_mut(..wanted * stream.pcm.frame_bytes()).unwrap_or_default();
-            let read = match stream.pcm.read(bytes) {
-                Ok(0) | Err(Fault::Again) => break,
+                self.memory.bytes_mut().get_mut(..wanted * device.pcm.frame_bytes()).unwrap_or_default();
+            let read = match device.pcm.read(bytes) {
+                Ok(0) | Err(PcmFault::Again) => break,
                 Ok(read) => read,
-                // What came before it was handed on, and the device says so again next time.
+                // The samples before the fault were passed on, and the device reports the fault again in the next step.
                 Err(fault) if moved == 0 => return Err(fault),
                 Err(_) => break,
             };
-            let samples = read * stream.channels;
-            in_its_type!(&self.memory, memory => take_in(&mut self.intake, memory.get(..samples), *time));
-            advance(time, read as u32, stream);
+            let samples = read * device.channels;
+            in_its_type!(&self.memory, memory => capture_period(&mut self.intake, memory.get(..samples), *time));
+            advance(time, read as u32, device);
             moved += read as u32;
         }
         Ok(moved)
     }
 
-    fn has_more(&self, stream: &Stream, queued: u32, moved: u32) -> bool {
-        queued.saturating_sub(moved) >= stream.period_sample_frames
+    fn has_more(&self, device: &ConfiguredDevice, queued: u32, moved: u32) -> bool {
+        queued.saturating_sub(moved) >= device.period_sample_frames
     }
 
     fn waiting_sample_frames(&self) -> u32 {
         0
     }
 
-    fn fill(&mut self, _: &Stream) -> Result<(), Fault> {
+    fn fill(&mut self, _: &ConfiguredDevice) -> Result<(), PcmFault> {
         Ok(())
     }
 
-    fn abandon(&mut self, _: u32) {}
+    fn discard(&mut self, _: u32) {}
 }
 
-fn take_in<S: DeviceSample, const CAP: usize>(
+fn capture_period<S: DeviceSample, const CAP: usize>(
     intake: &mut Intake<'_, CAP>,
     samples: Option<&[S]>,
     time: PeriodTime,
@@ -75,97 +81,103 @@ fn take_in<S: DeviceSample, const CAP: usize>(
     intake.on_period(samples.unwrap_or_default(), time);
 }
 
-/// The playback half, memory for a period, and how much of it the device has not taken yet.
+/// Playback half of the core, and the memory of one period, part of which the device may not have accepted yet.
 #[derive(Debug)]
 pub(crate) struct PlaybackHalf<'a, const CAP: usize, const SLOTS: usize> {
     pub(crate) outlet: Outlet<'a, CAP, SLOTS>,
     memory: PeriodMemory,
-    /// Sample frames made, and how many of them are written.
-    made: u32,
+    /// Sample frames in the memory.
+    rendered: u32,
+    /// Sample frames of the memory that the device has accepted.
     written: u32,
-    /// Sample frames made since the device was last filled with silence.
-    since_start: u32,
+    /// Sample frames rendered since the device was last filled with silence.
+    rendered_since_fill: u32,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> PlaybackHalf<'a, CAP, SLOTS> {
     pub(crate) fn new(outlet: Outlet<'a, CAP, SLOTS>, memory: PeriodMemory) -> Self {
-        Self { outlet, memory, made: 0, written: 0, since_start: 0 }
+        Self { outlet, memory, rendered: 0, written: 0, rendered_since_fill: 0 }
     }
 
-    /// Writes what was made; how much went. Takes up where a short write stopped.
-    fn write(&mut self, stream: &Stream) -> Result<u32, Fault> {
-        let begun = self.written;
-        while self.written < self.made {
-            let frame_bytes = stream.pcm.frame_bytes();
-            let rest = self.written as usize * frame_bytes..self.made as usize * frame_bytes;
-            match stream.pcm.write(self.memory.bytes().get(rest).unwrap_or_default()) {
-                Ok(0) | Err(Fault::Again) => break,
+    /// Writes the rest of the memory, from where the last write stopped. Returns the number of accepted sample frames.
+    fn write(&mut self, device: &ConfiguredDevice) -> Result<u32, PcmFault> {
+        let written_before = self.written;
+        while self.written < self.rendered {
+            let frame_bytes = device.pcm.frame_bytes();
+            let unwritten = self.written as usize * frame_bytes..self.rendered as usize * frame_bytes;
+            match device.pcm.write(self.memory.bytes().get(unwritten).unwrap_or_default()) {
+                Ok(0) | Err(PcmFault::Again) => break,
                 Ok(written) => self.written += written as u32,
-                Err(fault) if self.written == begun => return Err(fault),
+                Err(fault) if self.written == written_before => return Err(fault),
                 Err(_) => break,
             }
         }
-        Ok(self.written - begun)
+        Ok(self.written - written_before)
     }
 }
 
-impl<const CAP: usize, const SLOTS: usize> Half for PlaybackHalf<'_, CAP, SLOTS> {
+impl<const CAP: usize, const SLOTS: usize> TransferHalf for PlaybackHalf<'_, CAP, SLOTS> {
     const DIRECTION: Direction = Direction::Playback;
 
-    fn transfer(&mut self, stream: &Stream, queued: u32, time: &mut PeriodTime) -> Result<u32, Fault> {
+    fn transfer(
+        &mut self,
+        device: &ConfiguredDevice,
+        queued: u32,
+        time: &mut PeriodTime,
+    ) -> Result<u32, PcmFault> {
         let waiting = self.waiting_sample_frames();
-        let mut moved = self.write(stream)?;
-        let room = stream.fill_sample_frames.saturating_sub(queued + waiting);
-        // One period a turn: the worker fills the ring before the next one.
-        if self.waiting_sample_frames() == 0 && room >= stream.period_sample_frames {
-            let samples = stream.period_sample_frames as usize * stream.channels;
-            in_its_type!(&mut self.memory, memory => put_out(&mut self.outlet, memory.get_mut(..samples), *time));
-            self.made = stream.period_sample_frames;
+        let mut moved = self.write(device)?;
+        let space = device.fill_sample_frames.saturating_sub(queued + waiting);
+        // At most one period a step, so that the worker fills the ring before the next one.
+        if self.waiting_sample_frames() == 0 && space >= device.period_sample_frames {
+            let samples = device.period_sample_frames as usize * device.channels;
+            in_its_type!(&mut self.memory, memory => render_period(&mut self.outlet, memory.get_mut(..samples), *time));
+            self.rendered = device.period_sample_frames;
             self.written = 0;
-            self.since_start = self.since_start.saturating_add(self.made);
-            advance(time, self.made, stream);
-            moved += self.write(stream)?;
+            self.rendered_since_fill = self.rendered_since_fill.saturating_add(self.rendered);
+            advance(time, self.rendered, device);
+            moved += self.write(device)?;
         }
         Ok(moved)
     }
 
-    fn has_more(&self, stream: &Stream, queued: u32, moved: u32) -> bool {
-        queued.saturating_add(moved).saturating_add(stream.period_sample_frames) <= stream.fill_sample_frames
+    fn has_more(&self, device: &ConfiguredDevice, queued: u32, moved: u32) -> bool {
+        queued.saturating_add(moved).saturating_add(device.period_sample_frames) <= device.fill_sample_frames
     }
 
     fn waiting_sample_frames(&self) -> u32 {
-        self.made - self.written
+        self.rendered - self.written
     }
 
-    /// Silence, as much as is to be kept in the device: the core's first sample follows it.
-    fn fill(&mut self, stream: &Stream) -> Result<(), Fault> {
+    /// Fills the device with as much silence as the fill that is kept in it; the core's first sample follows.
+    fn fill(&mut self, device: &ConfiguredDevice) -> Result<(), PcmFault> {
         self.memory.silence();
-        let mut left = stream.fill_sample_frames;
+        let mut remaining = device.fill_sample_frames;
         for _ in 0..MAX_FILL_WRITES {
-            self.made = left.min(stream.period_sample_frames);
+            self.rendered = remaining.min(device.period_sample_frames);
             self.written = 0;
-            left -= self.write(stream)?;
-            if left == 0 {
+            remaining -= self.write(device)?;
+            if remaining == 0 {
                 break;
             }
         }
-        self.made = 0;
+        self.rendered = 0;
         self.written = 0;
-        self.since_start = 0;
-        if left == 0 { Ok(()) } else { Err(Fault::Failed(libc::EIO)) }
+        self.rendered_since_fill = 0;
+        if remaining == 0 { Ok(()) } else { Err(PcmFault::Failed(libc::EIO)) }
     }
 
-    fn abandon(&mut self, queued: u32) {
-        let waiting = std::mem::take(&mut self.made) - std::mem::take(&mut self.written);
-        // The silence that it was filled with is none of the core's.
-        let unplayed = queued.saturating_add(waiting).min(std::mem::take(&mut self.since_start));
+    fn discard(&mut self, queued: u32) {
+        let waiting = std::mem::take(&mut self.rendered) - std::mem::take(&mut self.written);
+        // The silence of the first fill did not come from the core.
+        let unplayed = queued.saturating_add(waiting).min(std::mem::take(&mut self.rendered_since_fill));
         if unplayed > 0 {
             self.outlet.discarded(unplayed);
         }
     }
 }
 
-fn put_out<S: DeviceSample, const CAP: usize, const SLOTS: usize>(
+fn render_period<S: DeviceSample, const CAP: usize, const SLOTS: usize>(
     outlet: &mut Outlet<'_, CAP, SLOTS>,
     samples: Option<&mut [S]>,
     time: PeriodTime,

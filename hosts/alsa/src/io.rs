@@ -1,120 +1,126 @@
 //! Control side: ALSA's devices as an [`AudioIo`].
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration as Span, Instant as Moment};
 
 use handsfree_core::audio_io::{
     AudioIo, DeviceInfo, Direction, Directions, Event, StartError, StreamHalves, StreamInfo, StreamRequest,
 };
-use handsfree_host::request::{self, BOTH, index};
+use handsfree_host::request::{self, BOTH_DIRECTIONS, index};
 
 use crate::board::Board;
-use crate::config::{AlsaConfig, Opened, Trust};
+use crate::config::{AlsaConfig, DriverTimingStats, OpenedPcm};
+use crate::device_stream::DeviceStream;
 use crate::devices;
 use crate::error::AlsaError;
-use crate::exchange::{CaptureSide, ControlEnd, News, Order, PlaybackSide, Sides, exchange};
+use crate::exchange::{
+    BoardCommand, BoardReport, CaptureDeviceStream, ControlEndpoint, DeviceStreams, PlaybackDeviceStream,
+    exchange,
+};
 use crate::halves::{CaptureHalf, PlaybackHalf};
 use crate::names;
-use crate::ready::Ready;
-use crate::side::Side;
+use crate::opening::PreparedDevice;
 
-/// How long a start waits for the first sample, and a stop for the board's thread.
-const PATIENCE: Span = Span::from_secs(5);
-/// How long a start waits for the board's thread to be there.
-const BOARD_PATIENCE: Span = Span::from_millis(1_000);
-/// How often control looks for the board's answer.
-const LOOK_INTERVAL: Span = Span::from_millis(1);
-/// How often a lost device is looked for.
+/// Longest time that a start waits for the first sample, and a stop for the board's thread. Longer than a device takes
+/// to fail, so that it runs out only when the thread hangs in a driver.
+const STREAM_TIMEOUT: Span = Span::from_secs(5);
+/// Longest time that a start waits for the board's thread to run.
+const BOARD_START_TIMEOUT: Span = Span::from_millis(1_000);
+/// Interval at which a waiting call looks for the board's reports.
+const POLL_INTERVAL: Span = Span::from_millis(1);
+/// Interval at which lost devices are searched for.
 const SEARCH_INTERVAL: Span = Span::from_millis(250);
 
-/// The control plane over ALSA. Belongs to a [`Board`], which ends when this is dropped.
+/// Control plane of the ALSA host. Belongs to a [`Board`], which ends when this is dropped.
 ///
-/// `stop` waits for the board's thread. A thread that is stuck in a driver, as with hardware that hangs,
-/// keeps its halves, and `stop` returns without them after five seconds.
+/// `stop` waits for the board's thread. A thread that hangs in a driver, for example because of faulty hardware, keeps
+/// its halves, and `stop` returns without them after five seconds.
 #[derive(Debug)]
 pub struct AlsaIo<'a, const CAP: usize, const SLOTS: usize> {
-    end: ControlEnd<'a, CAP, SLOTS>,
+    endpoint: ControlEndpoint<'a, CAP, SLOTS>,
     config: AlsaConfig,
-    /// The halves of streams that ended by themselves.
+    /// Halves of streams that have ended.
     returned: StreamHalves<'a, CAP, SLOTS>,
-    capture: Option<Opened>,
-    playback: Option<Opened>,
-    /// Lost devices that somebody may wait for.
+    capture: Option<OpenedPcm>,
+    playback: Option<OpenedPcm>,
+    /// Names of lost devices that are searched for, capture first.
     missing: [Option<String>; 2],
-    searched: Moment,
-    events_dropped: u32,
+    last_search: Moment,
+    /// Number of dropped events that were reported already.
+    reported_drops: u32,
 }
 
-/// A control plane and its board.
+/// Makes a control plane and its board.
 ///
 /// # Errors
-/// When the system has no descriptor to give.
+/// Returns the system's error when it cannot create an event descriptor.
 #[allow(clippy::type_complexity, reason = "a pair of two documented types")]
 pub fn open<'a, const CAP: usize, const SLOTS: usize>(
     config: AlsaConfig,
 ) -> Result<(AlsaIo<'a, CAP, SLOTS>, Board<'a, CAP, SLOTS>), AlsaError> {
     let (control, board) = exchange().map_err(|error| AlsaError::System {
-        doing: "making an event descriptor",
+        doing: "creating an event descriptor",
         errno: error.raw_os_error().unwrap_or(0),
     })?;
     let io = AlsaIo {
-        end: control,
+        endpoint: control,
         config,
         returned: StreamHalves::default(),
         capture: None,
         playback: None,
         missing: [None, None],
-        searched: Moment::now(),
-        events_dropped: 0,
+        last_search: Moment::now(),
+        reported_drops: 0,
     };
     Ok((io, Board::new(board, config.real_time)))
 }
 
-/// Why a side does not run any more.
+/// Reason why a stream has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// It was told to stop, or could not start.
-    Ordered,
-    /// Its device is gone.
-    Lost,
+enum EndReason {
+    /// Control stopped the stream, or the stream could not start.
+    Stopped,
+    /// The device was lost.
+    DeviceLost,
 }
 
 impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
-    /// What the microphone's device was granted, while it runs.
+    /// Returns the parameters of the microphone's device while it runs.
     #[must_use]
-    pub fn capture(&self) -> Option<&Opened> {
+    pub fn capture(&self) -> Option<&OpenedPcm> {
         self.capture.as_ref()
     }
 
-    /// What the loudspeaker's device was granted, while it runs.
+    /// Returns the parameters of the loudspeaker's device while it runs.
     #[must_use]
-    pub fn playback(&self) -> Option<&Opened> {
+    pub fn playback(&self) -> Option<&OpenedPcm> {
         self.playback.as_ref()
     }
 
-    /// What drivers said that could not be.
+    /// Returns counters of implausible values that the drivers reported, and of dropped events.
     #[must_use]
-    pub fn trust(&self) -> Trust {
-        let counters = &self.end.counters;
-        let of = |counter: &std::sync::atomic::AtomicU32| counter.load(Ordering::Relaxed);
-        let [capture_times, playback_times] = &counters.times_disbelieved;
-        let [capture_delays, playback_delays] = &counters.delays_disbelieved;
-        Trust {
-            capture_times_disbelieved: of(capture_times),
-            playback_times_disbelieved: of(playback_times),
-            capture_delays_disbelieved: of(capture_delays),
-            playback_delays_disbelieved: of(playback_delays),
-            events_dropped: of(&counters.events_dropped),
+    pub fn timing_stats(&self) -> DriverTimingStats {
+        let counters = &self.endpoint.counters;
+        // Relaxed: the counters order no other memory access.
+        let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+        let [capture_times, playback_times] = &counters.times_rejected;
+        let [capture_delays, playback_delays] = &counters.delays_rejected;
+        DriverTimingStats {
+            capture_times_rejected: read(capture_times),
+            playback_times_rejected: read(playback_times),
+            capture_delays_rejected: read(capture_delays),
+            playback_delays_rejected: read(playback_delays),
+            events_dropped: read(&counters.events_dropped),
         }
     }
 
-    /// Opens what is asked for and configures the ends for what was granted; nothing runs yet.
-    #[allow(clippy::type_complexity, reason = "two directions, each there or not")]
+    /// Opens the requested devices and configures the halves for what they granted. Starts nothing.
+    #[allow(clippy::type_complexity, reason = "two optional directions")]
     fn prepare(
         &self,
         request: &StreamRequest<'_>,
         halves: &mut StreamHalves<'a, CAP, SLOTS>,
-    ) -> Result<(Option<Ready>, Option<Ready>), AlsaError> {
+    ) -> Result<(Option<PreparedDevice>, Option<PreparedDevice>), AlsaError> {
         let runs = |direction| match direction {
             Direction::Capture => self.capture.is_some(),
             Direction::Playback => self.playback.is_some(),
@@ -122,11 +128,11 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
         request::check(request, halves, runs).map_err(AlsaError::Misuse)?;
         self.await_board()?;
         let open = |direction, asked: &Option<_>| {
-            asked.as_ref().map(|asked| Ready::open(direction, asked, &self.config)).transpose()
+            asked.as_ref().map(|asked| PreparedDevice::open(direction, asked, &self.config)).transpose()
         };
         let capture = open(Direction::Capture, &request.capture)?;
         let playback = open(Direction::Playback, &request.playback)?;
-        let info = |ready: &Option<Ready>| ready.as_ref().map(|ready| ready.info);
+        let info = |device: &Option<PreparedDevice>| device.as_ref().map(|device| device.info);
         let granted = StreamInfo { capture: info(&capture), playback: info(&playback) };
         request::configure(halves, request, &granted)?;
         Ok((capture, playback))
@@ -134,105 +140,107 @@ impl<'a, const CAP: usize, const SLOTS: usize> AlsaIo<'a, CAP, SLOTS> {
 
     /// Waits until the board's thread runs.
     fn await_board(&self) -> Result<(), AlsaError> {
-        let began = Moment::now();
+        let started = Moment::now();
         // Acquire: partner of the Release in `Board::run`.
-        while !self.end.counters.runs.load(Ordering::Acquire) {
-            if self.end.is_alone() || began.elapsed() > BOARD_PATIENCE {
-                return Err(AlsaError::BoardStandsStill);
+        while !self.endpoint.counters.runs.load(Ordering::Acquire) {
+            if self.endpoint.board_is_gone() || started.elapsed() > BOARD_START_TIMEOUT {
+                return Err(AlsaError::BoardNotRunning);
             }
-            std::thread::sleep(LOOK_INTERVAL);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
-    /// Hands the sides to the board and waits until samples move in each.
-    fn run(&mut self, sides: Sides<'a, CAP, SLOTS>) -> Result<(), AlsaError> {
-        let mut awaited = [sides.capture.is_some(), sides.playback.is_some()];
-        if let Err(order) = self.end.order(Order::Start(sides)) {
-            if let Order::Start(sides) = order {
-                self.take_back(sides.capture, sides.playback, Ending::Ordered);
+    /// Hands the streams to the board, and waits until samples move in each of them.
+    fn run(&mut self, streams: DeviceStreams<'a, CAP, SLOTS>) -> Result<(), AlsaError> {
+        let mut awaited = [streams.capture.is_some(), streams.playback.is_some()];
+        if let Err(command) = self.endpoint.send(BoardCommand::Start(streams)) {
+            if let BoardCommand::Start(streams) = command {
+                self.take_back(streams.capture, streams.playback, EndReason::Stopped);
             }
-            return Err(AlsaError::BoardStandsStill);
+            return Err(AlsaError::BoardNotRunning);
         }
-        let began = Moment::now();
+        let started = Moment::now();
         while awaited.contains(&true) {
-            match self.end.news.pop() {
-                Ok(News::Began(direction)) => awaited[index(direction)] = false,
-                Ok(News::CaptureBack(side)) => {
-                    self.take_back(Some(side), None, Ending::Ordered);
+            match self.endpoint.reports.pop() {
+                Ok(BoardReport::Started(direction)) => awaited[index(direction)] = false,
+                Ok(BoardReport::CaptureReturned(stream)) => {
+                    self.take_back(Some(stream), None, EndReason::Stopped);
                     return Err(AlsaError::NoProgress { direction: Direction::Capture });
                 }
-                Ok(News::PlaybackBack(side)) => {
-                    self.take_back(None, Some(side), Ending::Ordered);
+                Ok(BoardReport::PlaybackReturned(stream)) => {
+                    self.take_back(None, Some(stream), EndReason::Stopped);
                     return Err(AlsaError::NoProgress { direction: Direction::Playback });
                 }
-                Err(_) if began.elapsed() > PATIENCE => {
+                Err(_) if started.elapsed() > STREAM_TIMEOUT => {
                     let late = if awaited[0] { Direction::Capture } else { Direction::Playback };
                     return Err(AlsaError::NoProgress { direction: late });
                 }
-                Err(_) => std::thread::sleep(LOOK_INTERVAL),
+                Err(_) => std::thread::sleep(POLL_INTERVAL),
             }
         }
         Ok(())
     }
 
-    /// Stops what runs of `which` and waits for it.
+    /// Stops those of the `directions` that run, and waits for the board to return their streams.
     fn halt(&mut self, directions: Directions) {
-        let wanted = |io: &Self| {
+        let runs = |io: &Self| {
             (directions.includes(Direction::Capture) && io.capture.is_some())
                 || (directions.includes(Direction::Playback) && io.playback.is_some())
         };
-        self.take_news(Ending::Lost);
-        if !wanted(self) || self.end.order(Order::Stop(directions)).is_err() {
-            self.take_news(Ending::Ordered);
+        self.handle_reports(EndReason::DeviceLost);
+        if !runs(self) || self.endpoint.send(BoardCommand::Stop(directions)).is_err() {
+            self.handle_reports(EndReason::Stopped);
             return;
         }
-        let began = Moment::now();
-        while wanted(self) && began.elapsed() < PATIENCE && !(self.end.is_alone() && self.end.news.is_empty())
+        let started = Moment::now();
+        while runs(self)
+            && started.elapsed() < STREAM_TIMEOUT
+            && !(self.endpoint.board_is_gone() && self.endpoint.reports.is_empty())
         {
-            std::thread::sleep(LOOK_INTERVAL);
-            self.take_news(Ending::Ordered);
+            std::thread::sleep(POLL_INTERVAL);
+            self.handle_reports(EndReason::Stopped);
         }
     }
 
-    fn take_news(&mut self, ending: Ending) {
-        while let Ok(news) = self.end.news.pop() {
-            match news {
-                News::Began(_) => {}
-                News::CaptureBack(side) => self.take_back(Some(side), None, ending),
-                News::PlaybackBack(side) => self.take_back(None, Some(side), ending),
+    fn handle_reports(&mut self, reason: EndReason) {
+        while let Ok(report) = self.endpoint.reports.pop() {
+            match report {
+                BoardReport::Started(_) => {}
+                BoardReport::CaptureReturned(stream) => self.take_back(Some(stream), None, reason),
+                BoardReport::PlaybackReturned(stream) => self.take_back(None, Some(stream), reason),
             }
         }
     }
 
-    /// Closes the devices of sides that do not run any more and keeps their halves. A device that was lost
-    /// is looked for from now on.
+    /// Closes the devices of streams that have ended, and keeps their halves. Begins the search for lost devices.
     fn take_back(
         &mut self,
-        capture: Option<CaptureSide<'a, CAP>>,
-        playback: Option<PlaybackSide<'a, CAP, SLOTS>>,
-        ending: Ending,
+        capture: Option<CaptureDeviceStream<'a, CAP>>,
+        playback: Option<PlaybackDeviceStream<'a, CAP, SLOTS>>,
+        reason: EndReason,
     ) {
-        let lost =
-            |opened: Option<Opened>| opened.filter(|_| ending == Ending::Lost).map(|opened| opened.device);
-        if let Some(side) = capture {
-            self.returned.intake = Some(side.half.intake);
-            self.missing[0] = lost(self.capture.take());
+        let lost_device = |opened: Option<OpenedPcm>| {
+            opened.filter(|_| reason == EndReason::DeviceLost).map(|opened| opened.device)
+        };
+        if let Some(stream) = capture {
+            self.returned.intake = Some(stream.half.intake);
+            self.missing[0] = lost_device(self.capture.take());
         }
-        if let Some(side) = playback {
-            let mut outlet = side.half.outlet;
+        if let Some(stream) = playback {
+            let mut outlet = stream.half.outlet;
             outlet.stop();
             self.returned.outlet = Some(outlet);
-            self.missing[1] = lost(self.playback.take());
+            self.missing[1] = lost_device(self.playback.take());
         }
     }
 
-    fn search(&mut self) -> Option<Event> {
-        if self.searched.elapsed() < SEARCH_INTERVAL {
+    fn search_lost_devices(&mut self) -> Option<Event> {
+        if self.last_search.elapsed() < SEARCH_INTERVAL {
             return None;
         }
-        self.searched = Moment::now();
-        for direction in BOTH {
+        self.last_search = Moment::now();
+        for direction in BOTH_DIRECTIONS {
             let missing = &mut self.missing[index(direction)];
             if missing.as_deref().is_some_and(names::is_present) {
                 *missing = None;
@@ -256,30 +264,32 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for AlsaI
         request: &StreamRequest<'_>,
         mut halves: StreamHalves<'a, CAP, SLOTS>,
     ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, AlsaError>> {
-        self.take_news(Ending::Lost);
+        self.handle_reports(EndReason::DeviceLost);
         let (capture, playback) = match self.prepare(request, &mut halves) {
-            Ok(ready) => ready,
+            Ok(devices) => devices,
             Err(error) => return Err(StartError { halves, error }),
         };
         let mut info = StreamInfo::default();
-        let mut sides = Sides { capture: None, playback: None, linked: false };
-        if let (Some(ready), Some(intake)) = (capture, halves.intake) {
-            info.capture = Some(ready.info);
-            self.capture = Some(ready.opened);
-            let half = CaptureHalf { intake, memory: ready.memory };
-            sides.capture = Some(Box::new(Side::new(ready.stream, half)));
+        let mut streams = DeviceStreams { capture: None, playback: None, linked: false };
+        if let (Some(device), Some(intake)) = (capture, halves.intake) {
+            info.capture = Some(device.info);
+            self.capture = Some(device.opened);
+            let half = CaptureHalf { intake, memory: device.memory };
+            streams.capture = Some(Box::new(DeviceStream::new(device.device, half)));
         }
-        if let (Some(ready), Some(outlet)) = (playback, halves.outlet) {
-            info.playback = Some(ready.info);
-            self.playback = Some(ready.opened);
-            let half = PlaybackHalf::new(outlet, ready.memory);
-            sides.playback = Some(Box::new(Side::new(ready.stream, half)));
+        if let (Some(device), Some(outlet)) = (playback, halves.outlet) {
+            info.playback = Some(device.info);
+            self.playback = Some(device.opened);
+            let half = PlaybackHalf::new(outlet, device.memory);
+            streams.playback = Some(Box::new(DeviceStream::new(device.device, half)));
         }
         let directions = request::directions(request);
-        sides.linked = self.config.link && one_clock(&info);
-        match self.run(sides) {
+        streams.linked = self.config.link && share_one_clock(&info);
+        match self.run(streams) {
             Ok(()) => {
-                for direction in BOTH.into_iter().filter(|&direction| directions.includes(direction)) {
+                for direction in
+                    BOTH_DIRECTIONS.into_iter().filter(|&direction| directions.includes(direction))
+                {
                     self.missing[index(direction)] = None;
                 }
                 Ok(info)
@@ -304,21 +314,21 @@ impl<'a, const CAP: usize, const SLOTS: usize> AudioIo<'a, CAP, SLOTS> for AlsaI
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        self.take_news(Ending::Lost);
-        if let Ok(event) = self.end.events.pop() {
+        self.handle_reports(EndReason::DeviceLost);
+        if let Ok(event) = self.endpoint.events.pop() {
             return Some(event);
         }
-        let dropped = self.end.counters.events_dropped.load(Ordering::Relaxed);
-        let count = dropped.wrapping_sub(self.events_dropped);
+        let dropped = self.endpoint.counters.events_dropped.load(Ordering::Relaxed);
+        let count = dropped.wrapping_sub(self.reported_drops);
         if count > 0 {
-            self.events_dropped = dropped;
+            self.reported_drops = dropped;
             return Some(Event::EventsLost { count });
         }
-        self.search()
+        self.search_lost_devices()
     }
 }
 
-fn one_clock(info: &StreamInfo) -> bool {
+fn share_one_clock(info: &StreamInfo) -> bool {
     matches!((&info.capture, &info.playback), (Some(capture), Some(playback))
         if capture.clock_domain == playback.clock_domain)
 }

@@ -54,13 +54,14 @@
 //! Up to P comes on top where F is no multiple of P, or P none of F; beside it what the hardware itself delays,
 //! and what voice processing does. So at 48 kHz with n = 2: 1440 to 1920 at periods of 10 ms, 1200 to 1680 at 5 ms,
 //! 1080 to 1560 at 2.5 ms. Which it is within these bounds is decided at the start and stays. In the kernel machine
-//! (`tests/kernel/tests/kernel/ours_latency.rs`) it is 1440, 1440 or 1680, and 1200; `alsaloop`, which has no frames and no
+//! (`tests/kernel/tests/kernel/alsa_host_latency.rs`) it is 1440, 1440 or 1680, and 1200; `alsaloop`, which has no frames and no
 //! worker, needs n * P for the same periods before the loudspeaker. Frames make the difference, so periods shorter
 //! than 5 ms gain little.
 #![cfg(target_os = "linux")]
 
 mod board;
 mod config;
+mod device_stream;
 mod devices;
 mod error;
 mod exchange;
@@ -68,16 +69,15 @@ mod format;
 mod halves;
 mod io;
 mod names;
+mod opening;
 mod params;
 mod pcm;
-mod ready;
-mod side;
 mod timing;
 
-pub use board::{Board, RealTime};
-pub use config::{AlsaConfig, Opened, Trust};
+pub use board::Board;
+pub use config::{AlsaConfig, DriverTimingStats, OpenedPcm, RealTimeConfig};
 pub use devices::{AlsaDevice, devices};
 pub use error::AlsaError;
 pub use format::{SampleFormat, UnknownFormat};
 pub use io::{AlsaIo, open};
-pub use params::Abilities;
+pub use params::PcmCapabilities;

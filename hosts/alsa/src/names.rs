@@ -1,8 +1,8 @@
-//! Control side: names of devices that stay the same when cards come and go.
+//! Control side: names of devices that stay the same when cards are plugged in and out.
 //!
-//! A card on a bus keeps its id (`hw:CARD=vc4hdmi,DEV=0`). A USB card's id depends on what was plugged in
-//! before it, so it is named by the socket that it is in: `usb:0000:00:14.0-2.1,DEV=0`, as the kernel
-//! writes it behind `usb-` in /proc/asound/cards.
+//! A built-in card keeps its id (`hw:CARD=vc4hdmi,DEV=0`). The id of a USB card depends on the cards that were plugged in
+//! before it, so a USB card is named after its socket: `usb:0000:00:14.0-2.1,DEV=0`, in the form that the kernel writes
+//! after `usb-` in /proc/asound/cards.
 
 use std::ffi::CString;
 use std::path::{Component, Path, PathBuf};
@@ -12,14 +12,14 @@ use alsa::Card;
 const SOUND_CLASS: &str = "/sys/class/sound";
 const USB: &str = "usb:";
 
-/// The USB socket of a card, if it is in one.
+/// Returns the USB socket of a card, or `None` for other cards.
 pub(crate) fn usb_socket(card: i32) -> Option<String> {
     let link = Path::new(SOUND_CLASS).join(format!("card{card}")).join("device");
     socket_in(&std::fs::canonicalize(link).ok()?)
 }
 
-/// The part of a device's path that says which controller and which sockets lead to it: from
-/// `.../0000:00:14.0/usb1/1-2/1-2.1/1-2.1:1.0` to `0000:00:14.0-2.1`.
+/// Extracts the controller and the sockets from a device's path:
+/// `.../0000:00:14.0/usb1/1-2/1-2.1/1-2.1:1.0` becomes `0000:00:14.0-2.1`.
 fn socket_in(path: &Path) -> Option<String> {
     let parts: Vec<&str> = path
         .components()
@@ -35,7 +35,7 @@ fn socket_in(path: &Path) -> Option<String> {
     Some(format!("{controller}-{socket}"))
 }
 
-/// The stable name of a card's device.
+/// Returns the stable name of a card's device.
 pub(crate) fn stable(card: i32, card_id: &str, device: u32) -> String {
     match usb_socket(card) {
         Some(socket) => format!("{USB}{socket},DEV={device}"),
@@ -43,7 +43,7 @@ pub(crate) fn stable(card: i32, card_id: &str, device: u32) -> String {
     }
 }
 
-/// ALSA's name for a stable one; any other name is ALSA's already. `None` when nothing is in the socket.
+/// Converts a stable name to ALSA's name; returns any other name unchanged, and `None` when the socket is empty.
 pub(crate) fn resolve(name: &str) -> Option<String> {
     let Some(rest) = name.strip_prefix(USB) else {
         return Some(name.to_owned());
@@ -57,7 +57,7 @@ fn cards() -> impl Iterator<Item = i32> {
     alsa::card::Iter::new().filter_map(|card| card.ok().map(|card| card.get_index()))
 }
 
-/// The id or number of the card that a `hw:` or `plughw:` name speaks of.
+/// Returns the id or number of the card in a `hw:` or `plughw:` name.
 fn card_in(alsa_name: &str) -> Option<&str> {
     let (kind, rest) = alsa_name.split_once(':')?;
     if !kind.ends_with("hw") {
@@ -72,10 +72,10 @@ fn card_of(alsa_name: &str) -> Option<i32> {
     Card::from_str(&CString::new(card).ok()?).ok().map(|card| card.get_index())
 }
 
-/// Whether the kernel has the card of a `hw:` or `plughw:` name, and this process may not use it.
+/// Returns whether the card of a `hw:` or `plughw:` name exists, but this process lacks the permission to use it.
 pub(crate) fn is_forbidden(alsa_name: &str) -> bool {
     let Some(card) = card_in(alsa_name) else { return false };
-    // An id is a link to the card's number.
+    // In /proc/asound, a card's id is a link to its number.
     let by_id = std::fs::read_link(Path::new("/proc/asound").join(card)).ok();
     let number =
         by_id.as_deref().and_then(Path::to_str).and_then(|link| link.strip_prefix("card")).unwrap_or(card);
@@ -83,7 +83,7 @@ pub(crate) fn is_forbidden(alsa_name: &str) -> bool {
     opened.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
-/// Whether the device's node is there; other names than hardware's are taken to be.
+/// Returns whether the device's node exists. Names of other devices than hardware count as present.
 pub(crate) fn is_present(name: &str) -> bool {
     resolve(name).is_some_and(|alsa_name| {
         if !alsa_name.starts_with("hw:") && !alsa_name.starts_with("plughw:") {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_read_from_the_devices_path() {
+    fn the_socket_is_extracted_from_the_device_path() {
         for (path, socket) in [
             ("/sys/devices/pci0000:00/0000:00:04.0/usb1/1-1/1-1:1.0", Some("0000:00:04.0-1")),
             (
@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn names_of_alsa_stay_as_they_are() {
+    fn alsa_names_resolve_to_themselves() {
         for name in ["default", "hw:0,0", "plughw:CARD=Loopback,DEV=1", "sysdefault:CARD=PCH"] {
             assert_eq!(resolve(name).as_deref(), Some(name));
         }
-        assert_eq!(resolve("usb:0000:99:99.9-1,DEV=0"), None, "nothing is in that socket");
+        assert_eq!(resolve("usb:0000:99:99.9-1,DEV=0"), None, "the socket is empty");
     }
 }

@@ -1,7 +1,7 @@
-//! Board's thread: one ALSA device that never blocks, in calls that can fail and cannot panic.
+//! Board's thread: an ALSA device in non-blocking mode. Its calls can fail, but neither block nor panic.
 //!
-//! After each comes the system call it makes on a hardware device. `snd_pcm_recover` is not among them:
-//! it sleeps for as long as a card stays suspended.
+//! The documentation of each call names the system call that it makes on a hardware device. `snd_pcm_recover` is not used,
+//! because it sleeps while a card is suspended.
 
 use std::ffi::CStr;
 
@@ -11,27 +11,27 @@ use handsfree_core::time::Instant;
 use handsfree_host::clock;
 use libc::{c_short, pollfd};
 
-/// Most descriptors that one device may be waited for with; hardware devices have one.
+/// Maximum number of descriptors of one device; hardware devices have one.
 pub(crate) const MAX_DESCRIPTORS: usize = 8;
 
-/// What went wrong with a device, by what has to be done about it.
+/// Fault of a device, classified by the necessary reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// It ran out of samples or of room.
+pub(crate) enum PcmFault {
+    /// The device ran out of samples or of free space.
     Xrun,
     /// The system was suspended.
     Suspended,
-    /// It stands still though nobody stopped it.
+    /// The device stands still although it was not stopped.
     Stopped,
-    /// Not now; nothing is wrong.
+    /// The call is to be repeated later; the device works.
     Again,
-    /// It is gone for good.
+    /// The device is gone permanently.
     Gone,
-    /// It failed; the system's number for why.
+    /// The device failed with this error number of the system.
     Failed(i32),
 }
 
-impl Fault {
+impl PcmFault {
     fn of(errno: i32) -> Self {
         match errno.abs() {
             libc::EPIPE => Self::Xrun,
@@ -44,36 +44,36 @@ impl Fault {
     }
 }
 
-impl From<alsa::Error> for Fault {
+impl From<alsa::Error> for PcmFault {
     fn from(error: alsa::Error) -> Self {
         Self::of(error.errno())
     }
 }
 
-/// What a device is doing.
+/// State of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum PcmState {
     Running,
-    /// Set up, but not started.
-    Standing,
+    /// The device is configured, but not started.
+    Stopped,
     Xrun,
     Suspended,
     Disconnected,
 }
 
-/// What a device said of itself at one moment.
+/// Status of a device at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) state: State,
-    /// Sample frames to be read, or room to write.
+pub(crate) struct PcmStatus {
+    pub(crate) state: PcmState,
+    /// Sample frames that can be read or written.
     pub(crate) avail: i64,
     /// Sample frames between the application's end and the converter.
     pub(crate) delay: i64,
-    /// When that was.
+    /// Driver's timestamp of the status.
     pub(crate) time: Instant,
 }
 
-/// A device that is open, non-blocking and configured.
+/// Open and configured device in non-blocking mode.
 #[derive(Debug)]
 pub(crate) struct Pcm {
     pcm: PCM,
@@ -82,7 +82,7 @@ pub(crate) struct Pcm {
 }
 
 impl Pcm {
-    /// Takes over a device that has its parameters. Control side.
+    /// Takes over a configured device. Control side.
     pub(crate) fn new(pcm: PCM, frame_bytes: usize) -> Result<Self, alsa::Error> {
         let descriptors = PollDescriptors::get(&pcm)?;
         if descriptors.is_empty() || descriptors.len() > MAX_DESCRIPTORS {
@@ -95,25 +95,25 @@ impl Pcm {
         &self.descriptors
     }
 
-    /// Whether the device has something to do or to say, after a wait for its descriptors.
-    pub(crate) fn is_ready(&self, polled: &[pollfd]) -> Result<bool, Fault> {
-        const TROUBLE: c_short = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
+    /// Returns whether the device can move samples or has an error, after a poll of its descriptors.
+    pub(crate) fn is_ready(&self, polled: &[pollfd]) -> Result<bool, PcmFault> {
+        const ERRORS: c_short = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
         if polled.iter().any(|fd| fd.revents & libc::POLLNVAL != 0) {
-            return Err(Fault::Gone);
+            return Err(PcmFault::Gone);
         }
         if polled.iter().all(|fd| fd.revents == 0) {
             return Ok(false);
         }
-        // Trouble makes it ready as well: its status says what it is.
+        // An error counts as ready, because the next status reports it.
         let ready = self.pcm.revents(polled)?;
-        Ok(ready.bits() & (libc::POLLIN | libc::POLLOUT | TROUBLE) != 0)
+        Ok(ready.bits() & (libc::POLLIN | libc::POLLOUT | ERRORS) != 0)
     }
 
-    /// `ioctl(SNDRV_PCM_IOCTL_STATUS_EXT)`; asks the hardware where it is.
-    pub(crate) fn status(&self) -> Result<Status, Fault> {
+    /// Reads the status, with the hardware's current position. System call: `ioctl(SNDRV_PCM_IOCTL_STATUS_EXT)`.
+    pub(crate) fn status(&self) -> Result<PcmStatus, PcmFault> {
         let status = self.pcm.status()?;
         let time = status.get_htstamp();
-        Ok(Status {
+        Ok(PcmStatus {
             state: self.state(),
             avail: wide(status.get_avail()),
             delay: wide(status.get_delay()),
@@ -122,8 +122,8 @@ impl Pcm {
         })
     }
 
-    /// No system call: the kernel shows it in shared memory; where it cannot, `ioctl(SYNC_PTR)`.
-    pub(crate) fn state(&self) -> State {
+    /// Returns the state. Makes no system call when the kernel shares the state in memory, or else `ioctl(SYNC_PTR)`.
+    pub(crate) fn state(&self) -> PcmState {
         use alsa::pcm::State as S;
         const RUNNING: i32 = S::Running as i32;
         const DRAINING: i32 = S::Draining as i32;
@@ -131,57 +131,58 @@ impl Pcm {
         const SUSPENDED: i32 = S::Suspended as i32;
         const DISCONNECTED: i32 = S::Disconnected as i32;
         match self.pcm.state_raw() {
-            RUNNING | DRAINING => State::Running,
-            XRUN => State::Xrun,
-            SUSPENDED => State::Suspended,
-            DISCONNECTED => State::Disconnected,
-            _ => State::Standing,
+            RUNNING | DRAINING => PcmState::Running,
+            XRUN => PcmState::Xrun,
+            SUSPENDED => PcmState::Suspended,
+            DISCONNECTED => PcmState::Disconnected,
+            _ => PcmState::Stopped,
         }
     }
 
-    /// Reads whole sample frames into `bytes`; how many came. `ioctl(READI_FRAMES)`.
-    pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<usize, Fault> {
-        let most = bytes.len() / self.frame_bytes.max(1);
+    /// Reads whole sample frames into `bytes` and returns their number. System call: `ioctl(READI_FRAMES)`.
+    pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<usize, PcmFault> {
+        let max_frames = bytes.len() / self.frame_bytes.max(1);
         let read = self.pcm.io_bytes().readi(bytes)?;
-        // A plug-in may say anything.
-        if read > most { Err(Fault::Failed(libc::EPROTO)) } else { Ok(read) }
+        // A faulty plug-in may return any number.
+        if read > max_frames { Err(PcmFault::Failed(libc::EPROTO)) } else { Ok(read) }
     }
 
-    /// Writes whole sample frames; how many went. `ioctl(WRITEI_FRAMES)`.
-    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Fault> {
-        let most = bytes.len() / self.frame_bytes.max(1);
+    /// Writes whole sample frames and returns the number of accepted ones. System call: `ioctl(WRITEI_FRAMES)`.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, PcmFault> {
+        let max_frames = bytes.len() / self.frame_bytes.max(1);
         let written = self.pcm.io_bytes().writei(bytes)?;
-        if written > most { Err(Fault::Failed(libc::EPROTO)) } else { Ok(written) }
+        if written > max_frames { Err(PcmFault::Failed(libc::EPROTO)) } else { Ok(written) }
     }
 
-    /// `ioctl(PREPARE)`.
-    pub(crate) fn prepare(&self) -> Result<(), Fault> {
+    /// Prepares the device for a start. System call: `ioctl(PREPARE)`.
+    pub(crate) fn prepare(&self) -> Result<(), PcmFault> {
         Ok(self.pcm.prepare()?)
     }
 
-    /// `ioctl(START)`.
-    pub(crate) fn start(&self) -> Result<(), Fault> {
+    /// Starts the device. System call: `ioctl(START)`.
+    pub(crate) fn start(&self) -> Result<(), PcmFault> {
         Ok(self.pcm.start()?)
     }
 
-    /// Stops at once; what is in the buffer is not played. `ioctl(DROP)`.
-    pub(crate) fn stop(&self) -> Result<(), Fault> {
+    /// Stops the device at once and discards the content of its buffer. System call: `ioctl(DROP)`.
+    pub(crate) fn stop(&self) -> Result<(), PcmFault> {
         Ok(self.pcm.drop()?)
     }
 
-    /// Asks a suspended device to go on. `ioctl(RESUME)`; says [`Fault::Again`] while it sleeps.
-    pub(crate) fn resume(&self) -> Result<(), Fault> {
+    /// Resumes a suspended device. Returns [`PcmFault::Again`] while the device is still suspended. System call:
+    /// `ioctl(RESUME)`.
+    pub(crate) fn resume(&self) -> Result<(), PcmFault> {
         Ok(self.pcm.resume()?)
     }
 
-    /// Starts and stops together with `other` from now on. `ioctl(LINK)`.
-    pub(crate) fn link(&self, other: &Self) -> Result<(), Fault> {
+    /// Links the device with `other`, so that both start and stop together. System call: `ioctl(LINK)`.
+    pub(crate) fn link(&self, other: &Self) -> Result<(), PcmFault> {
         Ok(self.pcm.link(&other.pcm)?)
     }
 
-    /// The end of [`link`](Self::link). `ioctl(UNLINK)`.
+    /// Ends the effect of [`link`](Self::link). System call: `ioctl(UNLINK)`.
     pub(crate) fn unlink(&self) {
-        // It fails where the other one unlinked already, or is gone: there is no link then either.
+        // Fails when the other device was unlinked already or is gone, and there is no link in these cases.
         _ = self.pcm.unlink();
     }
 
@@ -195,7 +196,7 @@ fn wide(frames: Frames) -> i64 {
     frames.into()
 }
 
-/// Opens a device without waiting for whoever uses it. Control side.
+/// Opens a device; fails at once when another program uses it. Control side.
 pub(crate) fn open(name: &CStr, direction: alsa::Direction) -> Result<PCM, alsa::Error> {
     PCM::open(name, direction, true)
 }

@@ -1,136 +1,141 @@
-//! Board's thread: when a device's samples were or will be at its converter, from what drivers say.
+//! Board's thread: computes the time at which samples were or will be at a device's converter, from the driver's
+//! timestamps and delays.
 //!
-//! Drivers get it wrong in known ways: no timestamp, one of another clock, one that stands still or runs
-//! backwards, a delay that is negative or absurd. What cannot be is not believed; the core's clock model
-//! takes care of what merely scatters.
+//! Drivers have known faults: missing timestamps, timestamps of a different clock, timestamps that stand still or run
+//! backwards, and negative or absurdly large delays. Such implausible values are rejected here; the core's clock model
+//! filters ordinary jitter.
 
 use handsfree_core::SampleRate;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::time::{Duration, Instant};
 
-use crate::pcm::Status;
+use crate::pcm::PcmStatus;
 
-/// What a device may hold beyond its buffer, in seconds: wireless loudspeakers take up to one and a half.
+/// Longest plausible delay beyond the buffer, in seconds: wireless loudspeakers have up to one and a half.
 const MAX_HARDWARE_DELAY_S: i64 = 3;
 
-/// A plug-in reads the room and the delay one after the other: so small a part of a second, this is
-/// how many there are in one, may lie between them.
-const ASIDE_PER_SECOND: i64 = 1_000;
+/// Largest plausible deficit of the delay against the buffer's fill, as a fraction of a second (1/1000): a plug-in reads
+/// the free space and the delay one after the other, and the device moves on in between.
+const DELAY_TOLERANCE_PER_SECOND: i64 = 1_000;
 
-/// Timestamps in a row that cannot be, after which none is believed for a while.
+/// Number of consecutive implausible timestamps after which all timestamps are distrusted.
 const DISTRUST_AFTER: u32 = 4;
 
-/// Timestamps in a row that can be, after which they are believed again.
+/// Number of consecutive plausible timestamps after which they are trusted again.
 const TRUST_AFTER: u32 = 100;
 
-/// A timestamp may be so far ahead of the clock that is read after it, for rounding.
-const AHEAD: Duration = Duration::from_micros(100);
+/// Longest plausible lead of a timestamp over the clock, which is read after it: covers rounding.
+const MAX_LEAD: Duration = Duration::from_micros(100);
 
-/// What was not believed.
+/// Numbers of rejected timestamps and delays; they wrap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Disbelieved {
+pub(crate) struct RejectedCounts {
     pub(crate) times: u32,
     pub(crate) delays: u32,
 }
 
-/// Turns a device's status into the converter time of the next sample frame to be read or written.
+/// Converts a device's status into the converter time of the next sample frame that the application reads or writes.
 #[derive(Debug)]
-pub(crate) struct Timing {
+pub(crate) struct ConverterTiming {
     direction: Direction,
     rate: SampleRate,
-    buffer: i64,
+    buffer_sample_frames: i64,
     last_time: Option<Instant>,
-    /// Where the device was in the stream when it was last seen, and the first timestamp from there.
-    seen: Option<(u64, Instant)>,
-    /// Delay beyond what is in the buffer, when it last could be.
+    /// Last known position of the device in the stream, and the first timestamp with that position.
+    first_seen: Option<(u64, Instant)>,
+    /// Last plausible delay beyond the buffer, in sample frames.
     hardware_delay: i64,
-    wrong_in_a_row: u32,
-    right_in_a_row: u32,
+    consecutive_implausible: u32,
+    consecutive_plausible: u32,
     distrusts: bool,
-    disbelieved: Disbelieved,
+    rejected: RejectedCounts,
 }
 
-impl Timing {
+impl ConverterTiming {
     pub(crate) fn new(direction: Direction, rate: SampleRate, buffer_sample_frames: u32) -> Self {
         Self {
             direction,
             rate,
-            buffer: buffer_sample_frames.into(),
+            buffer_sample_frames: buffer_sample_frames.into(),
             last_time: None,
-            seen: None,
+            first_seen: None,
             hardware_delay: 0,
-            wrong_in_a_row: 0,
-            right_in_a_row: 0,
+            consecutive_implausible: 0,
+            consecutive_plausible: 0,
             distrusts: false,
-            disbelieved: Disbelieved::default(),
+            rejected: RejectedCounts::default(),
         }
     }
 
-    /// The stream starts anew; what was learned of the device stays.
+    /// Forgets the position and time of the stream, which is restarted. Keeps what was learned about the device.
     pub(crate) fn restart(&mut self) {
         self.last_time = None;
-        self.seen = None;
+        self.first_seen = None;
     }
 
-    pub(crate) fn disbelieved(&self) -> Disbelieved {
-        self.disbelieved
+    pub(crate) fn rejected_counts(&self) -> RejectedCounts {
+        self.rejected
     }
 
-    /// Sample frames in the buffer, between 0 and all of it.
-    pub(crate) fn queued(&self, status: &Status) -> i64 {
-        let avail = status.avail.clamp(0, self.buffer);
+    /// Returns the number of sample frames in the buffer, between 0 and its capacity.
+    pub(crate) fn queued(&self, status: &PcmStatus) -> i64 {
+        let avail = status.avail.clamp(0, self.buffer_sample_frames);
         match self.direction {
             Direction::Capture => avail,
-            Direction::Playback => self.buffer - avail,
+            Direction::Playback => self.buffer_sample_frames - avail,
         }
     }
 
-    /// When the next sample frame that the application reads was at the converter, or the next that it
-    /// writes will be; `position` is that sample frame's. `status` was asked for just before `now`.
-    pub(crate) fn converter(&mut self, status: &Status, position: u64, now: Instant) -> Instant {
+    /// Returns the time at which the sample frame at `position`, the next one that the application reads or writes, was
+    /// or will be at the converter. `status` was read just before `now`.
+    pub(crate) fn converter(&mut self, status: &PcmStatus, position: u64, now: Instant) -> Instant {
         let queued = self.queued(status);
-        let beyond = status.delay.saturating_sub(queued);
+        let beyond_buffer = status.delay.saturating_sub(queued);
         let hz = i64::from(self.rate.hz());
-        if (-hz / ASIDE_PER_SECOND..=MAX_HARDWARE_DELAY_S * hz).contains(&beyond) {
-            self.hardware_delay = beyond.max(0);
+        if (-hz / DELAY_TOLERANCE_PER_SECOND..=MAX_HARDWARE_DELAY_S * hz).contains(&beyond_buffer) {
+            self.hardware_delay = beyond_buffer.max(0);
         } else {
-            self.disbelieved.delays = self.disbelieved.delays.wrapping_add(1);
+            self.rejected.delays = self.rejected.delays.wrapping_add(1);
         }
         let delay = Duration::of_sample_frames((queued + self.hardware_delay).unsigned_abs(), self.rate);
-        let device = match self.direction {
+        let device_position = match self.direction {
             Direction::Capture => position.wrapping_add(queued.unsigned_abs()),
             Direction::Playback => position.wrapping_sub(queued.unsigned_abs()),
         };
-        let time = self.time(status.time, device, now);
+        let time = self.plausible_time(status.time, device_position, now);
         match self.direction {
             Direction::Capture => time - delay,
             Direction::Playback => time + delay,
         }
     }
 
-    /// The driver's time of the status where it can be, else the time it was asked at.
+    /// Returns the driver's `timestamp` of the status if it is plausible, or else the time at which the status was read.
     ///
-    /// Many a device moves in steps: of a transfer, a millisecond, a timer's tick. What tells when it was where
-    /// it is, is the first time it was seen there; a later look would make it late by however long the worker
-    /// took meanwhile. So it does not matter whether a kernel stamps each look or each move: while the device
-    /// has not moved the timestamp may go on or stand, once it has moved it may not stand.
-    fn time(&mut self, said: Instant, device: u64, now: Instant) -> Instant {
-        let longest = Duration::of_sample_frames(self.buffer.unsigned_abs(), self.rate);
-        let follows =
-            self.seen.is_none_or(|(was, time)| if device == was { said >= time } else { said > time });
-        let first_seen = self.seen.filter(|(was, _)| device == *was).map_or(said, |(_, time)| time);
-        if follows && said >= now - longest && said <= now + AHEAD {
-            self.seen = Some((device, first_seen));
-            self.right_in_a_row += 1;
-            self.wrong_in_a_row = 0;
-            self.distrusts &= self.right_in_a_row < TRUST_AFTER;
+    /// Many devices move in steps: of a transfer, a millisecond or a timer tick. The best time of a position is the first
+    /// timestamp with that position; the timestamp of a later status would be late by the time that the worker took in
+    /// between. It therefore makes no difference whether a kernel stamps each status or each step: while the device stays
+    /// at its position the timestamp may advance or not, and once the device has moved the timestamp must advance.
+    fn plausible_time(&mut self, timestamp: Instant, device_position: u64, now: Instant) -> Instant {
+        let buffer_duration = Duration::of_sample_frames(self.buffer_sample_frames.unsigned_abs(), self.rate);
+        let advances = self.first_seen.is_none_or(|(position, time)| {
+            if device_position == position { timestamp >= time } else { timestamp > time }
+        });
+        let first_seen = self
+            .first_seen
+            .filter(|(position, _)| device_position == *position)
+            .map_or(timestamp, |(_, time)| time);
+        if advances && timestamp >= now - buffer_duration && timestamp <= now + MAX_LEAD {
+            self.first_seen = Some((device_position, first_seen));
+            self.consecutive_plausible += 1;
+            self.consecutive_implausible = 0;
+            self.distrusts &= self.consecutive_plausible < TRUST_AFTER;
         } else {
-            self.disbelieved.times = self.disbelieved.times.wrapping_add(1);
-            self.wrong_in_a_row += 1;
-            self.right_in_a_row = 0;
-            self.distrusts |= self.wrong_in_a_row >= DISTRUST_AFTER;
+            self.rejected.times = self.rejected.times.wrapping_add(1);
+            self.consecutive_implausible += 1;
+            self.consecutive_plausible = 0;
+            self.distrusts |= self.consecutive_implausible >= DISTRUST_AFTER;
         }
-        let time = if self.distrusts || self.right_in_a_row == 0 { now } else { first_seen };
+        let time = if self.distrusts || self.consecutive_plausible == 0 { now } else { first_seen };
         let monotonic = self.last_time.map_or(time, |last| time.max(last));
         self.last_time = Some(monotonic);
         monotonic
@@ -140,7 +145,7 @@ impl Timing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pcm::State;
+    use crate::pcm::PcmState;
 
     const MS: i64 = 1_000_000;
 
@@ -148,16 +153,16 @@ mod tests {
         Instant::from_nanos(ms * MS)
     }
 
-    fn status(time: i64, avail: i64, delay: i64) -> Status {
-        Status { state: State::Running, avail, delay, time: Instant::from_nanos(time) }
+    fn status(time: i64, avail: i64, delay: i64) -> PcmStatus {
+        PcmStatus { state: PcmState::Running, avail, delay, time: Instant::from_nanos(time) }
     }
 
-    fn timing(direction: Direction) -> Timing {
-        Timing::new(direction, SampleRate::new(48_000).unwrap(), 4_800)
+    fn timing(direction: Direction) -> ConverterTiming {
+        ConverterTiming::new(direction, SampleRate::new(48_000).unwrap(), 4_800)
     }
 
     #[test]
-    fn a_sample_is_at_the_converter_its_delay_before_or_after_the_timestamp() {
+    fn converter_time_is_timestamp_plus_or_minus_delay() {
         let now = Instant::from_nanos(1_000 * MS);
         let read = timing(Direction::Capture).converter(&status(999 * MS, 480, 528), 0, now);
         assert_eq!(read.as_nanos(), 999 * MS - 11 * MS);
@@ -166,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_that_cannot_be_leaves_the_last_good_one() {
+    fn an_implausible_delay_keeps_the_last_plausible_one() {
         let mut timing = timing(Direction::Playback);
         let queued = 4_800 - 480;
         assert_eq!(timing.converter(&status(10 * MS, queued, 480 + 96), 480, at(10)), at(22));
@@ -178,31 +183,31 @@ mod tests {
                 "{delay}"
             );
         }
-        assert_eq!(timing.disbelieved().delays, 5);
+        assert_eq!(timing.rejected_counts().delays, 5);
         assert_eq!(timing.converter(&status(30 * MS, queued, 480 + 48), 900, at(30)), at(41));
         let absurd = timing.converter(&status(31 * MS, i64::MAX, 48), 901, at(31));
-        assert_eq!(absurd, at(32), "no more room than the buffer has");
+        assert_eq!(absurd, at(32), "the free space is limited to the buffer");
     }
 
     #[test]
-    fn timestamps_that_cannot_be_are_replaced_and_after_a_few_not_asked_for() {
+    fn implausible_timestamps_are_replaced_and_then_distrusted() {
         for wrong in [0, i64::MIN, i64::MAX, 1_700_000_000_000 * MS] {
             let mut timing = timing(Direction::Capture);
             let mut last = Instant::from_nanos(i64::MIN);
             for k in 1_i64..=20 {
                 let now = Instant::from_nanos(1_000 * MS + k * 10 * MS);
-                let said = if k < 10 { wrong } else { now.as_nanos() - 2 * MS };
-                let time = timing.converter(&status(said, 0, 0), k as u64, now);
+                let timestamp = if k < 10 { wrong } else { now.as_nanos() - 2 * MS };
+                let time = timing.converter(&status(timestamp, 0, 0), k as u64, now);
                 assert!(time > last, "monotonic with {wrong}");
-                assert_eq!(time, now, "distrusted with {wrong}, also when {said} could be");
+                assert_eq!(time, now, "distrusted after {wrong}, even when {timestamp} is plausible");
                 last = time;
             }
-            assert_eq!(timing.disbelieved().times, 9);
+            assert_eq!(timing.rejected_counts().times, 9);
         }
     }
 
     #[test]
-    fn a_timestamp_that_stands_still_or_runs_backwards_is_noticed() {
+    fn timestamps_that_stop_or_run_backwards_are_rejected() {
         let mut timing = timing(Direction::Capture);
         assert_eq!(timing.converter(&status(99 * MS, 0, 0), 0, at(100)), at(99));
         assert_eq!(timing.converter(&status(99 * MS, 0, 0), 480, at(110)), at(110), "stands still");
@@ -210,39 +215,43 @@ mod tests {
         assert_eq!(
             timing.converter(&status(129 * MS, 0, 0), 1_440, at(130)),
             at(129),
-            "believed: it was rare"
+            "accepted, because implausible timestamps were rare"
         );
-        assert_eq!(timing.disbelieved().times, 2);
-        assert_eq!(timing.converter(&status(129 * MS, 0, 0), 1_440, at(131)), at(129), "neither has moved");
-        assert_eq!(timing.disbelieved().times, 2);
-    }
-
-    #[test]
-    fn a_device_is_where_it_is_since_it_was_first_seen_there() {
-        // A period and half of one are in the buffer, and are written in two rounds with the worker between.
-        let mut timing = timing(Direction::Playback);
-        let room = |queued: i64| 4_800 - queued;
-        assert_eq!(timing.converter(&status(100 * MS, room(480), 480), 480, at(100)), at(110));
-        assert_eq!(timing.converter(&status(103 * MS, room(960), 960), 960, at(103)), at(120));
+        assert_eq!(timing.rejected_counts().times, 2);
         assert_eq!(
-            timing.converter(&status(108 * MS, room(768), 768), 960, at(108)),
-            at(124),
-            "it has moved"
+            timing.converter(&status(129 * MS, 0, 0), 1_440, at(131)),
+            at(129),
+            "neither position nor timestamp has moved"
         );
-        assert_eq!(timing.disbelieved().times, 0);
+        assert_eq!(timing.rejected_counts().times, 2);
     }
 
     #[test]
-    fn trust_comes_back_slowly() {
+    fn a_position_keeps_its_first_timestamp() {
+        // The buffer holds a period and a half, written in two rounds with the worker in between.
+        let mut timing = timing(Direction::Playback);
+        let space = |queued: i64| 4_800 - queued;
+        assert_eq!(timing.converter(&status(100 * MS, space(480), 480), 480, at(100)), at(110));
+        assert_eq!(timing.converter(&status(103 * MS, space(960), 960), 960, at(103)), at(120));
+        assert_eq!(
+            timing.converter(&status(108 * MS, space(768), 768), 960, at(108)),
+            at(124),
+            "the device has moved"
+        );
+        assert_eq!(timing.rejected_counts().times, 0);
+    }
+
+    #[test]
+    fn timestamps_are_trusted_again_after_a_hundred() {
         let mut timing = timing(Direction::Capture);
-        let mut believed_at = None;
+        let mut trusted_at = None;
         for k in 0_i64..300 {
             let now = Instant::from_nanos(1_000 * MS + k * 10 * MS);
-            let said = if k < 5 { 0 } else { now.as_nanos() - MS };
-            if timing.converter(&status(said, 0, 0), k as u64, now) < now && believed_at.is_none() {
-                believed_at = Some(k);
+            let timestamp = if k < 5 { 0 } else { now.as_nanos() - MS };
+            if timing.converter(&status(timestamp, 0, 0), k as u64, now) < now && trusted_at.is_none() {
+                trusted_at = Some(k);
             }
         }
-        assert_eq!(believed_at, Some(4 + i64::from(TRUST_AFTER)));
+        assert_eq!(trusted_at, Some(4 + i64::from(TRUST_AFTER)));
     }
 }

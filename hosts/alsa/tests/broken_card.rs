@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration as Span, Instant as Moment};
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use handsfree_alsa::{AlsaConfig, AlsaIo, RealTime};
+use handsfree_alsa::{AlsaConfig, AlsaIo, RealTimeConfig};
 use handsfree_core::audio_io::{
     AudioIo, Direction, DirectionRequest, Directions, ErrorKind, Event, HostError, StreamHalves,
     StreamRequest,
@@ -60,7 +60,7 @@ fn with_broken_card(test: &str, inside: impl FnOnce()) {
 }
 
 /// A terminal whose microphone or loudspeaker is broken in one way.
-struct Rig {
+struct BrokenCardRig {
     io: Io,
     stats: StatsReader<'static>,
     /// Rounds of the board's thread.
@@ -81,7 +81,7 @@ fn end(device: &str) -> DirectionRequest<'_> {
     }
 }
 
-impl Rig {
+impl BrokenCardRig {
     fn start(input: Option<&str>, output: Option<&str>) -> Self {
         let rate = SampleRate::new(48_000).unwrap();
         let session: &'static mut Memory = Box::leak(Box::new(Session::new()));
@@ -89,7 +89,7 @@ impl Rig {
         let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ()).unwrap();
         let (mut capture, mut playback, tracks) = (halves.capture, halves.playback, halves.tracks);
         // The test is about cards, not about rights.
-        let real_time = RealTime { priority: None, lock_memory: false };
+        let real_time = RealTimeConfig { priority: None, lock_memory: false };
         let (mut io, board) =
             handsfree_alsa::open(AlsaConfig { real_time, playback_periods: 4, ..AlsaConfig::default() })
                 .unwrap();
@@ -151,23 +151,23 @@ fn is_lost(event: &Event) -> bool {
 }
 
 /// Starts one direction on a card that is broken in a way.
-type Start = fn(&'static str) -> Rig;
+type Start = fn(&'static str) -> BrokenCardRig;
 
 const BOTH: [(Direction, Start); 2] = [
-    (Direction::Capture, |mode| Rig::start(Some(mode), None)),
-    (Direction::Playback, |mode| Rig::start(None, Some(mode))),
+    (Direction::Capture, |mode| BrokenCardRig::start(Some(mode), None)),
+    (Direction::Playback, |mode| BrokenCardRig::start(None, Some(mode))),
 ];
 
 #[test]
 fn a_card_with_nothing_wrong_runs() {
     with_broken_card("a_card_with_nothing_wrong_runs", || {
-        let mut rig = Rig::start(Some("none"), Some("none"));
+        let mut rig = BrokenCardRig::start(Some("none"), Some("none"));
         rig.listen(1.0, |_| false);
         let stats = rig.stats();
         assert!(stats.intake.periods > 60 && stats.outlet.periods > 60, "{stats:?}");
         assert!(rig.events.is_empty(), "{:?}", rig.events);
-        let trust = rig.io.trust();
-        assert_eq!((trust.capture_delays_disbelieved, trust.playback_delays_disbelieved), (0, 0));
+        let timing = rig.io.timing_stats();
+        assert_eq!((timing.capture_delays_rejected, timing.playback_delays_rejected), (0, 0));
         rig.stop(Direction::Capture);
     });
 }
@@ -235,11 +235,11 @@ fn short_and_refused_transfers_lose_nothing() {
 #[test]
 fn absurd_delays_are_not_believed() {
     with_broken_card("absurd_delays_are_not_believed", || {
-        let mut rig = Rig::start(Some("delay"), Some("delay"));
+        let mut rig = BrokenCardRig::start(Some("delay"), Some("delay"));
         rig.listen(1.0, |_| false);
-        let trust = rig.io.trust();
-        println!("{trust:?}, {} us", rig.stats().capture.delay_us);
-        assert!(trust.capture_delays_disbelieved > 30 && trust.playback_delays_disbelieved > 30, "{trust:?}");
+        let timing = rig.io.timing_stats();
+        println!("{timing:?}, {} us", rig.stats().capture.delay_us);
+        assert!(timing.capture_delays_rejected > 30 && timing.playback_delays_rejected > 30, "{timing:?}");
         let delay_us = rig.stats().capture.delay_us;
         // Four periods before the loudspeaker and up to one at the microphone.
         assert!((20_000..80_000).contains(&delay_us), "{delay_us} us of render and capture latency");
@@ -266,7 +266,7 @@ fn a_card_that_sleeps_is_asked_now_and_then_and_never_waited_for() {
         for (direction, broken, healthy) in
             [(Direction::Capture, "asleep", "none"), (Direction::Playback, "none", "asleep")]
         {
-            let mut rig = Rig::start(Some(broken), Some(healthy));
+            let mut rig = BrokenCardRig::start(Some(broken), Some(healthy));
             rig.listen(1.0, |_| false);
             let before = rig.stats();
             rig.listen(0.5, |_| false);
@@ -325,7 +325,7 @@ fn what_cannot_start_gives_the_halves_back() {
         let rate = SampleRate::new(48_000).unwrap();
         let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ()).unwrap();
-        let real_time = RealTime { priority: None, lock_memory: false };
+        let real_time = RealTimeConfig { priority: None, lock_memory: false };
         let (mut io, board) =
             handsfree_alsa::open(AlsaConfig { real_time, ..AlsaConfig::default() }).unwrap();
         let both = StreamRequest { capture: Some(end("none")), playback: Some(end("none")) };

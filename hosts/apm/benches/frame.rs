@@ -1,4 +1,5 @@
-//! Time for 10 ms: the loudspeaker's frame and the microphone's.
+//! Processing time of 10 ms of audio, that is of one reverse frame and one capture frame, and of changes of
+//! settings.
 #![allow(missing_docs)]
 
 #[path = "../tests/support/mod.rs"]
@@ -6,7 +7,7 @@ mod support;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression};
-use support::{Noise, format, process};
+use support::{BurstNoise, format, process};
 
 fn frames(criterion: &mut Criterion) {
     let echo_only = ApmConfig { noise_suppression: NoiseSuppression::Off, ..ApmConfig::default() };
@@ -23,17 +24,17 @@ fn frames(criterion: &mut Criterion) {
     ] {
         let of = format(rate_hz, channels);
         let mut apm = ApmProcessor::new(of, of, config).unwrap();
-        let mut noise = Noise::new(3);
+        let mut noise = BurstNoise::new(3);
         let played: Vec<Vec<i16>> =
             (0..200).map(|_| (0..of.samples()).map(|_| noise.burst(rate_hz, 9_000.0)).collect()).collect();
-        let mut heard = vec![0; of.samples()];
-        let mut turn = 0;
+        let mut near = vec![0; of.samples()];
+        let mut round = 0;
         criterion.bench_function(name, |bencher| {
             bencher.iter(|| {
-                turn = (turn + 1) % played.len();
-                let earlier = &played[(turn + played.len() - 2) % played.len()];
-                heard.iter_mut().zip(earlier).for_each(|(near, far)| *near = far / 4);
-                process(&mut apm, &played[turn], &mut heard).unwrap();
+                round = (round + 1) % played.len();
+                let earlier = &played[(round + played.len() - 2) % played.len()];
+                near.iter_mut().zip(earlier).for_each(|(near, far)| *near = far / 4);
+                process(&mut apm, &played[round], &mut near).unwrap();
             });
         });
     }

@@ -1,69 +1,70 @@
-//! Application side: what the processor shall do, and how the C++ library is told.
+//! Application side: the processor's settings, and their translation for the C++ library.
 
 use webrtc_audio_processing_sys as sys;
 
 use handsfree_core::Format;
+use handsfree_core::audio_io::Direction;
 
-use crate::error::{ApmError, Direction};
+use crate::error::ApmError;
 
-/// Rates that the processor takes, in hertz. Others than 16, 32 and 48 kHz it resamples inside.
+/// Sample rates that the processor accepts, in hertz. It resamples all but 16, 32 and 48 kHz internally.
 pub const RATES_HZ: [u32; 6] = [8_000, 16_000, 24_000, 32_000, 44_100, 48_000];
 
-/// Most channels in either direction.
+/// Maximum number of channels in either direction.
 pub const MAX_CHANNELS: usize = 2;
 
-/// Samples of one channel in the longest frame.
+/// Number of samples of one channel in the longest frame: 10 ms at 48 kHz.
 pub(crate) const MAX_SAMPLE_FRAMES: usize = 480;
 
-/// How echo is taken out.
+/// Method of echo cancellation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EchoCancellation {
-    /// Not at all.
+    /// No echo cancellation.
     Off,
-    /// AEC3: linear adaptive filters of 16 kHz bands and a suppressor; finds the delay by itself.
+    /// AEC3: linear adaptive filters on 16 kHz bands, followed by a suppressor. It estimates the delay itself.
     #[default]
     Full,
-    /// AECM: a cheap suppressor for small processors that needs a good delay and gates double talk.
+    /// AECM: a cheap suppressor for small processors. It needs an accurate delay and gates double talk.
     Mobile,
 }
 
-/// How much steady noise is taken out.
+/// Strength of the suppression of steady noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoiseSuppression {
-    /// None.
+    /// No noise suppression.
     Off,
-    /// 6 dB.
+    /// Reduces noise by up to 6 dB.
     Low,
-    /// 12 dB.
+    /// Reduces noise by up to 12 dB.
     #[default]
     Moderate,
-    /// 18 dB.
+    /// Reduces noise by up to 18 dB.
     High,
-    /// 21 dB.
+    /// Reduces noise by up to 21 dB.
     VeryHigh,
 }
 
-/// What keeps the talker's level even.
+/// Method of keeping the talker's level even.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GainControl {
-    /// Nothing.
+    /// No gain control.
     #[default]
     Off,
-    /// AGC2: a digital gain that follows speech, from 15 dB at the start to at most 50 dB, and a limiter.
+    /// AGC2: a digital gain that follows speech, starting at 15 dB and rising to at most 50 dB, and a limiter.
     Adaptive,
 }
 
-/// What the processor shall do. The default is what a hands-free terminal wants: full echo
-/// cancellation, moderate noise suppression and the high-pass, with levels left alone.
+/// Settings of the processor. The default suits a hands-free terminal: full echo cancellation, moderate noise
+/// suppression and the high-pass filter, without gain control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApmConfig {
-    /// Takes the loudspeaker's echo out.
+    /// Cancellation of the loudspeaker's echo.
     pub echo_cancellation: EchoCancellation,
-    /// Takes steady noise out.
+    /// Suppression of steady noise.
     pub noise_suppression: NoiseSuppression,
-    /// Takes out what is below about 100 Hz. Full echo cancellation does so in any case.
+    /// Whether a high-pass filter removes what lies below about 100 Hz. Full echo cancellation always does so.
     pub high_pass: bool,
-    /// Keeps the talker's level even.
+    /// Control of the talker's level.
     pub gain_control: GainControl,
 }
 
@@ -79,7 +80,7 @@ impl Default for ApmConfig {
 }
 
 impl ApmConfig {
-    /// Everything off: frames pass bit for bit.
+    /// Switches every part off: frames pass unchanged, bit for bit.
     pub const BYPASS: Self = Self {
         echo_cancellation: EchoCancellation::Off,
         noise_suppression: NoiseSuppression::Off,
@@ -87,8 +88,8 @@ impl ApmConfig {
         gain_control: GainControl::Off,
     };
 
-    /// Whether the library starts anew when it goes from this to `other`: it does so whenever a
-    /// part is switched on or off, not when only the noise suppression's strength changes.
+    /// Returns whether the library restarts all its parts when it changes from these settings to `other`. It does
+    /// so whenever a part is switched on or off, but not when only the strength of the noise suppression changes.
     #[must_use]
     pub fn restarts_for(&self, other: &Self) -> bool {
         self.parts() != other.parts()
@@ -99,8 +100,8 @@ impl ApmConfig {
         (self.echo_cancellation, suppresses, self.high_pass, self.gain_control)
     }
 
-    /// The same for the C++ library. Every number is written out: the bindings' defaults are zeros,
-    /// not what the C++ headers say.
+    /// Translates these settings into the C++ library's structure. Every number is written out because the
+    /// bindings' defaults are zeros, not the values of the C++ headers.
     pub(crate) fn to_library(self, near: Format, far: Format) -> sys::AudioProcessing_Config {
         let level = match self.noise_suppression {
             NoiseSuppression::Off | NoiseSuppression::Moderate => {
@@ -148,7 +149,7 @@ impl ApmConfig {
                 },
                 fixed_digital: sys::AudioProcessing_Config_GainController2_FixedDigital { gain_db: 0.0 },
             },
-            // Off, all of them; the numbers inside are not read then.
+            // All of these are off, so the library does not read the numbers inside them.
             pre_amplifier: Default::default(),
             capture_level_adjustment: Default::default(),
             transient_suppression: Default::default(),
@@ -157,7 +158,7 @@ impl ApmConfig {
     }
 }
 
-/// A format that the library processes well, or the reason why not.
+/// Checks that the processor accepts `format`; the error names the value found.
 pub(crate) fn check_format(format: Format, direction: Direction) -> Result<(), ApmError> {
     if !RATES_HZ.contains(&format.rate_hz()) {
         return Err(ApmError::Rate { direction, rate_hz: format.rate_hz() });
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_parts_restart_the_library() {
+    fn only_switching_a_part_restarts_the_library() {
         let base = ApmConfig::default();
         let louder = ApmConfig { noise_suppression: NoiseSuppression::VeryHigh, ..base };
         assert!(!base.restarts_for(&louder));
@@ -191,16 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_refused_by_value() {
+    fn a_refused_format_is_named_in_the_error() {
         let odd = Format::new(96_000, 1).unwrap();
         assert_eq!(
             check_format(odd, Direction::Capture).unwrap_err().to_string(),
-            "capture at 96000 Hz: the voice processor takes 8000, 16000, 24000, 32000, 44100 or 48000 Hz"
+            "capture at 96000 Hz: the voice processor accepts 8000, 16000, 24000, 32000, 44100 or 48000 Hz"
         );
         let wide = Format::new(48_000, 3).unwrap();
         assert_eq!(
             check_format(wide, Direction::Playback).unwrap_err().to_string(),
-            "playback with 3 channels: the voice processor takes 1 or 2"
+            "playback with 3 channels: the voice processor accepts 1 or 2"
         );
     }
 }

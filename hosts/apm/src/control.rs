@@ -8,23 +8,24 @@ use crate::config::ApmConfig;
 use crate::error::ApmError;
 use crate::handover::Handover;
 
-/// How long [`ApmControl::set_config`] waits for a frame.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+/// Maximum time that [`ApmControl::set_config`] waits for a frame. A running stream has a frame every 10 ms, so
+/// after 50 missing frames it has stopped.
+pub const SETTINGS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What processor and controls share.
-pub(crate) struct Shared {
+/// State shared by a processor and its controls.
+pub(crate) struct ApmShared {
     pub(crate) handover: Handover,
-    /// The settings in force. Its lock also lets one control at a time near the handover; the worker's
-    /// frames never take it.
+    /// Settings in force. Holding this lock also gives a control exclusive use of the handover. The worker's
+    /// frames never take the lock.
     config: Mutex<ApmConfig>,
 }
 
-impl Shared {
+impl ApmShared {
     pub(crate) fn new(config: ApmConfig) -> Self {
         Self { handover: Handover::new(), config: Mutex::new(config) }
     }
 
-    /// A panic while it was held leaves the settings as they were, so a poisoned lock is as good.
+    /// Locks the settings. A poisoned lock is usable: a panic of its holder leaves the settings unchanged.
     fn lock_config(&self) -> MutexGuard<'_, ApmConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -38,57 +39,57 @@ impl Shared {
     }
 }
 
-/// Changes a processor's settings from any thread but the worker.
+/// Handle that changes a processor's settings from any thread except the worker.
 ///
-/// The worker lends the library's instance between two frames; while it is away, usually for one frame
-/// and rarely for more than three, capture passes unprocessed and is counted. So all that the library
-/// allocates and locks for a change happens on the caller's thread.
+/// For a change, the worker lends the library's instance to the control between two frames. Until the instance
+/// is back, usually for one frame and rarely for more than three, capture frames pass unprocessed and are
+/// counted. So all that the library allocates and locks for a change happens on the caller's thread.
 ///
-/// The echo canceller keeps what it learned when only the strength of the noise suppression changes. The
-/// library starts all parts anew when one of them is switched on or off
-/// ([`ApmConfig::restarts_for`] tells), and the canceller then converges again.
+/// The echo canceller stays converged when only the strength of the noise suppression changes. When a part is
+/// switched on or off, the library restarts all parts ([`ApmConfig::restarts_for`] says when), and the canceller
+/// converges again.
 #[derive(Clone)]
 pub struct ApmControl {
-    shared: Arc<Shared>,
+    shared: Arc<ApmShared>,
 }
 
 impl ApmControl {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<ApmShared>) -> Self {
         Self { shared }
     }
 
-    /// The settings in force; waits while another control changes them.
+    /// Returns the settings in force. Waits while another control changes them.
     #[must_use]
     pub fn config(&self) -> ApmConfig {
         *self.shared.lock_config()
     }
 
-    /// Changes all settings. Returns when they are in force, after a frame or two; a second control waits
-    /// until the first is done.
+    /// Replaces all settings. Returns once they are in force, after one or two frames. Concurrent calls take
+    /// effect one after the other.
     ///
     /// # Errors
-    /// [`ApmError::NoFrame`] after [`PATIENCE`] without a frame, [`ApmError::Gone`] after the
-    /// processor was dropped; then nothing has changed.
+    /// [`ApmError::NoFrame`] when no frame is processed within [`SETTINGS_TIMEOUT`], [`ApmError::Gone`] when the
+    /// processor was dropped. In both cases the settings are unchanged.
     pub fn set_config(&self, config: ApmConfig) -> Result<(), ApmError> {
         self.update(|in_force| *in_force = config)
     }
 
-    /// Changes some settings, starting from those in force.
+    /// Changes some settings: `change` receives the settings in force and modifies them.
     ///
     /// # Errors
-    /// As [`set_config`](Self::set_config).
+    /// Returns the errors of [`set_config`](Self::set_config).
     pub fn update(&self, change: impl FnOnce(&mut ApmConfig)) -> Result<(), ApmError> {
         let mut in_force = self.shared.lock_config();
         let mut config = *in_force;
         change(&mut config);
-        let mut lent = self.shared.handover.borrow(PATIENCE)?;
-        let engine = lent.engine()?;
-        let outcome = engine.apply(config);
+        let mut borrowed = self.shared.handover.borrow(SETTINGS_TIMEOUT)?;
+        let engine = borrowed.engine()?;
+        let result = engine.apply(config);
         *in_force = engine.config();
-        outcome
+        result
     }
 
-    /// Capture frames that passed unprocessed because of changes.
+    /// Returns the number of capture frames that passed unprocessed because of changes.
     #[must_use]
     pub fn passed_frames(&self) -> u64 {
         self.shared.handover.passed_frames()

@@ -1,23 +1,24 @@
-//! Worker side: samples between the rings' i16, interleaved, and the library's f32, one plane a channel.
+//! Worker side: conversion between the rings' interleaved i16 samples and the library's f32 planes, one per
+//! channel.
 
-/// A power of two, so that scaling by it loses nothing.
+/// Scale between i16 and f32 samples. It is a power of two, so scaling is exact.
 const FULL_SCALE: f32 = 32_768.0;
 
-/// Adding and subtracting this leaves the nearest whole number, ties to even, of anything within
-/// 2^22; unlike a call of `round` the compiler turns it into vector code.
-const ROUNDER: f32 = 12_582_912.0;
+/// Adding and then subtracting this constant (1.5 * 2^23) rounds any value within 2^22 to the nearest whole
+/// number, ties to even. Unlike a call of `round`, the compiler vectorizes it.
+const ROUNDING_OFFSET: f32 = 12_582_912.0;
 
 fn to_float(sample: i16) -> f32 {
     f32::from(sample) / FULL_SCALE
 }
 
-/// NaN becomes 0, as a cast makes it.
+/// Rounds to the nearest sample value and clamps to its range. NaN becomes 0, the result of Rust's cast.
 fn to_i16(sample: f32) -> i16 {
     let scaled = (sample * FULL_SCALE).clamp(-32_768.0, 32_767.0);
-    ((scaled + ROUNDER) - ROUNDER) as i16
+    ((scaled + ROUNDING_OFFSET) - ROUNDING_OFFSET) as i16
 }
 
-/// Spreads interleaved samples over one plane a channel.
+/// Splits interleaved samples into one plane per channel.
 pub(crate) fn to_planes<const LEN: usize>(samples: &[i16], planes: &mut [[f32; LEN]], channels: usize) {
     for (channel, plane) in planes.iter_mut().take(channels).enumerate() {
         let of_channel = samples.iter().skip(channel).step_by(channels);
@@ -25,7 +26,7 @@ pub(crate) fn to_planes<const LEN: usize>(samples: &[i16], planes: &mut [[f32; L
     }
 }
 
-/// Puts one plane a channel back into interleaved samples.
+/// Interleaves the planes, one per channel, into `samples`.
 pub(crate) fn from_planes<const LEN: usize>(planes: &[[f32; LEN]], samples: &mut [i16], channels: usize) {
     for (channel, plane) in planes.iter().take(channels).enumerate() {
         let of_channel = samples.iter_mut().skip(channel).step_by(channels);
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_keep_their_places() {
+    fn channels_keep_their_order() {
         let samples: Vec<i16> = (0..20).collect();
         let mut planes = [[9.0; 10]; 2];
         to_planes(&samples, &mut planes, 2);

@@ -1,5 +1,4 @@
-//! Worker side: the C++ instance with its settings and the buffers it works in. The one place that
-//! calls the library.
+//! Worker side: the C++ library's instance with its settings and buffers. Only this file calls the library.
 
 use std::ptr::NonNull;
 
@@ -12,21 +11,21 @@ use crate::config::{ApmConfig, EchoCancellation, MAX_CHANNELS, MAX_SAMPLE_FRAMES
 use crate::convert::{from_planes, to_planes};
 use crate::error::ApmError;
 
-/// The longest delay the library takes; more it would cut off itself, with a warning.
+/// Longest delay that the library accepts. It would clip a longer one itself and log a warning.
 const MAX_DELAY_MS: i64 = 500;
 
-/// The C++ object, owned.
+/// The owned C++ object.
 struct Library(NonNull<sys::AudioProcessing>);
 
-// SAFETY: the object has no tie to the thread that made it; whoever owns this alone calls it.
+// SAFETY: the object is not bound to the thread that created it, and only the owner of this value calls it.
 unsafe impl Send for Library {}
 
 impl Library {
     fn new() -> Result<Self, ApmError> {
         let mut code = 0;
-        // SAFETY: a null pointer asks for the default canceller; `code` outlives the call.
-        let made = unsafe { sys::create_audio_processing(std::ptr::null_mut(), &mut code) };
-        NonNull::new(made).map(Self).ok_or(ApmError::Create { code })
+        // SAFETY: a null pointer selects the default canceller; `code` outlives the call.
+        let instance = unsafe { sys::create_audio_processing(std::ptr::null_mut(), &mut code) };
+        NonNull::new(instance).map(Self).ok_or(ApmError::Create { code })
     }
 }
 
@@ -37,10 +36,10 @@ impl Drop for Library {
     }
 }
 
-/// One direction's 10 ms as the library wants them.
+/// A frame of one direction in the library's layout.
 struct Planes {
     format: Format,
-    shape: sys::StreamConfig,
+    stream_config: sys::StreamConfig,
     samples: [[f32; MAX_SAMPLE_FRAMES]; MAX_CHANNELS],
 }
 
@@ -48,7 +47,7 @@ impl Planes {
     fn new(format: Format) -> Self {
         Self {
             format,
-            shape: sys::StreamConfig::new(format.rate_hz(), format.channels()),
+            stream_config: sys::StreamConfig::new(format.rate_hz(), format.channels()),
             samples: [[0.0; MAX_SAMPLE_FRAMES]; MAX_CHANNELS],
         }
     }
@@ -66,9 +65,9 @@ impl Planes {
     }
 }
 
-/// The library's instance, primed: no frame makes it allocate, but for a loudspeaker whose two channels
-/// begin to differ: AEC3 then builds filters for both, once.
-pub(crate) struct Engine {
+/// The library's instance with everything allocated that its frames need, with one exception: when the two
+/// channels of the loudspeaker begin to differ, AEC3 allocates filters for both, once.
+pub(crate) struct ApmEngine {
     library: Library,
     near: Planes,
     far: Planes,
@@ -76,8 +75,8 @@ pub(crate) struct Engine {
     stats: VoiceStats,
 }
 
-impl Engine {
-    /// Both formats must have passed `check_format`. Allocates.
+impl ApmEngine {
+    /// Creates an instance. Both formats must have passed `check_format`. Allocates.
     pub(crate) fn new(near: Format, far: Format, config: ApmConfig) -> Result<Box<Self>, ApmError> {
         let library = Library::new()?;
         let mut engine = Box::new(Self {
@@ -88,7 +87,7 @@ impl Engine {
             stats: VoiceStats::default(),
         });
         engine.set_library_config();
-        engine.restart()?;
+        engine.prime()?;
         Ok(engine)
     }
 
@@ -96,55 +95,60 @@ impl Engine {
         self.config
     }
 
-    /// Allocates and locks inside the library, so never called between two frames of a worker.
+    /// Applies new settings. Allocates and locks inside the library, so the worker must not call it while
+    /// frames flow.
     pub(crate) fn apply(&mut self, config: ApmConfig) -> Result<(), ApmError> {
         let restarts = self.config.restarts_for(&config);
         self.config = config;
         self.stats = VoiceStats::default();
         self.set_library_config();
-        if restarts { self.restart() } else { Ok(()) }
+        if restarts { self.prime() } else { Ok(()) }
     }
 
-    /// Forgets what was learned. Allocates inside the library.
-    pub(crate) fn forget(&mut self) {
+    /// Discards what the library has learned. Allocates inside the library.
+    pub(crate) fn reinitialize(&mut self) {
         // SAFETY: the instance is alive and `&mut self` makes this the only call into it.
         unsafe { sys::initialize(self.library.0.as_ptr()) }
         self.read_stats();
         self.stats = VoiceStats::default();
     }
 
-    /// Takes 10 ms of the loudspeaker; `samples` must have the far format's length.
-    pub(crate) fn hear(&mut self, samples: &[i16]) -> Result<(), ProcessError> {
+    /// Analyzes a frame of the loudspeaker's signal. `samples` must be a frame of the far format.
+    pub(crate) fn process_reverse(&mut self, samples: &[i16]) -> Result<(), ProcessError> {
         if self.config == ApmConfig::BYPASS {
             return Ok(());
         }
         self.far.load(samples);
-        self.hear_planes()
+        self.analyze_far_planes()
     }
 
-    /// Cleans 10 ms of the microphone; `samples` must have the near format's length. On an error they
-    /// are as they were.
-    pub(crate) fn clean(&mut self, samples: &mut [i16], delay: Duration) -> Result<(), ProcessError> {
-        // The library resamples below 16 kHz even when it changes nothing.
+    /// Processes a frame of the microphone's signal in place. `samples` must be a frame of the near format. An
+    /// error leaves them unchanged.
+    pub(crate) fn process_capture(
+        &mut self,
+        samples: &mut [i16],
+        delay: Duration,
+    ) -> Result<(), ProcessError> {
+        // Bypass skips the library, which resamples rates below 16 kHz even with all parts off.
         if self.config == ApmConfig::BYPASS {
             return Ok(());
         }
         self.near.load(samples);
         // SAFETY: the instance is alive and `&mut self` makes this the only call into it.
-        unsafe { sys::set_stream_delay_ms(self.library.0.as_ptr(), whole_delay_ms(delay)) };
-        self.clean_planes()?;
+        unsafe { sys::set_stream_delay_ms(self.library.0.as_ptr(), library_delay_ms(delay)) };
+        self.process_near_planes()?;
         self.near.store(samples);
         self.read_stats();
         Ok(())
     }
 
-    /// What the library said about the last frame that it cleaned.
+    /// Returns the library's statistics of the last capture frame that it processed.
     pub(crate) fn stats(&self) -> VoiceStats {
         self.stats
     }
 
-    /// The library keeps the figures of one frame until they are read and drops those of later frames, so
-    /// who reads seldom reads old ones.
+    /// Reads the library's statistics; called after every frame. The library keeps the statistics of one frame
+    /// until they are read and drops those of later frames, so reading less often would return old values.
     fn read_stats(&mut self) {
         // SAFETY: the instance is alive and `&mut self` makes this the only call into it.
         let stats = unsafe { sys::get_stats(self.library.0.as_ptr()) };
@@ -164,9 +168,9 @@ impl Engine {
         unsafe { sys::set_config(self.library.0.as_ptr(), &config) }
     }
 
-    /// Lets the library take up its formats and parts and allocate what a first frame allocates, then
-    /// forgets that frame: the canceller reads the delay at its first frame, which must be a real one.
-    fn restart(&mut self) -> Result<(), ApmError> {
+    /// Makes the library allocate what its first frame needs by processing a frame of silence, then discards the
+    /// effect of that frame: the canceller reads the delay at its first frame, which must be a real one.
+    fn prime(&mut self) -> Result<(), ApmError> {
         if self.config == ApmConfig::BYPASS {
             return Ok(());
         }
@@ -176,40 +180,42 @@ impl Engine {
         };
         self.far.silence();
         self.near.silence();
-        self.hear_planes().map_err(code_of)?;
+        self.analyze_far_planes().map_err(code_of)?;
         if self.config.echo_cancellation == EchoCancellation::Mobile {
-            // SAFETY: as in `clean`. The mobile canceller refuses a frame without a delay.
+            // SAFETY: as in `process_capture`. The mobile canceller rejects a frame for which no delay was set.
             unsafe { sys::set_stream_delay_ms(self.library.0.as_ptr(), 0) };
         }
-        self.clean_planes().map_err(code_of)?;
-        self.forget();
+        self.process_near_planes().map_err(code_of)?;
+        self.reinitialize();
         Ok(())
     }
 
-    fn hear_planes(&mut self) -> Result<(), ProcessError> {
+    fn analyze_far_planes(&mut self) -> Result<(), ProcessError> {
         let planes = self.far.samples.each_ref().map(|plane| plane.as_ptr());
-        // SAFETY: the instance is alive and `&mut self` makes this the only call into it; `shape` names
-        // at most MAX_CHANNELS planes of at most MAX_SAMPLE_FRAMES, and the call only reads them.
-        let code =
-            unsafe { sys::analyze_render_frame(self.library.0.as_ptr(), &self.far.shape, planes.as_ptr()) };
-        outcome(code)
+        // SAFETY: the instance is alive and `&mut self` makes this the only call into it; `stream_config`
+        // names at most MAX_CHANNELS planes of at most MAX_SAMPLE_FRAMES, and the call only reads them.
+        let code = unsafe {
+            sys::analyze_render_frame(self.library.0.as_ptr(), &self.far.stream_config, planes.as_ptr())
+        };
+        check_code(code)
     }
 
-    fn clean_planes(&mut self) -> Result<(), ProcessError> {
+    fn process_near_planes(&mut self) -> Result<(), ProcessError> {
         let planes = self.near.samples.each_mut().map(|plane| plane.as_mut_ptr());
-        // SAFETY: as in `hear_planes`; the call writes within the same planes.
-        let code =
-            unsafe { sys::process_capture_frame(self.library.0.as_ptr(), &self.near.shape, planes.as_ptr()) };
-        outcome(code)
+        // SAFETY: as in `analyze_far_planes`; the call writes within the same planes.
+        let code = unsafe {
+            sys::process_capture_frame(self.library.0.as_ptr(), &self.near.stream_config, planes.as_ptr())
+        };
+        check_code(code)
     }
 }
 
-fn outcome(code: i32) -> Result<(), ProcessError> {
+fn check_code(code: i32) -> Result<(), ProcessError> {
     if code == 0 { Ok(()) } else { Err(ProcessError::Backend { code }) }
 }
 
-/// To the nearest millisecond that the library takes.
-fn whole_delay_ms(delay: Duration) -> i32 {
+/// Rounds to the nearest millisecond that the library accepts.
+fn library_delay_ms(delay: Duration) -> i32 {
     let rounded_ms = (delay.as_micros().max(0) + 500) / 1_000;
     rounded_ms.min(MAX_DELAY_MS) as i32
 }
@@ -219,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_are_rounded_and_bounded() {
+    fn delays_are_rounded_and_clamped() {
         for (delay, ms) in [
             (Duration::from_micros(0), 0),
             (Duration::from_micros(1_499), 1),
@@ -229,7 +235,7 @@ mod tests {
             (Duration::from_nanos(i64::MAX), 500),
             (Duration::from_nanos(i64::MIN), 0),
         ] {
-            assert_eq!(whole_delay_ms(delay), ms, "{delay:?}");
+            assert_eq!(library_delay_ms(delay), ms, "{delay:?}");
         }
     }
 }

@@ -1,93 +1,83 @@
-//! Application side: why a processor cannot be made or changed.
+//! Application side: why a processor cannot be created or reconfigured.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Which of the two streams an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The microphone.
-    Capture,
-    /// The loudspeaker, which the library calls the reverse stream.
-    Playback,
-}
+use handsfree_core::audio_io::Direction;
 
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Capture => "capture",
-            Self::Playback => "playback",
-        })
-    }
-}
-
-/// Why a processor cannot be made or changed, naming what was found and what was expected.
+/// Reason why a processor cannot be created or reconfigured; its text names what was found and what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApmError {
-    /// A rate that the library does not take.
+    /// The processor does not accept this sample rate.
     Rate {
-        /// The stream it was for.
+        /// Direction that the rate was requested for.
         direction: Direction,
-        /// The rate asked for.
+        /// Rate requested, in hertz.
         rate_hz: u32,
     },
-    /// More channels than the processor takes.
+    /// The processor does not accept this number of channels.
     Channels {
-        /// The stream it was for.
+        /// Direction that the channels were requested for.
         direction: Direction,
-        /// The channels asked for.
+        /// Number of channels requested.
         channels: usize,
     },
-    /// The library could not make an instance.
+    /// The library could not create an instance.
     Create {
-        /// As the library numbers it.
+        /// Error code of the library.
         code: i32,
     },
-    /// The library refused silence under this configuration.
+    /// The library failed on a frame of silence under this configuration.
     Backend {
-        /// As the library numbers it.
+        /// Error code of the library.
         code: i32,
     },
-    /// A control is changing this processor at this moment.
+    /// A control is reconfiguring this processor at this moment.
     Busy,
-    /// No frame came by at which the worker could have lent the library's instance.
+    /// No frame was processed while the control waited, so the worker could not lend the library's instance.
     NoFrame {
-        /// How long the control waited.
+        /// Time that the control waited.
         waited: Duration,
     },
     /// The processor was dropped.
     Gone,
 }
 
+fn name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Capture => "capture",
+        Direction::Playback => "playback",
+    }
+}
+
 impl fmt::Display for ApmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match *self {
             Self::Rate { direction, rate_hz } => write!(
                 f,
-                "{direction} at {rate_hz} Hz: the voice processor takes 8000, 16000, 24000, 32000, 44100 or 48000 Hz"
+                "{} at {rate_hz} Hz: the voice processor accepts 8000, 16000, 24000, 32000, 44100 or 48000 Hz",
+                name(direction)
             ),
             Self::Channels { direction, channels } => {
-                write!(f, "{direction} with {channels} channels: the voice processor takes 1 or 2")
+                write!(f, "{} with {channels} channels: the voice processor accepts 1 or 2", name(direction))
             }
             Self::Create { code } => {
-                write!(f, "the audio processing library made no instance: code {code}, expected 0")
+                write!(f, "the audio processing library created no instance: code {code}, expected 0")
             }
             Self::Backend { code } => write!(
                 f,
                 "the audio processing library failed with code {code} under this configuration, expected 0"
             ),
-            Self::Busy => {
-                f.write_str("a control is changing the voice processor: try again after the next frame")
-            }
+            Self::Busy => f.write_str(
+                "a control is changing the voice processor's settings: try again after the next frame",
+            ),
             Self::NoFrame { waited } => write!(
                 f,
-                "the voice processor saw no frame within {} ms, and settings change between frames: expected a running stream",
+                "the voice processor received no frame within {} ms, and settings change between frames: expected a running stream",
                 waited.as_millis()
             ),
-            Self::Gone => {
-                f.write_str("the voice processor was dropped: its control changes nothing any more")
-            }
+            Self::Gone => f.write_str("the voice processor was dropped, so its settings cannot change"),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! WebRTC's audio processing as the voice processor of a handsfree terminal: echo cancellation, noise
-//! suppression, high-pass and gain control, each switchable while frames flow.
+//! suppression, a high-pass filter and gain control, each of which can be switched while frames flow.
 //!
 //! ```
 //! use handsfree_apm::{ApmConfig, ApmProcessor, GainControl};
@@ -13,22 +13,23 @@
 //!
 //! let worker = std::thread::spawn(move || {
 //!     let played = vec![0; far.samples()];
-//!     let mut heard = vec![0; near.samples()];
+//!     let mut recorded = vec![0; near.samples()];
 //!     for _ in 0..50 {
 //!         processor.process_reverse(PcmRef { format: far, samples: &played })?;
-//!         let frame = PcmMut { format: near, samples: &mut heard };
+//!         let frame = PcmMut { format: near, samples: &mut recorded };
 //!         processor.process_capture(frame, Duration::from_millis(5))?;
 //! #       std::thread::sleep(std::time::Duration::from_millis(1));
 //!     }
 //!     Ok::<_, handsfree_core::capture::ProcessError>(processor.stats())
 //! });
 //! control.update(|config| config.gain_control = GainControl::Adaptive)?;
-//! println!("{:?}, {} frames passed meanwhile", worker.join().unwrap()?, control.passed_frames());
+//! println!("{:?}, {} frames passed unprocessed", worker.join().unwrap()?, control.passed_frames());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! From application to worker: [`ApmConfig`] says what to do, [`ApmControl`] changes it, [`ApmProcessor`]
-//! does it. Inside, `engine` is the one file that calls C++, `handover` the one that shares memory.
+//! [`ApmConfig`] holds the settings. [`ApmProcessor`] belongs to the worker and processes frames. [`ApmControl`]
+//! belongs to the application and changes the settings while frames flow. Processing a frame allocates nothing
+//! and waits for no lock.
 #![deny(missing_docs)]
 
 mod config;
@@ -40,6 +41,6 @@ mod handover;
 mod processor;
 
 pub use config::{ApmConfig, EchoCancellation, GainControl, MAX_CHANNELS, NoiseSuppression, RATES_HZ};
-pub use control::{ApmControl, PATIENCE};
-pub use error::{ApmError, Direction};
+pub use control::{ApmControl, SETTINGS_TIMEOUT};
+pub use error::ApmError;
 pub use processor::ApmProcessor;

@@ -1,95 +1,98 @@
-//! Worker side: the processor that the capture pipeline calls.
+//! Worker side: the voice processor that the capture pipeline calls.
 
 use std::fmt;
 use std::sync::Arc;
 
+use handsfree_core::audio_io::Direction;
 use handsfree_core::capture::{ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
 
 use crate::config::{ApmConfig, check_format};
-use crate::control::{ApmControl, Shared};
-use crate::engine::Engine;
-use crate::error::{ApmError, Direction};
+use crate::control::{ApmControl, ApmShared};
+use crate::engine::ApmEngine;
+use crate::error::ApmError;
 
 /// WebRTC's audio processing as a [`VoiceProcessor`].
 ///
-/// Between construction and drop a frame costs no allocation and waits for no lock, in Rust or in C++;
-/// the library's own mutexes are only ever taken by the thread that has the instance.
+/// Between construction and drop, processing a frame allocates nothing and waits for no lock, in Rust or in
+/// C++: only the thread that has the library's instance takes the library's own mutexes.
 pub struct ApmProcessor {
     near: Format,
     far: Format,
-    /// None while a control has it.
-    engine: Option<Box<Engine>>,
-    shared: Arc<Shared>,
-    heard_since_capture: bool,
-    forget_on_return: bool,
+    /// The library's instance; `None` while a control has it.
+    engine: Option<Box<ApmEngine>>,
+    shared: Arc<ApmShared>,
+    /// Whether a reverse frame was processed since the last capture frame.
+    reverse_came_first: bool,
+    /// Whether a reset was requested while a control had the engine.
+    reset_on_return: bool,
     last_stats: VoiceStats,
 }
 
 impl ApmProcessor {
-    /// A processor for a microphone of format `near` and a loudspeaker of format `far`; rates and channel
-    /// counts of the two may differ. Allocates, and takes some milliseconds.
+    /// Creates a processor for a microphone of format `near` and a loudspeaker of format `far`. The rates and
+    /// channel counts of the two may differ. Allocates, and takes a few milliseconds.
     ///
     /// # Errors
-    /// [`ApmError::Rate`] and [`ApmError::Channels`] name a value that the library does not take.
+    /// [`ApmError::Rate`] or [`ApmError::Channels`] for a value that the processor does not accept.
     pub fn new(near: Format, far: Format, config: ApmConfig) -> Result<Self, ApmError> {
         check_format(near, Direction::Capture)?;
         check_format(far, Direction::Playback)?;
         Ok(Self {
             near,
             far,
-            engine: Some(Engine::new(near, far, config)?),
-            shared: Arc::new(Shared::new(config)),
-            heard_since_capture: false,
-            forget_on_return: false,
+            engine: Some(ApmEngine::new(near, far, config)?),
+            shared: Arc::new(ApmShared::new(config)),
+            reverse_came_first: false,
+            reset_on_return: false,
             last_stats: VoiceStats::default(),
         })
     }
 
-    /// A handle that changes settings from another thread while frames flow.
+    /// Returns a handle that changes the settings from another thread while frames flow.
     #[must_use]
     pub fn control(&self) -> ApmControl {
         ApmControl::new(Arc::clone(&self.shared))
     }
 
-    /// The microphone's format.
+    /// Returns the microphone's format.
     #[must_use]
     pub fn near(&self) -> Format {
         self.near
     }
 
-    /// The loudspeaker's format.
+    /// Returns the loudspeaker's format.
     #[must_use]
     pub fn far(&self) -> Format {
         self.far
     }
 
-    /// Changes settings at once, for whoever owns the processor and may let it allocate: before the
-    /// stream starts, or in a simulator. A worker's settings change through [`control`](Self::control).
+    /// Replaces all settings at once. Allocates, so call it before the stream starts or in a simulator; while a
+    /// worker processes frames, change settings through [`control`](Self::control).
     ///
     /// # Errors
-    /// [`ApmError::Busy`] while a control is changing them.
+    /// [`ApmError::Busy`] while a control is changing the settings.
     pub fn set_config(&mut self, config: ApmConfig) -> Result<(), ApmError> {
         let shared = Arc::clone(&self.shared);
         let mut in_force = shared.try_lock_config().ok_or(ApmError::Busy)?;
-        self.fetch();
+        self.take_engine_back();
         let engine = self.engine.as_deref_mut().ok_or(ApmError::Busy)?;
-        let outcome = engine.apply(config);
+        let result = engine.apply(config);
         *in_force = engine.config();
-        outcome
+        result
     }
 
-    /// Capture frames that passed unprocessed because a control was changing settings.
+    /// Returns the number of capture frames that passed unprocessed because a control was changing settings.
     #[must_use]
     pub fn passed_frames(&self) -> u64 {
         self.shared.handover.passed_frames()
     }
 
-    /// Lends the engine or fetches it, between two frames.
-    fn hand_over(&mut self) {
+    /// Between two frames, lends the engine to a control that requests it or takes it back.
+    fn exchange_engine(&mut self) {
         match self.engine.take() {
-            None => self.fetch(),
-            Some(engine) if !self.shared.handover.is_wanted() => self.engine = Some(engine),
+            None => self.take_engine_back(),
+            Some(engine) if !self.shared.handover.is_requested() => self.engine = Some(engine),
             Some(engine) => {
                 self.last_stats = engine.stats();
                 self.engine = self.shared.handover.lend(engine);
@@ -97,15 +100,15 @@ impl ApmProcessor {
         }
     }
 
-    fn fetch(&mut self) {
+    fn take_engine_back(&mut self) {
         if self.engine.is_some() {
             return;
         }
         self.engine = self.shared.handover.take_back();
         if let Some(engine) = &mut self.engine
-            && std::mem::take(&mut self.forget_on_return)
+            && std::mem::take(&mut self.reset_on_return)
         {
-            engine.forget();
+            engine.reinitialize();
         }
     }
 }
@@ -113,23 +116,23 @@ impl ApmProcessor {
 impl VoiceProcessor for ApmProcessor {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
         check_frame(self.far, far.format, far.samples.len())?;
-        self.hand_over();
-        self.heard_since_capture = true;
+        self.exchange_engine();
+        self.reverse_came_first = true;
         match &mut self.engine {
-            Some(engine) => engine.hear(far.samples),
+            Some(engine) => engine.process_reverse(far.samples),
             None => Ok(()),
         }
     }
 
     fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
         check_frame(self.near, near.format, near.samples.len())?;
-        // A loan that began between a reverse frame and its capture frame would shift the one against the
-        // other for good, so a pair is processed or passed as a whole.
-        if !std::mem::take(&mut self.heard_since_capture) {
-            self.hand_over();
+        // Lending the engine between a reverse frame and its capture frame would shift one signal against the
+        // other for good, so a pair of frames is either processed or passed as a whole.
+        if !std::mem::take(&mut self.reverse_came_first) {
+            self.exchange_engine();
         }
         match &mut self.engine {
-            Some(engine) => engine.clean(near.samples, delay),
+            Some(engine) => engine.process_capture(near.samples, delay),
             None => {
                 self.shared.handover.count_passed_frame();
                 Ok(())
@@ -137,17 +140,18 @@ impl VoiceProcessor for ApmProcessor {
         }
     }
 
-    /// While a control has the instance these are the figures from before.
+    /// Returns the statistics of the last capture frame; while a control has the library's instance, those from
+    /// before.
     fn stats(&self) -> VoiceStats {
         self.engine.as_ref().map_or(self.last_stats, |engine| engine.stats())
     }
 
-    /// Makes the library's parts anew, which allocates: for a new device, not for each gap.
+    /// Recreates the library's parts, which allocates: meant for a new device, not for every gap.
     fn reset(&mut self) {
-        self.fetch();
+        self.take_engine_back();
         match &mut self.engine {
-            Some(engine) => engine.forget(),
-            None => self.forget_on_return = true,
+            Some(engine) => engine.reinitialize(),
+            None => self.reset_on_return = true,
         }
     }
 }

@@ -1,11 +1,11 @@
-//! How much echo is left, at each rate and channel count, and what a change of settings costs.
+//! Echo reduction at each rate and channel count, and the effect of a change of settings on it.
 #![allow(missing_docs)]
 
 mod support;
 
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression, RATES_HZ};
 use handsfree_core::capture::VoiceProcessor;
-use support::{EchoBench, Level, Noise, format, process};
+use support::{BurstNoise, EchoBench, PowerMeter, format, process};
 
 const FULL_ONLY: ApmConfig = ApmConfig {
     echo_cancellation: EchoCancellation::Full,
@@ -24,9 +24,9 @@ fn echo_falls_by_30_db_at_every_rate() {
     for rate_hz in RATES_HZ {
         let mut bench = bench(rate_hz, 1, 1, FULL_ONLY);
         bench.run(1_000);
-        let heard = bench.run(500);
-        println!("{rate_hz} Hz: {:.1} dB, {:?}", heard.reduction_db(), bench.apm.stats());
-        assert!(heard.reduction_db() > 30.0, "{rate_hz} Hz: {:.1} dB", heard.reduction_db());
+        let measured = bench.run(500);
+        println!("{rate_hz} Hz: {:.1} dB, {:?}", measured.reduction_db(), bench.apm.stats());
+        assert!(measured.reduction_db() > 30.0, "{rate_hz} Hz: {:.1} dB", measured.reduction_db());
     }
 }
 
@@ -35,35 +35,35 @@ fn echo_falls_by_30_db_in_stereo() {
     for (near_channels, far_channels) in [(1, 2), (2, 1), (2, 2)] {
         let mut bench = bench(48_000, near_channels, far_channels, FULL_ONLY);
         bench.run(1_000);
-        let heard = bench.run(300);
-        println!("{near_channels} near, {far_channels} far: {:.1} dB", heard.reduction_db());
+        let measured = bench.run(300);
+        println!("{near_channels} near, {far_channels} far: {:.1} dB", measured.reduction_db());
         assert!(
-            heard.reduction_db() > 30.0,
+            measured.reduction_db() > 30.0,
             "{near_channels}/{far_channels}: {:.1} dB",
-            heard.reduction_db()
+            measured.reduction_db()
         );
     }
 }
 
 #[test]
-fn the_mobile_canceller_takes_echo_out_too() {
+fn the_mobile_canceller_reduces_echo_too() {
     let mobile = ApmConfig { echo_cancellation: EchoCancellation::Mobile, ..FULL_ONLY };
     let mut bench = bench(16_000, 1, 1, mobile);
     bench.run(1_000);
-    let heard = bench.run(500);
-    println!("mobile: {:.1} dB", heard.reduction_db());
-    assert!(heard.reduction_db() > 15.0, "{:.1} dB", heard.reduction_db());
+    let measured = bench.run(500);
+    println!("mobile: {:.1} dB", measured.reduction_db());
+    assert!(measured.reduction_db() > 15.0, "{:.1} dB", measured.reduction_db());
 }
 
 #[test]
-fn without_it_echo_stays() {
+fn echo_stays_without_a_canceller() {
     let off = ApmConfig { echo_cancellation: EchoCancellation::Off, ..FULL_ONLY };
     let mut bench = bench(48_000, 1, 1, off);
     assert!(bench.run(300).reduction_db().abs() < 3.0);
 }
 
 #[test]
-fn the_figures_tell_of_the_echo() {
+fn the_statistics_describe_the_echo() {
     let mut bench = bench(48_000, 1, 1, FULL_ONLY);
     bench.run(1_500);
     let stats = bench.apm.stats();
@@ -71,13 +71,13 @@ fn the_figures_tell_of_the_echo() {
     let (Some(erl_db), Some(erle_db)) = (stats.erl_db, stats.erle_db) else { panic!("{stats:?}") };
     assert!((0.0..25.0).contains(&erl_db), "{stats:?}");
     assert!(erle_db > 10.0, "{stats:?}");
-    // The room's echo begins 10 ms after it was played.
+    // The echo path's delay is 10 ms.
     assert!((0..=20).contains(&stats.delay_ms.unwrap()), "{stats:?}");
     assert!((0.0..=1.0).contains(&stats.residual_echo_likelihood.unwrap()), "{stats:?}");
 }
 
 #[test]
-fn another_strength_keeps_what_the_canceller_learned() {
+fn a_change_of_strength_keeps_the_canceller_converged() {
     let config = ApmConfig { noise_suppression: NoiseSuppression::Low, ..FULL_ONLY };
     let mut bench = bench(48_000, 1, 1, config);
     bench.run(1_000);
@@ -88,9 +88,9 @@ fn another_strength_keeps_what_the_canceller_learned() {
     assert!(after > 30.0 && after > before - 6.0, "before {before:.1} dB, after {after:.1} dB");
 }
 
-/// The library makes all parts anew then; its suppressor holds the echo down until the filters are back.
+/// The library restarts all parts then; its suppressor reduces the echo until the filters have converged again.
 #[test]
-fn a_part_switched_on_costs_a_new_convergence() {
+fn switching_a_part_on_makes_the_canceller_converge_again() {
     let mut bench = bench(48_000, 1, 1, FULL_ONLY);
     bench.run(1_000);
     bench.apm.set_config(ApmConfig { noise_suppression: NoiseSuppression::Moderate, ..FULL_ONLY }).unwrap();
@@ -101,7 +101,7 @@ fn a_part_switched_on_costs_a_new_convergence() {
 }
 
 #[test]
-fn a_reset_forgets_and_learns_again() {
+fn the_canceller_converges_again_after_a_reset() {
     let mut bench = bench(48_000, 1, 1, FULL_ONLY);
     bench.run(500);
     bench.apm.reset();
@@ -109,23 +109,23 @@ fn a_reset_forgets_and_learns_again() {
     assert!(bench.run(100).reduction_db() > 30.0);
 }
 
-/// Steady noise through the processor with nothing played: dB in minus dB out after two seconds.
+/// Returns the reduction of steady noise in dB, measured after two seconds with a silent far end.
 fn noise_reduction_db(level: NoiseSuppression) -> f64 {
     let of = format(48_000, 1);
     let config = ApmConfig { noise_suppression: level, high_pass: true, ..ApmConfig::BYPASS };
     let mut apm = ApmProcessor::new(of, of, config).unwrap();
-    let mut noise = Noise::new(11);
-    let (mut sent, mut left) = (Level::default(), Level::default());
+    let mut noise = BurstNoise::new(11);
+    let (mut input, mut output) = (PowerMeter::default(), PowerMeter::default());
     for frame in 0..600 {
         let mut near: Vec<i16> = (0..of.samples()).map(|_| (noise.uniform() * 800.0) as i16).collect();
         let before = near.clone();
         process(&mut apm, &vec![0; of.samples()], &mut near).unwrap();
         if frame >= 200 {
-            sent.add(&before);
-            left.add(&near);
+            input.add(&before);
+            output.add(&near);
         }
     }
-    sent.db() - left.db()
+    input.db() - output.db()
 }
 
 #[test]
@@ -141,21 +141,21 @@ fn stronger_suppression_leaves_less_noise() {
 }
 
 #[test]
-fn gain_control_lifts_a_quiet_talker() {
+fn gain_control_amplifies_a_quiet_talker() {
     let of = format(48_000, 1);
-    let quiet = |gain_control| {
+    let level_db = |gain_control| {
         let config = ApmConfig { gain_control, ..ApmConfig::BYPASS };
         let mut apm = ApmProcessor::new(of, of, config).unwrap();
-        let mut noise = Noise::new(13);
-        let mut left = Level::default();
+        let mut noise = BurstNoise::new(13);
+        let mut output = PowerMeter::default();
         for _ in 0..300 {
             let mut near: Vec<i16> = (0..of.samples()).map(|_| noise.burst(48_000, 300.0)).collect();
             process(&mut apm, &vec![0; of.samples()], &mut near).unwrap();
-            left.add(&near);
+            output.add(&near);
         }
-        left.db()
+        output.db()
     };
-    let lifted_db = quiet(GainControl::Adaptive) - quiet(GainControl::Off);
-    println!("lifted by {lifted_db:.1} dB");
-    assert!(lifted_db > 6.0, "{lifted_db:.1} dB");
+    let gain_db = level_db(GainControl::Adaptive) - level_db(GainControl::Off);
+    println!("amplified by {gain_db:.1} dB");
+    assert!(gain_db > 6.0, "{gain_db:.1} dB");
 }

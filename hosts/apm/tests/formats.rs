@@ -1,36 +1,37 @@
-//! Which formats it takes, what it does with others, and what it leaves bit for bit.
+//! Formats that the processor accepts, errors for other formats, and signals that it leaves unchanged.
 #![allow(missing_docs)]
 
 mod support;
 
-use handsfree_apm::{ApmConfig, ApmError, ApmProcessor, Direction, EchoCancellation, RATES_HZ};
+use handsfree_apm::{ApmConfig, ApmError, ApmProcessor, EchoCancellation, RATES_HZ};
+use handsfree_core::audio_io::Direction;
 use handsfree_core::capture::{ProcessError, VoiceProcessor};
 use handsfree_core::{Duration, PcmMut, PcmRef};
-use support::{Noise, format, process};
+use support::{BurstNoise, format, process};
 
 fn noise_of(samples: usize, seed: u64) -> Vec<i16> {
-    let mut noise = Noise::new(seed);
+    let mut noise = BurstNoise::new(seed);
     (0..samples).map(|_| (noise.uniform() * 32_767.0) as i16).collect()
 }
 
 #[test]
-fn other_rates_and_channels_are_refused_by_value() {
+fn unsupported_rates_and_channels_are_refused_by_value() {
     let good = format(48_000, 2);
-    let made = |near, far| ApmProcessor::new(near, far, ApmConfig::default()).map(drop);
+    let create = |near, far| ApmProcessor::new(near, far, ApmConfig::default()).map(drop);
     for rate_hz in [11_000, 12_000, 22_100, 88_200, 96_000, 192_000] {
         let error = ApmError::Rate { direction: Direction::Capture, rate_hz };
-        assert_eq!(made(format(rate_hz, 1), good), Err(error));
+        assert_eq!(create(format(rate_hz, 1), good), Err(error));
         let error = ApmError::Rate { direction: Direction::Playback, rate_hz };
-        assert_eq!(made(good, format(rate_hz, 1)), Err(error));
+        assert_eq!(create(good, format(rate_hz, 1)), Err(error));
     }
     let error = ApmError::Channels { direction: Direction::Capture, channels: 3 };
-    assert_eq!(made(format(48_000, 3), good), Err(error));
+    assert_eq!(create(format(48_000, 3), good), Err(error));
     let error = ApmError::Channels { direction: Direction::Playback, channels: 8 };
-    assert_eq!(made(good, format(48_000, 8)), Err(error));
+    assert_eq!(create(good, format(48_000, 8)), Err(error));
 }
 
 #[test]
-fn a_frame_of_another_format_is_named_and_left_alone() {
+fn a_frame_of_another_format_is_refused_and_unchanged() {
     let (near, far, other) = (format(16_000, 1), format(48_000, 2), format(48_000, 1));
     let mut apm = ApmProcessor::new(near, far, ApmConfig::default()).unwrap();
     let mut samples = noise_of(480, 3);
@@ -59,18 +60,17 @@ fn bypass_is_bit_exact_in_every_format() {
             let of = format(rate_hz, channels);
             let mut apm = ApmProcessor::new(of, of, ApmConfig::BYPASS).unwrap();
             for seed in 1..20 {
-                let sent = noise_of(of.samples(), seed);
-                let mut heard = sent.clone();
-                process(&mut apm, &sent, &mut heard).unwrap();
-                assert_eq!(heard, sent, "{rate_hz} Hz, {channels} channels");
+                let input = noise_of(of.samples(), seed);
+                let mut output = input.clone();
+                process(&mut apm, &input, &mut output).unwrap();
+                assert_eq!(output, input, "{rate_hz} Hz, {channels} channels");
             }
         }
     }
 }
 
-/// Whatever is on: what goes in as silence comes out as silence, to the last bit.
 #[test]
-fn silence_stays_silence() {
+fn silence_stays_silence_with_any_canceller() {
     for rate_hz in RATES_HZ {
         for echo_cancellation in [EchoCancellation::Off, EchoCancellation::Full, EchoCancellation::Mobile] {
             let config = ApmConfig { echo_cancellation, ..ApmConfig::default() };

@@ -1,4 +1,4 @@
-//! Settings change from other threads while frames flow, and either side may go first.
+//! Settings that change from other threads while frames flow, and either side dropped first.
 #![allow(missing_docs)]
 
 mod support;
@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use handsfree_apm::{
-    ApmConfig, ApmControl, ApmError, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression, PATIENCE,
+    ApmConfig, ApmControl, ApmError, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression,
+    SETTINGS_TIMEOUT,
 };
 use handsfree_core::capture::VoiceProcessor;
-use support::{EchoBench, Noise, format, process};
+use support::{BurstNoise, EchoBench, format, process};
 
 fn processor() -> ApmProcessor {
     ApmProcessor::new(format(48_000, 1), format(48_000, 2), ApmConfig::default()).unwrap()
@@ -27,9 +28,9 @@ fn configs() -> [ApmConfig; 5] {
     ]
 }
 
-/// Feeds frames as fast as they go, yielding between them, until told to stop; returns how many there were.
+/// Processes frames as fast as possible, yielding after each, until `stop` is set. Returns the number of frames.
 fn feed(apm: &mut ApmProcessor, stop: &AtomicBool) -> u64 {
-    let mut noise = Noise::new(17);
+    let mut noise = BurstNoise::new(17);
     let (mut far, mut near) = (vec![0; apm.far().samples()], vec![0; apm.near().samples()]);
     let mut frames = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -48,15 +49,15 @@ fn two_controls_switch_while_frames_flow() {
     let controls = [apm.control(), apm.control()];
     thread::scope(|scope| {
         let worker = scope.spawn(|| feed(&mut apm, &stop));
-        let switchers = controls.each_ref().map(|control| {
+        let changers = controls.each_ref().map(|control| {
             scope.spawn(|| {
                 for round in 0..20 {
                     control.set_config(configs()[round % 5]).unwrap();
                 }
             })
         });
-        for switcher in switchers {
-            switcher.join().unwrap();
+        for changer in changers {
+            changer.join().unwrap();
         }
         stop.store(true, Ordering::Relaxed);
         let frames = worker.join().unwrap();
@@ -67,7 +68,7 @@ fn two_controls_switch_while_frames_flow() {
     assert_eq!(apm.passed_frames(), controls[1].passed_frames());
 }
 
-/// At the pace of a real stream a change costs a frame or three.
+/// At the pace of a real stream, a change usually costs one to three frames.
 #[test]
 fn a_change_passes_few_frames() {
     let mut bench = EchoBench::new(
@@ -91,13 +92,13 @@ fn a_change_passes_few_frames() {
         }
         stop.store(true, Ordering::Relaxed);
         println!("at most {most} frames passed for one change");
-        // Bounded by what a loaded test machine may do to a thread, not by what is usual.
+        // The bound allows for the scheduling delays of a loaded test machine.
         assert!(most <= 20, "{most} frames");
     });
 }
 
 #[test]
-fn a_change_is_heard_by_the_frames_after_it() {
+fn the_frames_after_a_change_use_the_new_settings() {
     let mut apm = processor();
     let control = apm.control();
     let stop = AtomicBool::new(false);
@@ -109,18 +110,18 @@ fn a_change_is_heard_by_the_frames_after_it() {
         feed(&mut apm, &stop);
     });
     let far = vec![0; apm.far().samples()];
-    let sent: Vec<i16> = (0..480).map(|i| (i * 31 % 2_000) as i16).collect();
-    let mut heard = sent.clone();
-    process(&mut apm, &far, &mut heard).unwrap();
-    assert_eq!(heard, sent, "bypass passes bit for bit");
+    let input: Vec<i16> = (0..480).map(|i| (i * 31 % 2_000) as i16).collect();
+    let mut output = input.clone();
+    process(&mut apm, &far, &mut output).unwrap();
+    assert_eq!(output, input, "bypass leaves samples unchanged");
 }
 
 #[test]
-fn without_frames_a_control_gives_up_and_says_so() {
+fn without_frames_a_control_times_out_with_an_error() {
     let mut apm = processor();
     let control = apm.control();
     let error = control.set_config(ApmConfig::BYPASS).unwrap_err();
-    assert!(matches!(error, ApmError::NoFrame { waited } if waited >= PATIENCE), "{error}");
+    assert!(matches!(error, ApmError::NoFrame { waited } if waited >= SETTINGS_TIMEOUT), "{error}");
     assert_eq!(control.config(), ApmConfig::default());
     // The request is withdrawn: the next frame is processed, not passed.
     process(&mut apm, &[0; 960], &mut [0; 480]).unwrap();
@@ -140,7 +141,7 @@ fn the_owner_changes_settings_at_once() {
 }
 
 #[test]
-fn a_control_outlives_its_processor() {
+fn a_control_may_outlive_its_processor() {
     let control = processor().control();
     assert_eq!(control.set_config(ApmConfig::BYPASS), Err(ApmError::Gone));
     assert_eq!(control.config(), ApmConfig::default());
@@ -157,28 +158,27 @@ fn either_side_may_be_dropped_at_any_moment() {
                 thread::yield_now();
             }
         });
-        let switcher = thread::spawn(move || control.set_config(configs()[round % 5]));
+        let changer = thread::spawn(move || control.set_config(configs()[round % 5]));
         worker.join().unwrap();
-        match switcher.join().unwrap() {
+        match changer.join().unwrap() {
             Ok(()) | Err(ApmError::Gone) => {}
             Err(error) => panic!("{error}"),
         }
     }
 }
 
-/// Frames of a worker that only captures come by too.
 #[test]
-fn a_worker_without_a_loudspeaker_lends_as_well() {
+fn settings_change_while_only_capture_frames_flow() {
     use handsfree_core::{Duration, PcmMut};
     let mut apm = processor();
     let control = apm.control();
     thread::scope(|scope| {
-        let switcher = scope.spawn(|| control.set_config(ApmConfig::BYPASS));
-        while !switcher.is_finished() {
+        let changer = scope.spawn(|| control.set_config(ApmConfig::BYPASS));
+        while !changer.is_finished() {
             let near = PcmMut { format: apm.near(), samples: &mut [0; 480] };
             apm.process_capture(near, Duration::ZERO).unwrap();
             thread::yield_now();
         }
-        assert_eq!(switcher.join().unwrap(), Ok(()));
+        assert_eq!(changer.join().unwrap(), Ok(()));
     });
 }

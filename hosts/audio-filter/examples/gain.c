@@ -1,4 +1,4 @@
-/* The smallest filter that does something: a gain, given as the options "gain=0.5".
+/* A minimal filter: a gain that is set by the options, for example "gain=0.5".
  *
  *     cc -std=c99 -O2 -Wall -Wextra -Werror -shared -fPIC -o gain.so gain.c
  */
@@ -9,7 +9,7 @@
 
 struct session {
     float gain;
-    /* The last sample of the frame before, from which a frame of another rate goes on. */
+    /* Last sample of the previous frame, from which the interpolation to a different rate starts. */
     float last;
 };
 
@@ -75,7 +75,7 @@ static float as_float(float sample)
     return sample;
 }
 
-/* At equal rates the samples themselves, else straight lines between them, which is good enough for an example. */
+/* Copies the samples at equal rates and interpolates linearly otherwise, which is sufficient for an example. */
 #define DEFINE_PROCESS(NAME, SAMPLE, AS_SAMPLE)                                                                  \
     void NAME##_v2(const void *self, size_t n_in, const SAMPLE *in, size_t n_out, SAMPLE *out)                    \
     {                                                                                                             \

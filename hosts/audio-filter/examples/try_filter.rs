@@ -1,4 +1,4 @@
-//! Loads a filter and has it process ten seconds of noise at several rates, to see whether a terminal would keep it:
+//! Loads a filter and runs ten seconds of noise through it at several rates, to check that a terminal would keep it active:
 //!
 //!     cargo run --release -p handsfree-audio-filter --example try_filter -- FILTER.so [OPTIONS [DEPENDENCY.so]...]
 #![allow(missing_docs)]
@@ -33,7 +33,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let dependencies: Vec<&Path> = dependencies.iter().map(PathBuf::as_path).collect();
 
     let filter = AudioFilter::load("tried", &file, &dependencies, &Credentials::default())?;
-    let mut kept = true;
+    let mut stays_active = true;
     for samples in [SampleType::Int16, SampleType::Float] {
         let version = if filter.has_v2(samples) { 2 } else { 1 };
         for rate_hz in [16_000, 44_100, 48_000] {
@@ -43,32 +43,36 @@ fn run() -> Result<(), Box<dyn Error>> {
             let control = step.control();
             let mut noise = 1u32;
             let mut frame = vec![0i16; format.samples()];
-            let mut spent = Duration::ZERO;
+            let mut total_time = Duration::ZERO;
             for _ in 0..FRAMES {
                 for sample in &mut frame {
                     noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     *sample = (noise >> 16) as i16 / 4;
                 }
-                let begun = Instant::now();
-                // What fails is counted.
+                let started = Instant::now();
+                // The statistics below count failed frames.
                 let _ = step.process(PcmMut { format, samples: &mut frame });
-                spent += begun.elapsed();
+                total_time += started.elapsed();
             }
             let stats = control.stats();
             println!(
-                "{samples:?} by version {version} at {rate_hz} Hz: {} of {FRAMES} frames filtered, {} samples cut, \
-                 {:?} a frame, the slowest {:?}, {:?}",
+                "{samples:?} with version {version} at {rate_hz} Hz: {} of {FRAMES} frames filtered, {} samples clipped, \
+                 {:?} per frame, slowest {:?}, {:?}",
                 stats.filtered_frames,
-                stats.cut_samples,
-                spent / FRAMES,
+                stats.clipped_samples,
+                total_time / FRAMES,
                 stats.slowest,
                 control.state()
             );
             if let Some(fault) = control.last_fault() {
                 println!("    {fault}");
             }
-            kept &= control.state() == FilterState::Active && stats.passed_frames == 0;
+            stays_active &= control.state() == FilterState::Active && stats.passed_frames == 0;
         }
     }
-    if kept { Ok(()) } else { Err("a terminal would not keep this filter".into()) }
+    if stays_active {
+        Ok(())
+    } else {
+        Err("the filter failed: expected it to stay active and to process every frame".into())
+    }
 }

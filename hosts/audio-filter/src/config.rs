@@ -1,17 +1,17 @@
-//! Control side: what a session is made for.
+//! Control side: the configuration of a session.
 
 use std::time::Duration;
 
 use handsfree_core::capture::StreamIdentity;
 use handsfree_core::limits::PROCESSOR_DEADLINE;
 
-/// What a filter is given its samples as.
+/// Type of the samples that are passed to a filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SampleType {
-    /// 16-bit integers, as they are. What LiveKit's own host uses.
+    /// 16-bit integers, unconverted. LiveKit's own host uses these.
     #[default]
     Int16,
-    /// 32-bit floats, full scale at 1.0.
+    /// 32-bit floats with full scale at 1.0.
     Float,
 }
 
@@ -24,7 +24,7 @@ impl SampleType {
     }
 }
 
-/// What a session is made for.
+/// Configuration of a processor's sessions.
 ///
 /// ```
 /// use handsfree_audio_filter::{SampleType, SessionConfig};
@@ -34,15 +34,15 @@ impl SampleType {
 /// ```
 #[derive(Clone, Copy)]
 pub struct SessionConfig<'a> {
-    /// What the filter is given its samples as.
+    /// Type of the samples that are passed to the filter.
     pub samples: SampleType,
-    /// What `create` is given as its options. Only the filter knows what it means; often JSON. Not shown by
-    /// `Debug`, for it may hold a key.
+    /// Text that is passed to the filter's `create` as its options. Its meaning is defined by the filter; often it is
+    /// JSON. `Debug` does not show it, because it may contain a key.
     pub options: &'a str,
-    /// Whose audio it is.
+    /// Identity of the stream that the filter processes.
     pub stream: StreamIdentity<'a>,
-    /// A frame that takes the filter longer than this, all channels together, counts as a fault. By default what
-    /// the core grants a processor ([`PROCESSOR_DEADLINE`], 20 ms).
+    /// Longest time that the filter may take for one frame, all channels together; a longer time counts as a fault. The
+    /// default is the core's limit for a processor ([`PROCESSOR_DEADLINE`], 20 ms).
     pub limit: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Control side: telling a processor's filter something while frames flow, and seeing how it does.
+//! Control side: updates and observes a processor's filter while frames flow.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,87 +6,91 @@ use std::sync::Arc;
 use handsfree_core::capture::{Credentials, StreamIdentity};
 
 use crate::error::FilterError;
-use crate::fault::{Fault, FilterState};
-use crate::shared::{FilterStats, Shared};
+use crate::fault::{FilterFault, FilterState};
+use crate::shared::SharedProcessorState;
+use crate::stats::FilterStats;
 
-/// Tells a processor's filter something from any thread but an audio one, and says how it does.
+/// Handle that updates and observes a processor's filter. May be used on any thread except an audio thread.
 ///
-/// Calls are made on the caller's thread, one at a time within one filter, and never while the session concerned
-/// processes a frame: the interface promises nothing about that. The worker does not wait; frames that come
-/// meanwhile pass as they are and are counted.
+/// The filter is called on the caller's thread, by one control at a time, and never while the session concerned
+/// processes a frame, because the interface guarantees nothing about threads. The worker does not wait: frames that
+/// arrive during such a call pass unfiltered and are counted.
 #[derive(Clone)]
 pub struct FilterControl {
-    shared: Arc<Shared>,
+    shared: Arc<SharedProcessorState>,
 }
 
 impl FilterControl {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<SharedProcessorState>) -> Self {
         Self { shared }
     }
 
-    /// Tells all channels' sessions whose audio it is.
+    /// Passes new stream information to the sessions of all channels.
     ///
     /// # Errors
-    /// [`FilterError::NulInText`], [`FilterError::Closed`], or [`FilterError::Busy`] after
-    /// [`PATIENCE`](crate::PATIENCE) with one frame; then the filter was told nothing.
+    /// Returns [`FilterError::NulInText`], [`FilterError::Closed`], or [`FilterError::Busy`] when a session processes
+    /// one frame for [`UPDATE_TIMEOUT`](crate::UPDATE_TIMEOUT). The filter was not called in these cases.
     pub fn update_stream_info(&self, stream: &StreamIdentity<'_>) -> Result<(), FilterError> {
         self.shared.update_stream_info(stream)
     }
 
-    /// Tells the filter of new credentials; all its sessions are concerned. False when it has no function for that.
+    /// Passes new credentials to the filter, for all its sessions. Returns false when the filter has no function for
+    /// credentials.
     ///
     /// # Errors
-    /// As [`AudioFilter::update_token`](crate::AudioFilter::update_token).
+    /// Returns the errors of [`AudioFilter::update_token`](crate::AudioFilter::update_token).
     pub fn update_token(&self, credentials: &Credentials<'_>) -> Result<bool, FilterError> {
         self.shared.module().update_token(credentials)
     }
 
-    /// Puts new sessions in place of the old ones, and the filter is tried again if it was given up: the interface
-    /// has no call that makes a session forget what it learned, which a new device may ask for. Frames go on through
-    /// the old sessions until the new ones are there.
+    /// Replaces the sessions with new ones, and activates a disabled filter.
+    ///
+    /// A new audio device may make it necessary to discard what the sessions learned, and the interface has no call
+    /// that resets a session. The old sessions process frames until the new ones exist.
     ///
     /// # Errors
-    /// [`FilterError::NoSession`] when the filter gives NULL, [`FilterError::Closed`], [`FilterError::Busy`]; the old
-    /// sessions then go on.
+    /// Returns [`FilterError::NoSession`] when the filter's `create` returns NULL, [`FilterError::Closed`] or
+    /// [`FilterError::Busy`]. The old sessions stay in use in these cases.
     pub fn restart(&self) -> Result<(), FilterError> {
         self.shared.restart()
     }
 
-    /// Has a filter that rests or was given up tried again with the next frame, its faults forgiven.
+    /// Activates a filter in backoff or a disabled filter from the next frame on, and forgets its faults.
     pub fn reset_breaker(&self) {
         self.shared.reset_breaker();
     }
 
-    /// Switches it on or off, from the next frame on. Off, frames pass as they come.
+    /// Switches the processor on or off from the next frame on. A processor that is off passes frames unchanged.
     pub fn set_enabled(&self, enabled: bool) {
         self.shared.set_enabled(enabled);
     }
 
-    /// Whether it is switched on.
+    /// Returns whether the processor is switched on.
     #[must_use]
     pub fn enabled(&self) -> bool {
         self.shared.enabled()
     }
 
-    /// What the processor does with its filter at the moment.
+    /// Returns the current state of the filter.
     #[must_use]
     pub fn state(&self) -> FilterState {
         self.shared.state()
     }
 
-    /// What the filter last did wrong.
+    /// Returns the last fault of the filter.
     #[must_use]
-    pub fn last_fault(&self) -> Option<Fault> {
+    pub fn last_fault(&self) -> Option<FilterFault> {
         self.shared.last_fault()
     }
 
-    /// What the filter did so far. The figures are read one after the other while frames flow.
+    /// Returns the counters of the filter. They are read one after the other while frames flow, so they may belong to
+    /// neighbouring frames.
     #[must_use]
     pub fn stats(&self) -> FilterStats {
         self.shared.stats()
     }
 
-    /// The filter's module id.
+    /// Returns the module id of the filter.
     #[must_use]
     pub fn module_id(&self) -> &str {
         self.shared.module().id()

@@ -1,4 +1,4 @@
-//! Worker side: a filter that also changes the rate, frame by frame.
+//! Worker side: runs frames through a filter that also changes the sample rate.
 
 use std::fmt;
 
@@ -7,53 +7,53 @@ use handsfree_core::dsp::FrameConverter;
 use handsfree_core::{Format, Frame, PcmMut, PcmRef};
 
 use crate::control::FilterControl;
-use crate::engine::{Engine, check_frame};
-use crate::lanes::ROOM;
+use crate::engine::{FilterEngine, check_frame};
+use crate::sessions::BUFFER_SAMPLES;
 
-/// A loaded filter that takes frames at one rate and gives them at another, made by
+/// Loaded filter that reads frames at one rate and writes them at another, made by
 /// [`AudioFilter::converter`](crate::AudioFilter::converter).
 ///
-/// What passes as it came in a [`FilterProcessor`](crate::FilterProcessor) is brought to the output's rate by the
-/// core's own converter here. That one runs along with every frame, so that its filter is warm when it is needed. The
-/// delay of the two may differ, so a change between them can be heard.
+/// Frames that a [`FilterProcessor`](crate::FilterProcessor) would pass unfiltered are converted to the output rate by
+/// the core's own converter here. That converter runs with every frame, so that its history is complete when it is
+/// needed. The delay of the two conversions may differ, so a switch between them may be audible.
 pub struct FilterConverter {
-    engine: Engine,
-    plain: Option<Box<Plain>>,
+    engine: FilterEngine,
+    bypass: Option<Box<BypassConverter>>,
 }
 
-/// The way past the filter.
-struct Plain {
-    converter: FrameConverter<ROOM>,
-    input: Frame<ROOM>,
-    output: Frame<ROOM>,
+/// Conversion without the filter.
+struct BypassConverter {
+    converter: FrameConverter<BUFFER_SAMPLES>,
+    input: Frame<BUFFER_SAMPLES>,
+    output: Frame<BUFFER_SAMPLES>,
 }
 
 impl FilterConverter {
-    pub(crate) fn new(engine: Engine) -> Self {
-        // No frame is larger than ROOM, so both are always there.
+    pub(crate) fn new(engine: FilterEngine) -> Self {
+        // No frame is larger than BUFFER_SAMPLES, so both can always be made.
         let frames = (Frame::silence(engine.input()), Frame::silence(engine.output()));
-        let plain = match frames {
+        let bypass = match frames {
             (Ok(input), Ok(output)) => {
-                Some(Box::new(Plain { converter: FrameConverter::new(), input, output }))
+                Some(Box::new(BypassConverter { converter: FrameConverter::new(), input, output }))
             }
             _ => None,
         };
-        Self { engine, plain }
+        Self { engine, bypass }
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     #[must_use]
     pub fn control(&self) -> FilterControl {
         self.engine.control()
     }
 
-    /// The frames that go in.
+    /// Returns the format of the input frames.
     #[must_use]
     pub fn input(&self) -> Format {
         self.engine.input()
     }
 
-    /// The frames that come out.
+    /// Returns the format of the output frames.
     #[must_use]
     pub fn output(&self) -> Format {
         self.engine.output()
@@ -62,15 +62,15 @@ impl FilterConverter {
     /// Converts 10 ms. Neither allocates nor blocks.
     ///
     /// # Errors
-    /// Frames of another format or length, with `output` left as it was. Each fault of the filter as
-    /// [`ProcessError::Backend`], with the input in `output`, unfiltered at the output's rate.
+    /// Returns an error for frames of a different format or length; `output` is unchanged then. Returns each fault of the
+    /// filter as [`ProcessError::Backend`]; `output` then holds the unfiltered input at the output rate.
     pub fn convert(&mut self, input: PcmRef<'_>, output: PcmMut<'_>) -> Result<(), ProcessError> {
         check_frame(self.engine.input(), input.format, input.samples.len())?;
         check_frame(self.engine.output(), output.format, output.samples.len())?;
-        if let Some(plain) = &mut self.plain {
-            plain.input.samples_mut().copy_from_slice(input.samples);
-            plain.converter.convert(&plain.input, output.format.rate(), &mut plain.output);
-            output.samples.copy_from_slice(plain.output.samples());
+        if let Some(bypass) = &mut self.bypass {
+            bypass.input.samples_mut().copy_from_slice(input.samples);
+            bypass.converter.convert(&bypass.input, output.format.rate(), &mut bypass.output);
+            output.samples.copy_from_slice(bypass.output.samples());
         }
         if let Some(filtered) = self.engine.filter(input.samples)? {
             output.samples.copy_from_slice(filtered);
@@ -78,7 +78,7 @@ impl FilterConverter {
         Ok(())
     }
 
-    /// Destroys the sessions, as dropping it does. Not for an audio thread.
+    /// Destroys the sessions; dropping the converter does the same. Must not be called on an audio thread.
     pub fn close(&mut self) {
         self.engine.shared().close();
     }

@@ -1,4 +1,4 @@
-//! Worker side: a frame through the filter, or past it.
+//! Worker side: runs a frame through the filter, or past it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +7,29 @@ use handsfree_core::Format;
 use handsfree_core::capture::{Credentials, ProcessError, ProcessorFault, StreamIdentity};
 
 use crate::control::FilterControl;
-use crate::fault::{FilterState, Health};
-use crate::lanes::Watch;
-use crate::shared::Shared;
+use crate::fault::{FilterBreaker, FilterState};
+use crate::sessions::FrameTimer;
+use crate::shared::SharedProcessorState;
 
-/// What the processor and the converter have in common. Dropping it closes it.
-pub(crate) struct Engine {
-    shared: Arc<Shared>,
+/// Common part of the processor and the converter. Dropping it closes the sessions.
+pub(crate) struct FilterEngine {
+    shared: Arc<SharedProcessorState>,
     input: Format,
     output: Format,
     limit: Duration,
-    health: Health,
-    done: Box<[i16]>,
+    breaker: FilterBreaker,
+    filtered: Box<[i16]>,
 }
 
-impl Engine {
-    pub(crate) fn new(shared: Arc<Shared>, input: Format, output: Format, limit: Duration) -> Self {
-        let done = vec![0; output.samples()].into();
-        Self { shared, input, output, limit, health: Health::default(), done }
+impl FilterEngine {
+    pub(crate) fn new(
+        shared: Arc<SharedProcessorState>,
+        input: Format,
+        output: Format,
+        limit: Duration,
+    ) -> Self {
+        let filtered = vec![0; output.samples()].into();
+        Self { shared, input, output, limit, breaker: FilterBreaker::default(), filtered }
     }
 
     pub(crate) fn input(&self) -> Format {
@@ -35,74 +40,76 @@ impl Engine {
         self.output
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &SharedProcessorState {
         &self.shared
     }
 
     pub(crate) fn take_fault(&mut self) -> Option<ProcessorFault> {
-        self.health.take_fault()
+        self.breaker.take_fault()
     }
 
     pub(crate) fn control(&self) -> FilterControl {
         FilterControl::new(Arc::clone(&self.shared))
     }
 
-    /// Worker: what the filter makes of 10 ms of the input format, or `None` if they pass. Costs two readings of the
-    /// clock and one try of a lock beside the filter's own time; neither allocates nor waits.
+    /// Worker: filters 10 ms in the input format. Returns `None` when the frame is to pass unfiltered.
+    ///
+    /// Besides the filter's own time, costs two readings of the clock and one attempt to take a lock. Neither allocates
+    /// nor waits.
     pub(crate) fn filter(&mut self, samples: &[i16]) -> Result<Option<&[i16]>, ProcessError> {
         let shared = &*self.shared;
         let closed = shared.state() == FilterState::Closed;
         if closed || !shared.enabled() || samples.len() != self.input.samples() {
             return Ok(None);
         }
-        if shared.takes_rearm() {
-            self.health.reset_breaker();
+        if shared.take_reset_request() {
+            self.breaker.reset();
         }
         let counters = &shared.counters;
-        if self.health.rests() {
+        if self.breaker.must_bypass() {
             counters.passed_frames.add(1);
-            publish(shared, &self.health);
+            shared.set_state(self.breaker.state());
             return Ok(None);
         }
-        let Some(mut slot) = shared.try_slot() else {
+        let Some(mut slot) = shared.try_borrow_sessions() else {
             counters.passed_frames.add(1);
             counters.update_frames.add(1);
             return Ok(None);
         };
-        let Some(lane) = slot.as_mut() else {
+        let Some(sessions) = slot.as_mut() else {
             return Ok(None);
         };
-        let watch = Watch::start(self.limit);
-        let outcome = lane.run(samples, &mut self.done, &watch);
+        let timer = FrameTimer::start(self.limit);
+        let outcome = sessions.process(samples, &mut self.filtered, &timer);
         drop(slot);
-        counters.took(watch.elapsed());
+        counters.record_time(timer.elapsed());
         match outcome {
-            Ok(cut_samples) => {
+            Ok(clipped_samples) => {
                 counters.filtered_frames.add(1);
-                counters.cut_samples.add(cut_samples);
-                self.health.on_good_frame();
-                publish(shared, &self.health);
-                Ok(Some(&self.done))
+                counters.clipped_samples.add(clipped_samples);
+                self.breaker.record_success();
+                shared.set_state(self.breaker.state());
+                Ok(Some(&self.filtered))
             }
             Err(fault) => {
                 counters.passed_frames.add(1);
-                counters.fault(fault);
-                self.health.on_fault(fault);
+                counters.record_fault(fault);
+                self.breaker.record_fault(fault);
                 shared.set_last_fault(fault);
-                publish(shared, &self.health);
+                shared.set_state(self.breaker.state());
                 Err(ProcessError::Backend { code: fault.code() })
             }
         }
     }
 
-    /// Owner: as the control's.
+    /// The processor's owner, on the control side: passes new stream information to the filter; counts a failure.
     pub(crate) fn on_stream(&self, stream: &StreamIdentity<'_>) {
         if self.shared.update_stream_info(stream).is_err() {
             self.shared.counters.failed_updates.add(1);
         }
     }
 
-    /// Owner: as the control's.
+    /// The processor's owner, on the control side: passes new credentials to the filter; counts a failure.
     pub(crate) fn on_credentials(&self, credentials: &Credentials<'_>) {
         if self.shared.module().update_token(credentials).is_err() {
             self.shared.counters.failed_updates.add(1);
@@ -110,17 +117,13 @@ impl Engine {
     }
 }
 
-fn publish(shared: &Shared, health: &Health) {
-    shared.set_state(health.state());
-}
-
-impl Drop for Engine {
+impl Drop for FilterEngine {
     fn drop(&mut self) {
         self.shared.close();
     }
 }
 
-/// Whether a frame is 10 ms of `expected`.
+/// Checks that a frame is 10 ms in the `expected` format.
 pub(crate) fn check_frame(expected: Format, found: Format, samples: usize) -> Result<(), ProcessError> {
     if found != expected {
         return Err(ProcessError::Format { expected, found });

@@ -1,4 +1,4 @@
-//! Control side: why a filter cannot be loaded, used or told something.
+//! Control side: the errors of loading, using and updating a filter.
 
 use std::error::Error;
 use std::fmt;
@@ -7,98 +7,98 @@ use std::time::Duration;
 
 use crate::config::SampleType;
 
-/// Why a filter cannot be loaded, used or told something, naming what was found and what was expected.
+/// Reason why a filter cannot be loaded, used or updated. Each message names what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FilterError {
-    /// There is no such file.
+    /// The file does not exist.
     NotFound {
-        /// The path as given.
+        /// Path of the filter or dependency, as given.
         file: PathBuf,
     },
-    /// There is something, but it cannot be read as a file.
+    /// The path exists, but cannot be read as a file.
     Unreadable {
-        /// Its path.
+        /// Path of the file.
         file: PathBuf,
-        /// What the system says.
+        /// Reason that the system reports.
         reason: String,
     },
-    /// The system's loader does not take it.
+    /// The system's loader rejects the file.
     NotALibrary {
-        /// Its path.
+        /// Path of the file.
         file: PathBuf,
-        /// What the loader says, for instance which symbol it found nowhere.
+        /// Reason that the loader reports, such as the name of an undefined symbol.
         reason: String,
     },
-    /// One of the libraries that the filter depends on cannot be loaded.
+    /// A library that the filter depends on cannot be loaded.
     Dependency {
-        /// The filter's path.
+        /// Path of the filter.
         file: PathBuf,
-        /// What is wrong with the dependency.
+        /// Error of the dependency.
         error: Box<FilterError>,
     },
-    /// It is a library, but no filter.
+    /// The file is a shared library, but not a filter.
     MissingSymbols {
-        /// Its path.
+        /// Path of the file.
         file: PathBuf,
-        /// All functions that the interface requires and the library does not export.
+        /// All functions that the interface requires and that the library does not export.
         symbols: Vec<&'static str>,
     },
-    /// The filter's `on_load` did not accept.
+    /// The filter's `on_load` reported a failure.
     Refused {
-        /// The filter's path.
+        /// Path of the filter.
         file: PathBuf,
-        /// What `on_load` returned; 0 would have been acceptance.
+        /// Return value of `on_load`; 0 means success.
         code: i32,
     },
-    /// The module id stands for another file already.
+    /// The module id refers to a different file already.
     ModuleTaken {
-        /// The module id.
+        /// Module id of the request.
         module_id: String,
-        /// The file that has it.
+        /// File that is loaded under the module id.
         loaded: PathBuf,
-        /// The file that was to have it.
+        /// File that was requested.
         asked: PathBuf,
     },
-    /// The file is loaded under another module id, and its `on_load` is called once.
+    /// The file is loaded under a different module id already; a file is loaded only once.
     FileTaken {
-        /// The file.
+        /// File that was requested.
         file: PathBuf,
-        /// The module id that it has.
+        /// Module id under which the file is loaded.
         module_id: String,
     },
-    /// A text holds a NUL, where it would end for a filter.
+    /// A text contains a NUL byte, at which it would end for a filter.
     NulInText {
-        /// Which text.
+        /// Name of the text.
         field: &'static str,
-        /// The byte at which the NUL stands.
+        /// Position of the NUL, in bytes.
         at: usize,
     },
-    /// The filter made no session, so it is off for this stream.
+    /// The filter refused to make a session, so it is off for this stream.
     NoSession {
-        /// The filter's path.
+        /// Path of the filter.
         file: PathBuf,
-        /// The channel that the session was for, counted from 0.
+        /// Channel of the session, counted from 0.
         channel: usize,
-        /// The rate that goes in, in hertz.
+        /// Input sample rate, in hertz.
         in_rate_hz: u32,
-        /// The rate that comes out, in hertz.
+        /// Output sample rate, in hertz.
         out_rate_hz: u32,
     },
-    /// Two different rates need version 2 of the interface.
+    /// Two different rates need version 2 of the interface, which the filter lacks.
     NeedsV2 {
-        /// The filter's path.
+        /// Path of the filter.
         file: PathBuf,
-        /// The samples that it was to process.
+        /// Sample type of the session.
         samples: SampleType,
-        /// The rate that goes in, in hertz.
+        /// Input sample rate, in hertz.
         in_rate_hz: u32,
-        /// The rate that comes out, in hertz.
+        /// Output sample rate, in hertz.
         out_rate_hz: u32,
     },
-    /// The filter was processing a frame the whole time.
+    /// The filter was processing one frame during the whole wait.
     Busy {
-        /// How long the control waited for it.
+        /// Time that the control waited.
         waited: Duration,
     },
     /// The processor was closed or dropped.
@@ -114,46 +114,57 @@ impl fmt::Display for FilterError {
                 write!(f, "{} cannot be loaded as a shared library: {reason}", file.display())
             }
             Self::Dependency { file, error } => {
-                write!(f, "{}: a library that it depends on: {error}", file.display())
+                write!(
+                    f,
+                    "{}: a library that the filter depends on cannot be loaded: {error}",
+                    file.display()
+                )
             }
             Self::MissingSymbols { file, symbols } => {
-                write!(f, "{} is no audio filter: it does not export {}", file.display(), symbols.join(", "))
+                write!(
+                    f,
+                    "{} is not an audio filter: it does not export {}",
+                    file.display(),
+                    symbols.join(", ")
+                )
             }
             Self::Refused { file, code } => {
-                write!(f, "{}: audio_filter_on_load refused with code {code}, expected 0", file.display())
+                write!(f, "{}: audio_filter_on_load returned {code}: expected 0", file.display())
             }
             Self::ModuleTaken { module_id, loaded, asked } => write!(
                 f,
-                "module id {module_id:?} is {} already, so it cannot be {}",
+                "module id {module_id:?} refers to {} already: expected a different module id for {}",
                 loaded.display(),
                 asked.display()
             ),
             Self::FileTaken { file, module_id } => {
-                write!(f, "{} is loaded already: find it by its module id {module_id:?}", file.display())
+                write!(
+                    f,
+                    "{} is loaded already under module id {module_id:?}: expected a file that is not loaded",
+                    file.display()
+                )
             }
             Self::NulInText { field, at } => {
-                write!(f, "{field} holds a NUL at byte {at}: expected text without one")
+                write!(f, "{field} contains a NUL at byte {at}: expected text without NUL")
             }
             Self::NoSession { file, channel, in_rate_hz, out_rate_hz } => write!(
                 f,
-                "{} made no session for channel {channel} from {in_rate_hz} to {out_rate_hz} Hz: it is off",
+                "{} made no session for channel {channel} from {in_rate_hz} to {out_rate_hz} Hz: the filter is off",
                 file.display()
             ),
             Self::NeedsV2 { file, samples, in_rate_hz, out_rate_hz } => write!(
                 f,
-                "{} from {in_rate_hz} to {out_rate_hz} Hz: expected one rate, for it lacks {} or \
+                "{} from {in_rate_hz} to {out_rate_hz} Hz: expected equal rates, because the filter lacks {} or \
                  audio_filter_create_v2",
                 file.display(),
                 samples.process_v2_name()
             ),
             Self::Busy { waited } => write!(
                 f,
-                "the filter was still processing a frame after {} ms: expected it to end within 10 ms",
+                "the filter was still processing a frame after {} ms: expected less than 10 ms",
                 waited.as_millis()
             ),
-            Self::Closed => {
-                f.write_str("the filter processor was closed: its control changes nothing any more")
-            }
+            Self::Closed => f.write_str("the filter processor is closed: its control has no effect"),
         }
     }
 }

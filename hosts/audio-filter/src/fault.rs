@@ -1,27 +1,27 @@
-//! Worker side: what a filter did wrong in a frame, and what becomes of it.
+//! Worker side: the faults of a filter, and the circuit breaker that decides what follows from them.
 
 use std::fmt;
 
 use handsfree_core::capture::{BreakerDecision, BreakerState, CircuitBreaker, ProcessorFault};
 
-/// What a filter did wrong in a frame. The frame passed as it came.
+/// Fault of a filter in one frame. The frame passed unfiltered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
-    /// It gave NaN or an infinity.
+pub enum FilterFault {
+    /// The filter wrote NaN or an infinity.
     NotANumber,
-    /// It took longer than the session's limit.
+    /// The filter took longer than the session's limit.
     Slow,
-    /// It wrote fewer samples than asked for.
+    /// The filter wrote fewer samples than requested.
     TooShort,
-    /// It wrote more samples than asked for. That spoils memory, so it is not tried again.
+    /// The filter wrote more samples than requested. That corrupts memory, so the filter is disabled without a retry.
     TooLong,
 }
 
-impl Fault {
+impl FilterFault {
     const ALL: [Self; 4] = [Self::NotANumber, Self::Slow, Self::TooShort, Self::TooLong];
 
-    /// The number that the fault has in [`ProcessError::Backend`](handsfree_core::capture::ProcessError::Backend),
+    /// Returns the fault's number in [`ProcessError::Backend`](handsfree_core::capture::ProcessError::Backend), counted
     /// from 1.
     #[must_use]
     pub const fn code(self) -> i32 {
@@ -38,27 +38,28 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FilterFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotANumber => "the filter gave samples that are not numbers",
-            Self::Slow => "the filter took longer for a frame than it may",
-            Self::TooShort => "the filter wrote fewer samples than asked for",
-            Self::TooLong => "the filter wrote more samples than asked for",
+            Self::NotANumber => "the filter wrote NaN or infinite samples: expected finite ones",
+            Self::Slow => "the filter took longer for a frame than its limit",
+            Self::TooShort => "the filter wrote fewer samples than requested",
+            Self::TooLong => "the filter wrote more samples than requested",
         })
     }
 }
 
-/// What a processor does with its filter.
+/// State of a processor's filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FilterState {
-    /// Every frame goes through it.
+    /// Every frame goes through the filter.
     Active,
-    /// It failed; frames pass as they come until it is tried again after a second.
+    /// The filter failed. Frames pass unfiltered until it is retried one second after the fault.
     Backoff,
-    /// It failed too often, or wrote where it may not. Frames pass as they come until
-    /// [`FilterControl::reset_breaker`](crate::FilterControl::reset_breaker) or [`restart`](crate::FilterControl::restart).
+    /// The filter failed too often, or wrote beyond its buffer. Frames pass unfiltered until
+    /// [`FilterControl::reset_breaker`](crate::FilterControl::reset_breaker) or
+    /// [`restart`](crate::FilterControl::restart).
     Disabled,
     /// The processor was closed or dropped.
     Closed,
@@ -76,14 +77,15 @@ impl FilterState {
     }
 }
 
-/// Decides from frame to frame whether the filter is called, and keeps what is to be reported.
+/// Circuit breaker of a filter: decides for each frame whether the filter is called, and keeps the last fault that is
+/// still to be reported.
 #[derive(Debug, Default)]
-pub(crate) struct Health {
+pub(crate) struct FilterBreaker {
     breaker: CircuitBreaker,
-    untold: Option<ProcessorFault>,
+    pending_fault: Option<ProcessorFault>,
 }
 
-impl Health {
+impl FilterBreaker {
     pub(crate) fn state(&self) -> FilterState {
         match self.breaker.state() {
             BreakerState::Disabled => FilterState::Disabled,
@@ -92,34 +94,34 @@ impl Health {
         }
     }
 
-    pub(crate) fn reset_breaker(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.breaker.reset();
     }
 
-    /// Whether this frame passes; counts the rest down.
-    pub(crate) fn rests(&mut self) -> bool {
+    /// Returns whether this frame passes unfiltered. Called once a frame, because it counts the backoff down.
+    pub(crate) fn must_bypass(&mut self) -> bool {
         self.breaker.decide() == BreakerDecision::Bypass
     }
 
-    pub(crate) fn on_good_frame(&mut self) {
+    pub(crate) fn record_success(&mut self) {
         self.breaker.record_success();
     }
 
-    pub(crate) fn on_fault(&mut self, fault: Fault) {
-        let tripped = if fault == Fault::TooLong {
+    pub(crate) fn record_fault(&mut self, fault: FilterFault) {
+        let tripped = if fault == FilterFault::TooLong {
             self.breaker.disable();
             None
         } else {
             self.breaker.record_fault()
         };
-        self.untold = Some(match tripped {
+        self.pending_fault = Some(match tripped {
             Some(fault) => ProcessorFault::Tripped { step: 0, fault },
             None => ProcessorFault::Disabled { step: 0 },
         });
     }
 
     pub(crate) fn take_fault(&mut self) -> Option<ProcessorFault> {
-        self.untold.take()
+        self.pending_fault.take()
     }
 }
 
@@ -129,34 +131,34 @@ mod tests {
 
     use super::*;
 
-    fn rest(health: &mut Health) -> u32 {
-        (0..).take_while(|_| health.rests()).count() as u32
+    fn bypassed_frames(breaker: &mut FilterBreaker) -> u32 {
+        (0..).take_while(|_| breaker.must_bypass()).count() as u32
     }
 
     #[test]
-    fn a_filter_is_tried_again_three_times_a_second_apart() {
-        let mut health = Health::default();
+    fn a_failing_filter_is_retried_three_times_a_second_apart() {
+        let mut breaker = FilterBreaker::default();
         for _ in 0..PROCESSOR_RETRIES {
-            health.on_fault(Fault::NotANumber);
-            assert_eq!(health.state(), FilterState::Backoff);
-            assert_eq!(rest(&mut health), u32::from(PROCESSOR_BACKOFF_FRAMES));
-            assert_eq!(health.state(), FilterState::Active);
-            health.on_good_frame();
+            breaker.record_fault(FilterFault::NotANumber);
+            assert_eq!(breaker.state(), FilterState::Backoff);
+            assert_eq!(bypassed_frames(&mut breaker), u32::from(PROCESSOR_BACKOFF_FRAMES));
+            assert_eq!(breaker.state(), FilterState::Active);
+            breaker.record_success();
         }
-        health.on_fault(Fault::NotANumber);
-        assert_eq!(health.state(), FilterState::Disabled);
-        assert!((0..100_000).all(|_| health.rests()));
-        health.reset_breaker();
-        assert!(!health.rests());
+        breaker.record_fault(FilterFault::NotANumber);
+        assert_eq!(breaker.state(), FilterState::Disabled);
+        assert!((0..100_000).all(|_| breaker.must_bypass()));
+        breaker.reset();
+        assert!(!breaker.must_bypass());
     }
 
     #[test]
-    fn writing_too_much_is_not_tried_again() {
-        let mut health = Health::default();
-        health.on_fault(Fault::TooLong);
-        assert_eq!(health.state(), FilterState::Disabled);
-        assert_eq!(health.take_fault(), Some(ProcessorFault::Disabled { step: 0 }));
-        assert_eq!(health.take_fault(), None, "said once");
+    fn writing_too_much_disables_the_filter_at_once() {
+        let mut breaker = FilterBreaker::default();
+        breaker.record_fault(FilterFault::TooLong);
+        assert_eq!(breaker.state(), FilterState::Disabled);
+        assert_eq!(breaker.take_fault(), Some(ProcessorFault::Disabled { step: 0 }));
+        assert_eq!(breaker.take_fault(), None, "a fault is reported once");
     }
 
     #[test]
@@ -164,9 +166,9 @@ mod tests {
         for state in FilterState::ALL {
             assert_eq!(FilterState::from_number(state.number()), state);
         }
-        for fault in Fault::ALL {
-            assert_eq!(Fault::from_code(fault.code() as u8), Some(fault));
+        for fault in FilterFault::ALL {
+            assert_eq!(FilterFault::from_code(fault.code() as u8), Some(fault));
         }
-        assert_eq!(Fault::from_code(0), None);
+        assert_eq!(FilterFault::from_code(0), None);
     }
 }

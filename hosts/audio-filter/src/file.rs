@@ -1,4 +1,4 @@
-//! Control side: what can be said of a library's file before the system's loader maps it.
+//! Control side: checks a library's file before the system's loader maps it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,13 +10,14 @@ use object::{Endianness, FileKind};
 
 use crate::error::FilterError;
 
-/// As much of a file as holds its header and segment table.
+/// Number of bytes that are read of a file; contains the header and the segment table of any real library.
 const HEAD_BYTES: u64 = 1 << 16;
 
-/// The file's absolute path, for a path without a directory would make the loader search elsewhere.
+/// Checks the file at `path` and returns its absolute path: the loader searches other directories for a path without a
+/// directory.
 ///
-/// A file that ends before its segments do is refused: the loader maps it all the same, and touching what is not
-/// there kills the process (SIGBUS). A copy that was interrupted looks like that.
+/// A file that ends before its segments do is refused, such as an interrupted copy: the loader would map it, and access
+/// to the missing part would kill the process (SIGBUS).
 pub(crate) fn check(path: &Path) -> Result<PathBuf, FilterError> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => FilterError::NotFound { file: path.to_owned() },
@@ -26,22 +27,25 @@ pub(crate) fn check(path: &Path) -> Result<PathBuf, FilterError> {
     let file = File::open(&absolute).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     if !about.is_file() {
-        let reason = "it is not a regular file".to_owned();
+        let reason = "expected a regular file".to_owned();
         return Err(FilterError::Unreadable { file: absolute, reason });
     }
     let mut head = Vec::new();
     file.take(HEAD_BYTES).read_to_end(&mut head).map_err(unreadable)?;
     match segments_end(&head) {
         Some(needed) if needed > about.len() => {
-            let reason = format!("the file ends after {} bytes, its segments need {needed}", about.len());
+            let reason = format!(
+                "the file has {} bytes: expected at least {needed}, the end of its last segment",
+                about.len()
+            );
             Err(FilterError::NotALibrary { file: absolute, reason })
         }
-        // What is no ELF file, or a broken one, is for the loader to judge.
+        // The loader reports files that are not ELF, or invalid ELF.
         _ => Ok(absolute),
     }
 }
 
-/// Where the last loaded segment of an ELF file ends.
+/// Returns the offset at which the last loaded segment of an ELF file ends.
 fn segments_end(head: &[u8]) -> Option<u64> {
     match FileKind::parse(head).ok()? {
         FileKind::Elf64 => last_end::<FileHeader64<Endianness>>(head),

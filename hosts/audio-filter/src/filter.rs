@@ -1,141 +1,56 @@
-//! Control side: loading filters, and making processors from them.
+//! Control side: loads filters, and makes processors from them.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use handsfree_core::capture::Credentials;
 use handsfree_core::{Format, SampleRate};
 
 use crate::config::{SampleType, SessionConfig};
 use crate::converter::FilterConverter;
-use crate::engine::Engine;
+use crate::engine::FilterEngine;
 use crate::error::FilterError;
-use crate::ffi::{Plugin, Session};
-use crate::lanes::{Lane, LaneSample, Lanes};
+use crate::ffi::Plugin;
+use crate::module::{FilterModule, SessionParameters};
 use crate::processor::FilterProcessor;
-use crate::shared::Shared;
+use crate::shared::SharedProcessorState;
+use crate::slot::lock;
 use crate::text;
 
-/// Loaded filters by module id; never removed, because a filter cannot be told to stop what its `on_load` began.
-static REGISTRY: Mutex<BTreeMap<String, Arc<Module>>> = Mutex::new(BTreeMap::new());
+/// Loaded filters by module id. Never removed, because no call stops what a filter's `on_load` started.
+static REGISTRY: Mutex<BTreeMap<String, Arc<FilterModule>>> = Mutex::new(BTreeMap::new());
 
-/// A panic while one of this crate's locks was held left what it guards as it was, so a poisoned lock is as good.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A loaded filter.
-pub(crate) struct Module {
-    id: String,
-    /// As it was given.
-    file: PathBuf,
-    /// With links resolved: what tells files apart.
-    identity: PathBuf,
-    plugin: Arc<Plugin>,
-    /// Held for every call that is not about a frame, so that no two of them overlap within one filter.
-    turn: Mutex<Vec<Weak<Shared>>>,
-}
-
-/// What the sessions of one processor are made from.
-pub(crate) struct Recipe {
-    pub(crate) input: Format,
-    pub(crate) output: Format,
-    pub(crate) samples: SampleType,
-    pub(crate) options: CString,
-    pub(crate) stream_info: CString,
-}
-
-/// The right to call what is not about a frame.
-pub(crate) struct Turn<'a> {
-    processors: MutexGuard<'a, Vec<Weak<Shared>>>,
-}
-
-impl Module {
-    pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn { processors: lock(&self.turn) }
-    }
-
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Sessions for all channels, or none.
-    pub(crate) fn create(&self, recipe: &Recipe, _turn: &Turn<'_>) -> Result<Box<dyn Lane>, FilterError> {
-        match recipe.samples {
-            SampleType::Int16 => self.lanes::<i16>(recipe),
-            SampleType::Float => self.lanes::<f32>(recipe),
-        }
-    }
-
-    fn lanes<S: LaneSample>(&self, recipe: &Recipe) -> Result<Box<dyn Lane>, FilterError> {
-        let (input, output) = (recipe.input, recipe.output);
-        let (in_rate_hz, out_rate_hz) = (input.rate_hz(), output.rate_hz());
-        if in_rate_hz != out_rate_hz && !self.plugin.has_v2::<S>() {
-            let (file, samples) = (self.file.clone(), recipe.samples);
-            return Err(FilterError::NeedsV2 { file, samples, in_rate_hz, out_rate_hz });
-        }
-        let session = |channel| {
-            Session::<S>::create(&self.plugin, in_rate_hz, out_rate_hz, &recipe.options, &recipe.stream_info)
-                .ok_or_else(|| FilterError::NoSession {
-                    file: self.file.clone(),
-                    channel,
-                    in_rate_hz,
-                    out_rate_hz,
-                })
-        };
-        let sessions = (0..input.channels()).map(session).collect::<Result<Vec<_>, _>>()?;
-        Ok(Box::new(Lanes::new(sessions, input.sample_frames(), output.sample_frames())))
-    }
-
-    /// Tells the filter of new credentials while none of its sessions processes a frame.
-    pub(crate) fn update_token(&self, credentials: &Credentials<'_>) -> Result<bool, FilterError> {
-        let url = text::c_text("url", credentials.url)?;
-        let token = text::c_text("token", credentials.token)?;
-        if !self.plugin.takes_token() {
-            return Ok(false);
-        }
-        let mut turn = self.turn();
-        turn.processors.retain(|processor| processor.strong_count() > 0);
-        let processors: Vec<_> = turn.processors.iter().filter_map(Weak::upgrade).collect();
-        let still =
-            processors.iter().map(|processor| processor.take_slot()).collect::<Result<Vec<_>, _>>()?;
-        let told = self.plugin.update_token(&url, &token);
-        drop(still);
-        Ok(told)
-    }
-}
-
-/// A filter in a shared library, loaded once for the process under its module id. Control side.
+/// Filter in a shared library, loaded once for the process under its module id. Control side.
 ///
-/// A handle: clones stand for the same filter. The library stays loaded until the process ends, also when all
-/// handles are gone, because the interface has no call that would end what `on_load` began.
+/// An `AudioFilter` is a handle: clones refer to the same filter. The library stays loaded until the process ends, even
+/// when all handles are dropped, because the interface has no call that stops what `on_load` started.
 #[derive(Clone)]
 pub struct AudioFilter {
-    module: Arc<Module>,
+    module: Arc<FilterModule>,
 }
 
 impl AudioFilter {
-    /// Loads the filter in `file` after its `dependencies`, in their order, and calls its `on_load` with
-    /// `credentials`, on this thread. If `module_id` stands for this file already, returns that filter and calls
-    /// nothing.
+    /// Loads the `dependencies` in their order, then the filter in `file`, and calls the filter's `on_load` with
+    /// `credentials` on this thread. Returns the loaded filter, without calling it, when `module_id` refers to this file
+    /// already.
     ///
-    /// All paths are those of files: a name alone is looked for in the current directory. Dependencies are loaded as
-    /// LiveKit does, so that the filter finds them by name; where that does not do they are made visible to all
-    /// that is loaded later. All symbols are bound now, so that none is found missing in the middle of a stream.
+    /// All paths are paths of files: a bare file name refers to the current directory. Dependencies are loaded like in
+    /// LiveKit's host, so that the filter finds them by name; if that is not enough, their symbols are made visible to
+    /// every library that is loaded later. All symbols are bound now, so that a missing one is found here instead of
+    /// during a stream.
     ///
-    /// May take long: `on_load` may ask a server. One load runs at a time, others wait. Never call it on an audio
-    /// thread.
+    /// May take long, because `on_load` may contact a server. Loads run one at a time; further calls wait. Must not be
+    /// called on an audio thread.
     ///
-    /// **Trust.** A library runs with all rights of this process from here on, as code does that is linked in; a
-    /// broken one can crash the process, and a C++ exception that leaves it ends the process. What this crate
-    /// checks is what can be seen from outside.
+    /// **Trust.** A loaded library runs with all rights of this process, like code that is linked in. A faulty one can
+    /// crash the process, and a C++ exception that leaves it ends the process. This crate checks only what is visible
+    /// from outside the library.
     ///
     /// # Errors
-    /// [`FilterError`] names the file and what was wrong with it. Nothing is registered then and it may be tried
-    /// again; after [`FilterError::Refused`] `on_load` is then called again.
+    /// Returns a [`FilterError`] that names the file and the problem. Nothing is registered in that case, and the load
+    /// may be retried; after [`FilterError::Refused`] a retry calls `on_load` again.
     pub fn load(
         module_id: &str,
         file: &Path,
@@ -143,70 +58,67 @@ impl AudioFilter {
         credentials: &Credentials<'_>,
     ) -> Result<Self, FilterError> {
         let mut registry = lock(&REGISTRY);
-        let identity = file.canonicalize();
+        let resolved_file = file.canonicalize();
         if let Some(module) = registry.get(module_id) {
-            return match identity {
-                Ok(identity) if identity == module.identity => Ok(Self { module: Arc::clone(module) }),
+            return match resolved_file {
+                Ok(resolved_file) if resolved_file == module.resolved_file() => {
+                    Ok(Self { module: Arc::clone(module) })
+                }
                 _ => Err(FilterError::ModuleTaken {
                     module_id: module_id.to_owned(),
-                    loaded: module.file.clone(),
+                    loaded: module.file().to_owned(),
                     asked: file.to_owned(),
                 }),
             };
         }
-        let identity = identity.unwrap_or_else(|_| file.to_owned());
-        if let Some(module) = registry.values().find(|module| module.identity == identity) {
-            let module_id = module.id.clone();
+        let resolved_file = resolved_file.unwrap_or_else(|_| file.to_owned());
+        if let Some(module) = registry.values().find(|module| module.resolved_file() == resolved_file) {
+            let module_id = module.id().to_owned();
             return Err(FilterError::FileTaken { file: file.to_owned(), module_id });
         }
         let options = text::load_options(credentials)?;
         let plugin = Plugin::open(file, dependencies)?
             .on_load(&options)
             .map_err(|code| FilterError::Refused { file: file.to_owned(), code })?;
-        let module = Arc::new(Module {
-            id: module_id.to_owned(),
-            file: file.to_owned(),
-            identity,
-            plugin: Arc::new(plugin),
-            turn: Mutex::default(),
-        });
+        let module = Arc::new(FilterModule::new(module_id, file, resolved_file, plugin));
         registry.insert(module_id.to_owned(), Arc::clone(&module));
         Ok(Self { module })
     }
 
-    /// The filter that was loaded under `module_id`. Waits while another one is being loaded.
+    /// Returns the filter that was loaded under `module_id`. Waits while another filter is being loaded.
     #[must_use]
     pub fn find(module_id: &str) -> Option<Self> {
         lock(&REGISTRY).get(module_id).map(|module| Self { module: Arc::clone(module) })
     }
 
-    /// The id it was loaded under.
+    /// Returns the id under which the filter was loaded.
     #[must_use]
     pub fn module_id(&self) -> &str {
-        &self.module.id
+        self.module.id()
     }
 
-    /// The file it was loaded from.
+    /// Returns the path from which the filter was loaded.
     #[must_use]
     pub fn file(&self) -> &Path {
-        &self.module.file
+        self.module.file()
     }
 
-    /// Whether version 2 of the interface is there as a whole for such samples. It is used then, as by LiveKit's
-    /// host. If `create_v2` or its `process` function is missing, version 1 is used: the two are never mixed.
+    /// Returns whether the filter has version 2 of the interface for this sample type.
+    ///
+    /// Version 2 is used when the filter exports both `create_v2` and the sample type's `process` function, like in
+    /// LiveKit's host. Otherwise version 1 is used: functions of the two versions are never mixed.
     #[must_use]
     pub fn has_v2(&self, samples: SampleType) -> bool {
-        match samples {
-            SampleType::Int16 => self.module.plugin.has_v2::<i16>(),
-            SampleType::Float => self.module.plugin.has_v2::<f32>(),
-        }
+        self.module.has_v2(samples)
     }
 
-    /// A processor for frames of `format`: one session of the filter a channel, and all memory that frames need.
+    /// Makes a processor for frames of `format`, with one session of the filter for each channel and all memory that
+    /// frames need.
+    ///
     /// Calls the filter's `create`, which may take long and may run while other sessions process frames.
     ///
     /// # Errors
-    /// [`FilterError::NoSession`] when the filter gives NULL, [`FilterError::NulInText`].
+    /// Returns [`FilterError::NoSession`] when the filter's `create` returns NULL, and [`FilterError::NulInText`].
     pub fn session(
         &self,
         format: Format,
@@ -215,11 +127,12 @@ impl AudioFilter {
         self.engine(format, format, config).map(FilterProcessor::new)
     }
 
-    /// A converter from frames of `input` to frames of the same channels at `out_rate`, by version 2 of the
-    /// interface.
+    /// Makes a converter from frames of `input` to frames with the same channels at `out_rate`. Two different rates
+    /// need version 2 of the interface.
     ///
     /// # Errors
-    /// As [`session`](Self::session), and [`FilterError::NeedsV2`] for two rates without version 2.
+    /// Returns the errors of [`session`](Self::session), and [`FilterError::NeedsV2`] for two different rates without
+    /// version 2.
     pub fn converter(
         &self,
         input: Format,
@@ -230,12 +143,12 @@ impl AudioFilter {
         self.engine(input, output, config).map(FilterConverter::new)
     }
 
-    /// Tells the filter of new credentials, between two frames of all its sessions; frames pass meanwhile. False
-    /// when the filter has no function for that.
+    /// Passes new credentials to the filter between two frames of all its sessions; frames pass unfiltered meanwhile.
+    /// Returns false when the filter has no function for credentials.
     ///
     /// # Errors
-    /// [`FilterError::Busy`] after [`PATIENCE`](crate::PATIENCE) with one frame, [`FilterError::NulInText`]; then
-    /// the filter was told nothing.
+    /// Returns [`FilterError::Busy`] when a session processes one frame for [`UPDATE_TIMEOUT`](crate::UPDATE_TIMEOUT),
+    /// and [`FilterError::NulInText`]. The filter was not called in these cases.
     pub fn update_token(&self, credentials: &Credentials<'_>) -> Result<bool, FilterError> {
         self.module.update_token(credentials)
     }
@@ -245,28 +158,24 @@ impl AudioFilter {
         input: Format,
         output: Format,
         config: &SessionConfig<'_>,
-    ) -> Result<Engine, FilterError> {
-        let recipe = Recipe {
+    ) -> Result<FilterEngine, FilterError> {
+        let parameters = SessionParameters {
             input,
             output,
             samples: config.samples,
             options: text::c_text("options", config.options)?,
             stream_info: text::stream_info(&config.stream)?,
         };
-        let mut turn = self.module.turn();
-        let lane = self.module.create(&recipe, &turn)?;
-        let shared = Arc::new(Shared::new(Arc::clone(&self.module), recipe, lane));
-        turn.processors.retain(|processor| processor.strong_count() > 0);
-        turn.processors.push(Arc::downgrade(&shared));
-        Ok(Engine::new(shared, input, output, config.limit))
+        let shared = Arc::new(SharedProcessorState::new(Arc::clone(&self.module), parameters)?);
+        Ok(FilterEngine::new(shared, input, output, config.limit))
     }
 }
 
 impl fmt::Debug for AudioFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AudioFilter")
-            .field("module_id", &self.module.id)
-            .field("file", &self.module.file)
+            .field("module_id", &self.module_id())
+            .field("file", &self.file())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Worker side: the step of the chain that calls a filter.
+//! Worker side: runs frames through a filter, as a step of the capture chain.
 
 use std::fmt;
 
@@ -6,30 +6,31 @@ use handsfree_core::capture::{Credentials, FrameProcessor, ProcessError, Process
 use handsfree_core::{Format, PcmMut};
 
 use crate::control::FilterControl;
-use crate::engine::{Engine, check_frame};
+use crate::engine::{FilterEngine, check_frame};
 
-/// A loaded filter as a step of the capture chain, made by [`AudioFilter::session`](crate::AudioFilter::session).
+/// Loaded filter as a step of the capture chain, made by [`AudioFilter::session`](crate::AudioFilter::session).
 ///
-/// Each channel has a session of its own. A frame in which any of them gives what is no sound passes as it came, all
-/// channels; the filter then rests for a second and is tried again, three times, and given up after that (see
-/// [`FilterState`](crate::FilterState) and [`Fault`](crate::Fault)). Whether it was slow is only known when it is
-/// done: such a frame is late once. A filter that never returns cannot be helped within its process.
+/// Each channel has its own session of the filter. When any session fails in a frame, the frame passes unfiltered on
+/// all channels. The filter then backs off for a second and is retried, up to three times, and is disabled after that
+/// (see [`FilterState`](crate::FilterState) and [`FilterFault`](crate::FilterFault)). A slow filter is detected only
+/// when it returns, so its frame is late. A filter that never returns blocks the worker; nothing within the process
+/// can stop it.
 pub struct FilterProcessor {
-    engine: Engine,
+    engine: FilterEngine,
 }
 
 impl FilterProcessor {
-    pub(crate) fn new(engine: Engine) -> Self {
+    pub(crate) fn new(engine: FilterEngine) -> Self {
         Self { engine }
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     #[must_use]
     pub fn control(&self) -> FilterControl {
         self.engine.control()
     }
 
-    /// The frames it is for.
+    /// Returns the format of the frames that the processor accepts.
     #[must_use]
     pub fn format(&self) -> Format {
         self.engine.input()
@@ -37,9 +38,12 @@ impl FilterProcessor {
 }
 
 impl FrameProcessor for FilterProcessor {
+    /// Filters a frame in place, or leaves it unchanged during a backoff.
+    ///
     /// # Errors
-    /// A frame of another format or length, and each fault of the filter as [`ProcessError::Backend`] with
-    /// [`Fault::code`](crate::Fault::code). A frame that passes because the filter rests is no error.
+    /// Returns an error for a frame of a different format or length, and each fault of the filter as
+    /// [`ProcessError::Backend`] with [`FilterFault::code`](crate::FilterFault::code). A frame that passes unfiltered
+    /// during a backoff is not an error.
     fn process(&mut self, frame: PcmMut<'_>) -> Result<(), ProcessError> {
         check_frame(self.engine.input(), frame.format, frame.samples.len())?;
         if let Some(filtered) = self.engine.filter(frame.samples)? {
@@ -48,7 +52,7 @@ impl FrameProcessor for FilterProcessor {
         Ok(())
     }
 
-    /// Its own guard's: a filter needs no other around it.
+    /// Returns the last fault of the filter's own circuit breaker; the processor needs no further guard around it.
     fn take_fault(&mut self) -> Option<ProcessorFault> {
         self.engine.take_fault()
     }
@@ -61,22 +65,24 @@ impl FrameProcessor for FilterProcessor {
         self.engine.shared().set_enabled(enabled);
     }
 
-    /// Nothing: the interface has no call for it, and new sessions would allocate. A control can
-    /// [`restart`](FilterControl::restart) them.
+    /// Does nothing: the interface has no call that resets a session, and new sessions would allocate. A control can
+    /// [`restart`](FilterControl::restart) the sessions.
     fn reset(&mut self) {}
 
-    /// As [`FilterControl::update_stream_info`]; what fails is counted.
+    /// Does the same as [`FilterControl::update_stream_info`]; a failure is counted in
+    /// [`FilterStats::failed_updates`](crate::FilterStats::failed_updates).
     fn on_stream(&mut self, stream: &StreamIdentity<'_>) {
         self.engine.on_stream(stream);
     }
 
-    /// As [`FilterControl::update_token`]; what fails is counted.
+    /// Does the same as [`FilterControl::update_token`]; a failure is counted in
+    /// [`FilterStats::failed_updates`](crate::FilterStats::failed_updates).
     fn on_credentials(&mut self, credentials: &Credentials<'_>) {
         self.engine.on_credentials(credentials);
     }
 
-    /// Destroys the sessions, as dropping it does. Waits for a control that is telling them something, so it is not
-    /// for an audio thread.
+    /// Destroys the sessions; dropping the processor does the same. Waits for a control that is calling the filter, so
+    /// it must not be called on an audio thread.
     fn close(&mut self) {
         self.engine.shared().close();
     }

@@ -1,4 +1,4 @@
-//! Control side: texts in the form that filters get them in.
+//! Control side: formats the texts that are passed to filters.
 
 use std::ffi::CString;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::FilterError;
 
-/// A text that ends in NUL and holds none.
+/// Converts a text to a C string; fails when the text contains a NUL.
 pub(crate) fn c_text(field: &'static str, text: &str) -> Result<CString, FilterError> {
     CString::new(text).map_err(|error| FilterError::NulInText { field, at: error.nul_position() })
 }
@@ -29,8 +29,8 @@ pub(crate) fn stream_info(stream: &StreamIdentity<'_>) -> Result<CString, Filter
     ])
 }
 
-/// An object of texts in the interface's order. JSON would carry a NUL as an escape, and a filter written in C would end
-/// its text there.
+/// Formats a JSON object of texts in the interface's order. A NUL is refused: JSON would carry it as an escape, and a
+/// filter written in C would end the text there.
 fn json(texts: &[(&'static str, &str)]) -> Result<CString, FilterError> {
     let mut members = Vec::with_capacity(texts.len());
     for &(field, text) in texts {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_is_named_with_its_field_and_place() {
+    fn a_nul_is_reported_with_field_and_position() {
         let stream = StreamIdentity { room_name: "ab\0c", ..StreamIdentity::default() };
         assert_eq!(stream_info(&stream), Err(FilterError::NulInText { field: "roomName", at: 2 }));
         let credentials = Credentials { url: "", token: "\0" };

@@ -1,4 +1,4 @@
-//! No frame allocates or frees, whatever the filter does with it.
+//! No frame allocates or frees memory, whatever the filter does.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -10,10 +10,10 @@ use std::cell::Cell;
 use handsfree_audio_filter::{FilterState, SampleType, SessionConfig};
 use handsfree_core::capture::FrameProcessor;
 use handsfree_core::{PcmMut, PcmRef, SampleRate};
-use support::{Noise, PATIENT, format, load, probe};
+use support::{LONG_LIMIT, NoiseFrames, format, load, probe};
 
 thread_local! {
-    // Constant and without a destructor, so that reading them allocates nothing.
+    // Constant and without a destructor, so that reading these allocates nothing.
     static WATCHING: Cell<bool> = const { Cell::new(false) };
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
@@ -26,7 +26,7 @@ fn count() {
     }
 }
 
-// SAFETY: the system's allocator, with a counter beside it that does not allocate.
+// SAFETY: every call goes to the system's allocator; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         count();
-        // SAFETY: as above; all blocks come from the system's allocator.
+        // SAFETY: the caller's promises are the system allocator's, and all blocks come from it.
         unsafe { System.dealloc(block, layout) }
     }
 }
@@ -53,21 +53,21 @@ fn calls_during(work: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn the_counter_counts() {
+fn the_allocation_counter_works() {
     assert_eq!(calls_during(|| drop(std::hint::black_box(Box::new(1)))), 2);
 }
 
 #[test]
-fn no_frame_allocates() {
+fn no_voice_processor_frame_allocates() {
     for switches in [&[][..], &["V2"]] {
         let filter = load(&probe("allocation", switches));
         for samples in [SampleType::Int16, SampleType::Float] {
             for options in ["gain=0.5", "fault=nan", "fault=inf", "fault=short", "fault=long", "fault=huge"] {
                 let format = format(48_000, 2);
-                let config = SessionConfig { samples, options, ..PATIENT };
+                let config = SessionConfig { samples, options, ..LONG_LIMIT };
                 let mut processor = filter.session(format, &config).unwrap();
                 let control = processor.control();
-                let mut frame = Noise::new(1).frame(format);
+                let mut frame = NoiseFrames::new(1).frame(format);
                 let calls = calls_during(|| {
                     for index in 0..600 {
                         let frame = PcmMut { format, samples: &mut frame };
@@ -97,9 +97,9 @@ fn no_conversion_allocates() {
     let filter = load(&probe("converting", &["V2"]));
     let input = format(16_000, 2);
     for options in ["gain=0.5", "fault=nan from=20"] {
-        let config = SessionConfig { samples: SampleType::Float, options, ..PATIENT };
+        let config = SessionConfig { samples: SampleType::Float, options, ..LONG_LIMIT };
         let mut converter = filter.converter(input, SampleRate::new(48_000).unwrap(), &config).unwrap();
-        let (from, mut to) = (Noise::new(2).frame(input), vec![0; converter.output().samples()]);
+        let (from, mut to) = (NoiseFrames::new(2).frame(input), vec![0; converter.output().samples()]);
         let calls = calls_during(|| {
             for _ in 0..300 {
                 let frame = PcmRef { format: input, samples: &from };

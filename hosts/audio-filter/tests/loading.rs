@@ -1,4 +1,4 @@
-//! What is loaded, in which order, once, and what is refused with which words.
+//! Loading: the order of libraries, one load for each filter, and the error of everything that is refused.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use handsfree_audio_filter::{AudioFilter, FilterError, SampleType};
 use handsfree_core::capture::Credentials;
-use support::{NO_CREDENTIALS, PATIENT, Probe, build, directory, format, load, probe, process};
+use support::{LONG_LIMIT, NO_CREDENTIALS, ProbeFilter, build, directory, format, load, probe, process};
 
 fn refused(file: &Path, dependencies: &[&Path]) -> FilterError {
     AudioFilter::load(&file.to_string_lossy(), file, dependencies, &NO_CREDENTIALS).unwrap_err()
@@ -25,7 +25,7 @@ const REQUIRED: [&str; 6] = [
 ];
 
 #[test]
-fn on_load_is_called_once_on_the_loading_thread_with_its_json() {
+fn on_load_is_called_once_with_json_on_the_loading_thread() {
     let file = probe("on_load", &[]);
     let credentials = Credentials { url: "wss://host/\"x\"", token: "secret" };
     let filter = AudioFilter::load("once", &file, &[], &credentials).unwrap();
@@ -34,27 +34,27 @@ fn on_load_is_called_once_on_the_loading_thread_with_its_json() {
     assert_eq!(again.file(), AudioFilter::find("once").unwrap().file());
     assert!(AudioFilter::find("never loaded").is_none());
 
-    let probe = Probe::of(&file);
+    let probe = ProbeFilter::of(&file);
     assert_eq!(probe.number("on_loads"), 1);
     assert_eq!(probe.number("on_load_thread_is_mine"), 1);
     assert_eq!(probe.text("on_load_options"), r#"{"url":"wss://host/\"x\"","token":"secret"}"#);
-    assert_eq!(probe.number("creates"), 0, "a session is made only when asked for");
+    assert_eq!(probe.number("creates"), 0, "loading makes no session");
     assert!(!format!("{filter:?}{credentials:?}").contains("secret"));
 }
 
 #[test]
-fn many_threads_that_load_one_module_get_one_filter() {
+fn concurrent_loads_of_one_module_share_one_filter() {
     let file = probe("threads", &[]);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| AudioFilter::load("threads", &file, &[], &NO_CREDENTIALS).unwrap());
         }
     });
-    assert_eq!(Probe::of(&file).number("on_loads"), 1);
+    assert_eq!(ProbeFilter::of(&file).number("on_loads"), 1);
 }
 
 #[test]
-fn a_module_id_is_one_file_and_a_file_has_one_module_id() {
+fn a_module_id_and_its_file_are_unique() {
     let (first, second) = (probe("first", &[]), probe("second", &[]));
     AudioFilter::load("one", &first, &[], &NO_CREDENTIALS).unwrap();
     let taken = AudioFilter::load("one", &second, &[], &NO_CREDENTIALS).unwrap_err();
@@ -67,12 +67,15 @@ fn a_module_id_is_one_file_and_a_file_has_one_module_id() {
     let taken = AudioFilter::load("two", &link, &[], &NO_CREDENTIALS).unwrap_err();
     assert_eq!(taken, FilterError::FileTaken { file: link.clone(), module_id: "one".to_owned() });
     assert!(taken.to_string().contains("\"one\""), "{taken}");
-    assert!(AudioFilter::load("one", &link, &[], &NO_CREDENTIALS).is_ok(), "the same file by another path");
-    assert_eq!(Probe::of(&first).number("on_loads"), 1);
+    assert!(
+        AudioFilter::load("one", &link, &[], &NO_CREDENTIALS).is_ok(),
+        "a different path to the same file"
+    );
+    assert_eq!(ProbeFilter::of(&first).number("on_loads"), 1);
 }
 
 #[test]
-fn what_is_not_there_or_no_library_is_refused_by_name() {
+fn missing_files_and_non_libraries_are_refused_by_name() {
     let directory = directory("nothing");
     let missing = directory.join("missing.so");
     assert_eq!(refused(&missing, &[]), FilterError::NotFound { file: missing.clone() });
@@ -93,9 +96,9 @@ fn what_is_not_there_or_no_library_is_refused_by_name() {
     assert!(matches!(refused(nul, &[]), FilterError::Unreadable { .. }));
 }
 
-/// The loader maps such a file, and the process dies where it touches what is missing.
+/// The system's loader would map such a file, and access to the missing part would kill the process.
 #[test]
-fn a_library_cut_short_is_refused_wherever_it_was_cut() {
+fn a_truncated_library_is_refused_at_any_length() {
     let whole = fs::read(probe("whole", &[])).unwrap();
     let directory = directory("cut");
     let mut loaded = 0;
@@ -109,23 +112,23 @@ fn a_library_cut_short_is_refused_wherever_it_was_cut() {
             Err(other) => panic!("{length} bytes of {}: {other:?}", whole.len()),
         }
     }
-    // Symbol tables for debuggers stand behind what is loaded.
+    // A file without its debugging symbols, which follow the loaded segments, is complete for the loader.
     assert!(loaded >= 1 && loaded < lengths.len() / 2, "{loaded} of {} loaded", lengths.len());
 }
 
 #[test]
-fn each_missing_function_is_named() {
+fn each_missing_function_is_reported() {
     for symbol in REQUIRED {
         let switch = symbol.replace("audio_filter_", "OMIT_").to_uppercase();
         let file = probe("missing", &[&switch]);
         let error = refused(&file, &[]);
         assert_eq!(error, FilterError::MissingSymbols { file, symbols: vec![symbol] });
-        assert!(error.to_string().ends_with(&format!("is no audio filter: it does not export {symbol}")));
+        assert!(error.to_string().ends_with(&format!("is not an audio filter: it does not export {symbol}")));
     }
 }
 
 #[test]
-fn a_library_that_is_no_filter_is_told_all_that_it_lacks() {
+fn all_missing_functions_are_reported_together() {
     let file = build("tests/filters/dependency.c", &directory("foreign").join("foreign.so"), &[]);
     let error = refused(&file, &[]);
     assert_eq!(error, FilterError::MissingSymbols { file, symbols: REQUIRED.to_vec() });
@@ -133,20 +136,20 @@ fn a_library_that_is_no_filter_is_told_all_that_it_lacks() {
 }
 
 #[test]
-fn on_load_may_refuse_and_be_asked_again() {
+fn a_refused_on_load_can_be_retried() {
     let file = probe("refusing", &["ON_LOAD_CODE=-7", "ON_LOAD_REFUSALS=2"]);
     for _ in 0..2 {
         let error = refused(&file, &[]);
         assert_eq!(error, FilterError::Refused { file: file.clone(), code: -7 });
-        assert!(error.to_string().contains("refused with code -7, expected 0"), "{error}");
+        assert!(error.to_string().contains("audio_filter_on_load returned -7: expected 0"), "{error}");
         assert!(AudioFilter::find(&file.to_string_lossy()).is_none());
     }
     load(&file);
-    assert_eq!(Probe::of(&file).number("on_loads"), 3, "the same library, not a new one");
+    assert_eq!(ProbeFilter::of(&file).number("on_loads"), 3, "each attempt uses the same library");
 }
 
 #[test]
-fn a_nul_in_the_credentials_is_refused_before_anything_is_loaded() {
+fn a_nul_in_the_credentials_is_refused_before_loading() {
     let credentials = Credentials { url: "wss://host", token: "to\0ken" };
     let nowhere = Path::new("nowhere.so");
     let error = AudioFilter::load("nul", nowhere, &[], &credentials).unwrap_err();
@@ -160,13 +163,13 @@ fn dependency(directory: &Path, more: &[&str]) -> std::path::PathBuf {
 }
 
 fn gain_of(filter: &AudioFilter) -> i16 {
-    let mut processor = filter.session(format(16_000, 1), &PATIENT).unwrap();
+    let mut processor = filter.session(format(16_000, 1), &LONG_LIMIT).unwrap();
     let (out, outcome) = process(&mut processor, &[16_000; 160]);
     outcome.unwrap();
     out[159]
 }
 
-/// Linked against the dependency by name, without a path: found only because it is there already.
+/// The filter names its dependency without a path, so the dependency is found only because it is loaded already.
 #[test]
 fn dependencies_are_loaded_first_and_found_by_name() {
     let directory = directory("by_name");
@@ -185,23 +188,23 @@ fn dependencies_are_loaded_first_and_found_by_name() {
     assert_eq!(gain_of(&filter), 4_000);
 }
 
-/// Not linked against anything: the dependency's symbols must be visible to all.
+/// The filter names no dependency, so the dependency's symbols must be visible to all libraries.
 #[test]
-fn dependencies_that_the_filter_does_not_name_are_found_too() {
+fn dependencies_are_found_without_being_linked() {
     let directory = directory("unnamed");
     let dependency = dependency(&directory, &[]);
     let file = build("tests/filters/probe.c", &directory.join("probe.so"), &["-DNEEDS_DEPENDENCY"]);
     let error = refused(&file, &[]);
     assert!(
         matches!(&error, FilterError::NotALibrary { reason, .. } if reason.contains("dependency_gain")),
-        "a symbol that is nowhere is named before any frame: {error}"
+        "an undefined symbol is reported at loading: {error}"
     );
     let filter = AudioFilter::load("unnamed", &file, &[&dependency], &NO_CREDENTIALS).unwrap();
     assert_eq!(gain_of(&filter), 4_000);
 }
 
 #[test]
-fn a_bad_dependency_is_named_beside_the_filter() {
+fn a_bad_dependency_is_reported_with_the_filter() {
     let file = probe("dependent", &[]);
     let missing = file.with_file_name("libmissing.so");
     let error = refused(&file, &[&missing]);
@@ -216,10 +219,10 @@ fn a_bad_dependency_is_named_beside_the_filter() {
         refused(&file, &[&broken]),
         FilterError::Dependency { error, .. } if matches!(*error, FilterError::NotALibrary { .. })
     ));
-    assert_eq!(Probe::of(&file).number("on_loads"), 0);
+    assert_eq!(ProbeFilter::of(&file).number("on_loads"), 0);
 }
 
-/// Seen on a filter that is refused, for one that is accepted stays.
+/// Uses a filter that is refused, because an accepted one stays open.
 #[test]
 fn the_filter_is_closed_before_its_dependencies() {
     let directory = directory("closing");
@@ -237,7 +240,7 @@ fn the_filter_is_closed_before_its_dependencies() {
 }
 
 #[test]
-fn an_accepted_or_refused_on_load_keeps_the_library() {
+fn the_library_stays_open_after_any_on_load() {
     for (code, name) in [("ON_LOAD_CODE=0", "accepted"), ("ON_LOAD_CODE=1", "refused")] {
         let directory = directory(name);
         let log = directory.join("life.log");
@@ -250,7 +253,7 @@ fn an_accepted_or_refused_on_load_keeps_the_library() {
 }
 
 #[test]
-fn half_of_version_2_is_not_used() {
+fn an_incomplete_version_2_is_not_used() {
     for (switches, int16, float) in [
         (&["V2"][..], true, true),
         (&["V2_INT16"], true, false),

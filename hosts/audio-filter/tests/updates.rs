@@ -1,4 +1,4 @@
-//! What is told to a filter while frames flow: it arrives, on the teller's thread, and never in the middle of a frame.
+//! Updates of a filter while frames flow: each one reaches the filter, on the calling thread and never during a frame.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -7,17 +7,19 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use handsfree_audio_filter::{FilterControl, FilterError, FilterState, PATIENCE, SampleType, SessionConfig};
+use handsfree_audio_filter::{
+    FilterControl, FilterError, FilterState, SampleType, SessionConfig, UPDATE_TIMEOUT,
+};
 use handsfree_core::PcmMut;
 use handsfree_core::capture::{Credentials, FrameProcessor, StreamIdentity};
-use support::{PATIENT, Probe, format, load, probe, process};
+use support::{LONG_LIMIT, ProbeFilter, format, load, probe, process};
 
 #[test]
-fn stream_information_and_tokens_arrive() {
+fn stream_information_and_tokens_reach_the_filter() {
     let file = probe("arrive", &["TOKEN"]);
     let filter = load(&file);
-    let mut processor = filter.session(format(48_000, 2), &PATIENT).unwrap();
-    let (control, probe) = (processor.control(), Probe::of(&file));
+    let mut processor = filter.session(format(48_000, 2), &LONG_LIMIT).unwrap();
+    let (control, probe) = (processor.control(), ProbeFilter::of(&file));
 
     let stream = StreamIdentity { room_name: "hall", track_id: "TR_9", ..StreamIdentity::default() };
     control.update_stream_info(&stream).unwrap();
@@ -25,7 +27,7 @@ fn stream_information_and_tokens_arrive() {
     assert_eq!(
         (probe.text("last_info").as_str(), probe.number("infos")),
         (json, 2),
-        "each channel's session"
+        "each channel's session receives it"
     );
     assert_eq!(control.update_token(&Credentials { url: "wss://b", token: "new" }), Ok(true));
     assert_eq!((probe.text("last_url").as_str(), probe.text("last_token").as_str()), ("wss://b", "new"));
@@ -38,22 +40,25 @@ fn stream_information_and_tokens_arrive() {
     assert_eq!((probe.text("last_token").as_str(), probe.number("tokens")), ("newest", 3));
 
     control.restart().unwrap();
-    assert!(probe.text("create_info").contains("garden"), "new sessions are told the latest");
-    probe.assert_well_treated();
+    assert!(
+        probe.text("create_info").contains("garden"),
+        "new sessions receive the latest stream information"
+    );
+    probe.assert_no_misuse();
 }
 
 #[test]
-fn what_cannot_be_told_is_an_error_or_counted() {
-    let file = probe("untold", &["TOKEN"]);
+fn failed_updates_are_errors_or_counted() {
+    let file = probe("failed_updates", &["TOKEN"]);
     let filter = load(&file);
-    let mut processor = filter.session(format(48_000, 1), &PATIENT).unwrap();
-    let (control, probe) = (processor.control(), Probe::of(&file));
+    let mut processor = filter.session(format(48_000, 1), &LONG_LIMIT).unwrap();
+    let (control, probe) = (processor.control(), ProbeFilter::of(&file));
     let stream = StreamIdentity { room_id: "x\0", ..StreamIdentity::default() };
     let token = Credentials { url: "", token: "\0" };
-    let no_room = FilterError::NulInText { field: "roomId", at: 1 };
-    let no_token = FilterError::NulInText { field: "token", at: 0 };
-    assert_eq!(control.update_stream_info(&stream), Err(no_room));
-    assert_eq!(control.update_token(&token), Err(no_token));
+    let nul_in_room = FilterError::NulInText { field: "roomId", at: 1 };
+    let nul_in_token = FilterError::NulInText { field: "token", at: 0 };
+    assert_eq!(control.update_stream_info(&stream), Err(nul_in_room));
+    assert_eq!(control.update_token(&token), Err(nul_in_token));
     processor.on_stream(&stream);
     processor.on_credentials(&token);
     assert_eq!(control.stats().failed_updates, 2);
@@ -63,29 +68,29 @@ fn what_cannot_be_told_is_an_error_or_counted() {
     assert_eq!(control.state(), FilterState::Closed);
     assert_eq!(control.update_stream_info(&StreamIdentity::default()), Err(FilterError::Closed));
     assert_eq!(control.restart(), Err(FilterError::Closed));
-    assert_eq!(probe.live(), 0, "the sessions of the restart that came too late are gone too");
-    assert_eq!(control.update_token(&Credentials::default()), Ok(true), "the filter itself is still there");
-    probe.assert_well_treated();
+    assert_eq!(probe.live(), 0, "the sessions of the refused restart are destroyed");
+    assert_eq!(control.update_token(&Credentials::default()), Ok(true), "the filter itself stays loaded");
+    probe.assert_no_misuse();
 }
 
 #[test]
-fn a_filter_without_the_function_says_so() {
+fn update_token_is_false_without_the_function() {
     let filter = load(&probe("tokenless", &[]));
     assert_eq!(filter.update_token(&Credentials { url: "u", token: "t" }), Ok(false));
 }
 
-/// Two workers that are in a frame nearly all the time, two controls that tell and restart, and one thread that makes
-/// processors and drops them.
+/// Runs two workers that process frames almost all the time, two controls that update and restart, and one thread that
+/// makes and drops processors.
 #[test]
-fn nothing_is_told_in_the_middle_of_a_frame() {
-    const TELLINGS: usize = 60;
+fn updates_never_overlap_a_frame() {
+    const UPDATES: usize = 60;
     let file = probe("busy", &["TOKEN", "V2"]);
     let filter = load(&file);
     let format = format(48_000, 2);
     let configs = [SampleType::Int16, SampleType::Float].map(|samples| SessionConfig {
         samples,
         options: "fault=busy sleep_ms=1",
-        ..PATIENT
+        ..LONG_LIMIT
     });
     let processors = configs.map(|config| filter.session(format, &config).unwrap());
     let controls: Vec<FilterControl> = processors.iter().map(|processor| processor.control()).collect();
@@ -102,43 +107,43 @@ fn nothing_is_told_in_the_middle_of_a_frame() {
                 frames
             })
         });
-        let tellers = controls.iter().map(|control| {
+        let updaters = controls.iter().map(|control| {
             scope.spawn(move || {
-                for _ in 0..TELLINGS {
+                for _ in 0..UPDATES {
                     control.update_stream_info(&StreamIdentity::default()).unwrap();
                     control.update_token(&Credentials::default()).unwrap();
                     control.restart().unwrap();
                 }
             })
         });
-        let tellers: Vec<_> = tellers.collect();
-        for _ in 0..TELLINGS {
-            drop(filter.session(format, &PATIENT).unwrap());
+        let updaters: Vec<_> = updaters.collect();
+        for _ in 0..UPDATES {
+            drop(filter.session(format, &LONG_LIMIT).unwrap());
         }
-        let told: Vec<_> = tellers.into_iter().map(|teller| teller.join()).collect();
+        let outcomes: Vec<_> = updaters.into_iter().map(|updater| updater.join()).collect();
         stop.store(true, Ordering::Relaxed);
-        told.into_iter().for_each(|told| told.unwrap());
+        outcomes.into_iter().for_each(|outcome| outcome.unwrap());
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let probe = Probe::of(&file);
-    probe.assert_well_treated();
-    let told = 2 * TELLINGS as i64;
-    assert_eq!((probe.number("tokens"), probe.number("infos")), (told, 2 * told));
-    let destroys = 4 + 2 * told + told;
-    assert_eq!((probe.live(), probe.number("destroys")), (0, destroys), "each session destroyed once");
+    let probe = ProbeFilter::of(&file);
+    probe.assert_no_misuse();
+    let updates = 2 * UPDATES as i64;
+    assert_eq!((probe.number("tokens"), probe.number("infos")), (updates, 2 * updates));
+    let destroys = 4 + 2 * updates + updates;
+    assert_eq!((probe.live(), probe.number("destroys")), (0, destroys), "each session is destroyed once");
     for (control, frames) in controls.iter().zip(frames) {
         let stats = control.stats();
         assert_eq!(stats.filtered_frames + stats.passed_frames, frames, "every frame is accounted for");
         assert_eq!(stats.passed_frames, stats.update_frames);
-        println!("{frames} frames, {} passed during {} calls", stats.passed_frames, 3 * TELLINGS);
+        println!("{frames} frames, {} passed during {} calls", stats.passed_frames, 3 * UPDATES);
     }
 }
 
-/// A worker that never rests lets a control in after the frame that it is in.
+/// A worker without a pause between frames lets a control call the filter after the current frame.
 #[test]
-fn a_worker_without_a_pause_does_not_keep_controls_out() {
+fn a_busy_worker_does_not_starve_controls() {
     let file = probe("eager", &[]);
-    let config = SessionConfig { options: "fault=busy sleep_ms=1", ..PATIENT };
+    let config = SessionConfig { options: "fault=busy sleep_ms=1", ..LONG_LIMIT };
     let mut processor = load(&file).session(format(48_000, 1), &config).unwrap();
     let control = processor.control();
     let stop = AtomicBool::new(false);
@@ -151,7 +156,7 @@ fn a_worker_without_a_pause_does_not_keep_controls_out() {
         });
         let waits = (0..100).map(|_| {
             let last = control.stats().filtered_frames;
-            // Then the worker is at it, and in a frame.
+            // After two more frames the worker is certainly busy.
             while control.stats().filtered_frames < last + 2 {
                 std::thread::yield_now();
             }
@@ -164,33 +169,33 @@ fn a_worker_without_a_pause_does_not_keep_controls_out() {
         waits.unwrap()
     });
     waited_frames.sort_unstable();
-    // The median, for the machine may be busy with something else now and then.
-    println!("let in after {waited_frames:?}");
-    assert!(waited_frames[50] <= 2, "frames until a control was let in: {waited_frames:?}");
+    // The median, because other load on the machine delays some of the calls.
+    println!("frames until a control could call the filter: {waited_frames:?}");
+    assert!(waited_frames[50] <= 2, "frames until a control could call the filter: {waited_frames:?}");
 }
 
-/// The filter sleeps in a frame for longer than a control waits, which then says so and has changed nothing.
+/// The filter sleeps in a frame for longer than a control waits; the control then fails and changes nothing.
 #[test]
-fn a_filter_that_is_stuck_in_a_frame_is_busy() {
+fn updating_a_hanging_filter_is_busy() {
     let file = probe("stuck", &["TOKEN"]);
     let filter = load(&file);
-    let sleep = format!("fault=slow count=1 sleep_ms={}", 3 * PATIENCE.as_millis());
-    let config = SessionConfig { options: &sleep, ..PATIENT };
+    let sleep = format!("fault=slow count=1 sleep_ms={}", 3 * UPDATE_TIMEOUT.as_millis());
+    let config = SessionConfig { options: &sleep, ..LONG_LIMIT };
     let mut processor = filter.session(format(48_000, 1), &config).unwrap();
-    let (control, probe) = (processor.control(), Probe::of(&file));
-    let (entered, enter) = mpsc::channel();
+    let (control, probe) = (processor.control(), ProbeFilter::of(&file));
+    let (entering, entered) = mpsc::channel();
     let worker = std::thread::spawn(move || {
-        entered.send(()).unwrap();
+        entering.send(()).unwrap();
         process(&mut processor, &[0; 480]).1.unwrap();
         processor
     });
-    enter.recv().unwrap();
+    entered.recv().unwrap();
     while probe.number("v1_frames") == 0 {
         std::thread::yield_now();
     }
     assert!(matches!(
         control.update_stream_info(&StreamIdentity::default()),
-        Err(FilterError::Busy { waited }) if waited >= PATIENCE
+        Err(FilterError::Busy { waited }) if waited >= UPDATE_TIMEOUT
     ));
     assert!(matches!(filter.update_token(&Credentials::default()), Err(FilterError::Busy { .. })));
     assert_eq!((probe.number("infos"), probe.number("tokens")), (0, 0));
@@ -198,5 +203,5 @@ fn a_filter_that_is_stuck_in_a_frame_is_busy() {
     control.update_stream_info(&StreamIdentity::default()).unwrap();
     process(&mut processor, &[0; 480]).1.unwrap();
     assert_eq!((control.stats().filtered_frames, control.stats().update_frames), (2, 0));
-    probe.assert_well_treated();
+    probe.assert_no_misuse();
 }

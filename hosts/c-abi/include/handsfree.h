@@ -1,8 +1,8 @@
 /* handsfree: the audio half of a hands-free voice device, for firmware in C99.
  *
- * Who may call what: the two period functions belong to the audio interrupts, one each; everything
- * else belongs to one context, the main loop or one task. Nothing is called back, nothing is
- * allocated, nothing waits, nothing panics. Generated from the library's source; do not edit. */
+ * Calling contexts: each audio interrupt calls its own period function. One other context, the main
+ * loop or one task, calls all other functions. The library calls no callbacks, allocates no memory,
+ * never waits and never panics. Generated from the library's source; do not edit. */
 
 #ifndef HANDSFREE_H
 #define HANDSFREE_H
@@ -10,62 +10,62 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Eight-byte words of memory for a terminal: uint64_t memory[HANDSFREE_MEMORY_WORDS]; */
+/* Size of a terminal in words of eight bytes: uint64_t memory[HANDSFREE_MEMORY_WORDS]; */
 #if UINTPTR_MAX > 0xffffffffu
 #define HANDSFREE_MEMORY_WORDS HANDSFREE_MEMORY_WORDS_64
 #else
 #define HANDSFREE_MEMORY_WORDS HANDSFREE_MEMORY_WORDS_32
 #endif
 
-// Most samples of a frame of 10 ms, all channels: mono at 16 kHz.
+// Maximum number of samples in a frame of 10 ms, all channels together: one channel at 16 kHz.
 #define HANDSFREE_FRAME_SAMPLES 160
 
-// Tracks that play at once.
+// Number of tracks that can play at the same time.
 #define HANDSFREE_TRACKS 2
 
-// Frames of 10 ms that a track's queue holds.
+// Number of frames of 10 ms that a track's queue holds.
 #define HANDSFREE_QUEUE_FRAMES 7
 
-// Samples of what was played that are kept to find its echo in: 250 ms.
+// Number of played samples that are kept as the echo reference: 250 ms.
 #define HANDSFREE_HISTORY_SAMPLES 4000
 
-// Frames that each ring between an interrupt and the main loop holds.
+// Number of frames that each ring between an interrupt and the main loop holds.
 #define HANDSFREE_RING_FRAMES 3
 
-// Samples that one call of handsfree_capture_poll() may deliver.
+// Maximum number of samples that one call of handsfree_capture_poll() delivers.
 #define HANDSFREE_POLL_SAMPLES 640
 
-// Eight-byte words of memory for a terminal where pointers have 32 bits.
+// Size of a terminal in words of eight bytes, for targets with pointers of 32 bits.
 #define HANDSFREE_MEMORY_WORDS_32 4096
 
-// Eight-byte words of memory for a terminal where pointers have 64 bits.
+// Size of a terminal in words of eight bytes, for targets with pointers of 64 bits.
 #define HANDSFREE_MEMORY_WORDS_64 4608
 
-// What happened.
+// Kind of an event.
 enum handsfree_event_kind
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // The first frame of a track went into the mix.
+  // The first frame of a track was mixed.
   HANDSFREE_TRACK_STARTED = 1,
-  // A track had nothing to play; said once.
+  // An open track has no samples to play; reported once until it plays again.
   HANDSFREE_TRACK_STARVED = 2,
-  // A track was mixed to its end.
+  // The last frame of a track was mixed.
   HANDSFREE_TRACK_ENDED = 3,
   // A track was paused.
   HANDSFREE_TRACK_PAUSED = 4,
-  // A track plays again.
+  // A track was resumed.
   HANDSFREE_TRACK_RESUMED = 5,
   // A track was interrupted.
   HANDSFREE_TRACK_INTERRUPTED = 6,
-  // A device has another format than before; number is 0 for the microphone, 1 for the loudspeaker.
+  // A device has a new format; `number` is 0 for the microphone and 1 for the loudspeaker.
   HANDSFREE_DEVICE_CHANGED = 7,
-  // The voice path failed; frames pass it for a second. Number says how often.
+  // The voice processing failed and is bypassed for a second; `number` counts the failures.
   HANDSFREE_VOICE_TRIPPED = 8,
-  // The voice path failed once more and stays passed by.
+  // The voice processing failed again after its retries and stays bypassed.
   HANDSFREE_VOICE_GIVEN_UP = 9,
-  // Something that this version has no name for.
+  // An event without a kind of its own in this version.
   HANDSFREE_OTHER = 10,
 };
 #ifndef __cplusplus
@@ -76,48 +76,49 @@ typedef int32_t handsfree_event_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What a function answers.
+// Status code that a function returns.
 enum handsfree_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // It worked.
+  // The call succeeded.
   HANDSFREE_OK = 0,
-  // A pointer that must not be null is.
+  // A pointer is null that must not be null.
   HANDSFREE_ERROR_NULL = -1,
   // The memory is smaller than handsfree_memory_bytes().
   HANDSFREE_ERROR_MEMORY = -2,
-  // The memory, or a buffer, is not aligned.
+  // The memory or a buffer is not aligned for its type.
   HANDSFREE_ERROR_ALIGNMENT = -3,
-  // The memory holds no terminal: it was not created, or was destroyed.
+  // The memory holds no terminal: none was created, or it was destroyed.
   HANDSFREE_ERROR_NOT_CREATED = -4,
-  // The memory holds a terminal already.
+  // The memory already holds a terminal.
   HANDSFREE_ERROR_CREATED_TWICE = -5,
   // The device was not configured, or was stopped.
   HANDSFREE_ERROR_NOT_CONFIGURED = -6,
-  // A number of samples that is no whole number of sample frames, more than the configured period, or
-  // more or less than a buffer must have.
+  // The number of samples is not a whole number of sample frames, exceeds the configured period, or
+  // does not match the required size of a buffer.
   HANDSFREE_ERROR_LENGTH = -7,
-  // A sample rate that is not supported, or not the terminal's where rates are not converted.
+  // The sample rate is not supported, or differs from the terminal's in a build without rate
+  // conversion.
   HANDSFREE_ERROR_RATE = -8,
-  // A number of channels that is not supported.
+  // The number of channels is not supported.
   HANDSFREE_ERROR_CHANNELS = -9,
-  // 10 ms of the format do not fit HANDSFREE_FRAME_SAMPLES.
+  // A frame of 10 ms in this format exceeds HANDSFREE_FRAME_SAMPLES.
   HANDSFREE_ERROR_FRAME = -10,
-  // A period of no length, or longer than the rings.
+  // The period is empty or longer than the rings.
   HANDSFREE_ERROR_PERIOD = -11,
-  // A latency that HANDSFREE_HISTORY_SAMPLES do not reach across.
+  // The latency is longer than HANDSFREE_HISTORY_SAMPLES.
   HANDSFREE_ERROR_LATENCY = -12,
-  // A gain that is not 0 to 64.
+  // The gain is outside 0 to 64.
   HANDSFREE_ERROR_GAIN = -13,
-  // Another value that is none of those listed for it.
+  // Another value is outside its documented range.
   HANDSFREE_ERROR_VALUE = -14,
   // All tracks are in use.
   HANDSFREE_ERROR_NO_TRACK = -15,
-  // No track of that number is open.
+  // No track with this number is open.
   HANDSFREE_ERROR_UNKNOWN_TRACK = -16,
-  // The queue is full; try again after some 10 ms.
+  // The queue is full; retry after about 10 ms.
   HANDSFREE_ERROR_FULL = -17,
 };
 #ifndef __cplusplus
@@ -128,92 +129,95 @@ typedef int32_t handsfree_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// A terminal, in memory of HANDSFREE_MEMORY_WORDS_32 or _64 words. Its content is nobody's business.
+// Opaque terminal in memory of HANDSFREE_MEMORY_WORDS words.
 typedef struct handsfree handsfree;
 
-// What a terminal reports.
+// Event of a terminal.
 typedef struct handsfree_event {
-  // What happened.
+  // Kind of the event.
   handsfree_event_kind kind;
-  // To which track, or 0.
+  // Number of the track concerned, or 0.
   uint32_t track;
-  // How many sample frames of the track were mixed, where that is told.
+  // Number of sample frames of the track that were mixed, for ended, paused and interrupted tracks;
+  // otherwise 0.
   uint64_t position;
-  // What the kind says of it.
+  // Additional value that the kind describes, otherwise 0.
   uint32_t number;
 } handsfree_event;
 
-// How a device is.
+// Configuration of a device.
 typedef struct handsfree_device {
-  // Its rate in hertz.
+  // Sample rate, in hertz.
   uint32_t rate_hz;
-  // Its channels, interleaved.
+  // Number of interleaved channels.
   uint32_t channels;
-  // The longest period, in sample frames.
+  // Length of the longest period, in sample frames.
   uint32_t max_period_sample_frames;
-  // Which clock drives it: the same number other than 0 for both devices says that it is one clock.
+  // Identifier of the clock that drives the device. The same identifier other than 0 for both devices
+  // declares that they share one clock.
   uint32_t clock_domain;
-  // Loudspeaker: how long the main loop may be late, in sample frames, before silence is heard.
+  // Loudspeaker only: delay of the main loop, in sample frames, up to which playback has no gap.
   uint32_t slack_sample_frames;
-  // Loudspeaker: its latency in microseconds, as far as it is known.
+  // Loudspeaker only: expected latency, in microseconds.
   uint32_t latency_us;
 } handsfree_device;
 
-// When and where in its stream a period was.
+// Position and time of a period.
 typedef struct handsfree_time {
-  // Sample frames of the stream before this period. A jump ahead says that some were lost.
+  // Number of sample frames of the stream before this period. A jump ahead reports lost sample frames.
   uint64_t position;
-  // When the period's first sample was (microphone) or will be (loudspeaker) at the converter, in
-  // nanoseconds of the caller's clock.
+  // Time at which the period's first sample was (microphone) or will be (loudspeaker) at the
+  // converter, in nanoseconds of the caller's clock.
   int64_t converter_ns;
-  // Now, on the same clock.
+  // Time of the call, in nanoseconds of the caller's clock.
   int64_t called_ns;
 } handsfree_time;
 
-// The counters of a terminal. They wrap.
+// Counters of a terminal. They wrap at 2^32.
 typedef struct handsfree_stats {
-  // Periods of the microphone.
+  // Number of periods of the microphone.
   uint32_t capture_periods;
-  // Frames handed to the main loop.
+  // Number of frames passed from the microphone to the main loop.
   uint32_t capture_frames;
-  // Frames dropped because the main loop did not take them.
+  // Number of frames dropped because the main loop did not process them in time.
   uint32_t capture_overruns;
-  // Jumps of the microphone's position.
+  // Number of jumps of the microphone's position.
   uint32_t capture_gaps;
-  // Periods of the loudspeaker.
+  // Number of periods of the loudspeaker.
   uint32_t playback_periods;
-  // Frames played.
+  // Number of frames played.
   uint32_t playback_frames;
-  // Runs of silence because the main loop made nothing.
+  // Number of runs of silence because the main loop had produced no frame.
   uint32_t playback_underruns;
-  // Jumps of the loudspeaker's position.
+  // Number of jumps of the loudspeaker's position.
   uint32_t playback_gaps;
-  // Frames delivered to the application.
+  // Number of frames delivered to the application.
   uint32_t delivered_frames;
-  // Sample frames of the reference that were lost.
+  // Number of sample frames of the echo reference that were lost.
   uint32_t reference_lost_sample_frames;
-  // Frames whose reference was silence, because nothing played or it was not known in time.
+  // Number of frames with a silent echo reference, because nothing played or the reference was late.
   uint32_t reference_silence_frames;
-  // Frames in which an open track had nothing to play.
+  // Number of frames in which an open track had no samples.
   uint32_t starved_frames;
-  // Samples of the mix that were clipped.
+  // Number of samples of the mix that were clipped.
   uint32_t clipped_samples;
-  // Loudspeaker to microphone, as told by the devices' times, in microseconds.
+  // Delay from loudspeaker to microphone according to the devices' times, in microseconds.
   uint32_t delay_us;
-  // Overruns, underruns and gaps in all.
+  // Total number of overruns, underruns and gaps.
   uint32_t xruns;
 } handsfree_stats;
 
-// How a terminal is to be.
+// Configuration of a terminal.
 typedef struct handsfree_config {
-  // Rate of the terminal, in hertz: what tracks take and the application gets.
+  // Sample rate of the tracks and of the samples delivered to the application, in hertz.
   uint32_t rate_hz;
-  // Channels of the microphone's signal.
+  // Number of channels of the microphone's signal.
   uint32_t near_channels;
-  // Channels of the loudspeaker's signal.
+  // Number of channels of the loudspeaker's signal.
   uint32_t far_channels;
-  // 1 for the light voice path, 0 for none. It is no echo canceller: it turns the microphone down
-  // while only its echo is heard, and beside that filters, gates and levels it.
+  // 1 for the light voice path, 0 for no voice processing. The light voice path is not an echo
+  // canceller: it attenuates the microphone while only echo is present, and it also filters, gates
+  // and levels the signal.
   uint32_t light_voice;
 } handsfree_config;
 
@@ -221,128 +225,138 @@ typedef struct handsfree_config {
 extern "C" {
 #endif // __cplusplus
 
-// The name of a code, for people; "unknown" for a number that is none.
+// Returns a readable name of a status code, "unknown" for any other number. The string is static.
 const char *handsfree_status_name(int32_t code);
 
-// Takes the oldest event. Answers 1 with one in `event`, 0 where there is none, or a code.
+// Removes the oldest event and stores it in `event`. Returns 1, 0 if there is no event, or an error
+// code.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `event` points to an event or is null.
 int32_t handsfree_event_poll(struct handsfree *terminal, struct handsfree_event *event);
 
-// Says how the microphone is, before its interrupt is enabled.
+// Configures the microphone. Call it before the microphone's interrupt is enabled.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `device` points to a device or is null.
 handsfree_status handsfree_capture_configure(struct handsfree *terminal,
                                              const struct handsfree_device *device);
 
-// Says how the loudspeaker is, before its interrupt is enabled; from then on frames are made for it.
+// Configures the loudspeaker. Call it before the loudspeaker's interrupt is enabled. Frames are
+// produced for the loudspeaker from then on.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `device` points to a device or is null.
 handsfree_status handsfree_playback_configure(struct handsfree *terminal,
                                               const struct handsfree_device *device);
 
-// Ends playback, after its interrupt was disabled. Tracks wait until it is configured again.
+// Ends playback. Call it after the loudspeaker's interrupt was disabled. Tracks wait until the
+// loudspeaker is configured again.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
 handsfree_status handsfree_playback_stop(struct handsfree *terminal);
 
-// The microphone's interrupt: `count` samples, all channels, that were just recorded. Answers how many
-// frames became complete, so that the main loop need be woken, or a code.
+// Accepts `count` samples (of all channels together) that the microphone has recorded. Returns the
+// number of frames that became complete, or an error code. If it is not 0, the main loop has work.
+// Called by the microphone's interrupt.
 //
 // # Safety
-// `terminal` is a terminal's memory or null, `samples` points to `count` samples and `time` to a time, or
-// they are null. Called by one interrupt.
+// `terminal` is a terminal's memory or null, `samples` points to `count` samples and `time` to a time,
+// or they are null. Called by one interrupt.
 int32_t handsfree_capture_period(struct handsfree *terminal,
                                  const int16_t *samples,
                                  size_t count,
                                  const struct handsfree_time *time);
 
-// The same for samples of 32 bits.
+// Accepts samples of 32 bits; otherwise equal to handsfree_capture_period().
 //
 // # Safety
-// As for handsfree_capture_period().
+// The conditions of handsfree_capture_period() apply.
 int32_t handsfree_capture_period_32(struct handsfree *terminal,
                                     const int32_t *samples,
                                     size_t count,
                                     const struct handsfree_time *time);
 
-// The loudspeaker's interrupt: fills `count` samples, all channels, which play next. Answers as
-// handsfree_capture_period().
+// Fills `count` samples (of all channels together) that the loudspeaker plays next. Returns the number
+// of frames that it completed, or an error code. If it is not 0, the main loop has work. Called by the
+// loudspeaker's interrupt.
 //
 // # Safety
-// As for handsfree_capture_period(), with samples that may be written.
+// The conditions of handsfree_capture_period() apply, and `samples` must be writable.
 int32_t handsfree_playback_period(struct handsfree *terminal,
                                   int16_t *samples,
                                   size_t count,
                                   const struct handsfree_time *time);
 
-// The same for samples of 32 bits.
+// Fills samples of 32 bits; otherwise equal to handsfree_playback_period().
 //
 // # Safety
-// As for handsfree_playback_period().
+// The conditions of handsfree_playback_period() apply.
 int32_t handsfree_playback_period_32(struct handsfree *terminal,
                                      int32_t *samples,
                                      size_t count,
                                      const struct handsfree_time *time);
 
-// Makes frames for the loudspeaker as far as its ring wants them. Answers how many, or a code. To be
-// called whenever an interrupt completed a frame, at least every few milliseconds.
+// Produces as many frames for the loudspeaker as its ring needs. Returns the number of frames, or an
+// error code. Call it whenever an interrupt completed a frame, and at least every few milliseconds.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
 int32_t handsfree_playback_poll(struct handsfree *terminal);
 
-// Processes what the microphone recorded. Answers how many samples it put to `samples`, which must have
-// room for HANDSFREE_POLL_SAMPLES, or a code. `now_ns` is the time, on the same clock as the periods'.
+// Processes what the microphone recorded and writes the cleaned samples to `samples`. `capacity` is the
+// length of `samples`, at least HANDSFREE_POLL_SAMPLES. `now_ns` is the present time on the clock of
+// the periods. Returns the number of samples written, or an error code.
 //
 // # Safety
-// `terminal` is a terminal's memory or null, `samples` points to `room` samples or is null.
-int32_t handsfree_capture_poll(struct handsfree *terminal, int64_t now_ns, int16_t *samples, size_t room);
+// `terminal` is a terminal's memory or null, `samples` points to `capacity` samples or is null.
+int32_t handsfree_capture_poll(struct handsfree *terminal, int64_t now_ns, int16_t *samples, size_t capacity);
 
-// How much faster the loudspeaker's clock runs than the microphone's, in parts in 10^9, to `drift_ppb`.
-// Answers 1 once it is known to within 20 ppm, 0 before, or a code.
+// Stores in `drift_ppb` how much faster the loudspeaker's clock runs than the microphone's, in parts
+// per billion. Returns 1 once the drift is known to within 20 ppm, 0 before that (`drift_ppb` is
+// unchanged then), or an error code.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `drift_ppb` points to a number or is null.
 int32_t handsfree_drift(struct handsfree *terminal, int32_t *drift_ppb);
 
-// Reads the counters, in any context.
+// Stores the counters in `stats`. May be called in any context.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `stats` points to counters or is null.
 handsfree_status handsfree_read_stats(struct handsfree *terminal, struct handsfree_stats *stats);
 
-// Bytes of memory that a terminal needs, aligned to 8.
+// Returns the size of a terminal in bytes. Its memory must be aligned to 8 bytes.
 size_t handsfree_memory_bytes(void);
 
-// Makes a terminal in `memory`, which must be 0 in its first 8 bytes or hold one that was destroyed, and
-// which the terminal has until it is destroyed. `made` gets the terminal, which is the memory itself.
+// Creates a terminal in `memory` and stores a pointer to it, which equals `memory`, in `created`. The
+// first 8 bytes of the memory must be 0 unless it holds a destroyed terminal. The terminal owns the
+// memory until it is destroyed.
 //
 // # Safety
-// `memory` points to `bytes` bytes that nothing else uses, `config` and `made` to what they say.
+// `memory` points to `bytes` bytes that nothing else uses, `config` points to a configuration and
+// `created` to a pointer, or they are null.
 handsfree_status handsfree_create(void *memory,
                                   size_t bytes,
                                   const struct handsfree_config *config,
-                                  struct handsfree **made);
+                                  struct handsfree **created);
 
-// Ends a terminal; its memory is the caller's again. Both audio interrupts must be off.
+// Destroys a terminal. The caller owns its memory again. Both audio interrupts must be disabled.
 //
 // # Safety
 // `terminal` is null or points to memory of a terminal's size and alignment; nothing else uses it now.
 handsfree_status handsfree_destroy(struct handsfree *terminal);
 
-// Opens a track of the terminal's rate and the loudspeaker's channels. `track` gets its number.
+// Opens a track with the terminal's rate and the loudspeaker's channels, and stores its number in
+// `track`.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `track` points to a number or is null.
 handsfree_status handsfree_track_open(struct handsfree *terminal, uint32_t *track);
 
-// Queues samples, whole sample frames. Answers how many were taken, fewer where the queue is full, or a
-// code.
+// Queues `count` samples, a whole number of sample frames. Returns the number of samples accepted,
+// which is smaller than `count` when the queue is full, or an error code.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `samples` points to `count` samples or is null.
@@ -351,15 +365,16 @@ int32_t handsfree_track_push(struct handsfree *terminal,
                              const int16_t *samples,
                              size_t count);
 
-// Ends an utterance: hands on what does not fill a frame of 10 ms yet. To be called after its last push, or its
-// last frame waits for the next one. HANDSFREE_ERROR_FULL where the queue has no room for it yet.
+// Completes an utterance: queues the last samples even if they do not fill a frame of 10 ms. Without
+// this call after the last push, those samples wait for the next push. Returns HANDSFREE_ERROR_FULL
+// while the queue has no space.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
-handsfree_status handsfree_track_flush(struct handsfree *terminal,
-                                       uint32_t track);
+handsfree_status handsfree_track_flush(struct handsfree *terminal, uint32_t track);
 
-// Moves to a gain, from 0 to 65536 * 64 in 1/65536, within some milliseconds.
+// Changes the track's gain within `ramp_ms` milliseconds. `gain_q16` is the gain in units of 1/65536,
+// from 0 to 64 * 65536.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
@@ -368,25 +383,26 @@ handsfree_status handsfree_track_gain(struct handsfree *terminal,
                                       uint32_t gain_q16,
                                       uint32_t ramp_ms);
 
-// Fades out and keeps what is queued.
+// Pauses a track with a fade-out. Its queue is kept.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
 handsfree_status handsfree_track_pause(struct handsfree *terminal, uint32_t track);
 
-// Goes on where it was paused.
+// Resumes a track where it was paused.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
 handsfree_status handsfree_track_resume(struct handsfree *terminal, uint32_t track);
 
-// Fades out and drops what is queued.
+// Interrupts a track: fades it out and discards its queue.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
 handsfree_status handsfree_track_interrupt(struct handsfree *terminal, uint32_t track);
 
-// How many sample frames of the track had left the loudspeaker by a time, to `heard`.
+// Stores in `heard` the number of sample frames of the track that the loudspeaker has played up to the
+// time `now_ns` on the clock of the periods.
 //
 // # Safety
 // `terminal` is a terminal's memory or null, `heard` points to a number or is null.
@@ -395,14 +411,14 @@ handsfree_status handsfree_track_heard(struct handsfree *terminal,
                                        int64_t now_ns,
                                        uint64_t *heard);
 
-// Ends a track: what is queued is played, and its number is no more. HANDSFREE_ERROR_FULL where the queue
-// has no room for the tail yet; then it is still open.
+// Closes a track after its queue was played. Its number becomes invalid. Returns HANDSFREE_ERROR_FULL
+// while the queue has no space for the last samples; the track stays open then.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.
 handsfree_status handsfree_track_finish(struct handsfree *terminal, uint32_t track);
 
-// Takes a track away, with a fade.
+// Closes a track at once with a fade-out. Its number becomes invalid.
 //
 // # Safety
 // `terminal` is a terminal's memory or null.

@@ -1,69 +1,70 @@
-//! What can go wrong, as codes below 0.
+//! Application side: the status codes of all functions; errors are negative.
 
 use core::ffi::c_char;
 
 use handsfree_core::ConfigError;
 use handsfree_core::playback::TrackError;
 
-/// What a function answers.
+/// Status code that a function returns.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum handsfree_status {
-    /// It worked.
+    /// The call succeeded.
     HANDSFREE_OK = 0,
-    /// A pointer that must not be null is.
+    /// A pointer is null that must not be null.
     HANDSFREE_ERROR_NULL = -1,
     /// The memory is smaller than handsfree_memory_bytes().
     HANDSFREE_ERROR_MEMORY = -2,
-    /// The memory, or a buffer, is not aligned.
+    /// The memory or a buffer is not aligned for its type.
     HANDSFREE_ERROR_ALIGNMENT = -3,
-    /// The memory holds no terminal: it was not created, or was destroyed.
+    /// The memory holds no terminal: none was created, or it was destroyed.
     HANDSFREE_ERROR_NOT_CREATED = -4,
-    /// The memory holds a terminal already.
+    /// The memory already holds a terminal.
     HANDSFREE_ERROR_CREATED_TWICE = -5,
     /// The device was not configured, or was stopped.
     HANDSFREE_ERROR_NOT_CONFIGURED = -6,
-    /// A number of samples that is no whole number of sample frames, more than the configured period, or
-    /// more or less than a buffer must have.
+    /// The number of samples is not a whole number of sample frames, exceeds the configured period, or
+    /// does not match the required size of a buffer.
     HANDSFREE_ERROR_LENGTH = -7,
-    /// A sample rate that is not supported, or not the terminal's where rates are not converted.
+    /// The sample rate is not supported, or differs from the terminal's in a build without rate
+    /// conversion.
     HANDSFREE_ERROR_RATE = -8,
-    /// A number of channels that is not supported.
+    /// The number of channels is not supported.
     HANDSFREE_ERROR_CHANNELS = -9,
-    /// 10 ms of the format do not fit HANDSFREE_FRAME_SAMPLES.
+    /// A frame of 10 ms in this format exceeds HANDSFREE_FRAME_SAMPLES.
     HANDSFREE_ERROR_FRAME = -10,
-    /// A period of no length, or longer than the rings.
+    /// The period is empty or longer than the rings.
     HANDSFREE_ERROR_PERIOD = -11,
-    /// A latency that HANDSFREE_HISTORY_SAMPLES do not reach across.
+    /// The latency is longer than HANDSFREE_HISTORY_SAMPLES.
     HANDSFREE_ERROR_LATENCY = -12,
-    /// A gain that is not 0 to 64.
+    /// The gain is outside 0 to 64.
     HANDSFREE_ERROR_GAIN = -13,
-    /// Another value that is none of those listed for it.
+    /// Another value is outside its documented range.
     HANDSFREE_ERROR_VALUE = -14,
     /// All tracks are in use.
     HANDSFREE_ERROR_NO_TRACK = -15,
-    /// No track of that number is open.
+    /// No track with this number is open.
     HANDSFREE_ERROR_UNKNOWN_TRACK = -16,
-    /// The queue is full; try again after some 10 ms.
+    /// The queue is full; retry after about 10 ms.
     HANDSFREE_ERROR_FULL = -17,
 }
 
 use handsfree_status::*;
 
-/// What goes wrong inside.
-pub(crate) type Answer<T> = Result<T, handsfree_status>;
+/// Result of an internal function.
+pub(crate) type StatusResult<T> = Result<T, handsfree_status>;
 
-/// A count, or a code.
-pub(crate) fn count(answer: Answer<u32>) -> i32 {
-    match answer {
+/// Converts to the return value of a function that returns a count or a status code.
+pub(crate) fn count(result: StatusResult<u32>) -> i32 {
+    match result {
         Ok(count) => i32::try_from(count).unwrap_or(i32::MAX),
         Err(status) => status as i32,
     }
 }
 
-/// A code.
-pub(crate) fn status(answer: Answer<()>) -> handsfree_status {
-    match answer {
+/// Converts to the return value of a function that returns a status code.
+pub(crate) fn status(result: StatusResult<()>) -> handsfree_status {
+    match result {
         Ok(()) => HANDSFREE_OK,
         Err(status) => status,
     }
@@ -99,7 +100,7 @@ impl From<TrackError> for handsfree_status {
     }
 }
 
-/// The name of a code, for people; "unknown" for a number that is none.
+/// Returns a readable name of a status code, "unknown" for any other number. The string is static.
 #[unsafe(no_mangle)]
 pub extern "C" fn handsfree_status_name(code: i32) -> *const c_char {
     let name = match code {

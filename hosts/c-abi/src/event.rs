@@ -1,4 +1,4 @@
-//! What a terminal reports.
+//! Application side: the events of a terminal.
 
 use handsfree_core::SessionEvent;
 use handsfree_core::audio_io::Direction;
@@ -7,49 +7,51 @@ use crate::error::count;
 use crate::error::handsfree_status::*;
 use crate::terminal::{alive, handsfree};
 
-/// What happened.
+/// Kind of an event.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum handsfree_event_kind {
-    /// The first frame of a track went into the mix.
+    /// The first frame of a track was mixed.
     HANDSFREE_TRACK_STARTED = 1,
-    /// A track had nothing to play; said once.
+    /// An open track has no samples to play; reported once until it plays again.
     HANDSFREE_TRACK_STARVED = 2,
-    /// A track was mixed to its end.
+    /// The last frame of a track was mixed.
     HANDSFREE_TRACK_ENDED = 3,
     /// A track was paused.
     HANDSFREE_TRACK_PAUSED = 4,
-    /// A track plays again.
+    /// A track was resumed.
     HANDSFREE_TRACK_RESUMED = 5,
     /// A track was interrupted.
     HANDSFREE_TRACK_INTERRUPTED = 6,
-    /// A device has another format than before; number is 0 for the microphone, 1 for the loudspeaker.
+    /// A device has a new format; `number` is 0 for the microphone and 1 for the loudspeaker.
     HANDSFREE_DEVICE_CHANGED = 7,
-    /// The voice path failed; frames pass it for a second. Number says how often.
+    /// The voice processing failed and is bypassed for a second; `number` counts the failures.
     HANDSFREE_VOICE_TRIPPED = 8,
-    /// The voice path failed once more and stays passed by.
+    /// The voice processing failed again after its retries and stays bypassed.
     HANDSFREE_VOICE_GIVEN_UP = 9,
-    /// Something that this version has no name for.
+    /// An event without a kind of its own in this version.
     HANDSFREE_OTHER = 10,
 }
 
 use handsfree_event_kind::*;
 
-/// What a terminal reports.
+/// Event of a terminal.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct handsfree_event {
-    /// What happened.
+    /// Kind of the event.
     pub kind: handsfree_event_kind,
-    /// To which track, or 0.
+    /// Number of the track concerned, or 0.
     pub track: u32,
-    /// How many sample frames of the track were mixed, where that is told.
+    /// Number of sample frames of the track that were mixed, for ended, paused and interrupted tracks;
+    /// otherwise 0.
     pub position: u64,
-    /// What the kind says of it.
+    /// Additional value that the kind describes, otherwise 0.
     pub number: u32,
 }
 
-/// Takes the oldest event. Answers 1 with one in `event`, 0 where there is none, or a code.
+/// Removes the oldest event and stores it in `event`. Returns 1, 0 if there is no event, or an error
+/// code.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `event` points to an event or is null.
@@ -62,7 +64,7 @@ pub unsafe extern "C" fn handsfree_event_poll(terminal: *mut handsfree, event: *
         if !event.is_aligned() {
             return Err(HANDSFREE_ERROR_ALIGNMENT);
         }
-        // SAFETY: the events are the main loop's own; the rest is the contract above.
+        // SAFETY: only the main loop uses the events; the pointer is valid by the contract above.
         unsafe {
             let Some(found) = (*terminal).events.poll() else { return Ok(0) };
             event.write(translate(found));

@@ -1,11 +1,11 @@
-//! `libhandsfree.a`: a terminal in the caller's memory, for firmware in C.
+//! `libhandsfree.a`, a terminal in the caller's memory for firmware in C.
 //!
-//! Every function checks its pointers, the order of calls and the lengths it is given, and answers with a
-//! code of [`error`]. The period functions touch nothing but their own half of the terminal, so they may
-//! interrupt all others.
+//! Every function checks its pointers and lengths and the order of calls, and returns a status code of
+//! [`error`]. The period functions use only their own half of the terminal, so they may interrupt all
+//! other functions.
 #![no_std]
 #![deny(missing_docs)]
-#![allow(non_camel_case_types, reason = "the names are C's")]
+#![allow(non_camel_case_types, reason = "the names follow C conventions")]
 
 pub mod error;
 pub mod event;
@@ -16,7 +16,7 @@ pub mod stats;
 pub mod terminal;
 pub mod track;
 
-/// Never called: the build checks that nothing in the library panics.
+/// Required by the language and never called: the build checks that the library contains no panic.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {

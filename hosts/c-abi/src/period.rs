@@ -1,4 +1,5 @@
-//! The two devices: how they are configured, and their interrupts' functions.
+//! Interrupt side: the functions that the two audio interrupts call. Control side: the configuration of
+//! the devices.
 
 use core::slice;
 
@@ -7,41 +8,42 @@ use handsfree_core::playback::OutletConfig;
 use handsfree_core::{ChannelMap, Duration, Gain, Instant, PeriodTime, SampleRate};
 
 use crate::error::handsfree_status::*;
-use crate::error::{Answer, count, handsfree_status, status};
-use crate::terminal::{Period, alive, handsfree};
+use crate::error::{StatusResult, count, handsfree_status, status};
+use crate::terminal::{PeriodLimits, alive, handsfree};
 
-/// When and where in its stream a period was.
+/// Position and time of a period.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct handsfree_time {
-    /// Sample frames of the stream before this period. A jump ahead says that some were lost.
+    /// Number of sample frames of the stream before this period. A jump ahead reports lost sample frames.
     pub position: u64,
-    /// When the period's first sample was (microphone) or will be (loudspeaker) at the converter, in
-    /// nanoseconds of the caller's clock.
+    /// Time at which the period's first sample was (microphone) or will be (loudspeaker) at the
+    /// converter, in nanoseconds of the caller's clock.
     pub converter_ns: i64,
-    /// Now, on the same clock.
+    /// Time of the call, in nanoseconds of the caller's clock.
     pub called_ns: i64,
 }
 
-/// How a device is.
+/// Configuration of a device.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct handsfree_device {
-    /// Its rate in hertz.
+    /// Sample rate, in hertz.
     pub rate_hz: u32,
-    /// Its channels, interleaved.
+    /// Number of interleaved channels.
     pub channels: u32,
-    /// The longest period, in sample frames.
+    /// Length of the longest period, in sample frames.
     pub max_period_sample_frames: u32,
-    /// Which clock drives it: the same number other than 0 for both devices says that it is one clock.
+    /// Identifier of the clock that drives the device. The same identifier other than 0 for both devices
+    /// declares that they share one clock.
     pub clock_domain: u32,
-    /// Loudspeaker: how long the main loop may be late, in sample frames, before silence is heard.
+    /// Loudspeaker only: delay of the main loop, in sample frames, up to which playback has no gap.
     pub slack_sample_frames: u32,
-    /// Loudspeaker: its latency in microseconds, as far as it is known.
+    /// Loudspeaker only: expected latency, in microseconds.
     pub latency_us: u32,
 }
 
-/// Says how the microphone is, before its interrupt is enabled.
+/// Configures the microphone. Call it before the microphone's interrupt is enabled.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `device` points to a device or is null.
@@ -54,9 +56,9 @@ pub unsafe extern "C" fn handsfree_capture_configure(
     status(unsafe { configure_capture(terminal, device) })
 }
 
-unsafe fn configure_capture(terminal: *mut handsfree, device: *const handsfree_device) -> Answer<()> {
+unsafe fn configure_capture(terminal: *mut handsfree, device: *const handsfree_device) -> StatusResult<()> {
     let terminal = alive(terminal)?;
-    // SAFETY: by the caller's contract; the interrupt is off, so the intake is nobody else's.
+    // SAFETY: by the caller's contract; the interrupt is off, so nothing else uses the intake.
     let (device, intake, near) =
         unsafe { (read(device)?, &mut (*terminal).intake, (*terminal).near_channels) };
     intake.configure(IntakeConfig {
@@ -67,11 +69,12 @@ unsafe fn configure_capture(terminal: *mut handsfree, device: *const handsfree_d
         clock_domain: device.clock_domain,
     })?;
     // SAFETY: as above.
-    unsafe { (*terminal).capture_period = period(&device) };
+    unsafe { (*terminal).capture_period = period_limits(&device) };
     Ok(())
 }
 
-/// Says how the loudspeaker is, before its interrupt is enabled; from then on frames are made for it.
+/// Configures the loudspeaker. Call it before the loudspeaker's interrupt is enabled. Frames are
+/// produced for the loudspeaker from then on.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `device` points to a device or is null.
@@ -84,9 +87,9 @@ pub unsafe extern "C" fn handsfree_playback_configure(
     status(unsafe { configure_playback(terminal, device) })
 }
 
-unsafe fn configure_playback(terminal: *mut handsfree, device: *const handsfree_device) -> Answer<()> {
+unsafe fn configure_playback(terminal: *mut handsfree, device: *const handsfree_device) -> StatusResult<()> {
     let terminal = alive(terminal)?;
-    // SAFETY: by the caller's contract; the interrupt is off, so the outlet is nobody else's.
+    // SAFETY: by the caller's contract; the interrupt is off, so nothing else uses the outlet.
     let (device, outlet, pool) = unsafe { (read(device)?, &mut (*terminal).outlet, &(*terminal).pool) };
     let far = u32::try_from(pool.format().channels()).unwrap_or(u32::MAX);
     outlet.configure(OutletConfig {
@@ -98,31 +101,33 @@ unsafe fn configure_playback(terminal: *mut handsfree, device: *const handsfree_
         clock_domain: device.clock_domain,
     })?;
     // SAFETY: as above.
-    unsafe { (*terminal).playback_period = period(&device) };
+    unsafe { (*terminal).playback_period = period_limits(&device) };
     Ok(())
 }
 
-/// Ends playback, after its interrupt was disabled. Tracks wait until it is configured again.
+/// Ends playback. Call it after the loudspeaker's interrupt was disabled. Tracks wait until the
+/// loudspeaker is configured again.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_playback_stop(terminal: *mut handsfree) -> handsfree_status {
     status(alive(terminal).map(|terminal| {
-        // SAFETY: the interrupt is off, so the outlet is nobody else's.
+        // SAFETY: the interrupt is off, so nothing else uses the outlet.
         unsafe {
             (*terminal).outlet.stop();
-            (*terminal).playback_period = Period::default();
+            (*terminal).playback_period = PeriodLimits::default();
         }
     }))
 }
 
-/// The microphone's interrupt: `count` samples, all channels, that were just recorded. Answers how many
-/// frames became complete, so that the main loop need be woken, or a code.
+/// Accepts `count` samples (of all channels together) that the microphone has recorded. Returns the
+/// number of frames that became complete, or an error code. If it is not 0, the main loop has work.
+/// Called by the microphone's interrupt.
 ///
 /// # Safety
-/// `terminal` is a terminal's memory or null, `samples` points to `count` samples and `time` to a time, or
-/// they are null. Called by one interrupt.
+/// `terminal` is a terminal's memory or null, `samples` points to `count` samples and `time` to a time,
+/// or they are null. Called by one interrupt.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_capture_period(
     terminal: *mut handsfree,
@@ -134,10 +139,10 @@ pub unsafe extern "C" fn handsfree_capture_period(
     self::count(unsafe { take_period(terminal, samples, count, time) })
 }
 
-/// The same for samples of 32 bits.
+/// Accepts samples of 32 bits; otherwise equal to handsfree_capture_period().
 ///
 /// # Safety
-/// As for handsfree_capture_period().
+/// The conditions of handsfree_capture_period() apply.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_capture_period_32(
     terminal: *mut handsfree,
@@ -154,21 +159,23 @@ unsafe fn take_period<S: handsfree_core::DeviceSample>(
     samples: *const S,
     count: usize,
     time: *const handsfree_time,
-) -> Answer<u32> {
+) -> StatusResult<u32> {
     let terminal = alive(terminal)?;
-    // SAFETY: the period's shape is written while the interrupt is off; the rest is the caller's contract.
+    // SAFETY: the period's limits are written while the interrupt is off; the rest is the caller's
+    // contract.
     unsafe {
         check(samples, count, (*terminal).capture_period)?;
         let time = read(time)?;
-        Ok((*terminal).intake.on_period(slice::from_raw_parts(samples, count), at(time)))
+        Ok((*terminal).intake.on_period(slice::from_raw_parts(samples, count), period_time(time)))
     }
 }
 
-/// The loudspeaker's interrupt: fills `count` samples, all channels, which play next. Answers as
-/// handsfree_capture_period().
+/// Fills `count` samples (of all channels together) that the loudspeaker plays next. Returns the number
+/// of frames that it completed, or an error code. If it is not 0, the main loop has work. Called by the
+/// loudspeaker's interrupt.
 ///
 /// # Safety
-/// As for handsfree_capture_period(), with samples that may be written.
+/// The conditions of handsfree_capture_period() apply, and `samples` must be writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_playback_period(
     terminal: *mut handsfree,
@@ -180,10 +187,10 @@ pub unsafe extern "C" fn handsfree_playback_period(
     self::count(unsafe { fill_period(terminal, samples, count, time) })
 }
 
-/// The same for samples of 32 bits.
+/// Fills samples of 32 bits; otherwise equal to handsfree_playback_period().
 ///
 /// # Safety
-/// As for handsfree_playback_period().
+/// The conditions of handsfree_playback_period() apply.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_playback_period_32(
     terminal: *mut handsfree,
@@ -200,21 +207,22 @@ unsafe fn fill_period<S: handsfree_core::DeviceSample>(
     samples: *mut S,
     count: usize,
     time: *const handsfree_time,
-) -> Answer<u32> {
+) -> StatusResult<u32> {
     let terminal = alive(terminal)?;
-    // SAFETY: the period's shape is written while the interrupt is off; the rest is the caller's contract.
+    // SAFETY: the period's limits are written while the interrupt is off; the rest is the caller's
+    // contract.
     unsafe {
         check(samples, count, (*terminal).playback_period)?;
         let time = read(time)?;
-        Ok((*terminal).outlet.on_period(slice::from_raw_parts_mut(samples, count), at(time)))
+        Ok((*terminal).outlet.on_period(slice::from_raw_parts_mut(samples, count), period_time(time)))
     }
 }
 
-/// What a pointer points to.
+/// Reads the value that a pointer points to.
 ///
 /// # Safety
 /// The pointer is null or points to a `T`.
-pub(crate) unsafe fn read<T: Copy>(pointer: *const T) -> Answer<T> {
+pub(crate) unsafe fn read<T: Copy>(pointer: *const T) -> StatusResult<T> {
     if pointer.is_null() {
         return Err(HANDSFREE_ERROR_NULL);
     }
@@ -225,7 +233,7 @@ pub(crate) unsafe fn read<T: Copy>(pointer: *const T) -> Answer<T> {
     Ok(unsafe { *pointer })
 }
 
-fn check<S>(samples: *const S, count: usize, period: Period) -> Answer<()> {
+fn check<S>(samples: *const S, count: usize, period: PeriodLimits) -> StatusResult<()> {
     if period.channels == 0 {
         return Err(HANDSFREE_ERROR_NOT_CONFIGURED);
     }
@@ -235,18 +243,21 @@ fn check<S>(samples: *const S, count: usize, period: Period) -> Answer<()> {
     if !samples.is_aligned() {
         return Err(HANDSFREE_ERROR_ALIGNMENT);
     }
-    if count > period.most_samples || !count.is_multiple_of(period.channels.max(1)) {
+    if count > period.max_samples || !count.is_multiple_of(period.channels.max(1)) {
         return Err(HANDSFREE_ERROR_LENGTH);
     }
     Ok(())
 }
 
-fn period(device: &handsfree_device) -> Period {
+fn period_limits(device: &handsfree_device) -> PeriodLimits {
     let channels = device.channels as usize;
-    Period { channels, most_samples: (device.max_period_sample_frames as usize).saturating_mul(channels) }
+    PeriodLimits {
+        channels,
+        max_samples: (device.max_period_sample_frames as usize).saturating_mul(channels),
+    }
 }
 
-fn at(time: handsfree_time) -> PeriodTime {
+fn period_time(time: handsfree_time) -> PeriodTime {
     PeriodTime {
         position: time.position,
         converter: Instant::from_nanos(time.converter_ns),

@@ -1,4 +1,4 @@
-//! The main loop's side of both directions.
+//! Worker side: the functions that process both directions in the main loop.
 
 use core::slice;
 
@@ -6,47 +6,49 @@ use handsfree_core::timing::RateEstimate;
 use handsfree_core::{Frame, Instant};
 
 use crate::error::handsfree_status::*;
-use crate::error::{Answer, count};
+use crate::error::{StatusResult, count};
 use crate::sizes::{HANDSFREE_FRAME_SAMPLES, HANDSFREE_POLL_SAMPLES};
 use crate::terminal::{alive, handsfree};
 
-/// Drift is told once it is known to within this.
+/// Uncertainty below which the drift is reported.
 const SETTLED_PPM: f64 = 20.0;
 
-/// Makes frames for the loudspeaker as far as its ring wants them. Answers how many, or a code. To be
-/// called whenever an interrupt completed a frame, at least every few milliseconds.
+/// Produces as many frames for the loudspeaker as its ring needs. Returns the number of frames, or an
+/// error code. Call it whenever an interrupt completed a frame, and at least every few milliseconds.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_playback_poll(terminal: *mut handsfree) -> i32 {
     count(alive(terminal).map(|terminal| {
-        // SAFETY: the main loop's own.
+        // SAFETY: only the main loop uses the pipeline and the tracks.
         let (playback, pool) = unsafe { (&mut (*terminal).playback, &(*terminal).pool) };
-        let made = playback.poll();
+        let frames = playback.poll();
         pool.dispatch();
-        made as u32
+        frames as u32
     }))
 }
 
-/// Processes what the microphone recorded. Answers how many samples it put to `samples`, which must have
-/// room for HANDSFREE_POLL_SAMPLES, or a code. `now_ns` is the time, on the same clock as the periods'.
+/// Processes what the microphone recorded and writes the cleaned samples to `samples`. `capacity` is the
+/// length of `samples`, at least HANDSFREE_POLL_SAMPLES. `now_ns` is the present time on the clock of
+/// the periods. Returns the number of samples written, or an error code.
 ///
 /// # Safety
-/// `terminal` is a terminal's memory or null, `samples` points to `room` samples or is null.
+/// `terminal` is a terminal's memory or null, `samples` points to `capacity` samples or is null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_capture_poll(
     terminal: *mut handsfree,
     now_ns: i64,
     samples: *mut i16,
-    room: usize,
+    capacity: usize,
 ) -> i32 {
     // SAFETY: by the contract above.
-    count(unsafe { poll(terminal, now_ns, samples, room) })
+    count(unsafe { poll(terminal, now_ns, samples, capacity) })
 }
 
-/// How much faster the loudspeaker's clock runs than the microphone's, in parts in 10^9, to `drift_ppb`.
-/// Answers 1 once it is known to within 20 ppm, 0 before, or a code.
+/// Stores in `drift_ppb` how much faster the loudspeaker's clock runs than the microphone's, in parts
+/// per billion. Returns 1 once the drift is known to within 20 ppm, 0 before that (`drift_ppb` is
+/// unchanged then), or an error code.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `drift_ppb` points to a number or is null.
@@ -59,7 +61,7 @@ pub unsafe extern "C" fn handsfree_drift(terminal: *mut handsfree, drift_ppb: *m
         if !drift_ppb.is_aligned() {
             return Err(HANDSFREE_ERROR_ALIGNMENT);
         }
-        // SAFETY: the pipeline is the main loop's own.
+        // SAFETY: only the main loop uses the pipeline.
         let capture = unsafe { &(*terminal).capture };
         let is_settled = |(playback, capture): &(RateEstimate, RateEstimate)| {
             playback.uncertainty_ppm + capture.uncertainty_ppm < SETTLED_PPM
@@ -73,7 +75,12 @@ pub unsafe extern "C" fn handsfree_drift(terminal: *mut handsfree, drift_ppb: *m
     }))
 }
 
-unsafe fn poll(terminal: *mut handsfree, now_ns: i64, samples: *mut i16, room: usize) -> Answer<u32> {
+unsafe fn poll(
+    terminal: *mut handsfree,
+    now_ns: i64,
+    samples: *mut i16,
+    capacity: usize,
+) -> StatusResult<u32> {
     let terminal = alive(terminal)?;
     if samples.is_null() {
         return Err(HANDSFREE_ERROR_NULL);
@@ -81,17 +88,18 @@ unsafe fn poll(terminal: *mut handsfree, now_ns: i64, samples: *mut i16, room: u
     if !samples.is_aligned() {
         return Err(HANDSFREE_ERROR_ALIGNMENT);
     }
-    if room < HANDSFREE_POLL_SAMPLES {
+    if capacity < HANDSFREE_POLL_SAMPLES {
         return Err(HANDSFREE_ERROR_LENGTH);
     }
-    // SAFETY: by the caller's contract; the pipeline is the main loop's own.
-    let (samples, capture) = unsafe { (slice::from_raw_parts_mut(samples, room), &mut (*terminal).capture) };
-    let mut places = samples.iter_mut();
+    // SAFETY: by the caller's contract; only the main loop uses the pipeline.
+    let (samples, capture) =
+        unsafe { (slice::from_raw_parts_mut(samples, capacity), &mut (*terminal).capture) };
+    let mut output = samples.iter_mut();
     let mut delivered = 0;
     let now = || Instant::from_nanos(now_ns);
     capture.poll(&now, &mut |frame: &Frame<HANDSFREE_FRAME_SAMPLES>| {
-        for (&sample, place) in frame.samples().iter().zip(places.by_ref()) {
-            *place = sample;
+        for (&sample, slot) in frame.samples().iter().zip(output.by_ref()) {
+            *slot = sample;
             delivered += 1;
         }
     });

@@ -1,46 +1,46 @@
-//! Counters.
+//! Application side: the counters of a terminal.
 
 use crate::error::handsfree_status::*;
 use crate::error::{handsfree_status, status};
 use crate::terminal::{alive, handsfree};
 
-/// The counters of a terminal. They wrap.
+/// Counters of a terminal. They wrap at 2^32.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct handsfree_stats {
-    /// Periods of the microphone.
+    /// Number of periods of the microphone.
     pub capture_periods: u32,
-    /// Frames handed to the main loop.
+    /// Number of frames passed from the microphone to the main loop.
     pub capture_frames: u32,
-    /// Frames dropped because the main loop did not take them.
+    /// Number of frames dropped because the main loop did not process them in time.
     pub capture_overruns: u32,
-    /// Jumps of the microphone's position.
+    /// Number of jumps of the microphone's position.
     pub capture_gaps: u32,
-    /// Periods of the loudspeaker.
+    /// Number of periods of the loudspeaker.
     pub playback_periods: u32,
-    /// Frames played.
+    /// Number of frames played.
     pub playback_frames: u32,
-    /// Runs of silence because the main loop made nothing.
+    /// Number of runs of silence because the main loop had produced no frame.
     pub playback_underruns: u32,
-    /// Jumps of the loudspeaker's position.
+    /// Number of jumps of the loudspeaker's position.
     pub playback_gaps: u32,
-    /// Frames delivered to the application.
+    /// Number of frames delivered to the application.
     pub delivered_frames: u32,
-    /// Sample frames of the reference that were lost.
+    /// Number of sample frames of the echo reference that were lost.
     pub reference_lost_sample_frames: u32,
-    /// Frames whose reference was silence, because nothing played or it was not known in time.
+    /// Number of frames with a silent echo reference, because nothing played or the reference was late.
     pub reference_silence_frames: u32,
-    /// Frames in which an open track had nothing to play.
+    /// Number of frames in which an open track had no samples.
     pub starved_frames: u32,
-    /// Samples of the mix that were clipped.
+    /// Number of samples of the mix that were clipped.
     pub clipped_samples: u32,
-    /// Loudspeaker to microphone, as told by the devices' times, in microseconds.
+    /// Delay from loudspeaker to microphone according to the devices' times, in microseconds.
     pub delay_us: u32,
-    /// Overruns, underruns and gaps in all.
+    /// Total number of overruns, underruns and gaps.
     pub xruns: u32,
 }
 
-/// Reads the counters, in any context.
+/// Stores the counters in `stats`. May be called in any context.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `stats` points to counters or is null.
@@ -56,24 +56,24 @@ pub unsafe extern "C" fn handsfree_read_stats(
         if !stats.is_aligned() {
             return Err(HANDSFREE_ERROR_ALIGNMENT);
         }
-        // SAFETY: counters may be read by anybody; the rest is the contract above.
-        let now = unsafe { (*terminal).stats.read() };
+        // SAFETY: counters may be read in any context; the pointer is valid by the contract above.
+        let current = unsafe { (*terminal).stats.read() };
         let found = handsfree_stats {
-            capture_periods: now.intake.periods,
-            capture_frames: now.intake.frames,
-            capture_overruns: now.intake.overrun_frames,
-            capture_gaps: now.intake.gaps,
-            playback_periods: now.outlet.periods,
-            playback_frames: now.outlet.frames,
-            playback_underruns: now.outlet.underruns,
-            playback_gaps: now.outlet.gaps,
-            delivered_frames: now.capture.frames,
-            reference_lost_sample_frames: now.capture.reference_lost_sample_frames,
-            reference_silence_frames: now.capture.reference_silence_frames,
-            starved_frames: now.playback.starved_frames,
-            clipped_samples: now.playback.clipped_samples,
-            delay_us: now.capture.delay_us,
-            xruns: now.xruns(),
+            capture_periods: current.intake.periods,
+            capture_frames: current.intake.frames,
+            capture_overruns: current.intake.overrun_frames,
+            capture_gaps: current.intake.gaps,
+            playback_periods: current.outlet.periods,
+            playback_frames: current.outlet.frames,
+            playback_underruns: current.outlet.underruns,
+            playback_gaps: current.outlet.gaps,
+            delivered_frames: current.capture.frames,
+            reference_lost_sample_frames: current.capture.reference_lost_sample_frames,
+            reference_silence_frames: current.capture.reference_silence_frames,
+            starved_frames: current.playback.starved_frames,
+            clipped_samples: current.playback.clipped_samples,
+            delay_us: current.capture.delay_us,
+            xruns: current.xruns(),
         };
         // SAFETY: by the contract above.
         unsafe { stats.write(found) };

@@ -1,4 +1,4 @@
-//! A terminal: made in the caller's memory, and taken apart again.
+//! Control side: creating a terminal in the caller's memory and destroying it.
 
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -8,32 +8,33 @@ use handsfree_core::capture::{Intake, LightConfig, LightVoice, ProcessError, Voi
 use handsfree_core::playback::{Outlet, Track, TrackPool};
 use handsfree_core::timing::ReferenceQuality;
 use handsfree_core::{
-    Duration, Events, Halves, PcmMut, PcmRef, SampleRate, Session, StatsReader, SessionFormat, capture, playback,
+    Duration, Events, Halves, PcmMut, PcmRef, SampleRate, Session, SessionFormat, StatsReader, capture,
+    playback,
 };
 
 use crate::error::handsfree_status::*;
-use crate::error::{Answer, handsfree_status, status};
+use crate::error::{StatusResult, handsfree_status, status};
 use crate::sizes::{
     HANDSFREE_FRAME_SAMPLES as CAP, HANDSFREE_HISTORY_SAMPLES as HISTORY, HANDSFREE_MEMORY_WORDS_32,
     HANDSFREE_MEMORY_WORDS_64, HANDSFREE_QUEUE_FRAMES, HANDSFREE_RING_FRAMES, HANDSFREE_TRACKS as SLOTS,
 };
 
 const RING: usize = HANDSFREE_RING_FRAMES + 1;
-type TerminalSession = Session<CAP, SLOTS, RING, RING, RING, { HANDSFREE_QUEUE_FRAMES + 1 }, HISTORY>;
+type FirmwareSession = Session<CAP, SLOTS, RING, RING, RING, { HANDSFREE_QUEUE_FRAMES + 1 }, HISTORY>;
 
-/// Tracks are of one context, so nothing need be locked.
-type Mutex = NoopRawMutex;
-pub(crate) type OpenTrack = Track<'static, 'static, Mutex, CAP, SLOTS>;
+/// All tracks are used in one context, so they need no lock.
+type TrackMutex = NoopRawMutex;
+pub(crate) type OpenTrack = Track<'static, 'static, TrackMutex, CAP, SLOTS>;
 
-/// Says that the memory holds a terminal.
+/// Value of the first word of memory that holds a terminal.
 const ALIVE: u32 = 0x4846_5245;
 
-/// What the microphone's sound goes through.
-pub(crate) struct Voice {
+/// Voice processor of a terminal: the light voice path, or none.
+pub(crate) struct OptionalLightVoice {
     light: Option<LightVoice>,
 }
 
-impl VoiceProcessor for Voice {
+impl VoiceProcessor for OptionalLightVoice {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
         self.light.as_mut().map_or(Ok(()), |light| light.process_reverse(far))
     }
@@ -57,28 +58,28 @@ impl VoiceProcessor for Voice {
     }
 }
 
-/// A device's period as it was configured.
+/// Limits of a device's periods according to its configuration.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Period {
+pub(crate) struct PeriodLimits {
     pub(crate) channels: usize,
-    pub(crate) most_samples: usize,
+    pub(crate) max_samples: usize,
 }
 
-/// A terminal, in memory of HANDSFREE_MEMORY_WORDS_32 or _64 words. Its content is nobody's business.
+/// Opaque terminal in memory of HANDSFREE_MEMORY_WORDS words.
 pub struct handsfree {
     alive: u32,
     pub(crate) near_channels: u32,
-    pub(crate) capture_period: Period,
-    pub(crate) playback_period: Period,
+    pub(crate) capture_period: PeriodLimits,
+    pub(crate) playback_period: PeriodLimits,
     pub(crate) intake: Intake<'static, CAP>,
     pub(crate) outlet: Outlet<'static, CAP, SLOTS>,
-    pub(crate) capture: capture::Pipeline<'static, CAP, SLOTS, Voice, ()>,
+    pub(crate) capture: capture::Pipeline<'static, CAP, SLOTS, OptionalLightVoice, ()>,
     pub(crate) playback: playback::Pipeline<'static, CAP, SLOTS>,
-    pub(crate) pool: TrackPool<'static, Mutex, CAP, SLOTS>,
+    pub(crate) pool: TrackPool<'static, TrackMutex, CAP, SLOTS>,
     pub(crate) events: Events<'static>,
     pub(crate) stats: StatsReader<'static>,
     pub(crate) tracks: [Option<OpenTrack>; SLOTS],
-    session: MaybeUninit<TerminalSession>,
+    session: MaybeUninit<FirmwareSession>,
 }
 
 const _: () = {
@@ -87,59 +88,62 @@ const _: () = {
     assert!(align_of::<handsfree>() <= 8);
 };
 
-/// How a terminal is to be.
+/// Configuration of a terminal.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct handsfree_config {
-    /// Rate of the terminal, in hertz: what tracks take and the application gets.
+    /// Sample rate of the tracks and of the samples delivered to the application, in hertz.
     pub rate_hz: u32,
-    /// Channels of the microphone's signal.
+    /// Number of channels of the microphone's signal.
     pub near_channels: u32,
-    /// Channels of the loudspeaker's signal.
+    /// Number of channels of the loudspeaker's signal.
     pub far_channels: u32,
-    /// 1 for the light voice path, 0 for none. It is no echo canceller: it turns the microphone down
-    /// while only its echo is heard, and beside that filters, gates and levels it.
+    /// 1 for the light voice path, 0 for no voice processing. The light voice path is not an echo
+    /// canceller: it attenuates the microphone while only echo is present, and it also filters, gates
+    /// and levels the signal.
     pub light_voice: u32,
 }
 
-/// Bytes of memory that a terminal needs, aligned to 8.
+/// Returns the size of a terminal in bytes. Its memory must be aligned to 8 bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn handsfree_memory_bytes() -> usize {
     size_of::<handsfree>()
 }
 
-/// Makes a terminal in `memory`, which must be 0 in its first 8 bytes or hold one that was destroyed, and
-/// which the terminal has until it is destroyed. `made` gets the terminal, which is the memory itself.
+/// Creates a terminal in `memory` and stores a pointer to it, which equals `memory`, in `created`. The
+/// first 8 bytes of the memory must be 0 unless it holds a destroyed terminal. The terminal owns the
+/// memory until it is destroyed.
 ///
 /// # Safety
-/// `memory` points to `bytes` bytes that nothing else uses, `config` and `made` to what they say.
+/// `memory` points to `bytes` bytes that nothing else uses, `config` points to a configuration and
+/// `created` to a pointer, or they are null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_create(
     memory: *mut core::ffi::c_void,
     bytes: usize,
     config: *const handsfree_config,
-    made: *mut *mut handsfree,
+    created: *mut *mut handsfree,
 ) -> handsfree_status {
     // SAFETY: by the contract above.
-    status(unsafe { create(memory.cast(), bytes, config, made) })
+    status(unsafe { create(memory.cast(), bytes, config, created) })
 }
 
 unsafe fn create(
     memory: *mut handsfree,
     bytes: usize,
     config: *const handsfree_config,
-    made: *mut *mut handsfree,
-) -> Answer<()> {
-    if memory.is_null() || config.is_null() || made.is_null() {
+    created: *mut *mut handsfree,
+) -> StatusResult<()> {
+    if memory.is_null() || config.is_null() || created.is_null() {
         return Err(HANDSFREE_ERROR_NULL);
     }
-    if !memory.is_aligned() || !config.is_aligned() || !made.is_aligned() {
+    if !memory.is_aligned() || !config.is_aligned() || !created.is_aligned() {
         return Err(HANDSFREE_ERROR_ALIGNMENT);
     }
     if bytes < size_of::<handsfree>() {
         return Err(HANDSFREE_ERROR_MEMORY);
     }
-    // SAFETY: the memory is as long as a terminal and aligned; any bytes are a number.
+    // SAFETY: the memory has the size and alignment of a terminal, and any bytes are a valid integer.
     if unsafe { (&raw const (*memory).alive).read_volatile() } == ALIVE {
         return Err(HANDSFREE_ERROR_CREATED_TWICE);
     }
@@ -155,20 +159,20 @@ unsafe fn create(
         1 => Some(LightVoice::new(LightConfig::default())),
         _ => return Err(HANDSFREE_ERROR_VALUE),
     };
-    // SAFETY: the session's place is within the memory, and a new session is all zero bytes. It stays
-    // where it is until `handsfree_destroy`, which ends everything that borrows it.
-    let session: &'static mut TerminalSession = unsafe {
-        let place = (&raw mut (*memory).session).cast::<TerminalSession>();
-        ptr::write_bytes(place, 0, 1);
-        &mut *place
+    // SAFETY: the session's storage is within the memory, and a new session is all zero bytes. It does
+    // not move until `handsfree_destroy`, which ends everything that borrows it.
+    let session: &'static mut FirmwareSession = unsafe {
+        let storage = (&raw mut (*memory).session).cast::<FirmwareSession>();
+        ptr::write_bytes(storage, 0, 1);
+        &mut *storage
     };
     let Halves { intake, outlet, capture, playback, tracks, events, stats } =
-        session.split::<Mutex, _, _>(terminal, Voice { light }, ())?;
+        session.split::<TrackMutex, _, _>(terminal, OptionalLightVoice { light }, ())?;
     // SAFETY: each field is within the memory and not in use yet; `alive` comes last.
     unsafe {
         (&raw mut (*memory).near_channels).write(config.near_channels);
-        (&raw mut (*memory).capture_period).write(Period::default());
-        (&raw mut (*memory).playback_period).write(Period::default());
+        (&raw mut (*memory).capture_period).write(PeriodLimits::default());
+        (&raw mut (*memory).playback_period).write(PeriodLimits::default());
         (&raw mut (*memory).intake).write(intake);
         (&raw mut (*memory).outlet).write(outlet);
         (&raw mut (*memory).capture).write(capture);
@@ -178,24 +182,24 @@ unsafe fn create(
         (&raw mut (*memory).stats).write(stats);
         (&raw mut (*memory).tracks).write([const { None }; SLOTS]);
         (&raw mut (*memory).alive).write_volatile(ALIVE);
-        made.write(memory);
+        created.write(memory);
     }
     Ok(())
 }
 
-/// Ends a terminal; its memory is the caller's again. Both audio interrupts must be off.
+/// Destroys a terminal. The caller owns its memory again. Both audio interrupts must be disabled.
 ///
 /// # Safety
 /// `terminal` is null or points to memory of a terminal's size and alignment; nothing else uses it now.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_destroy(terminal: *mut handsfree) -> handsfree_status {
-    // SAFETY: by the contract above. Nothing in a terminal holds anything beside its own memory, so there
-    // is nothing to drop.
+    // SAFETY: by the contract above. A terminal owns nothing outside its memory, so there is nothing to
+    // drop.
     status(alive(terminal).map(|terminal| unsafe { (&raw mut (*terminal).alive).write_volatile(0) }))
 }
 
-/// The terminal, if there is one.
-pub(crate) fn alive(terminal: *mut handsfree) -> Answer<*mut handsfree> {
+/// Checks that `terminal` points to memory that holds a terminal.
+pub(crate) fn alive(terminal: *mut handsfree) -> StatusResult<*mut handsfree> {
     if terminal.is_null() {
         return Err(HANDSFREE_ERROR_NULL);
     }

@@ -1,14 +1,15 @@
-//! What is played.
+//! Application side: the tracks that are played.
 
 use core::slice;
 
 use handsfree_core::{Duration, Gain, Instant};
 
 use crate::error::handsfree_status::*;
-use crate::error::{Answer, count, handsfree_status, status};
+use crate::error::{StatusResult, count, handsfree_status, status};
 use crate::terminal::{OpenTrack, alive, handsfree};
 
-/// Opens a track of the terminal's rate and the loudspeaker's channels. `track` gets its number.
+/// Opens a track with the terminal's rate and the loudspeaker's channels, and stores its number in
+/// `track`.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `track` points to a number or is null.
@@ -18,23 +19,23 @@ pub unsafe extern "C" fn handsfree_track_open(terminal: *mut handsfree, track: *
     status(unsafe { open(terminal, track) })
 }
 
-unsafe fn open(terminal: *mut handsfree, number: *mut u32) -> Answer<()> {
+unsafe fn open(terminal: *mut handsfree, number: *mut u32) -> StatusResult<()> {
     let terminal = alive(terminal)?;
     if number.is_null() {
         return Err(HANDSFREE_ERROR_NULL);
     }
-    // SAFETY: the main loop's own; the pool stays where it is as long as any track.
+    // SAFETY: only the main loop uses them, and the pool does not move while a track exists.
     let (pool, tracks) = unsafe { (&(*terminal).pool, &mut (*terminal).tracks) };
-    let place = tracks.iter_mut().find(|place| place.is_none()).ok_or(HANDSFREE_ERROR_NO_TRACK)?;
+    let slot = tracks.iter_mut().find(|slot| slot.is_none()).ok_or(HANDSFREE_ERROR_NO_TRACK)?;
     let track = pool.open()?;
     // SAFETY: by the caller's contract.
     unsafe { number.write_unaligned(track.id()) };
-    *place = Some(track);
+    *slot = Some(track);
     Ok(())
 }
 
-/// Queues samples, whole sample frames. Answers how many were taken, fewer where the queue is full, or a
-/// code.
+/// Queues `count` samples, a whole number of sample frames. Returns the number of samples accepted,
+/// which is smaller than `count` when the queue is full, or an error code.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `samples` points to `count` samples or is null.
@@ -49,7 +50,7 @@ pub unsafe extern "C" fn handsfree_track_push(
     self::count(unsafe { push(terminal, track, samples, count) })
 }
 
-unsafe fn push(terminal: *mut handsfree, track: u32, samples: *const i16, count: usize) -> Answer<u32> {
+unsafe fn push(terminal: *mut handsfree, track: u32, samples: *const i16, count: usize) -> StatusResult<u32> {
     with(terminal, track, |track| {
         if samples.is_null() {
             return Err(HANDSFREE_ERROR_NULL);
@@ -65,8 +66,9 @@ unsafe fn push(terminal: *mut handsfree, track: u32, samples: *const i16, count:
     })
 }
 
-/// Ends an utterance: hands on what does not fill a frame of 10 ms yet. To be called after its last push, or its
-/// last frame waits for the next one. HANDSFREE_ERROR_FULL where the queue has no room for it yet.
+/// Completes an utterance: queues the last samples even if they do not fill a frame of 10 ms. Without
+/// this call after the last push, those samples wait for the next push. Returns HANDSFREE_ERROR_FULL
+/// while the queue has no space.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
@@ -75,7 +77,8 @@ pub unsafe extern "C" fn handsfree_track_flush(terminal: *mut handsfree, track: 
     status(with(terminal, track, |track| Ok(track.flush()?)))
 }
 
-/// Moves to a gain, from 0 to 65536 * 64 in 1/65536, within some milliseconds.
+/// Changes the track's gain within `ramp_ms` milliseconds. `gain_q16` is the gain in units of 1/65536,
+/// from 0 to 64 * 65536.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
@@ -92,7 +95,7 @@ pub unsafe extern "C" fn handsfree_track_gain(
     }))
 }
 
-/// Fades out and keeps what is queued.
+/// Pauses a track with a fade-out. Its queue is kept.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
@@ -104,7 +107,7 @@ pub unsafe extern "C" fn handsfree_track_pause(terminal: *mut handsfree, track: 
     }))
 }
 
-/// Goes on where it was paused.
+/// Resumes a track where it was paused.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
@@ -116,7 +119,7 @@ pub unsafe extern "C" fn handsfree_track_resume(terminal: *mut handsfree, track:
     }))
 }
 
-/// Fades out and drops what is queued.
+/// Interrupts a track: fades it out and discards its queue.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
@@ -128,7 +131,8 @@ pub unsafe extern "C" fn handsfree_track_interrupt(terminal: *mut handsfree, tra
     }))
 }
 
-/// How many sample frames of the track had left the loudspeaker by a time, to `heard`.
+/// Stores in `heard` the number of sample frames of the track that the loudspeaker has played up to the
+/// time `now_ns` on the clock of the periods.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null, `heard` points to a number or is null.
@@ -149,23 +153,23 @@ pub unsafe extern "C" fn handsfree_track_heard(
     }))
 }
 
-/// Ends a track: what is queued is played, and its number is no more. HANDSFREE_ERROR_FULL where the queue
-/// has no room for the tail yet; then it is still open.
+/// Closes a track after its queue was played. Its number becomes invalid. Returns HANDSFREE_ERROR_FULL
+/// while the queue has no space for the last samples; the track stays open then.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_track_finish(terminal: *mut handsfree, track: u32) -> handsfree_status {
-    status(take(terminal, track, |place, track| match track.finish() {
+    status(take(terminal, track, |slot, track| match track.finish() {
         Ok(()) => Ok(()),
         Err(track) => {
-            *place = Some(track);
+            *slot = Some(track);
             Err(HANDSFREE_ERROR_FULL)
         }
     }))
 }
 
-/// Takes a track away, with a fade.
+/// Closes a track at once with a fade-out. Its number becomes invalid.
 ///
 /// # Safety
 /// `terminal` is a terminal's memory or null.
@@ -177,28 +181,29 @@ pub unsafe extern "C" fn handsfree_track_drop(terminal: *mut handsfree, track: u
     }))
 }
 
-fn place(terminal: *mut handsfree, number: u32) -> Answer<&'static mut Option<OpenTrack>> {
+fn slot(terminal: *mut handsfree, number: u32) -> StatusResult<&'static mut Option<OpenTrack>> {
     let terminal = alive(terminal)?;
-    // SAFETY: tracks are the main loop's own, and every function ends its use before it returns.
+    // SAFETY: only the main loop uses the tracks, and every function ends its use before it returns.
     let tracks = unsafe { &mut (*terminal).tracks };
-    let is_it = |place: &&mut Option<OpenTrack>| place.as_ref().is_some_and(|track| track.id() == number);
-    tracks.iter_mut().find(is_it).ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)
+    let is_requested =
+        |slot: &&mut Option<OpenTrack>| slot.as_ref().is_some_and(|track| track.id() == number);
+    tracks.iter_mut().find(is_requested).ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)
 }
 
 fn with<T>(
     terminal: *mut handsfree,
     number: u32,
-    work: impl FnOnce(&mut OpenTrack) -> Answer<T>,
-) -> Answer<T> {
-    work(place(terminal, number)?.as_mut().ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)?)
+    work: impl FnOnce(&mut OpenTrack) -> StatusResult<T>,
+) -> StatusResult<T> {
+    work(slot(terminal, number)?.as_mut().ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)?)
 }
 
 fn take(
     terminal: *mut handsfree,
     number: u32,
-    work: impl FnOnce(&mut Option<OpenTrack>, OpenTrack) -> Answer<()>,
-) -> Answer<()> {
-    let place = place(terminal, number)?;
-    let track = place.take().ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)?;
-    work(place, track)
+    work: impl FnOnce(&mut Option<OpenTrack>, OpenTrack) -> StatusResult<()>,
+) -> StatusResult<()> {
+    let slot = slot(terminal, number)?;
+    let track = slot.take().ok_or(HANDSFREE_ERROR_UNKNOWN_TRACK)?;
+    work(slot, track)
 }

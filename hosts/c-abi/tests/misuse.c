@@ -1,4 +1,4 @@
-/* Every wrong call is answered by its code, and leaves the terminal as it was. */
+/* Every invalid call returns its error code and leaves the terminal unchanged. */
 #include <handsfree.h>
 
 #include <stdio.h>
@@ -39,7 +39,7 @@ static handsfree_device good_device(void)
     return device;
 }
 
-static void creating(void)
+static void test_creation(void)
 {
     handsfree *terminal = NULL;
     handsfree_config config = good_config();
@@ -72,7 +72,7 @@ static void creating(void)
     EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_OK);
 }
 
-static void before_it_exists(void)
+static void test_calls_without_a_terminal(void)
 {
     handsfree *none = (handsfree *)(void *)other;
     handsfree_device device = good_device();
@@ -98,7 +98,7 @@ static void before_it_exists(void)
     EXPECT(handsfree_playback_poll((handsfree *)(void *)((char *)memory + 4)), HANDSFREE_ERROR_ALIGNMENT);
 }
 
-static void devices(handsfree *terminal)
+static void test_devices(handsfree *terminal)
 {
     handsfree_device device = good_device();
     handsfree_time time = {0, 0, 0};
@@ -121,7 +121,7 @@ static void devices(handsfree *terminal)
     device = good_device();
     device.latency_us = 10000000;
     EXPECT(handsfree_playback_configure(terminal, &device), HANDSFREE_ERROR_LATENCY);
-    /* A refused device is none. */
+    /* A device that was refused is not configured. */
     EXPECT(handsfree_playback_period(terminal, samples, 160, &time), HANDSFREE_ERROR_NOT_CONFIGURED);
     device = good_device();
     device.channels = 2;
@@ -145,7 +145,7 @@ static void devices(handsfree *terminal)
     EXPECT(handsfree_playback_period(terminal, samples, 160, &time), HANDSFREE_ERROR_NOT_CONFIGURED);
 }
 
-static void tracks(handsfree *terminal)
+static void test_tracks(handsfree *terminal)
 {
     uint32_t first = 0, second = 0, third = 0;
     int32_t drift_ppb = 7;
@@ -185,7 +185,7 @@ static void tracks(handsfree *terminal)
     EXPECT(drift_ppb, 7);
 }
 
-static void names(void)
+static void test_status_names(void)
 {
     int32_t code;
     EXPECT(strcmp(handsfree_status_name(0), "ok"), 0);
@@ -197,11 +197,11 @@ static void names(void)
 int main(void)
 {
     handsfree *terminal = (handsfree *)(void *)memory;
-    before_it_exists();
-    creating();
-    devices(terminal);
-    tracks(terminal);
-    names();
-    printf(failures ? "misuse: %d wrong answers\n" : "misuse: every wrong call has its code\n", failures);
+    test_calls_without_a_terminal();
+    test_creation();
+    test_devices(terminal);
+    test_tracks(terminal);
+    test_status_names();
+    printf(failures ? "misuse: %d wrong results\n" : "misuse: every invalid call returned its error code\n", failures);
     return failures != 0;
 }

@@ -1,4 +1,4 @@
-/* What the simulated board refuses, by the codes of handsfree.h; and that a seed replays. */
+/* The simulated board refuses invalid configurations with the codes of handsfree.h, and a seed repeats a run exactly. */
 #include <handsfree_simulator.h>
 
 #include <math.h>
@@ -39,13 +39,13 @@ static handsfree_board_config good(void)
         EXPECT(board == NULL, 1);                                                                                      \
     } while (0)
 
-/* A number that tells one run from another: all that was recorded while a ramp was played, and all times. */
+/* Rework_steps a hash of a run: of all samples recorded while a ramp is played, and of all times. */
 static uint64_t run(uint64_t seed)
 {
     handsfree_board_config config = good();
     handsfree_board *board = NULL;
     handsfree_board_period period;
-    uint64_t hash = 1469598103934665603u, played = 0, recorded = 0, turns = 0;
+    uint64_t hash = 1469598103934665603u, played = 0, recorded = 0, work_steps = 0;
     size_t i;
     config.seed = seed;
     EXPECT(handsfree_board_create(&config, &board), HANDSFREE_OK);
@@ -63,7 +63,7 @@ static uint64_t run(uint64_t seed)
             break;
         case HANDSFREE_BOARD_WORK:
             EXPECT(period.samples == NULL && period.count == 0, 1);
-            turns++;
+            work_steps++;
             break;
         default:
             EXPECT(0, 1);
@@ -73,7 +73,7 @@ static uint64_t run(uint64_t seed)
     }
     handsfree_board_destroy(board);
     EXPECT(played >= 16000 && played <= 16160, 1);
-    EXPECT(turns >= 100, 1);
+    EXPECT(work_steps >= 100, 1);
     return hash;
 }
 
@@ -98,6 +98,6 @@ int main(void)
     REFUSED(noise_level, 1.1, HANDSFREE_ERROR_VALUE);
     EXPECT(run(1) == run(1), 1);
     EXPECT(run(1) != run(2), 1);
-    printf(failures ? "simulator: %d wrong answers\n" : "simulator: it refuses what it cannot be, and replays\n", failures);
+    printf(failures ? "simulator: %d wrong results\n" : "simulator: invalid configurations are refused and a seed repeats its run\n", failures);
     return failures != 0;
 }

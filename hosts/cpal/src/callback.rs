@@ -1,5 +1,6 @@
-//! Interrupt side: what cpal calls. Borrows the half by one try, says when and where its samples are, and
-//! wakes the worker when a frame is whole. No lock is waited for, nothing is allocated or freed.
+//! Interrupt side: the callbacks that cpal calls. A callback borrows its half from the slot without waiting,
+//! determines the position and time of its samples, and wakes the worker when a frame is complete. It waits for
+//! no lock and neither allocates nor frees memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,184 +14,197 @@ use handsfree_core::{DeviceSample, PeriodTime, SampleRate};
 use handsfree_host::clock;
 use handsfree_host::worker::Wake;
 
-use crate::format::{self, PieceIn, PieceOut};
-use crate::gauge::Gauge;
-use crate::slot::Slot;
-use crate::timing::{Said, Timing};
+use crate::format::{self, PieceSink, PieceSource};
+use crate::signals::CallbackSignals;
+use crate::slot::HalfSlot;
+use crate::timing::{CallbackTiming, CpalTimestamps};
 
-/// What a callback has beside its half.
-pub(crate) struct Callback<T> {
-    slot: Arc<Slot<T>>,
-    gauge: Arc<Gauge>,
+/// State of a stream's callback.
+pub(crate) struct StreamCallback<T> {
+    slot: Arc<HalfSlot<T>>,
+    signals: Arc<CallbackSignals>,
     wake: Wake,
-    timing: Timing,
+    timing: CallbackTiming,
     rate: SampleRate,
     channels: usize,
     /// Stream position of the next sample frame.
     position: u64,
-    /// Real-time priority that the callback's thread gives itself first.
+    /// Real-time priority that the first callback requests for its thread.
     priority: Option<u8>,
 }
 
-/// What a callback is made for.
+/// Settings of a stream's callback.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct CallbackConfig {
     pub(crate) direction: Direction,
     pub(crate) rate: SampleRate,
     pub(crate) channels: usize,
-    /// Latency until one is known.
-    pub(crate) latency: Duration,
+    /// Latency to assume until one is measured.
+    pub(crate) expected_latency: Duration,
     pub(crate) priority: Option<u8>,
 }
 
-impl<T> Callback<T> {
-    pub(crate) fn new(slot: Arc<Slot<T>>, gauge: Arc<Gauge>, wake: Wake, shape: Shape) -> Self {
+impl<T> StreamCallback<T> {
+    pub(crate) fn new(
+        slot: Arc<HalfSlot<T>>,
+        signals: Arc<CallbackSignals>,
+        wake: Wake,
+        config: CallbackConfig,
+    ) -> Self {
         Self {
             slot,
-            gauge,
+            signals,
             wake,
-            timing: Timing::new(shape.direction, shape.latency),
-            rate: shape.rate,
-            channels: shape.channels.max(1),
+            timing: CallbackTiming::new(config.direction, config.expected_latency),
+            rate: config.rate,
+            channels: config.channels.max(1),
             position: 0,
-            priority: shape.priority,
+            priority: config.priority,
         }
     }
 
-    /// Where and when the callback's samples are, and how long a piece of them may be.
-    fn enter(&mut self, samples: usize, said: Said) -> (Round, usize) {
+    /// Begins a callback of `samples` samples. Returns the cursor of its first sample and the longest allowed
+    /// piece, in sample frames.
+    fn begin(&mut self, samples: usize, timestamps: CpalTimestamps) -> (PeriodCursor, usize) {
         let called = clock::now();
         if let Some(priority) = self.priority.take() {
-            self.hurry(priority);
+            self.request_realtime(priority);
         }
         let sample_frames = samples / self.channels;
-        self.gauge.called(u32::try_from(sample_frames).unwrap_or(u32::MAX));
+        self.signals.count_callback(u32::try_from(sample_frames).unwrap_or(u32::MAX));
         let period = Duration::of_sample_frames(sample_frames as u64, self.rate);
-        let place = self.timing.place(said, called, period);
-        self.gauge.timed(place.latency.as_micros(), place.believed);
+        let converter = self.timing.converter_time(timestamps, called, period);
+        self.signals.record_latency(converter.latency.as_micros(), converter.is_trusted);
         let position = self.position;
-        // It goes on whether the half is there or not: what nobody took is a gap.
+        // The position advances even without a half: samples that no half takes are a gap.
         self.position += sample_frames as u64;
-        let round = Round {
+        let cursor = PeriodCursor {
             position,
             called,
-            begin: place.time,
-            done: 0,
+            begin: converter.time,
+            done_sample_frames: 0,
             rate: self.rate,
             channels: self.channels,
             frames: 0,
         };
-        (round, self.gauge.granted.load(Ordering::Relaxed) as usize)
+        (cursor, self.signals.granted_sample_frames.load(Ordering::Relaxed) as usize)
     }
 
-    /// The thread that calls is the audio system's own, so it is asked for here, once.
+    /// Requests real-time scheduling for the calling thread. The audio system owns that thread, so the request
+    /// is made in the first callback.
     #[cfg(target_os = "linux")]
-    fn hurry(&self, priority: u8) {
+    fn request_realtime(&self, priority: u8) {
         if handsfree_host::realtime::schedule_fifo(priority).is_err() {
-            self.gauge.real_time_refused.store(true, Ordering::Relaxed);
+            self.signals.real_time_refused.store(true, Ordering::Relaxed);
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn hurry(&self, _: u8) {}
+    fn request_realtime(&self, _: u8) {}
 
-    fn leave(&self, frames: Option<u32>) {
+    /// Ends a callback that completed `frames` frames; `None` if it did not find its half.
+    fn end(&self, frames: Option<u32>) {
         match frames {
             Some(0) => {}
             Some(_) => self.wake.wake(),
-            None => self.gauge.missed(),
+            None => self.signals.count_missed(),
         }
     }
 }
 
-/// One callback, on its way through its pieces.
+/// Position within a callback's samples while they are processed in pieces.
 #[derive(Clone, Copy)]
-struct Round {
+struct PeriodCursor {
+    /// Stream position of the callback's first sample frame.
     position: u64,
     called: Instant,
-    /// When its first sample was or will be at the converter.
+    /// Time at which the callback's first sample was or will be at the converter.
     begin: Instant,
-    done: u64,
+    done_sample_frames: u64,
     rate: SampleRate,
     channels: usize,
+    /// Number of frames that the pieces completed.
     frames: u32,
 }
 
-impl Round {
-    /// The time of a piece of so many samples.
-    fn next(&mut self, samples: usize) -> PeriodTime {
-        let into = Duration::of_sample_frames(self.done, self.rate);
+impl PeriodCursor {
+    /// Returns the time of the next piece and moves past its `samples` samples.
+    fn advance(&mut self, samples: usize) -> PeriodTime {
+        let offset = Duration::of_sample_frames(self.done_sample_frames, self.rate);
         let time = PeriodTime {
-            position: self.position + self.done,
-            converter: self.begin + into,
+            position: self.position + self.done_sample_frames,
+            converter: self.begin + offset,
             called: self.called,
         };
-        self.done += (samples / self.channels) as u64;
+        self.done_sample_frames += (samples / self.channels) as u64;
         time
     }
 }
 
-struct TakeIn<'h, const CAP: usize>(&'h mut Intake<'static, CAP>, Round);
+struct IntakePieces<'h, const CAP: usize>(&'h mut Intake<'static, CAP>, PeriodCursor);
 
-impl<const CAP: usize> PieceIn for TakeIn<'_, CAP> {
-    fn piece<S: DeviceSample>(&mut self, samples: &[S]) {
-        let time = self.1.next(samples.len());
+impl<const CAP: usize> PieceSink for IntakePieces<'_, CAP> {
+    fn take<S: DeviceSample>(&mut self, samples: &[S]) {
+        let time = self.1.advance(samples.len());
         self.1.frames += self.0.on_period(samples, time);
     }
 }
 
-struct PutOut<'h, const CAP: usize, const SLOTS: usize>(&'h mut Outlet<'static, CAP, SLOTS>, Round);
+struct OutletPieces<'h, const CAP: usize, const SLOTS: usize>(
+    &'h mut Outlet<'static, CAP, SLOTS>,
+    PeriodCursor,
+);
 
-impl<const CAP: usize, const SLOTS: usize> PieceOut for PutOut<'_, CAP, SLOTS> {
-    fn piece<S: DeviceSample>(&mut self, samples: &mut [S]) {
-        let time = self.1.next(samples.len());
+impl<const CAP: usize, const SLOTS: usize> PieceSource for OutletPieces<'_, CAP, SLOTS> {
+    fn fill<S: DeviceSample>(&mut self, samples: &mut [S]) {
+        let time = self.1.advance(samples.len());
         self.1.frames += self.0.on_period(samples, time);
     }
 }
 
-struct Silence;
+struct SilentPieces;
 
-impl PieceOut for Silence {
-    fn piece<S: DeviceSample>(&mut self, samples: &mut [S]) {
+impl PieceSource for SilentPieces {
+    fn fill<S: DeviceSample>(&mut self, samples: &mut [S]) {
         samples.fill(S::SILENCE);
     }
 }
 
-impl<const CAP: usize> Callback<Intake<'static, CAP>> {
-    /// cpal brings what the microphone heard.
-    pub(crate) fn heard(&mut self, data: &Data, info: &InputCallbackInfo) {
-        let said = info.timestamp();
-        let said = Said { callback: said.callback, converter: said.capture };
-        let (round, longest) = self.enter(data.len(), said);
+impl<const CAP: usize> StreamCallback<Intake<'static, CAP>> {
+    /// Handles samples from the microphone.
+    pub(crate) fn on_input(&mut self, data: &Data, info: &InputCallbackInfo) {
+        let info = info.timestamp();
+        let timestamps = CpalTimestamps { callback: info.callback, converter: info.capture };
+        let (cursor, longest) = self.begin(data.len(), timestamps);
         let channels = self.channels;
-        let frames = self.slot.borrow(|intake| {
-            let mut taking = TakeIn(intake, round);
-            format::take_in(data, channels, longest, &mut taking);
-            taking.1.frames
+        let frames = self.slot.try_with(|intake| {
+            let mut sink = IntakePieces(intake, cursor);
+            format::read_pieces(data, channels, longest, &mut sink);
+            sink.1.frames
         });
-        self.leave(frames);
+        self.end(frames);
     }
 }
 
-impl<const CAP: usize, const SLOTS: usize> Callback<Outlet<'static, CAP, SLOTS>> {
-    /// cpal asks for what the loudspeaker is to play.
-    pub(crate) fn wanted(&mut self, data: &mut Data, info: &OutputCallbackInfo) {
-        let said = info.timestamp();
-        let said = Said { callback: said.callback, converter: said.playback };
-        let (round, longest) = self.enter(data.len(), said);
+impl<const CAP: usize, const SLOTS: usize> StreamCallback<Outlet<'static, CAP, SLOTS>> {
+    /// Handles a request for samples for the loudspeaker.
+    pub(crate) fn on_output(&mut self, data: &mut Data, info: &OutputCallbackInfo) {
+        let info = info.timestamp();
+        let timestamps = CpalTimestamps { callback: info.callback, converter: info.playback };
+        let (cursor, longest) = self.begin(data.len(), timestamps);
         let channels = self.channels;
-        let frames = self.slot.borrow(|outlet| {
-            let mut putting = PutOut(outlet, round);
-            format::put_out(data, channels, longest, &mut putting);
-            putting.1.frames
+        let frames = self.slot.try_with(|outlet| {
+            let mut source = OutletPieces(outlet, cursor);
+            format::write_pieces(data, channels, longest, &mut source);
+            source.1.frames
         });
         if frames.is_some() {
-            let end = Duration::of_sample_frames(self.position - round.position, self.rate);
-            self.gauge.ends_at(round.begin + end);
+            let length = Duration::of_sample_frames(self.position - cursor.position, self.rate);
+            self.signals.record_playback_end(cursor.begin + length);
         } else {
-            // A host may hand its memory over as it was.
-            format::put_out(data, channels, longest, &mut Silence);
+            // Some hosts hand over their memory with its old content.
+            format::write_pieces(data, channels, longest, &mut SilentPieces);
         }
-        self.leave(frames);
+        self.end(frames);
     }
 }

@@ -1,47 +1,61 @@
-//! Control side: how an audio system is to be used, and what came of it.
+//! Control side: the settings of the host, and the settings that a running stream was granted.
 
 use cpal::SampleFormat;
 
-/// How the audio system is to be used.
+/// Settings of the audio host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpalConfig {
-    /// Which audio system, as [`hosts`](crate::hosts()) names them; the first that answers when not said.
+    /// Name of the audio system, one of [`hosts`](crate::hosts()). `None` selects the first one that answers.
     pub host: Option<String>,
-    /// Priority of `SCHED_FIFO`, 1 to 99, that the worker asks for on Linux, and with it the callbacks'
-    /// threads where they are cpal's own (PulseAudio, ALSA). `None` leaves all as they are.
+    /// Real-time priority (`SCHED_FIFO`, 1 to 99) that the worker requests on Linux. The callbacks' threads
+    /// request it too where cpal owns them (PulseAudio, ALSA). `None` requests no real-time scheduling.
     pub priority: Option<u8>,
-    /// Periods of the microphone that PulseAudio is to keep: it drops what it cannot keep and says nothing, so
-    /// more bear a busier machine. It takes that for the length of a period as well, so more cost latency: at
-    /// periods of 10 ms a source that nobody else hurries comes 40 ms late with 4, 20 ms with 2 and 16 ms with 1. On
-    /// two busy cores, 1 of 10 ms lost 67 ms of half a minute and 2 nothing of ten minutes; 2 of 40 ms lost 20 ms of
-    /// some seconds once, and 4 nothing of two times ten minutes. Other systems bring one period at a time, PipeWire's
-    /// PulseAudio interface too.
-    pub kept_periods: u32,
-    /// The only format to open microphones in; otherwise 16 bits, or more where a gain is asked for.
+    /// Number of microphone periods that PulseAudio may buffer. It drops what exceeds the buffer without a
+    /// report.
+    ///
+    /// More periods tolerate a busier machine. PulseAudio also takes the buffer for the length of a period, so
+    /// more periods add latency: with periods of 10 ms and no other client that requests a lower latency,
+    /// samples of a source arrive after 40 ms for 4 periods, 20 ms for 2 and 16 ms for 1.
+    ///
+    /// Measured losses with two busy cores: 1 period of 10 ms lost 67 ms within half a minute and 2 periods
+    /// lost nothing within ten minutes; 2 periods of 40 ms lost 20 ms within a few seconds once and 4 periods
+    /// lost nothing in two runs of ten minutes.
+    ///
+    /// Other systems ignore this value and deliver one period at a time, and so does PipeWire's PulseAudio
+    /// interface.
+    pub capture_buffer_periods: u32,
+    /// Sample format in which microphones are opened. `None` prefers 16 bits, or more where a gain is requested.
     pub capture_format: Option<SampleFormat>,
-    /// The only format to open loudspeakers in; otherwise 16 bits where the device has them.
+    /// Sample format in which loudspeakers are opened. `None` prefers 16 bits.
     pub playback_format: Option<SampleFormat>,
 }
 
 impl Default for CpalConfig {
     fn default() -> Self {
-        Self { host: None, priority: Some(60), kept_periods: 4, capture_format: None, playback_format: None }
+        Self {
+            host: None,
+            priority: Some(60),
+            capture_buffer_periods: 4,
+            capture_format: None,
+            playback_format: None,
+        }
     }
 }
 
-/// What a running direction was really granted.
+/// Settings that a running stream was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// The device's stable name.
+pub struct GrantedStream {
+    /// Stable name of the device.
     pub device: String,
-    /// Its sample format.
+    /// Sample format of the stream.
     pub format: SampleFormat,
-    /// Its rate in hertz.
+    /// Sample rate of the stream, in hertz.
     pub rate_hz: u32,
-    /// Its channels.
+    /// Number of channels of the stream.
     pub channels: u32,
-    /// The period asked for, in sample frames.
+    /// Period that was requested from the audio system, in sample frames.
     pub period_sample_frames: u32,
-    /// The longest callback expected, in sample frames; longer ones are counted in [`CallbackStats`](crate::CallbackStats).
+    /// Length of the longest expected callback, in sample frames. [`CallbackStats`](crate::CallbackStats)
+    /// counts longer ones.
     pub longest_sample_frames: u32,
 }

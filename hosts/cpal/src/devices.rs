@@ -1,41 +1,42 @@
-//! Control side: which devices there are and what they can do.
+//! Control side: the devices of an audio system and their capabilities.
 
 use cpal::traits::{DeviceTrait, HostTrait};
 use cpal::{Device, Host, SupportedStreamConfigRange};
 use handsfree_core::audio_io::{Capabilities, DeviceInfo, Direction};
-use handsfree_host::request::{BOTH, UNKNOWN_CAPABILITIES};
+use handsfree_host::request::{BOTH_DIRECTIONS, UNKNOWN_CAPABILITIES};
 
-use crate::agree::{self, Abilities};
 use crate::error::CpalError;
+use crate::negotiation::{self, CpalCapabilities};
 
-/// One device in one direction.
+/// A device in one direction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CpalDevice {
-    /// Stays the same when the device is plugged in again, as far as the audio system can tell; to be asked
-    /// for in a stream request. The part behind the first colon will do as well.
+    /// Identifier for a stream request. It stays the same when the device is plugged in again, as far as the
+    /// audio system recognizes the device. A request may omit the part up to and including the first colon.
     pub id: String,
-    /// For people.
+    /// Name of the device to show to users.
     pub name: String,
-    /// The direction described; a duplex device is there twice.
+    /// Direction that this entry describes. A duplex device has one entry for each direction.
     pub direction: Direction,
-    /// Whether a request without a device means it.
+    /// Whether this is the default device, which a request without a device name selects.
     pub is_default: bool,
-    /// What it can do, or why that cannot be said now.
-    pub abilities: Result<Abilities, CpalError>,
+    /// Capabilities of the device, or the reason why they are not known at this moment.
+    pub capabilities: Result<CpalCapabilities, CpalError>,
 }
 
 impl CpalDevice {
-    /// The device in the core's words; what is not known now is given as wide as it can be.
+    /// Calls `visit` with the device's description as the core defines it. Unknown capabilities are described
+    /// as the widest possible ones.
     pub fn show(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) {
         let names: Vec<String> =
-            self.abilities.iter().flat_map(|abilities| &abilities.formats).map(ToString::to_string).collect();
+            self.capabilities.iter().flat_map(|known| &known.formats).map(ToString::to_string).collect();
         let formats: Vec<&str> = names.iter().map(String::as_str).collect();
-        let capabilities = match &self.abilities {
-            Ok(abilities) => Capabilities {
-                max_channels: abilities.channels.1,
-                rates: &abilities.rates,
+        let capabilities = match &self.capabilities {
+            Ok(known) => Capabilities {
+                max_channels: known.channels.1,
+                rates: &known.rates,
                 formats: &formats,
-                period_sample_frames: abilities.period_sample_frames,
+                period_sample_frames: known.period_sample_frames,
             },
             Err(_) => UNKNOWN_CAPABILITIES,
         };
@@ -60,61 +61,69 @@ pub(crate) fn id(device: &Device) -> Option<String> {
     device.id().ok().map(|id| id.to_string())
 }
 
-/// What the device offers in a direction; empty when it has nothing there.
+/// Returns the configurations that the device offers in a direction; empty if it has no streams in that
+/// direction.
 pub(crate) fn ranges(
     device: &Device,
     direction: Direction,
 ) -> Result<Vec<SupportedStreamConfigRange>, cpal::Error> {
-    let none = |error: cpal::Error| match error.kind() {
+    let empty_if_unsupported = |error: cpal::Error| match error.kind() {
         cpal::ErrorKind::UnsupportedOperation => Ok(Vec::new()),
         _ => Err(error),
     };
     match direction {
-        Direction::Capture => device.supported_input_configs().map(Iterator::collect).or_else(none),
-        Direction::Playback => device.supported_output_configs().map(Iterator::collect).or_else(none),
+        Direction::Capture => {
+            device.supported_input_configs().map(Iterator::collect).or_else(empty_if_unsupported)
+        }
+        Direction::Playback => {
+            device.supported_output_configs().map(Iterator::collect).or_else(empty_if_unsupported)
+        }
     }
 }
 
-/// The device of this name, or the default one. The outer error says that the audio system does not answer.
+/// Returns the device of this name, or for `None` the default device. The result is `Ok(None)` if there is no
+/// such device and an error if the audio system does not answer.
 pub(crate) fn find(
     host: &Host,
     direction: Direction,
     name: Option<&str>,
 ) -> Result<Option<Device>, cpal::Error> {
-    // Asked for first: a server that is gone has no default device either.
+    // Enumerated first, because this fails if the server is gone, whereas the default device would only be
+    // missing.
     let mut all = host.devices()?;
     let Some(name) = name else { return Ok(default(host, direction)) };
-    let is_meant = |device: &Device| {
+    let is_requested = |device: &Device| {
         device.id().is_ok_and(|id| id.id() == name || id.to_string() == name)
             && match direction {
                 Direction::Capture => device.supports_input(),
                 Direction::Playback => device.supports_output(),
             }
     };
-    Ok(all.find(is_meant))
+    Ok(all.find(is_requested))
 }
 
-/// Every device in every direction that it has.
+/// Lists every device once for each direction that it supports.
 pub(crate) fn list(host: &Host) -> Result<Vec<CpalDevice>, cpal::Error> {
     let mut found = Vec::new();
     let all: Vec<Device> = host.devices()?.collect();
-    for direction in BOTH {
+    for direction in BOTH_DIRECTIONS {
         let default = default(host, direction);
         for device in &all {
-            // A device may be pulled out while it is looked at.
+            // A device without an identifier was unplugged during the enumeration.
             let Some(id) = id(device) else { continue };
-            let name = device.description().map_or_else(|_| id.clone(), |about| about.name().to_owned());
-            let abilities = match ranges(device, direction) {
+            let name =
+                device.description().map_or_else(|_| id.clone(), |description| description.name().to_owned());
+            let capabilities = match ranges(device, direction) {
                 Ok(ranges) if ranges.is_empty() => continue,
-                Ok(ranges) => agree::abilities(&ranges).ok_or_else(|| CpalError::Unsupported {
+                Ok(ranges) => negotiation::capabilities(&ranges).ok_or_else(|| CpalError::Unsupported {
                     device: id.clone(),
-                    needed: "a format that is spoken here".to_owned(),
-                    offered: format!("{} others", ranges.len()),
+                    needed: "a supported sample format, rate and channel count".to_owned(),
+                    offered: format!("{} unsupported configurations", ranges.len()),
                 }),
-                Err(error) => Err(CpalError::on(&id, direction, "asking", &error)),
+                Err(error) => Err(CpalError::on(&id, direction, "querying", &error)),
             };
             let is_default = default.as_ref() == Some(device);
-            found.push(CpalDevice { id, name, direction, is_default, abilities });
+            found.push(CpalDevice { id, name, direction, is_default, capabilities });
         }
     }
     Ok(found)

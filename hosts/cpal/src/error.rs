@@ -1,97 +1,98 @@
-//! Control side: what can go wrong when devices are looked at, opened and started.
+//! Control side: errors of listing, opening and starting devices.
 
 use std::fmt;
 
 use handsfree_core::ConfigError;
 use handsfree_core::audio_io::{Direction, ErrorKind, HostError};
 
-/// Why a device was not found, opened or started.
+/// Reason why a device was not found, opened or started.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CpalError {
-    /// A request that cannot work on any host.
+    /// The request cannot work on any host.
     Config(ConfigError),
-    /// No audio system of this name is built in.
+    /// No audio system of this name is built in, or none answers.
     NoHost {
-        /// The name asked for.
-        asked: String,
-        /// Those that are there.
+        /// Name requested.
+        requested: String,
+        /// Names of the audio systems that are built in.
         known: Vec<String>,
     },
-    /// No device has this name, or there is no default one.
+    /// No device has this name, or there is no default device.
     NotFound {
-        /// The name asked for, or `the default`.
+        /// Name requested, or `the default`.
         device: String,
-        /// Which direction.
+        /// Direction that the device was requested for.
         direction: Direction,
     },
-    /// Somebody else uses the device.
+    /// Another program uses the device.
     Busy {
-        /// The device.
+        /// Name of the device.
         device: String,
     },
-    /// The process may not use the device.
+    /// The system does not permit this process to use the device.
     Denied {
-        /// The device.
+        /// Name of the device.
         device: String,
     },
-    /// The device has no format, rate or channel count that can be used.
+    /// The device has no usable combination of sample format, rate and channel count.
     Unsupported {
-        /// The device.
+        /// Name of the device.
         device: String,
-        /// What was needed.
+        /// Description of the configurations that would be usable.
         needed: String,
-        /// What it has instead.
+        /// Description of the configurations that the device offers.
         offered: String,
     },
-    /// An end was given that runs already, none was given, or a request has no end.
+    /// The call is not allowed in this state, for example because the direction runs already, or a half and its
+    /// request were not given together.
     Misuse(&'static str),
-    /// The audio system did not answer in time; it is left alone, and may be asked again.
+    /// The audio system did not answer in time. The call continues in the background and a retry is allowed.
     NoAnswer {
-        /// What was being done.
+        /// Operation that failed.
         doing: String,
-        /// How long it was waited for, in milliseconds.
+        /// Time waited for an answer, in milliseconds.
         waited_ms: u32,
     },
     /// The device or its server went away.
     Lost {
-        /// What was being done.
+        /// Operation that failed.
         doing: String,
-        /// What the audio system said.
+        /// Error message of the audio system.
         message: String,
     },
-    /// Anything else that the audio system says.
+    /// The audio system reported another error.
     Backend {
-        /// What was being done.
+        /// Operation that failed.
         doing: String,
-        /// What the audio system said.
+        /// Error message of the audio system.
         message: String,
     },
 }
 
 impl CpalError {
-    /// An error of cpal's, told apart by kind.
+    /// Converts an error of cpal that occurred on a device.
     pub(crate) fn on(device: &str, direction: Direction, doing: &str, error: &cpal::Error) -> Self {
         use cpal::ErrorKind as Kind;
         let owned = || device.to_owned();
-        let what = || format!("{doing} '{device}'");
+        let operation = || format!("{doing} '{device}'");
         match error.kind() {
             Kind::DeviceNotAvailable => Self::NotFound { device: owned(), direction },
             Kind::DeviceBusy => Self::Busy { device: owned() },
             Kind::PermissionDenied => Self::Denied { device: owned() },
             Kind::UnsupportedConfig | Kind::UnsupportedOperation | Kind::InvalidInput => Self::Unsupported {
                 device: owned(),
-                needed: what(),
-                offered: format!("the refusal '{error}'"),
+                needed: operation(),
+                offered: format!("the error '{error}'"),
             },
             Kind::StreamInvalidated | Kind::HostUnavailable => {
-                Self::Lost { doing: what(), message: error.to_string() }
+                Self::Lost { doing: operation(), message: error.to_string() }
             }
-            _ => Self::Backend { doing: what(), message: error.to_string() },
+            _ => Self::Backend { doing: operation(), message: error.to_string() },
         }
     }
 
-    /// An error of a whole audio system.
+    /// Converts an error that concerns the whole audio system.
     pub(crate) fn of_host(doing: &str, error: &cpal::Error) -> Self {
         Self::Lost { doing: doing.to_owned(), message: error.to_string() }
     }
@@ -108,27 +109,27 @@ impl fmt::Display for CpalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::NoHost { asked, known } => {
-                write!(f, "no audio system '{asked}': expected one of {}", known.join(" "))
+            Self::NoHost { requested, known } => {
+                write!(f, "found no audio system '{requested}': expected one of {}", known.join(" "))
             }
             Self::NotFound { device, direction } => write!(
                 f,
-                "no {} device '{device}': expected one that `handsfree devices --io cpal` lists",
+                "found no {} device '{device}': expected one that `handsfree devices --io cpal` lists",
                 word(*direction)
             ),
             Self::Busy { device } => write!(f, "device '{device}' is in use by another program"),
             Self::Denied { device } => {
                 write!(
                     f,
-                    "device '{device}' may not be used: expected the system to allow it to this program"
+                    "the system denies access to device '{device}': expected permission for this program"
                 )
             }
             Self::Unsupported { device, needed, offered } => {
                 write!(f, "device '{device}' offers {offered}: expected {needed}")
             }
-            Self::Misuse(what) => write!(f, "wrong order of calls: {what}"),
+            Self::Misuse(what) => write!(f, "invalid call: {what}"),
             Self::NoAnswer { doing, waited_ms } => {
-                write!(f, "{doing}: the audio system gave no answer for {waited_ms} ms")
+                write!(f, "{doing}: the audio system did not answer within {waited_ms} ms")
             }
             Self::Lost { doing, message } | Self::Backend { doing, message } => {
                 write!(f, "{doing}: {message}")

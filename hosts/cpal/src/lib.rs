@@ -1,8 +1,9 @@
-//! The audio host of desktops, by cpal: PulseAudio, PipeWire and ALSA on Linux, Core Audio on macOS, WASAPI
-//! on Windows.
+//! Audio host for desktops, built on cpal: PulseAudio, PipeWire and ALSA on Linux, Core Audio
+//! on macOS, WASAPI on Windows.
 //!
-//! [`open`] makes a [`CpalIo`], the control plane that any host has, and a worker thread that runs the work
-//! given. cpal's callbacks call the interrupt halves themselves, with no queue between, and wake the worker.
+//! [`open`] returns a [`CpalIo`], which implements the control plane of all hosts, and spawns a worker thread
+//! that runs the given work. cpal's callbacks call the intake and the outlet directly, without a queue in
+//! between, and wake the worker.
 //!
 //! ```no_run
 //! use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
@@ -25,8 +26,8 @@
 //!         capture.poll(&clock::now, &mut |_: &Frame<480>| ());
 //!     }),
 //! )?;
-//! let end = DirectionRequest {
-//!     device: None, // the default one
+//! let direction = DirectionRequest {
+//!     device: None, // the default device
 //!     rate,
 //!     device_channels: 1,
 //!     map: None,
@@ -34,71 +35,74 @@
 //!     worker_slack_sample_frames: 480,
 //!     gain: Gain::UNITY,
 //! };
-//! let request = StreamRequest { capture: Some(end), playback: Some(end) };
+//! let request = StreamRequest { capture: Some(direction), playback: Some(direction) };
 //! let halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
 //! let granted = io.start(&request, halves).map_err(|refused| refused.error)?;
 //! println!("{granted:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What may be relied upon
+//! # Guarantees
 //!
-//! - **Callbacks of any length.** What is longer than the period granted is handed over in pieces of that
-//!   length, and counted ([`CallbackStats`]). The period granted is what the audio system says it will be,
-//!   and a longer one ([`Opened::longest_sample_frames`]) where more may come at once.
-//! - **Times are checked before they are believed.** Only the difference between callback and converter is
-//!   taken from cpal; the callback's own time is read from the system's clock. Positions are counted.
-//! - **The halves come back**, from a stream that runs, one whose server is gone and one whose server hangs:
-//!   they are parked in a slot that callbacks borrow by one try. A callback after the stop plays silence.
-//! - **A device that is gone** is told once; so is a stream that calls nobody for two seconds. The
+//! - **Callbacks may have any length.** A callback that is longer than the granted period is processed in
+//!   pieces of that length and counted ([`CallbackStats`]). The granted period is the one that the audio system
+//!   reports, or the longest expected callback ([`GrantedStream::longest_sample_frames`]) if that is longer.
+//! - **Timestamps are checked before use.** Only the difference between callback and converter is taken from
+//!   cpal. The callback's own time is read from the system's clock, and positions are counted.
+//! - **Halves are always returned**, even when the server of a stream is gone or hangs: they are kept in a slot
+//!   from which callbacks borrow them without waiting. A callback after the stop plays silence.
+//! - **A lost device is reported once.** A stream without a callback for two seconds counts as lost. The
 //!   [`StreamSupervisor`](handsfree_host::supervisor::StreamSupervisor) starts it again.
-//! - **Another default device** is told once, and a stream that was opened on the default is there: because its audio
-//!   system has taken it along ([`Event::Moved`], so it is not opened again), or because the supervisor starts it there
-//!   ([`Event::DefaultChanged`]). PulseAudio takes along all that plays on the old default, also what was opened on it by
-//!   name; the supervisor takes that back. PipeWire leaves what cpal opens where it is. Whenever a start without a name
-//!   lands on another device than the one before, after a loss too, that is an [`Event::Moved`].
-//! - **No clock is claimed to be shared**: behind an audio system nobody says whose crystal is whose.
+//! - **A change of the default device is reported once**, and a stream that was opened on the default device
+//!   follows it. Either the audio system has moved the stream ([`Event::Moved`]; the stream stays open), or the
+//!   supervisor restarts it on the new device ([`Event::DefaultChanged`]). PulseAudio moves all streams of the
+//!   old default device, including streams that were opened on it by name; the supervisor moves those back.
+//!   PipeWire does not move cpal's streams. [`Event::Moved`] is also reported when a start without a device
+//!   name, for example after a loss, opens another device than the previous start.
+//! - **No two devices claim a common clock**, because an audio system does not report which devices share one.
 //!
 //! # PulseAudio and PipeWire
 //!
-//! PipeWire is reached by its PulseAudio interface. Its own is the feature `pipewire`, which builds with Debian 12's
-//! 0.3.65 (`libpipewire-0.3-dev`, `libclang-dev`) and carries sound, and is off: such a program does not start where
-//! libpipewire is not, cpal opens the default devices with two channels only, which is no exact copy of a mono device, it
-//! brings what the graph takes at a time (256 sample frames where 480 were asked for), and it says no latency of virtual
-//! devices.
+//! PipeWire is used through its PulseAudio interface. Its native interface is the feature `pipewire`. It builds
+//! with PipeWire 0.3.65 of Debian 12 (`libpipewire-0.3-dev`, `libclang-dev`) and carries sound, but it is off
+//! by default for four reasons: the program does not start on a machine without libpipewire; cpal opens the
+//! default devices with two channels only, which is not an exact copy of a mono device; callbacks have the
+//! length of the graph's cycle (256 sample frames where 480 were requested); and virtual devices report no
+//! latency.
 //!
-//! On PulseAudio cpal 0.18 asks for a buffer of two periods and for requests of one, so nothing is left for the sink,
-//! and the server runs it at the least latency that it has. That is sensible on sound cards. A null sink has 0.5 ms, and
-//! its monitor then comes in 2,000 pieces a second, for each of which the client (`pulseaudio` 0.3) clears 2 MiB or
-//! more: measured are 40 % of a core here and 30 % in the server. No setting of cpal's changes it. With early requests
-//! in place of the adjusted latency, tried in a copy of cpal, it is a callback a period, 5 % and 2 %, and a period more
-//! of latency.
+//! On PulseAudio, cpal 0.18 requests a buffer of two periods and transfers of one period, which leaves no
+//! buffer for the sink, so the server runs the sink at its lowest latency. Sound cards handle this well. A null
+//! sink, however, has a lowest latency of 0.5 ms, and its monitor then delivers 2,000 pieces per second, for
+//! each of which the client (`pulseaudio` 0.3) clears 2 MiB or more: measurements show 40 % of a core in this
+//! process and 30 % in the server. No setting of cpal changes this. In a modified copy of cpal that requests
+//! early transfers instead of an adjusted latency, there is one callback per period, 5 % and 2 % of a core, and
+//! one period more of latency.
 //!
 //! [`Event::Moved`]: handsfree_core::audio_io::Event::Moved
 //! [`Event::DefaultChanged`]: handsfree_core::audio_io::Event::DefaultChanged
 
-mod agree;
-mod attendant;
+mod audio_system;
 mod callback;
 mod config;
+mod device_monitor;
 mod devices;
 mod error;
 mod format;
-mod gauge;
-mod hosts;
 mod io;
-mod lookout;
-mod opening;
+mod negotiation;
 mod pulse;
-mod side;
+mod signals;
 mod slot;
+mod stream;
+mod stream_setup;
+mod stream_thread;
 mod timing;
 
-pub use agree::Abilities;
-pub use config::{CpalConfig, Opened};
+pub use audio_system::{hosts, server};
+pub use config::{CpalConfig, GrantedStream};
 pub use cpal;
 pub use devices::CpalDevice;
 pub use error::CpalError;
-pub use gauge::CallbackStats;
-pub use hosts::{hosts, server};
 pub use io::{CpalIo, open, open_on};
+pub use negotiation::CpalCapabilities;
+pub use signals::CallbackStats;

@@ -1,38 +1,40 @@
-//! Both sides: where a half is parked that a callback borrows and control takes back.
+//! Interrupt side and control side: a slot that holds a half, from which a callback borrows it and control
+//! takes it back.
 //!
-//! cpal owns its callbacks and never gives back what they captured; some hosts call them for a while after
-//! the stream was dropped, or drop them on a thread of their own, later. So a callback captures a slot, and
-//! each stream has a slot of its own: once control took the half out, an old callback finds nothing and can
-//! do no harm, whenever it comes.
+//! cpal owns its callbacks and never returns what they captured. Some hosts call a callback for a while after
+//! its stream was dropped, or drop it later on a thread of their own. So a callback captures a slot, and each
+//! stream has a slot of its own: once control has taken the half out, a late callback finds an empty slot and
+//! does no harm.
 //!
-//! It is a mutex that nobody waits in. The callback tries once. Control tries, sleeps and tries again: it
-//! never blocks in the lock, because who unlocks a lock with a sleeper in it has to wake the sleeper by a
-//! system call, and that would be the callback. So a callback's locking and unlocking are one atomic
-//! operation each.
+//! The slot is a mutex on which neither side blocks. A callback tries to lock it once. Control tries, sleeps
+//! and retries: if control blocked in the lock, the callback's unlock would have to wake it by a system call.
+//! As it is, a callback locks and unlocks by one atomic operation each.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long control tries; a callback holds a half for microseconds.
-const PATIENCE: Duration = Duration::from_millis(1_000);
+/// Maximum time that control retries. A callback holds a half for microseconds, so after a second its thread
+/// hangs.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// How often control tries.
-const LOOK_INTERVAL: Duration = Duration::from_micros(200);
+/// Interval at which control retries: about the length of a callback.
+const RETRY_INTERVAL: Duration = Duration::from_micros(200);
 
 #[derive(Debug)]
-pub(crate) struct Slot<T> {
+pub(crate) struct HalfSlot<T> {
     half: Mutex<Option<T>>,
 }
 
-impl<T> Slot<T> {
+impl<T> HalfSlot<T> {
     pub(crate) fn empty() -> Self {
         let half = Mutex::new(None);
-        // Where the system's mutex lies on the heap it is made by the first lock: not by the callback's.
+        // On systems with a mutex on the heap, the first lock allocates it. This lock makes sure that it is not a
+        // callback's lock.
         drop(half.try_lock());
         Self { half }
     }
 
-    fn attempt(&self) -> Option<MutexGuard<'_, Option<T>>> {
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<T>>> {
         match self.half.try_lock() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -40,14 +42,16 @@ impl<T> Slot<T> {
         }
     }
 
-    /// The callback's one try: `None` when the half is not there, or control has its hand on it.
-    pub(crate) fn borrow<R>(&self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.attempt()?.as_mut().map(work)
+    /// Calls `work` with the half. Returns `None` without waiting if the slot is empty or control has locked it.
+    /// Interrupt side.
+    pub(crate) fn try_with<R>(&self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.try_lock()?.as_mut().map(work)
     }
 
-    /// Parks a half. Control side; gives the half back if the slot cannot be had or holds one.
+    /// Puts a half into the slot. Returns the half as the error if the slot stays locked or already holds one.
+    /// Control side.
     pub(crate) fn park(&self, half: T) -> Result<(), T> {
-        match self.patient() {
+        match self.lock_with_timeout() {
             Some(mut guard) if guard.is_none() => {
                 *guard = Some(half);
                 Ok(())
@@ -56,21 +60,22 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Takes the half out. Control side; no callback has it when this returns it.
+    /// Takes the half out; no callback uses it afterwards. Returns `None` if the slot is empty or stays locked.
+    /// Control side.
     pub(crate) fn take(&self) -> Option<T> {
-        self.patient()?.take()
+        self.lock_with_timeout()?.take()
     }
 
-    fn patient(&self) -> Option<MutexGuard<'_, Option<T>>> {
+    fn lock_with_timeout(&self) -> Option<MutexGuard<'_, Option<T>>> {
         let began = Instant::now();
         loop {
-            if let Some(guard) = self.attempt() {
+            if let Some(guard) = self.try_lock() {
                 return Some(guard);
             }
-            if began.elapsed() >= PATIENCE {
+            if began.elapsed() >= LOCK_TIMEOUT {
                 return None;
             }
-            std::thread::sleep(LOOK_INTERVAL);
+            std::thread::sleep(RETRY_INTERVAL);
         }
     }
 }
@@ -82,53 +87,53 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
-    fn a_callback_finds_the_half_until_it_is_taken() {
-        let slot = Slot::empty();
-        assert_eq!(slot.borrow(|half: &mut u32| *half), None);
+    fn a_callback_finds_the_half_until_control_takes_it() {
+        let slot = HalfSlot::empty();
+        assert_eq!(slot.try_with(|half: &mut u32| *half), None);
         slot.park(1).unwrap();
-        assert_eq!(slot.park(2), Err(2), "there is one already");
-        assert_eq!(slot.borrow(|half| std::mem::replace(half, 3)), Some(1));
+        assert_eq!(slot.park(2), Err(2), "the slot holds a half");
+        assert_eq!(slot.try_with(|half| std::mem::replace(half, 3)), Some(1));
         assert_eq!(slot.take(), Some(3));
-        assert_eq!(slot.borrow(|half| *half), None, "a callback after the stop");
+        assert_eq!(slot.try_with(|half| *half), None, "a callback after the stop finds no half");
         assert_eq!(slot.take(), None);
     }
 
     #[test]
     fn a_callback_never_waits() {
-        let slot = Slot::empty();
+        let slot = HalfSlot::empty();
         slot.park(7).unwrap();
-        let hand = slot.attempt().unwrap();
-        assert_eq!(slot.borrow(|half| *half), None);
-        drop(hand);
-        assert_eq!(slot.borrow(|half| *half), Some(7));
+        let guard = slot.try_lock().unwrap();
+        assert_eq!(slot.try_with(|half| *half), None);
+        drop(guard);
+        assert_eq!(slot.try_with(|half| *half), Some(7));
     }
 
     #[test]
-    fn a_callback_that_panicked_leaves_the_half() {
-        let slot = Arc::new(Slot::empty());
+    fn the_half_stays_usable_after_a_callback_panicked() {
+        let slot = Arc::new(HalfSlot::empty());
         slot.park(1).unwrap();
         let inside = Arc::clone(&slot);
-        std::thread::spawn(move || inside.borrow(|_| panic!("meant to"))).join().unwrap_err();
-        assert_eq!(slot.borrow(|half| *half), Some(1));
+        std::thread::spawn(move || inside.try_with(|_| panic!("deliberate"))).join().unwrap_err();
+        assert_eq!(slot.try_with(|half| *half), Some(1));
         assert_eq!(slot.take(), Some(1));
     }
 
     #[test]
-    fn a_half_that_a_callback_has_is_waited_for() {
-        let slot = Arc::new(Slot::empty());
+    fn control_waits_for_a_half_that_a_callback_has_borrowed() {
+        let slot = Arc::new(HalfSlot::empty());
         slot.park(5).unwrap();
         let (begin, begun) = std::sync::mpsc::channel();
         let (release, released) = std::sync::mpsc::channel::<()>();
         let inside = Arc::clone(&slot);
         let callback = std::thread::spawn(move || {
-            inside.borrow(|_| {
+            inside.try_with(|_| {
                 begin.send(()).unwrap();
                 released.recv().unwrap();
             })
         });
         begun.recv().unwrap();
         let taker = std::thread::spawn(move || slot.take());
-        // Whoever does not wait is done by now; who waits may be let go at any moment.
+        // A taker that does not wait would be finished within this time.
         let began = Instant::now();
         while !taker.is_finished() && began.elapsed() < Duration::from_millis(50) {
             std::thread::yield_now();
@@ -139,16 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn taking_waits_for_the_callback_that_has_it_and_no_two_have_it() {
-        let slot = Arc::new(Slot::empty());
-        let leave = Arc::new(AtomicBool::new(false));
+    fn control_and_a_callback_never_have_the_half_together() {
+        let slot = Arc::new(HalfSlot::empty());
+        let stop = Arc::new(AtomicBool::new(false));
         slot.park((0_u32, 0_u32)).unwrap();
         let callback = {
-            let (slot, leave) = (Arc::clone(&slot), Arc::clone(&leave));
+            let (slot, stop) = (Arc::clone(&slot), Arc::clone(&stop));
             std::thread::spawn(move || {
                 let mut borrowed = 0;
-                while !leave.load(Ordering::Relaxed) {
-                    let found = slot.borrow(|half| {
+                while !stop.load(Ordering::Relaxed) {
+                    let found = slot.try_with(|half| {
                         half.0 += 1;
                         std::thread::yield_now();
                         half.1 += 1;
@@ -161,12 +166,12 @@ mod tests {
         };
         let mut last = 0;
         for _ in 0..200 {
-            let half = slot.take().expect("it is let go of");
-            assert_eq!(half.0, half.1, "nobody was in the middle of it");
+            let half = slot.take().expect("the callback releases the half");
+            assert_eq!(half.0, half.1, "no callback was using the half");
             last = half.0;
             slot.park(half).unwrap();
         }
-        leave.store(true, Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
         assert!(callback.join().unwrap() >= last);
     }
 }

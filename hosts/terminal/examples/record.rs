@@ -1,15 +1,14 @@
-//! Records the microphone without what the loudspeaker plays meanwhile, as a WAV file of exactly so many seconds.
+//! Records the microphone without what the loudspeaker plays meanwhile, as a WAV file of the given length.
 //!
 //!     cargo run --release -p handsfree --example record [FILE.wav] [auto|cpal|alsa|sim] [SECONDS]
 #![allow(missing_docs)]
 
+mod shared;
+
 use std::error::Error;
 use std::time::Duration;
 
-use handsfree::io::{HostChoice, HostConfig};
-use handsfree::media_devices::{InputOptions, MediaDevices, OutputOptions, TrackOptions};
-use handsfree_core::SampleRate;
-use handsfree_sim::wav::Clip;
+use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, TrackOptions};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 const RATE_HZ: u32 = 48_000;
@@ -20,8 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let host: HostChoice = args.next().map_or(Ok(HostChoice::Auto), |name| name.parse())?;
     let seconds: u64 = args.next().map_or(Ok(10), |text| text.parse())?;
 
-    let (devices, notice) = MediaDevices::of_host(host, &HostConfig::new(SampleRate::new(RATE_HZ)?))?;
-    notice.into_iter().for_each(|notice| eprintln!("{notice}"));
+    let devices = MediaDevices::builder().rate_hz(RATE_HZ).host(host).open()?;
+    devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
     let mut player = devices.open_output(OutputOptions::default())?;
     let mut music = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
     let spec =
@@ -31,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = InputOptions { auto_gain_control: false, queue_capacity: 200, ..InputOptions::default() };
     let mut microphone = devices.open_input(options)?;
 
-    let playing: Vec<i16> = Clip::far().to_mono_at(RATE_HZ).iter().map(|s| (s * 32_768.0) as i16).collect();
+    let playing = shared::voice(RATE_HZ, 10 * RATE_HZ as usize);
     let (mut played, mut left, mut lost) = (0, seconds * u64::from(RATE_HZ), 0);
     while left > 0 {
         played = (played + music.push(&playing[played..])?) % playing.len();

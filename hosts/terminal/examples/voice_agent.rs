@@ -1,55 +1,55 @@
-//! A voice agent that lets itself be interrupted: when somebody speaks over it, it stops, and knows to the sample what
-//! was heard of what it said, so that its transcript ends there.
+//! A voice agent that can be interrupted: when a person speaks over it, it stops, and knows to the sample how much of
+//! its speech was heard, so that its transcript ends there.
 //!
 //!     cargo run --release -p handsfree --example voice_agent [auto|cpal|alsa|sim]
 //!
-//! In the simulated room somebody begins to speak after 10 s.
+//! In the simulated room a person begins to speak after 10 s.
 #![allow(missing_docs)]
+
+mod shared;
 
 use std::error::Error;
 use std::time::Duration;
 
-use handsfree::io::{AnyIo, HostChoice, HostConfig};
-use handsfree::media_devices::{InputCapture, InputOptions, MediaDevices, OutputOptions, TrackOptions};
-use handsfree_core::SampleRate;
-use handsfree_sim::wav::Clip;
+use handsfree::pcm::from_i16;
+use handsfree::{HostChoice, InputCapture, InputOptions, MediaDevices, OutputOptions, TrackOptions};
 
 const RATE_HZ: u32 = 16_000;
-/// Somebody speaks who is so loud after the echo is gone, for so many frames of 10 ms.
+/// Level above which a frame without echo counts as speech, in dB of full scale.
 const SPEECH_DBFS: f32 = -45.0;
-const BEGUN_FRAMES: u32 = 8;
-const ENDED_FRAMES: u32 = 60;
-/// The canceller has heard enough by then.
-const ADAPTED_FRAMES: u32 = 200;
+/// Frames of 10 ms with speech after which a person has begun to speak.
+const BEGIN_FRAMES: u32 = 8;
+/// Frames of 10 ms without speech after which the person has ended.
+const END_FRAMES: u32 = 60;
+/// Frames of 10 ms that the echo canceller needs to converge.
+const CONVERGED_FRAMES: u32 = 200;
 
-/// A piece of text and where its speech ends, in samples: what a synthesizer gives beside the sound.
+/// A piece of text and the position where its speech ends, in samples, as a speech synthesizer reports it.
 struct Piece {
     text: String,
     end: u64,
 }
 
-/// What the agent says: the voice that is shipped with the simulator, in pieces of 0.4 s that are numbered for want of
-/// text.
+/// Returns the agent's speech, and its text in numbered pieces of 0.4 s.
 fn synthesize(seconds: u64) -> (Vec<i16>, Vec<Piece>) {
     let samples = (seconds * u64::from(RATE_HZ)) as usize;
-    let voice = Clip::far().to_mono_at(RATE_HZ);
-    let speech = voice.iter().cycle().take(samples).map(|s| (s * 32_768.0) as i16).collect();
+    let speech = shared::voice(RATE_HZ, samples);
     let length = u64::from(RATE_HZ) * 2 / 5;
     let pieces = (1..=samples as u64 / length).map(|n| Piece { text: format!("[{n}]"), end: n * length });
     (speech, pieces.collect())
 }
 
-/// Waits for the next 10 ms and says whether somebody speaks in them.
-fn is_speech(microphone: &mut InputCapture<AnyIo>) -> Result<bool, Box<dyn Error>> {
+/// Waits for the next 10 ms and returns whether a person speaks in them.
+fn is_speech(microphone: &mut InputCapture) -> Result<bool, Box<dyn Error>> {
     let frame = microphone.next_frame(Duration::from_secs(5)).ok_or("no sound for 5 s")?;
-    let sum: f32 = frame.samples().iter().map(|&sample| (f32::from(sample) / 32_768.0).powi(2)).sum();
+    let sum: f32 = from_i16(frame.samples()).iter().map(|sample| sample * sample).sum();
     Ok(10.0 * (sum / frame.samples().len() as f32).log10() > SPEECH_DBFS)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let host: HostChoice = std::env::args().nth(1).map_or(Ok(HostChoice::Auto), |name| name.parse())?;
-    let (devices, notice) = MediaDevices::of_host(host, &HostConfig::new(SampleRate::new(RATE_HZ)?))?;
-    notice.into_iter().for_each(|notice| eprintln!("{notice}"));
+    let devices = MediaDevices::builder().rate_hz(RATE_HZ).host(host).open()?;
+    devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
     let mut player = devices.open_output(OutputOptions::default())?;
     let mut track = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
     player.start()?;
@@ -61,8 +61,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let is_interrupted = loop {
         pushed += track.push(&speech[pushed..])?;
         frames += 1;
-        loud = if is_speech(&mut microphone)? && frames > ADAPTED_FRAMES { loud + 1 } else { 0 };
-        if loud == BEGUN_FRAMES {
+        loud = if is_speech(&mut microphone)? && frames > CONVERGED_FRAMES { loud + 1 } else { 0 };
+        if loud == BEGIN_FRAMES {
             track.interrupt()?;
             break true;
         }
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             break false;
         }
     };
-    // What the device still held was heard as well; after the device's latency it is known.
+    // The device still plays what it holds, so the end is known after its latency.
     let heard = loop {
         is_speech(&mut microphone)?;
         match track.interrupted_at()? {
@@ -85,10 +85,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("heard {heard} of {} samples, {} of {} pieces", speech.len(), said.len(), pieces.len());
 
     let (mut spoken, mut quiet) = (loud, 0);
-    while is_interrupted && quiet < ENDED_FRAMES {
+    while is_interrupted && quiet < END_FRAMES {
         spoken += 1;
         quiet = if is_speech(&mut microphone)? { 0 } else { quiet + 1 };
     }
-    println!("somebody: {:.1} s of speech for the agent to answer", f64::from(spoken - quiet) / 100.0);
+    println!("person: {:.1} s of speech for the agent to answer", f64::from(spoken - quiet) / 100.0);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Control side: a thread that writes something until it is told to finish.
+//! Control side: a thread that writes data until it is asked to finish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,47 +6,54 @@ use std::thread::JoinHandle;
 
 use crate::failure::Failure;
 
-/// A writing thread and what comes of it. Dropped, it leaves the thread to finish by itself.
+/// A writing thread and its result. Dropping the handle asks the thread to finish and does not wait for it.
 #[derive(Debug)]
-pub(crate) struct Background<T> {
-    what: &'static str,
+pub struct WriterThread<T> {
+    name: &'static str,
     thread: Option<JoinHandle<Result<T, Failure>>>,
-    leave: Arc<AtomicBool>,
+    finish: Arc<AtomicBool>,
 }
 
-impl<T: Send + 'static> Background<T> {
-    /// Starts `write`, which is to end soon after what it is given has become true. `what` names it for
-    /// people.
-    pub(crate) fn spawn(
-        what: &'static str,
+impl<T: Send + 'static> WriterThread<T> {
+    /// Starts a thread that runs `write`. `write` must return soon after the flag passed to it becomes true. `name`
+    /// is the thread's name, and appears in error messages.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn spawn(
+        name: &'static str,
         write: impl FnOnce(&AtomicBool) -> Result<T, Failure> + Send + 'static,
     ) -> Result<Self, Failure> {
-        let leave = Arc::new(AtomicBool::new(false));
-        let leaving = Arc::clone(&leave);
+        let finish = Arc::new(AtomicBool::new(false));
+        let finishing = Arc::clone(&finish);
         let thread = std::thread::Builder::new()
-            .name(what.into())
-            .spawn(move || write(&leaving))
-            .map_err(|error| Failure::run(format!("the {what}'s thread could not be started: {error}")))?;
-        Ok(Self { what, thread: Some(thread), leave })
+            .name(name.into())
+            .spawn(move || write(&finishing))
+            .map_err(|error| Failure::run(format!("the {name}'s thread could not be started: {error}")))?;
+        Ok(Self { name, thread: Some(thread), finish })
     }
 
-    /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.
-    pub(crate) fn has_failed(&self) -> bool {
+    /// Whether the thread ended without being asked to. [`finish`](Self::finish) returns its error.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Tells it to finish and waits for what it has.
-    pub(crate) fn finish(mut self) -> Result<T, Failure> {
-        self.leave.store(true, Ordering::Relaxed);
+    /// Asks the thread to finish, and waits for its result.
+    ///
+    /// # Errors
+    /// The error of `write`, or that it panicked.
+    pub fn finish(mut self) -> Result<T, Failure> {
+        self.finish.store(true, Ordering::Relaxed);
         let Some(thread) = self.thread.take() else {
-            return Err(Failure::run(format!("the {} has ended", self.what)));
+            return Err(Failure::run(format!("the {} has ended", self.name)));
         };
-        thread.join().map_err(|_| Failure::run(format!("the {} panicked", self.what)))?
+        thread.join().map_err(|_| Failure::run(format!("the {} panicked", self.name)))?
     }
 }
 
-impl<T> Drop for Background<T> {
+impl<T> Drop for WriterThread<T> {
     fn drop(&mut self) {
-        self.leave.store(true, Ordering::Relaxed);
+        self.finish.store(true, Ordering::Relaxed);
     }
 }

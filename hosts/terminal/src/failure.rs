@@ -47,18 +47,21 @@ impl From<handsfree_apm::ApmError> for Failure {
     }
 }
 
+#[cfg(feature = "sim")]
 impl From<handsfree_sim::wav::WavError> for Failure {
     fn from(error: handsfree_sim::wav::WavError) -> Self {
         Self::run(error.to_string())
     }
 }
 
+#[cfg(feature = "sim")]
 impl From<handsfree_sim::room::RoomError> for Failure {
     fn from(error: handsfree_sim::room::RoomError) -> Self {
         Self::usage(error.to_string())
     }
 }
 
+#[cfg(feature = "sim")]
 impl From<handsfree_sim::scenario::SimError> for Failure {
     fn from(error: handsfree_sim::scenario::SimError) -> Self {
         Self::usage(error.to_string())

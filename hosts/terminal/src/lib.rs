@@ -1,47 +1,56 @@
-//! A hands-free voice terminal: what the `handsfree` command is made of.
+//! A hands-free voice terminal: the microphone without the loudspeaker's echo, and several tracks to play.
 //!
-//! ```
-//! use handsfree::switches::Switches;
-//! use handsfree_core::Format;
+//! ```no_run
+//! use std::time::Duration;
 //!
-//! // What the command line's `--no-ns --no-agc` mean to the voice processor.
-//! let switches = Switches { no_ns: true, no_agc: true, ..Switches::default() };
-//! let mono = Format::new(48_000, 1)?;
-//! let mut voice = switches.voice(mono, mono)?;
-//! assert_eq!(voice.name(), "echo cancellation, high-pass");
-//! # let _ = voice.as_dyn();
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, TrackOptions};
+//!
+//! let devices = MediaDevices::builder().rate_hz(16_000).host(HostChoice::Auto).open()?;
+//! let mut player = devices.open_output(OutputOptions::default())?;
+//! let mut track = player.add_track(TrackOptions { rate_hz: 16_000, channels: 1 })?;
+//! player.start()?;
+//! let mut microphone = devices.open_input(InputOptions::default())?;
+//! loop {
+//!     // Whatever is pushed is taken out of what the microphone hears. Half a second of silence here.
+//!     track.push(&[0; 8_000])?;
+//!     let Some(frame) = microphone.next_frame(Duration::from_secs(5)) else { break };
+//!     println!("{} samples without echo", frame.samples().len());
+//! }
+//! # Ok::<(), handsfree::MediaError>(())
 //! ```
+//!
+//! [`media_devices`] explains what can be opened, and [`terminal`] is the layer below it, for programs that choose
+//! their own worker and control loop.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `cpal` | yes | the desktop's audio system: PulseAudio, PipeWire, Core Audio, WASAPI |
+//! | `alsa` | yes | Linux sound cards without a sound server; no effect on other systems |
+//! | `sim` | no | `sim`: a simulated room with devices on a virtual clock |
+//! | `dump` | no | `dump`: records a session's inputs and outputs, and replays them |
+//! | `serde` | no | `serde::Serialize` for what is listed and reported |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(target_os = "linux")]
-pub mod alsa_io;
-mod background;
+pub mod background;
 pub mod catch_panic;
-pub mod cli;
-pub mod cpal_io;
-pub mod decode;
-pub mod devices;
-pub mod doctor;
+pub mod device;
+#[cfg(feature = "dump")]
 pub mod dump;
-pub mod evaluate;
 pub mod failure;
-pub mod io;
+pub mod host;
 pub mod media_devices;
-pub mod player;
-pub mod process;
-pub mod publish;
-pub mod recorder;
-pub mod report;
-pub mod run;
-pub mod scenario_file;
+pub mod pcm;
 pub mod shared_step;
+#[cfg(feature = "sim")]
 pub mod sim;
-pub mod sim_io;
-pub mod sim_room;
-pub mod stage;
-pub mod status;
-pub mod switches;
 pub mod terminal;
 mod try_only;
-pub mod view;
+
+pub use self::host::HostChoice;
+pub use self::media_devices::{
+    InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions, OutputPlayer,
+    OutputTrack, Polling, TrackOptions,
+};

@@ -13,7 +13,7 @@ use handsfree_core::audio_io::Direction;
 use malloc_counter::{Calls, stretches, taken, watched};
 use support::Stage;
 
-/// What AEC3 frees at the end of its start-up; see `tests/allocation_apm.rs`.
+/// What AEC3 frees at the end of its start-up; see `tests/tests/allocation_apm.rs`.
 const STARTUP_FREES: u64 = 2;
 
 #[test]

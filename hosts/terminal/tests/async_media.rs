@@ -9,14 +9,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration as WallDuration;
 
 use handsfree::media_devices::{
-    InputCapture, InputOptions, MediaDevices, MediaError, OutputOptions, OutputPlayer, OutputTrack,
-    TrackOptions, Upkeep,
+    InputCapture, InputOptions, MediaDevices, MediaError, OutputOptions, OutputPlayer, OutputTrack, Polling,
+    TrackOptions,
 };
-use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
+use handsfree::sim::{Pace, SimClock, SimHandle, SimIo};
 use handsfree_core::{Duration, SampleRate};
 use handsfree_sim::acoustics::Wire;
 use handsfree_sim::board::BoardConfig;
-use handsfree_sim::side::SideConfig;
+use handsfree_sim::device::DeviceConfig;
 
 const RATE_HZ: u32 = 16_000;
 const MONO: TrackOptions = TrackOptions { rate_hz: RATE_HZ, channels: 1 };
@@ -32,21 +32,24 @@ struct Stage {
 }
 
 /// A wire from loudspeaker to microphone, and nothing that changes a sample.
-fn stage(upkeep: Upkeep) -> Stage {
+fn stage(polling: Polling) -> Stage {
     let rate = SampleRate::new(RATE_HZ).unwrap();
-    let capture = SideConfig::new(rate, 160);
-    let playback = SideConfig { latency: LATENCY, ..capture.clone() };
+    let capture = DeviceConfig::new(rate, 160);
+    let playback = DeviceConfig { latency: LATENCY, ..capture.clone() };
     let (worker_delay, worker_spread) = (Duration::from_micros(200), Duration::from_micros(800));
     let board = BoardConfig { capture, playback, worker_delay, worker_spread, seed: 1 };
-    let pace = if upkeep == Upkeep::Manual { Pace::Stepped } else { Pace::RealTime };
+    let pace = if polling == Polling::Manual { Pace::Stepped } else { Pace::RealTime };
     let clock = SimClock::shared();
     let mut handle = None;
-    let devices = MediaDevices::new(rate, Arc::clone(&clock) as _, upkeep, |work| {
-        let (io, sim) = SimIo::spawn(board, Box::new(Wire), work, &clock, pace)?;
-        handle = Some(sim);
-        Ok(io)
-    })
-    .unwrap();
+    let devices = MediaDevices::builder()
+        .rate_hz(RATE_HZ)
+        .polling(polling)
+        .open_with(Arc::clone(&clock) as _, |work| {
+            let (io, sim) = SimIo::spawn(board, Box::new(Wire), work, &clock, pace)?;
+            handle = Some(sim);
+            Ok(io)
+        })
+        .unwrap();
     let options = InputOptions {
         enable_aec: false,
         noise_suppression: false,
@@ -144,9 +147,9 @@ async fn drive(
 }
 
 #[test]
-fn on_tokio_in_one_thread() {
+fn a_conversation_runs_on_tokio_in_one_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let Stage { devices, sim, player, track, input } = stage(Upkeep::Manual);
+    let Stage { devices, sim, player, track, input } = stage(Polling::Manual);
     let speaking = Arc::new(AtomicU32::new(2));
     let tasks = [
         runtime.spawn(talk(track, Arc::clone(&speaking))),
@@ -176,10 +179,10 @@ async fn listen_task(input: InputCapture<SimIo>, speaking: Speaking) {
 }
 
 #[test]
-fn on_embassys_executor() {
+fn a_conversation_runs_on_embassys_executor() {
     let executor: &'static mut embassy_executor::Executor =
         Box::leak(Box::new(embassy_executor::Executor::new()));
-    let Stage { devices, sim, player, track, input } = stage(Upkeep::Manual);
+    let Stage { devices, sim, player, track, input } = stage(Polling::Manual);
     let speaking = Arc::new(AtomicU32::new(2));
     executor.run_until(
         |spawner| {
@@ -193,9 +196,9 @@ fn on_embassys_executor() {
 
 /// By the wall clock, with the worker's rounds waking tasks that may be in any thread.
 #[test]
-fn on_tokio_in_several_threads() {
+fn conversations_run_on_tokio_in_several_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let Stage { devices, sim, mut player, mut track, mut input } = stage(Upkeep::Thread);
+    let Stage { devices, sim, mut player, mut track, mut input } = stage(Polling::Thread);
     player.start().unwrap();
     let talk = runtime.spawn(async move { speak(&mut track).await });
     let listen = runtime.spawn(async move { hear(&mut input, &speech(3 * RATE_HZ as usize + 33)).await });
@@ -209,7 +212,7 @@ fn on_tokio_in_several_threads() {
 
 #[test]
 fn in_a_thread_of_its_own() {
-    let Stage { devices, sim, mut player, mut track, mut input } = stage(Upkeep::Thread);
+    let Stage { devices, sim, mut player, mut track, mut input } = stage(Polling::Thread);
     let taken = track.push_blocking(&[1; 40_000], WallDuration::from_millis(5)).unwrap();
     assert!((16_000..=16_160).contains(&taken), "{taken}: a second and a begun frame, for nothing plays yet");
     player.start().unwrap();
@@ -223,7 +226,7 @@ fn in_a_thread_of_its_own() {
 
 #[test]
 fn a_future_that_is_dropped_takes_nothing_and_one_whose_track_is_removed_ends() {
-    let Stage { devices, sim, mut player, mut track, mut input } = stage(Upkeep::Manual);
+    let Stage { devices, sim, mut player, mut track, mut input } = stage(Polling::Manual);
     let mut context = Context::from_waker(Waker::noop());
     assert!(pin!(input.frame()).poll(&mut context).is_pending());
     Stage::step(&sim, &devices);

@@ -6,7 +6,6 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -18,8 +17,8 @@ use handsfree_core::capture::IntakeConfig;
 use handsfree_core::playback::OutletConfig;
 use handsfree_core::time::PeriodTime;
 use handsfree_core::{ChannelMap, Clock, Duration, Gain, Instant, SampleRate};
+use handsfree_sim::device::{DeviceConfig, DeviceSampleFormat, Jitter};
 use handsfree_sim::noise::Rng;
-use handsfree_sim::side::{Jitter, SampleFormat, SideConfig};
 use support::{Stage, canceller};
 
 fn folder(name: &str) -> PathBuf {
@@ -45,10 +44,11 @@ fn pick<'o, T>(rng: &mut Rng, of: &'o [T]) -> &'o T {
     &of[rng.range(0, of.len() as u64) as usize]
 }
 
-fn any_device(rng: &mut Rng, like: &SideConfig) -> SideConfig {
+fn any_device(rng: &mut Rng, like: &DeviceConfig) -> DeviceConfig {
     let rate = SampleRate::new(*pick(rng, &[8_000, 16_000, 44_100, 48_000])).unwrap();
-    let formats = [SampleFormat::I16, SampleFormat::I24, SampleFormat::I32, SampleFormat::F32];
-    SideConfig {
+    let formats =
+        [DeviceSampleFormat::I16, DeviceSampleFormat::I24, DeviceSampleFormat::I32, DeviceSampleFormat::F32];
+    DeviceConfig {
         rate,
         ppm: rng.range(0, 400) as f64 - 200.0,
         periods: (0..rng.range(1, 4)).map(|_| rng.range(16, 1_200) as u32).collect(),
@@ -363,50 +363,4 @@ fn a_disk_that_is_too_slow_costs_the_end_and_is_told() {
     let replayed = replay(&folder, None).unwrap();
     assert!(replayed.is_equal() && replayed.incomplete.is_some(), "{replayed:?}");
     assert!((1_000..20_000).contains(&replayed.cleaned.frames), "{replayed:?}");
-}
-
-fn handsfree(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_handsfree")).args(words).output().unwrap()
-}
-
-#[test]
-fn the_command_writes_a_dump_and_has_it_again() {
-    let folder = folder("command");
-    let (dump, out) = (folder.join("dump"), folder.join("out"));
-    let (dump, out) = (dump.to_str().unwrap(), out.to_str().unwrap());
-    std::fs::create_dir_all(&folder).unwrap();
-    let recorded = folder.join("recorded.wav");
-    let run = ["run", "--io", "sim", "--duration", "1.5", "--dump", dump, "--json"];
-    let ran = handsfree(&[&run[..], &["--record", recorded.to_str().unwrap()]].concat());
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let replayed = handsfree(&["replay", dump, "--out", out]);
-    let said = String::from_utf8_lossy(&replayed.stdout);
-    assert!(replayed.status.success() && said.contains("every sample is the same"), "{said}");
-    let samples = |path: &Path| -> Vec<i16> {
-        hound::WavReader::open(path).unwrap().samples().map(Result::unwrap).collect()
-    };
-    let cleaned = samples(&Path::new(out).join("cleaned.wav"));
-    let recorded = samples(&recorded);
-    // The worker may have gone on while the recording was closed.
-    let missing = cleaned.len().checked_sub(recorded.len()).expect("no less than was recorded");
-    assert!(missing <= 3 * 480, "{missing} samples more than were recorded");
-    assert!(cleaned[..recorded.len()] == recorded, "the recording is not the same again");
-    for name in ["microphone.wav", "loudspeaker.wav"] {
-        let heard = samples(&Path::new(out).join(name));
-        assert!(heard.iter().any(|sample| sample.abs() > 300), "{name} is silent");
-    }
-    let again = handsfree(&run);
-    let error = String::from_utf8_lossy(&again.stderr);
-    assert!(again.status.code() == Some(1) && error.contains("expected a new or an empty folder"), "{error}");
-
-    let path = Path::new(dump).join("microphone.journal");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 2 / 64 * 64 + 5;
-    bytes[middle] ^= 0x7F;
-    std::fs::write(&path, bytes).unwrap();
-    let replayed = handsfree(&["replay", dump, "--json"]);
-    assert_eq!(replayed.status.code(), Some(1));
-    let figures: serde_json::Value = serde_json::from_slice(&replayed.stdout).unwrap();
-    assert!(figures["cleaned"]["differing_frames"].as_u64().unwrap() > 0, "{figures}");
-    assert_eq!(handsfree(&["replay"]).status.code(), Some(2));
 }

@@ -5,15 +5,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration as WallDuration;
 
-use clap::Parser;
-use handsfree::cli::NearArg;
-use handsfree::io::AnyIo;
+use handsfree::HostChoice;
+use handsfree::host::AnyIo;
 use handsfree::media_devices::{
-    InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions, OutputTrack,
-    TrackOptions, Upkeep,
+    InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions, OutputTrack, Polling,
+    TrackOptions,
 };
-use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
-use handsfree::sim_room::LiveRoom;
+use handsfree::pcm::to_i16;
+use handsfree::sim::{LiveRoom, Pace, SimClock, SimHandle, SimIo, SimRoomConfig, Talker};
 use handsfree::terminal::{CAP, HostStreamHalves, SLOTS};
 use handsfree_core::audio_io::{
     AudioIo, DeviceInfo, Direction, DirectionRequest, Directions, Event, StartError, StreamInfo,
@@ -23,7 +22,7 @@ use handsfree_core::{ChannelMap, Duration, SampleRate};
 use handsfree_host::supervisor::Notice;
 use handsfree_sim::acoustics::{Acoustics, Wire};
 use handsfree_sim::board::BoardConfig;
-use handsfree_sim::side::SideConfig;
+use handsfree_sim::device::DeviceConfig;
 use handsfree_sim::wav::Clip;
 
 /// What was asked of the host, device names left out.
@@ -63,14 +62,19 @@ struct Stage {
     requests: Requests,
 }
 
-fn side(rate_hz: u32, channels: u32, period: u32) -> SideConfig {
-    let mut side = SideConfig::new(SampleRate::new(rate_hz).unwrap(), period);
+fn side(rate_hz: u32, channels: u32, period: u32) -> DeviceConfig {
+    let mut side = DeviceConfig::new(SampleRate::new(rate_hz).unwrap(), period);
     side.device_channels = channels;
     side
 }
 
 impl Stage {
-    fn new(rate_hz: u32, capture: SideConfig, playback: SideConfig, air: Box<dyn Acoustics + Send>) -> Self {
+    fn new(
+        rate_hz: u32,
+        capture: DeviceConfig,
+        playback: DeviceConfig,
+        air: Box<dyn Acoustics + Send>,
+    ) -> Self {
         let clock = SimClock::shared();
         let requests = Requests::default();
         let board = BoardConfig {
@@ -82,13 +86,15 @@ impl Stage {
         };
         let mut handle = None;
         let spied = Arc::clone(&requests);
-        let rate = SampleRate::new(rate_hz).unwrap();
-        let devices = MediaDevices::new(rate, clock.clone(), Upkeep::Manual, |work| {
-            let (io, sim) = SimIo::spawn(board, air, work, &clock, Pace::Stepped)?;
-            handle = Some(sim);
-            Ok(AnyIo::new(Spy(io, spied)))
-        })
-        .unwrap();
+        let devices = MediaDevices::builder()
+            .rate_hz(rate_hz)
+            .polling(Polling::Manual)
+            .open_with(clock.clone(), |work| {
+                let (io, sim) = SimIo::spawn(board, air, work, &clock, Pace::Stepped)?;
+                handle = Some(sim);
+                Ok(AnyIo::new(Spy(io, spied)))
+            })
+            .unwrap();
         Self { devices, sim: handle.unwrap(), requests }
     }
 
@@ -102,8 +108,8 @@ impl Stage {
     fn room() -> Self {
         let mut capture = side(16_000, 1, 160);
         capture.latency = Duration::from_millis(10);
-        let playback = SideConfig { latency: Duration::from_millis(40), ..capture.clone() };
-        let air = LiveRoom::new(capture.rate, Some(&NearArg::None), 1).unwrap();
+        let playback = DeviceConfig { latency: Duration::from_millis(40), ..capture.clone() };
+        let air = LiveRoom::new(capture.rate, &Talker::Silent, 1).unwrap();
         Self::new(16_000, capture, playback, Box::new(air))
     }
 
@@ -143,7 +149,7 @@ fn samples(input: &mut InputCapture<AnyIo>) -> Vec<i16> {
 
 /// Keeps a track full of speech while time passes.
 fn speak(stage: &Stage, track: &mut OutputTrack, said: &mut usize, ms: i64) {
-    let speech: Vec<i16> = Clip::far().to_mono_at(16_000).iter().map(|s| (s * 32_768.0) as i16).collect();
+    let speech = to_i16(&Clip::far().to_mono_at(16_000));
     for _ in 0..ms / 100 {
         loop {
             let rest = &speech[*said..];
@@ -479,11 +485,10 @@ fn a_lost_device_is_told_and_the_capture_goes_on_when_it_is_back() {
 /// In real time, with the thread that looks after devices.
 #[test]
 fn a_host_by_name_runs_by_itself() {
-    let args = handsfree::cli::Cli::parse_from(["handsfree", "run", "--io", "sim", "--near", "none"]);
-    let handsfree::cli::Command::Run(args) = args.command else { panic!("{args:?}") };
-    let config = handsfree::run::host_config(&args, SampleRate::new(16_000).unwrap()).unwrap();
-    let (devices, notice) = MediaDevices::of_host(args.io, &config).unwrap();
-    assert_eq!(notice, None);
+    let room = SimRoomConfig { talker: Talker::Silent, ..SimRoomConfig::default() };
+    let builder = MediaDevices::builder().rate_hz(16_000).host(HostChoice::Sim).sim(room);
+    let devices = builder.open().unwrap();
+    assert_eq!((devices.host_name(), devices.notices()), ("sim", &[][..]));
     let mut input = devices.open_input(InputOptions::default()).unwrap();
     let mut player = devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();

@@ -7,7 +7,7 @@ mod support;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, SampleRate, SessionEvent};
 use handsfree_host::supervisor::Notice;
-use handsfree_sim::side::SideConfig;
+use handsfree_sim::device::DeviceConfig;
 use support::Stage;
 
 #[test]
@@ -37,7 +37,7 @@ fn a_device_that_returns_is_started_again_and_its_echo_is_gone_within_a_second()
         stage.unplug(direction);
         stage.pass(3_000);
         assert_eq!(stage.notices, [Notice::Lost { direction }]);
-        let device = SideConfig {
+        let device = DeviceConfig {
             ppm: if direction == Direction::Capture { 0.0 } else { 200.0 },
             latency: if direction == Direction::Capture {
                 Duration::from_millis(10)
@@ -69,7 +69,7 @@ fn another_format_starts_the_voice_processor_anew_without_an_unprocessed_frame()
     stage.unplug(Direction::Playback);
     stage.pass(500);
     let rate = SampleRate::new(44_100).unwrap();
-    let device = SideConfig { rate, periods: vec![512, 441, 1_024], ..stage.side.clone() };
+    let device = DeviceConfig { rate, periods: vec![512, 441, 1_024], ..stage.side.clone() };
     stage.plug_in(Direction::Playback, device);
     stage.pass(15_000);
     let changed = SessionEvent::DeviceChanged { direction: Direction::Playback };

@@ -1,4 +1,4 @@
-//! What the guest's agent has answered so far (`guest/agent` lists the lines), read by a thread of its own.
+//! The answers of the guest's agent, read by a separate thread. `guest/agent` describes the lines.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -7,38 +7,38 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-/// How a script ended.
+/// Exit code and output sizes of a script that has ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Done {
+pub(crate) struct ScriptEnd {
     pub(crate) code: i32,
     pub(crate) stdout_bytes: usize,
     pub(crate) stderr_bytes: usize,
 }
 
-/// Why an answer did not come.
+/// Reason for a missing answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Silence {
-    /// The machine is gone.
+pub(crate) enum NoAnswer {
+    /// The machine has ended.
     Ended,
-    /// The time is up.
-    Late,
+    /// No answer arrived before the deadline.
+    TimedOut,
 }
 
 #[derive(Default)]
-struct Heard {
+struct AnswerState {
     ready: Option<String>,
-    done: HashMap<u64, Done>,
-    /// Length of a file, -1 where there is none; or the code of a `put`.
+    done: HashMap<u64, ScriptEnd>,
+    /// By request: the length of a file, -1 if there is none, or the exit code of a `put`.
     transfers: HashMap<u64, i64>,
     ended: bool,
 }
 
-/// The answers, shared with the thread that reads them.
+/// The answers so far, shared with the thread that reads them.
 #[derive(Clone, Default)]
-pub(crate) struct Answers(Arc<(Mutex<Heard>, Condvar)>);
+pub(crate) struct Answers(Arc<(Mutex<AnswerState>, Condvar)>);
 
 impl Answers {
-    /// Starts reading.
+    /// Starts a thread that reads answers from the stream.
     pub(crate) fn from(stream: UnixStream) -> Self {
         let answers = Self::default();
         let reader = answers.clone();
@@ -52,22 +52,22 @@ impl Answers {
         answers
     }
 
-    /// Waits for the agent to be there; its greeting.
-    pub(crate) fn ready(&self, deadline: Instant) -> Result<String, Silence> {
-        self.wait(deadline, |heard| heard.ready.clone())
+    /// Waits until the agent has started, and returns its greeting.
+    pub(crate) fn ready(&self, deadline: Instant) -> Result<String, NoAnswer> {
+        self.wait(deadline, |state| state.ready.clone())
     }
 
     /// Waits for a script to end.
-    pub(crate) fn done(&self, id: u64, deadline: Instant) -> Result<Done, Silence> {
-        self.wait(deadline, |heard| heard.done.get(&id).copied())
+    pub(crate) fn done(&self, id: u64, deadline: Instant) -> Result<ScriptEnd, NoAnswer> {
+        self.wait(deadline, |state| state.done.get(&id).copied())
     }
 
     /// Waits for the answer to a `get` or a `put`.
-    pub(crate) fn transfer(&self, id: u64, deadline: Instant) -> Result<i64, Silence> {
-        self.wait(deadline, |heard| heard.transfers.remove(&id))
+    pub(crate) fn transfer(&self, id: u64, deadline: Instant) -> Result<i64, NoAnswer> {
+        self.wait(deadline, |state| state.transfers.remove(&id))
     }
 
-    /// Whether the machine is gone.
+    /// Returns true once the machine has ended.
     pub(crate) fn ended(&self) -> bool {
         self.lock().ended
     }
@@ -76,45 +76,48 @@ impl Answers {
         let mut words = line.split(' ');
         let verb = words.next().unwrap_or_default();
         let numbers: Vec<i64> = words.map_while(|word| word.parse().ok()).collect();
-        let mut heard = self.lock();
+        let mut state = self.lock();
         match (verb, numbers.as_slice()) {
-            ("ready", _) => heard.ready = Some(line.to_owned()),
+            ("ready", _) => state.ready = Some(line.to_owned()),
             ("done", &[id, code, stdout, stderr]) => {
-                let done =
-                    Done { code: code as i32, stdout_bytes: stdout as usize, stderr_bytes: stderr as usize };
-                heard.done.insert(id as u64, done);
+                let done = ScriptEnd {
+                    code: code as i32,
+                    stdout_bytes: stdout as usize,
+                    stderr_bytes: stderr as usize,
+                };
+                state.done.insert(id as u64, done);
             }
             ("file" | "put", &[id, number]) => {
-                heard.transfers.insert(id as u64, number);
+                state.transfers.insert(id as u64, number);
             }
-            _ => eprintln!("kernel machine: the agent said: {line}"),
+            _ => eprintln!("kernel machine: unknown answer from the agent: {line}"),
         }
-        drop(heard);
+        drop(state);
         self.0.1.notify_all();
     }
 
     fn wait<T>(
         &self,
         deadline: Instant,
-        mut wanted: impl FnMut(&mut Heard) -> Option<T>,
-    ) -> Result<T, Silence> {
-        let mut heard = self.lock();
+        mut wanted: impl FnMut(&mut AnswerState) -> Option<T>,
+    ) -> Result<T, NoAnswer> {
+        let mut state = self.lock();
         loop {
-            if let Some(found) = wanted(&mut heard) {
+            if let Some(found) = wanted(&mut state) {
                 return Ok(found);
             }
-            if heard.ended {
-                return Err(Silence::Ended);
+            if state.ended {
+                return Err(NoAnswer::Ended);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Silence::Late);
+                return Err(NoAnswer::TimedOut);
             }
-            heard = self.0.1.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.0.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Heard> {
+    fn lock(&self) -> MutexGuard<'_, AnswerState> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,36 +1,36 @@
-//! What went wrong, in words for a person.
+//! The error type of this crate: a message for a person.
 
 use std::fmt;
 
-/// A sentence, and whatever helps to understand it. `Debug` prints the same, so that a test may return it.
-pub struct Failure(String);
+/// An error message with details. `Debug` prints the same text as `Display`, so that a test may return it.
+pub struct MachineFailure(String);
 
-/// What may fail with a [`Failure`].
-pub type Result<T> = std::result::Result<T, Failure>;
+/// Result of an operation that may fail with a [`MachineFailure`].
+pub type Result<T> = std::result::Result<T, MachineFailure>;
 
-impl Failure {
-    /// A failure that says `text`.
+impl MachineFailure {
+    /// Creates a failure with a message.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// For `map_err`: what was tried, then the error.
+    /// Returns a function for `map_err`, which prefixes the error with what was tried.
     pub(crate) fn of<E: fmt::Display>(what: impl fmt::Display) -> impl FnOnce(E) -> Self {
         move |error| Self(format!("{what}: {error}"))
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for MachineFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for Failure {
+impl fmt::Debug for MachineFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for MachineFailure {}

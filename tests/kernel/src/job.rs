@@ -1,50 +1,50 @@
-//! A script that runs in the guest, and what came of it.
+//! A script that runs in the guest, and its output.
 
 use std::time::{Duration, Instant};
 
-use crate::answers::Silence;
-use crate::{Failure, Machine, Result};
+use crate::answers::NoAnswer;
+use crate::{Machine, MachineFailure, Result};
 
-/// A script that was killed has to end within this.
-const KILLED: Duration = Duration::from_secs(10);
+/// Maximum time until a killed script has ended.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a script left behind.
+/// Exit code and output of a script.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// The exit code; 128 and the signal's number when a signal ended it.
+    /// Exit code; 128 plus the signal's number if a signal ended the script.
     pub code: i32,
-    /// What it wrote to its standard output.
+    /// Standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote to its standard error.
+    /// Standard error.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
-    /// The standard output as text.
+    /// Returns the standard output as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// The standard error as text.
+    /// Returns the standard error as text.
     #[must_use]
     pub fn errors(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// The standard output of a script that succeeded.
+    /// Returns the standard output if the script succeeded.
     ///
     /// # Errors
-    /// Any other exit code than 0, with all that the script wrote.
+    /// An exit code other than 0; the message contains all output.
     pub fn success(&self) -> Result<String> {
         if self.code == 0 {
             return Ok(self.text());
         }
-        Err(Failure::new(format!("exit code {}\n{}{}", self.code, self.text(), self.errors())))
+        Err(MachineFailure::new(format!("exit code {}\n{}{}", self.code, self.text(), self.errors())))
     }
 }
 
-/// A script that runs, with all that it started. Dropped, it is killed.
+/// A running script with all processes that it started. Dropping the job kills them.
 pub struct Job<'m> {
     machine: &'m Machine,
     id: u64,
@@ -56,10 +56,10 @@ impl<'m> Job<'m> {
         Self { machine, id, ended: false }
     }
 
-    /// Waits until it has ended.
+    /// Waits until the script has ended.
     ///
     /// # Errors
-    /// When it did not end in time, with what it wrote until then; it is killed. When the machine is gone.
+    /// If the script did not end in time; it is killed, and the message contains its output. If the machine has ended.
     pub fn wait(mut self, within: Duration) -> Result<Output> {
         match self.machine.answers().done(self.id, Instant::now() + within) {
             Ok(done) => {
@@ -68,37 +68,37 @@ impl<'m> Job<'m> {
                 let stderr = self.read("err", done.stderr_bytes)?;
                 Ok(Output { code: done.code, stdout, stderr })
             }
-            Err(Silence::Ended) => Err(self.machine.failure("the machine ended while a script ran")),
-            Err(Silence::Late) => {
+            Err(NoAnswer::Ended) => Err(self.machine.failure("the machine ended while a script ran")),
+            Err(NoAnswer::TimedOut) => {
                 let written = self.written();
                 self.signal("KILL")?;
-                let killed = self.machine.answers().done(self.id, Instant::now() + KILLED);
+                let killed = self.machine.answers().done(self.id, Instant::now() + KILL_TIMEOUT);
                 self.ended = killed.is_ok();
                 let what = if self.ended { "it was killed" } else { "it cannot be killed" };
-                let text = format!("a script did not end within {within:?}, {what}; until then it wrote");
+                let text = format!("a script did not end within {within:?}, {what}; its output until then");
                 Err(self.machine.failure(&format!("{text}:\n{}", written?)))
             }
         }
     }
 
-    /// Whether it has ended.
+    /// Returns true if the script has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.machine.answers().done(self.id, Instant::now()).is_ok()
     }
 
-    /// Sends a signal to the script and all that it started: `STOP`, `CONT`, `INT`.
+    /// Sends a signal, such as `STOP`, `CONT` or `INT`, to the script and all processes that it started.
     ///
     /// # Errors
-    /// When the machine is gone.
+    /// If the machine has ended.
     pub fn signal(&self, name: &str) -> Result<()> {
         self.machine.ask(&format!("kill {} {name}", self.id))
     }
 
-    /// What it wrote until now, standard output first.
+    /// Returns the output so far, standard output first.
     ///
     /// # Errors
-    /// When the machine is gone.
+    /// If the machine has ended.
     pub fn written(&self) -> Result<String> {
         let mut text = String::new();
         for stream in ["out", "err"] {
@@ -119,9 +119,9 @@ impl<'m> Job<'m> {
 impl Drop for Job<'_> {
     fn drop(&mut self) {
         if !self.ended && !self.has_ended() {
-            // A machine that is gone has said so before, or will. What is waited for is that its devices are closed.
+            // Waiting ensures that the job's devices are closed. Errors of an ended machine are reported elsewhere.
             let _ = self.signal("KILL");
-            let _ = self.machine.answers().done(self.id, Instant::now() + KILLED);
+            let _ = self.machine.answers().done(self.id, Instant::now() + KILL_TIMEOUT);
         }
     }
 }

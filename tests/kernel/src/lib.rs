@@ -1,12 +1,12 @@
-//! A Linux kernel of the distribution inside QEMU, with its sound drivers: real cards to play to, record from, drift,
-//! unplug and suspend, where the machine that runs the tests has none.
+//! The kernel machine: the distribution's Linux kernel inside QEMU, with its sound drivers. It provides sound cards that
+//! tests can play to, record from, detune, unplug and suspend, on a computer without sound cards.
 //!
-//! [`Machine::boot`] starts one (about 3 s without KVM), [`Machine::spawn`] runs scripts in it, side by side if need be,
-//! and [`Machine::qmp`] plugs devices in and out. Everything has a time limit, and a guest that panics, hangs or ends
-//! makes a [`Failure`] with the end of its console. [`wav`] makes and reads the sound.
+//! [`Machine::boot`] starts a machine (about 3 s without KVM), [`Machine::spawn`] runs scripts in it, concurrently if
+//! needed, and [`Machine::qmp`] plugs devices in and out. Every operation has a time limit. A guest that panics, hangs or
+//! ends causes a [`MachineFailure`] with the end of its console. [`wav`] creates and reads sound files.
 //!
-//! Without KVM a second in the guest is a second outside, but its processor is several times slower: what is proven here
-//! is what the kernel does, not how fast.
+//! Without KVM a second in the guest takes a second outside, but the emulated processor is several times slower. The tests
+//! therefore check the kernel's behaviour, not its speed.
 
 mod answers;
 mod archive;
@@ -19,7 +19,7 @@ mod qmp;
 pub mod room;
 pub mod wav;
 
-pub use failure::{Failure, Result};
+pub use failure::{MachineFailure, Result};
 pub use job::{Job, Output};
 pub use machine::Machine;
 pub use options::Options;

@@ -1,4 +1,4 @@
-//! The process: QEMU's command line, its sockets and logs, and its end.
+//! The QEMU process: its command line, sockets, logs and termination.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -10,47 +10,48 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Failure, Options, Result};
+use crate::{MachineFailure, Options, Result};
 
-/// From its start to its first sign of life.
-const CONNECTED: Duration = Duration::from_secs(30);
-/// QEMU's end, once asked.
-const QUIT: Duration = Duration::from_secs(5);
-/// After this a forgotten machine ends, whatever became of the test.
+/// Maximum time until QEMU connects to its sockets.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum time until QEMU has ended after each request to end.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum lifetime of a machine, in seconds, after which it ends even if the test has not ended it.
 const LIFETIME_SECONDS: &str = "1800";
-/// How much of the console a failure shows: a panic with its call trace, whose length is by chance.
+/// Number of console lines in a failure; enough for a panic with its call trace.
 const CONSOLE_LINES: usize = 100;
+/// Memory of the guest, in MiB.
 const MEMORY: &str = "512";
-/// Ends at a panic instead of standing still; does not wait for a serial line at 9600 baud; takes time from the emulated
-/// TSC, which does not need to be proven right by the emulated HPET.
+/// Kernel parameters: end at a panic instead of halting; do not wait for a serial line at 9600 baud; take the time from the
+/// emulated TSC without verifying it against the emulated HPET.
 const KERNEL_PARAMETERS: &str =
     "console=ttyS0 loglevel=4 panic=-1 oops=panic mitigations=off nokaslr tsc=reliable";
 
 static MACHINES: AtomicU64 = AtomicU64::new(0);
 
-/// QEMU until its sockets are connected.
+/// A QEMU process during its start, before its sockets are connected. Dropping it ends the process.
 pub(crate) struct Starting(pub(crate) Option<Child>);
 
 impl Starting {
-    /// QEMU connects at once or never.
+    /// Waits until QEMU connects to a socket.
     pub(crate) fn accept(&mut self, listener: &UnixListener) -> Result<UnixStream> {
-        let deadline = Instant::now() + CONNECTED;
-        listener.set_nonblocking(true).map_err(Failure::of("a socket"))?;
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        listener.set_nonblocking(true).map_err(MachineFailure::of("a socket"))?;
         loop {
             match listener.accept() {
                 Ok((stream, _)) => {
-                    stream.set_nonblocking(false).map_err(Failure::of("a socket"))?;
+                    stream.set_nonblocking(false).map_err(MachineFailure::of("a socket"))?;
                     return Ok(stream);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(Failure::of("a socket")(error)),
+                Err(error) => return Err(MachineFailure::of("a socket")(error)),
             }
             let ended = self.0.as_mut().and_then(|qemu| qemu.try_wait().ok().flatten());
             if let Some(status) = ended {
-                return Err(Failure::new(format!("QEMU did not start ({status})")));
+                return Err(MachineFailure::new(format!("QEMU did not start ({status})")));
             }
             if Instant::now() > deadline {
-                return Err(Failure::new("QEMU did not connect"));
+                return Err(MachineFailure::new("QEMU did not connect to its sockets in time"));
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -65,13 +66,13 @@ impl Drop for Starting {
     }
 }
 
-/// Waits for QEMU to end, then ends it: `timeout`, which is the child, passes the signal on.
+/// Waits for QEMU to end, then terminates it. The child is `timeout`, which passes the signal on.
 pub(crate) fn end(child: &mut Child) {
     for signal in ["", "-TERM", "-KILL"] {
         if !signal.is_empty() {
             let _ = Command::new("kill").args([signal, &child.id().to_string()]).status();
         }
-        let deadline = Instant::now() + QUIT;
+        let deadline = Instant::now() + QUIT_TIMEOUT;
         while Instant::now() < deadline {
             if !matches!(child.try_wait(), Ok(None)) {
                 return;
@@ -83,10 +84,10 @@ pub(crate) fn end(child: &mut Child) {
 
 pub(crate) fn spawn(options: &Options, directory: &Directory, kernel: &Path) -> Result<Child> {
     let path = |name: &str| directory.path(name);
-    let log = File::options().append(true).open(path("qemu")).map_err(Failure::of("QEMU's log"))?;
-    // A /dev/kvm that opens may still not run a guest, so it is asked for and not guessed.
+    let log = File::options().append(true).open(path("qemu")).map_err(MachineFailure::of("QEMU's log"))?;
+    // KVM is used only on request, because a /dev/kvm that can be opened may still be unable to run a guest.
     let with_kvm = std::env::var_os("HANDSFREE_KVM").is_some();
-    // WebRTC and libc choose AVX where they find it, which QEMU emulates six times as slowly as SSE.
+    // AVX is disabled because WebRTC and libc would use it, and QEMU emulates it six times slower than SSE.
     let emulated = "max,la57=off,avx=off,avx2=off,fma=off";
     let mut qemu = Command::new("timeout");
     qemu.args(["--kill-after=5", LIFETIME_SECONDS, "qemu-system-x86_64"])
@@ -110,18 +111,18 @@ pub(crate) fn spawn(options: &Options, directory: &Directory, kernel: &Path) -> 
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
-    qemu.spawn().map_err(Failure::of("timeout (of coreutils), which starts QEMU"))
+    qemu.spawn().map_err(MachineFailure::of("cannot run timeout (of coreutils), which starts QEMU"))
 }
 
-/// The folder by which QEMU is reached. It goes as soon as the machine has booted, so that nothing stays behind, however
-/// the test ends. Its path has to fit into a socket's address.
+/// The folder with QEMU's sockets and logs. It is removed as soon as the machine has booted, so that nothing remains however
+/// the test ends. Its path must be short enough for a socket's address.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
     pub(crate) fn new() -> Result<Self> {
         let number = MACHINES.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("handsfree-kernel-{}-{number}", std::process::id()));
-        fs::create_dir(&path).map_err(Failure::of(path.display()))?;
+        fs::create_dir(&path).map_err(MachineFailure::of(path.display()))?;
         Ok(Self(path))
     }
 
@@ -136,7 +137,7 @@ impl Drop for Directory {
     }
 }
 
-/// What QEMU and the guest's console say.
+/// The logs of QEMU and of the guest's console.
 pub(crate) struct Logs {
     qemu: File,
     console: File,
@@ -147,17 +148,17 @@ impl Logs {
         let new = |name| {
             let path = directory.path(name);
             let options = File::options().read(true).write(true).create_new(true).open(&path);
-            options.map_err(Failure::of(path))
+            options.map_err(MachineFailure::of(path))
         };
         Ok(Self { qemu: new("qemu")?, console: new("console")? })
     }
 
     pub(crate) fn try_clone(&self) -> Result<Self> {
-        let clone = |file: &File| file.try_clone().map_err(Failure::of("a log"));
+        let clone = |file: &File| file.try_clone().map_err(MachineFailure::of("a log"));
         Ok(Self { qemu: clone(&self.qemu)?, console: clone(&self.console)? })
     }
 
-    /// The end of both, where there is any.
+    /// Returns the last lines of both logs.
     pub(crate) fn tails(&self) -> String {
         let mut text = String::new();
         for (title, file) in [("QEMU", &self.qemu), ("the console's end", &self.console)] {
@@ -172,7 +173,7 @@ impl Logs {
     }
 }
 
-/// From its beginning, wherever the file is being written.
+/// Reads a file from its beginning, independently of the position at which it is being written.
 fn contents_of(file: &File) -> io::Result<String> {
     let mut contents = vec![0; file.metadata()?.len() as usize];
     file.read_exact_at(&mut contents, 0)?;
@@ -188,14 +189,14 @@ pub(crate) fn kernel() -> Result<PathBuf> {
     if kernel.exists() {
         return Ok(kernel);
     }
-    Err(Failure::new("the kernel machine is not set up: run tools/setup-kernel.sh"))
+    Err(MachineFailure::new("the kernel machine is not set up: run tools/setup-kernel.sh"))
 }
 
 pub(crate) fn base_image() -> Result<PathBuf> {
     let script = repository().join("tools/kernel/image.sh");
-    let output = Command::new(&script).output().map_err(Failure::of(script.display()))?;
+    let output = Command::new(&script).output().map_err(MachineFailure::of(script.display()))?;
     if !output.status.success() {
-        return Err(Failure::new(String::from_utf8_lossy(&output.stderr)));
+        return Err(MachineFailure::new(String::from_utf8_lossy(&output.stderr)));
     }
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }

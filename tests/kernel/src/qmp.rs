@@ -1,4 +1,4 @@
-//! QEMU's own control protocol: JSON, one object a line.
+//! A client of QMP, QEMU's control protocol: JSON with one object per line.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -7,39 +7,39 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{Failure, Result};
+use crate::{MachineFailure, Result};
 
-/// A command is answered at once, or QEMU is stuck.
-const ANSWER: Duration = Duration::from_secs(20);
+/// Maximum time until QEMU answers a command.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The connection, with the events that nobody asked for yet.
+/// A connection to QEMU, with the events that were received but not yet requested.
 pub(crate) struct Qmp {
     stream: UnixStream,
     lines: BufReader<UnixStream>,
-    /// The begun line, kept when the time was up in the middle of it.
+    /// An incomplete line, which is kept if the deadline passed in the middle of it.
     line: Vec<u8>,
     events: VecDeque<Value>,
 }
 
 impl Qmp {
-    /// Takes QEMU's greeting and enters the command mode.
+    /// Reads QEMU's greeting and enters command mode.
     pub(crate) fn new(stream: UnixStream) -> Result<Self> {
-        let lines = BufReader::new(stream.try_clone().map_err(Failure::of("QMP"))?);
+        let lines = BufReader::new(stream.try_clone().map_err(MachineFailure::of("QMP"))?);
         let mut qmp = Self { stream, lines, line: Vec::new(), events: VecDeque::new() };
-        qmp.next(Instant::now() + ANSWER)?;
+        qmp.next(Instant::now() + ANSWER_TIMEOUT)?;
         qmp.execute("qmp_capabilities", &json!({}))?;
         Ok(qmp)
     }
 
-    /// Executes a command; what it returned.
+    /// Executes a command and returns its result.
     pub(crate) fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         let request = json!({ "execute": command, "arguments": arguments });
-        self.stream.write_all(format!("{request}\n").as_bytes()).map_err(Failure::of(command))?;
-        let deadline = Instant::now() + ANSWER;
+        self.stream.write_all(format!("{request}\n").as_bytes()).map_err(MachineFailure::of(command))?;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
             let mut answer = self.next(deadline)?;
             if let Some(error) = answer.get("error") {
-                return Err(Failure::new(format!("QEMU refused {request}: {error}")));
+                return Err(MachineFailure::new(format!("QEMU refused {request}: {error}")));
             }
             if let Some(value) = answer.get_mut("return") {
                 return Ok(value.take());
@@ -48,7 +48,7 @@ impl Qmp {
         }
     }
 
-    /// Waits for an event, taking all up to it.
+    /// Waits for an event and discards the events before it.
     pub(crate) fn event(&mut self, name: &str, deadline: Instant) -> Result<Value> {
         loop {
             let event = match self.events.pop_front() {
@@ -65,18 +65,18 @@ impl Qmp {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::new("QEMU said nothing on QMP in time"));
+                return Err(MachineFailure::new("QEMU sent nothing on QMP in time"));
             }
-            self.stream.set_read_timeout(Some(left)).map_err(Failure::of("QMP"))?;
+            self.stream.set_read_timeout(Some(left)).map_err(MachineFailure::of("QMP"))?;
             match self.lines.read_until(b'\n', &mut self.line) {
                 Ok(_) if self.line.ends_with(b"\n") => {
-                    let value = serde_json::from_slice(&self.line).map_err(Failure::of("QMP"));
+                    let value = serde_json::from_slice(&self.line).map_err(MachineFailure::of("QMP"));
                     self.line.clear();
                     return value;
                 }
-                Ok(_) => return Err(Failure::new("QEMU closed QMP")),
+                Ok(_) => return Err(MachineFailure::new("QEMU closed its QMP connection")),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                Err(error) => return Err(Failure::of("QMP")(error)),
+                Err(error) => return Err(MachineFailure::of("QMP")(error)),
             }
         }
     }

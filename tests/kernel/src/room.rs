@@ -1,10 +1,10 @@
-//! The air between a loudspeaker and a microphone that have a clock each: carries what one cable plays into another.
+//! Room acoustics between a loudspeaker and a microphone on different clocks: carries the sound of one loopback cable to
+//! another.
 //!
-//! It runs in the guest, between two loopback cards. Cards with different clocks would force any process between them to
-//! drop or invent samples; this one knows both clocks (they are set by the cards' rate shifts) and reads what the
-//! loudspeaker plays between its samples, so that what sounds on one cable at a moment is heard on the other a constant
-//! time later, for as long as it runs. Positions are counted in whole numbers and nothing ever slips: when the room is
-//! late, what is late is not heard, and what follows is at its place.
+//! The program runs in the guest, between two loopback cards. Since it knows both clocks, which the cards' rate shifts set,
+//! it can interpolate between the loudspeaker's samples instead of dropping or repeating any: sound on one cable is heard on
+//! the other a constant time later. Positions are integers and never slip: if the program is late, the late samples are not
+//! heard, and the following ones are at their correct positions.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -14,61 +14,61 @@ use alsa::pcm::{Access, Format, Frames, HwParams, PCM};
 use alsa::{Direction, ValueOr};
 use clap::Parser;
 use handsfree_host::realtime;
-use handsfree_sim::interpolate::{Interpolator, Tape};
+use handsfree_sim::interpolate::{Interpolator, PlayedSignal};
 use serde_json::{Value, json};
 
-/// The echo path: sample frames after the sound, and how much of it. The parts' powers add up to [`echo_path_db`].
+/// Echo path: delay in sample frames and gain of each reflection. The sum of their powers is [`echo_path_db`].
 pub const ECHO_PATH: [(usize, f32); 6] =
     [(0, 0.4), (37, 0.15), (93, -0.12), (211, 0.1), (331, -0.06), (547, 0.03)];
 
-/// A rate shift that leaves a card's clock as it is.
+/// Rate shift of a card with an unchanged clock.
 pub const UNSHIFTED: i64 = 100_000;
 
-/// Sample frames carried at a time.
+/// Period of both devices, in sample frames.
 const PERIOD: Frames = 160;
-/// Sample frames that both devices can hold: the room may stand still for so long and loses nothing of what is played.
+/// Buffer of both devices, in sample frames. The program may stall for this time without losing played samples.
 const BUFFER: Frames = 160 * 100;
-/// Above the terminal's audio thread: the air is never late because somebody computes.
+/// Real-time priority, above that of the terminal's audio thread, so that its computing never delays the acoustics.
 const PRIORITY: u8 = 80;
 
-/// How much of the sound comes back, in dB of its power, for sound without a pitch.
+/// Returns the power of the echo relative to the sound, in dB, for sound without a pitch.
 #[must_use]
 pub fn echo_path_db() -> f64 {
     let power: f64 = ECHO_PATH.iter().map(|(_, gain)| f64::from(*gain).powi(2)).sum();
     10.0 * power.log10()
 }
 
-/// Carries sound from one loopback cable to another, whatever their clocks.
+/// Carries sound from one loopback cable to another with a different clock
 #[derive(Parser, Debug)]
 #[command(name = "room")]
-struct Args {
-    /// Where the loudspeaker's sound arrives: the capture end of its cable
+struct RoomArgs {
+    /// Capture device of the loudspeaker's cable
     #[arg(long)]
     from: String,
-    /// Where the microphone listens: the playback end of its cable
+    /// Playback device of the microphone's cable
     #[arg(long)]
     to: String,
-    /// The rate of both in hertz
+    /// Sample rate of both devices, in hertz
     #[arg(long, default_value_t = 16_000)]
     rate: u32,
-    /// The loudspeaker card's `PCM Rate Shift 100000`
+    /// Value of the control `PCM Rate Shift 100000` of the loudspeaker's card
     #[arg(long, default_value_t = UNSHIFTED)]
     from_shift: i64,
-    /// The microphone card's
+    /// Value of the control `PCM Rate Shift 100000` of the microphone's card
     #[arg(long, default_value_t = UNSHIFTED)]
     to_shift: i64,
-    /// From loudspeaker to microphone, in sample frames of the microphone
+    /// Delay from loudspeaker to microphone, in sample frames of the microphone
     #[arg(long, default_value_t = 1_280)]
     delay: u32,
-    /// How long, in seconds of the loudspeaker
+    /// Length of the run, in seconds of the loudspeaker
     #[arg(long)]
     seconds: u32,
 }
 
-/// The guest program, with the words of its command line: says as one line of JSON what came of it.
+/// Runs the guest program with the words of its command line, and prints the result as one line of JSON.
 #[must_use]
 pub fn main_with(words: impl IntoIterator<Item = String>) -> ExitCode {
-    let args = match Args::try_parse_from(words) {
+    let args = match RoomArgs::try_parse_from(words) {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
@@ -84,30 +84,30 @@ pub fn main_with(words: impl IntoIterator<Item = String>) -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<Value, Box<dyn std::error::Error>> {
+fn run(args: &RoomArgs) -> Result<Value, Box<dyn std::error::Error>> {
     let from = open(&args.from, Direction::Capture, args.rate)?;
     let to = open(&args.to, Direction::Playback, args.rate)?;
     realtime::lock_memory()?;
     realtime::schedule_fifo(PRIORITY)?;
-    let (ears, mouth) = (from.io_i16()?, to.io_i16()?);
-    let mut air = Air::new(args.from_shift, args.to_shift);
-    mouth.writei(&vec![0; args.delay as usize])?;
+    let (input, output) = (from.io_i16()?, to.io_i16()?);
+    let mut air = EchoPath::new(args.from_shift, args.to_shift);
+    output.writei(&vec![0; args.delay as usize])?;
     from.start()?;
     to.start()?;
     let mut block = vec![0; PERIOD as usize];
     let (mut heard, mut least_queued, mut late) = (0_u64, i64::from(args.delay), 0_u64);
     while heard < u64::from(args.seconds) * u64::from(args.rate) {
-        let count = ears.readi(&mut block)?;
+        let count = input.readi(&mut block)?;
         heard += count as u64;
         let carried = air.carry(&block[..count]);
-        // How far the card is from the end of what it was given. It does not stop there: see `open`.
+        // Sample frames until the card reaches the end of its data. It does not stop there, see `open`.
         #[allow(clippy::useless_conversion, reason = "a long has 32 bits on some targets")]
         let queued: i64 = to.delay()?.into();
         least_queued = least_queued.min(queued);
         late += if queued < 0 { carried.len() as u64 } else { 0 };
         let mut written = 0;
         while written < carried.len() {
-            written += mouth.writei(&carried[written..])?;
+            written += output.writei(&carried[written..])?;
         }
     }
     Ok(json!({
@@ -134,7 +134,7 @@ fn open(name: &str, direction: Direction, rate: u32) -> Result<PCM, Box<dyn std:
         let never = software.get_boundary()?;
         software.set_start_threshold(never)?;
         if direction == Direction::Playback {
-            // Late samples are written to their places and nobody hears them; a card that stopped would lose its time.
+            // Late samples are written to their positions without being heard; a card that stopped would lose its timing.
             software.set_stop_threshold(never)?;
         }
         software.set_avail_min(PERIOD)?;
@@ -144,33 +144,33 @@ fn open(name: &str, direction: Direction, rate: u32) -> Result<PCM, Box<dyn std:
     Ok(pcm)
 }
 
-/// What the loudspeaker plays, as the microphone's clock sees it.
-struct Air {
-    /// The last sounds, for the echo path.
+/// The loudspeaker's sound on the microphone's clock.
+struct EchoPath {
+    /// Most recent loudspeaker samples, for the reflections.
     recent: VecDeque<f32>,
-    tape: Tape,
+    tape: PlayedSignal,
     interpolator: Interpolator,
-    /// Sample frames of the loudspeaker during `step.1` of the microphone.
+    /// Ratio of the clocks: `step.0` sample frames of the loudspeaker per `step.1` of the microphone.
     step: (u64, u64),
-    /// Sample frames given to the microphone.
+    /// Number of sample frames delivered to the microphone.
     carried: u64,
 }
 
-impl Air {
-    /// A rate shift is a length of time: 100000 over it is how fast the card runs.
+impl EchoPath {
+    /// Creates the path. A card's speed is 100000 divided by its rate shift.
     fn new(from_shift: i64, to_shift: i64) -> Self {
         let step = (to_shift.unsigned_abs(), from_shift.unsigned_abs().max(1));
         let longest = ECHO_PATH.iter().map(|(delay, _)| *delay).max().unwrap_or(0);
         Self {
             recent: std::iter::repeat_n(0.0, longest + 1).collect(),
-            tape: Tape::starting_at(0),
+            tape: PlayedSignal::starting_at(0),
             interpolator: Interpolator::new(step.0 as f64 / step.1 as f64),
             step,
             carried: 0,
         }
     }
 
-    /// Takes what was just played and gives what can be heard of it by now.
+    /// Takes newly played samples and returns the microphone samples that are complete.
     fn carry(&mut self, played: &[i16]) -> Vec<i16> {
         let sounds: Vec<f32> = played.iter().map(|sample| self.echo(f32::from(*sample))).collect();
         self.tape.push(&sounds);
@@ -187,11 +187,12 @@ impl Air {
             self.carried += 1;
         }
         let (oldest, _) = self.place(self.carried);
-        self.tape.forget_before(oldest.saturating_sub(self.interpolator.reach() as u64));
+        self.tape.drop_before(oldest.saturating_sub(self.interpolator.reach() as u64));
         heard
     }
 
-    /// Where the microphone's sample is among the loudspeaker's: a whole number of them, and a rest in 1/`step.1`.
+    /// Returns the position of a microphone sample in loudspeaker samples: a whole number, and a fraction in units of
+    /// 1/`step.1`.
     fn place(&self, sample: u64) -> (u64, u64) {
         let place = sample * self.step.0;
         (place / self.step.1, place % self.step.1)

@@ -1,28 +1,28 @@
-//! The sound that goes in and comes out: WAV of 16 bits, and noise that can be told from any other place in it.
+//! Sound files: 16-bit WAV, and noise in which each place is unique.
 
 use std::io::Cursor;
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
-use crate::{Failure, Result};
+use crate::{MachineFailure, Result};
 
-/// A file's samples, channels interleaved.
+/// A sound with interleaved channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sound {
-    /// Sample frames a second.
+    /// Sample rate, in hertz.
     pub rate: u32,
-    /// Channels.
+    /// Number of channels.
     pub channels: u16,
-    /// All samples.
+    /// Interleaved samples.
     pub samples: Vec<i16>,
 }
 
 impl Sound {
-    /// So many sample frames of noise, never zero, so that silence around it is told apart; the same for the same seed.
+    /// Creates noise without zero samples, so that it differs from surrounding silence. Equal seeds give equal noise.
     #[must_use]
     pub fn noise(rate: u32, channels: u16, sample_frames: usize, seed: u64) -> Self {
         let mut state = seed;
-        // Knuth's generator; its high half is good enough to be unlike itself anywhere else.
+        // Knuth's linear congruential generator; its high bits are random enough to make each place unique.
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 48) as i16 | 1
@@ -31,8 +31,8 @@ impl Sound {
         Self { rate, channels, samples }
     }
 
-    /// With silence behind it. A loopback card hands on what is played when a period of the capture side ends: what comes
-    /// after the last such moment before the player stops is heard by nobody, so let that be silence.
+    /// Returns the sound followed by silence. A loopback card passes played samples on at the end of each capture period, so
+    /// that samples after the last such moment before the player stops are lost; the silence takes their place.
     #[must_use]
     pub fn then_silence(&self, sample_frames: usize) -> Self {
         let mut longer = self.clone();
@@ -40,10 +40,10 @@ impl Sound {
         longer
     }
 
-    /// The file.
+    /// Returns the sound as a WAV file.
     ///
     /// # Errors
-    /// When the format cannot be written.
+    /// If the format cannot be written.
     pub fn to_wav(&self) -> Result<Vec<u8>> {
         let spec = WavSpec {
             channels: self.channels,
@@ -52,42 +52,46 @@ impl Sound {
             sample_format: SampleFormat::Int,
         };
         let mut file = Cursor::new(Vec::new());
-        let mut writer = WavWriter::new(&mut file, spec).map_err(Failure::of("WAV"))?;
+        let mut writer = WavWriter::new(&mut file, spec).map_err(MachineFailure::of("WAV"))?;
         for sample in &self.samples {
-            writer.write_sample(*sample).map_err(Failure::of("WAV"))?;
+            writer.write_sample(*sample).map_err(MachineFailure::of("WAV"))?;
         }
-        writer.finalize().map_err(Failure::of("WAV"))?;
+        writer.finalize().map_err(MachineFailure::of("WAV"))?;
         Ok(file.into_inner())
     }
 
-    /// Reads a file.
+    /// Reads a WAV file.
     ///
     /// # Errors
-    /// When it is no WAV of 16 bits.
+    /// If it is not a 16-bit WAV file.
     pub fn from_wav(file: &[u8]) -> Result<Self> {
-        let mut reader = WavReader::new(file).map_err(Failure::of("WAV"))?;
+        let mut reader = WavReader::new(file).map_err(MachineFailure::of("WAV"))?;
         let WavSpec { channels, sample_rate: rate, .. } = reader.spec();
-        let samples = reader.samples().collect::<std::result::Result<_, _>>().map_err(Failure::of("WAV"))?;
+        let samples =
+            reader.samples().collect::<std::result::Result<_, _>>().map_err(MachineFailure::of("WAV"))?;
         Ok(Self { rate, channels, samples })
     }
 
-    /// Where all of `part` is in it, in sample frames, with nothing but silence before and after.
+    /// Returns the position of `part` in `whole`, in sample frames, if only silence surrounds it.
     ///
     /// # Errors
-    /// When it is not there whole, with how much of it is; when there is other sound around it.
+    /// If `part` is incomplete; the message contains the number of matching samples. If there is other sound around it.
     pub fn alone_in(part: &Self, whole: &Self) -> Result<usize> {
         if (part.rate, part.channels) != (whole.rate, whole.channels) {
-            return Err(Failure::new("two rates or channel counts"));
+            return Err(MachineFailure::new("the sounds differ in rate or channel count"));
         }
         let start = whole.samples.iter().position(|sample| *sample != 0);
-        let start = start.ok_or_else(|| Failure::new("nothing but silence"))?;
+        let start = start.ok_or_else(|| MachineFailure::new("the sound contains only silence"))?;
         let heard = &whole.samples[start..];
         let same = heard.iter().zip(&part.samples).take_while(|(heard, played)| heard == played).count();
         if same < part.samples.len() {
-            return Err(Failure::new(format!("only the first {same} of {} samples", part.samples.len())));
+            return Err(MachineFailure::new(format!(
+                "only the first {same} of {} samples match",
+                part.samples.len()
+            )));
         }
         if heard[same..].iter().any(|sample| *sample != 0) {
-            return Err(Failure::new("something comes after it"));
+            return Err(MachineFailure::new("there is other sound after it"));
         }
         Ok(start / usize::from(part.channels))
     }

@@ -1,12 +1,13 @@
-//! Worker side: whether somebody speaks, and how loud that is to be.
+//! Worker side: detects speech by its level, and brings it to a target level.
 
-/// Above the room's noise by so much somebody speaks (9 dB), and no more below the other (5 dB).
+/// Energy ratio to the room's noise above which the gate opens (9 dB).
 const OPEN: u64 = 8;
+/// Energy ratio to the room's noise below which an open gate begins to close (5 dB).
 const CLOSE: u64 = 3;
-/// Frames that the gate stays open after that (200 ms).
+/// Frames for which the gate stays open after speech ended (200 ms).
 const HANG_OVER_FRAMES: u8 = 20;
 
-/// Knows speech from noise by its level, with hysteresis and hang-over.
+/// A noise gate: tells speech from noise by its level, with hysteresis and hang-over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoiseGate {
     open: bool,
@@ -14,14 +15,15 @@ pub(super) struct NoiseGate {
 }
 
 impl NoiseGate {
-    /// What noise is divided by: 12 dB.
+    /// Divisor for the amplitude of noise: 12 dB.
     pub(super) const ATTENUATION: u32 = 4;
 
     pub(super) const fn new() -> Self {
         Self { open: false, hang_over_frames: 0 }
     }
 
-    pub(super) fn hear(&mut self, near: u32, floor: u32) -> bool {
+    /// Takes the level of a frame and of the noise floor; returns whether the frame is speech.
+    pub(super) fn observe(&mut self, near: u32, floor: u32) -> bool {
         let (near, floor) = (u64::from(near), u64::from(floor));
         if near > floor * OPEN || self.open && near > floor * CLOSE {
             self.open = true;
@@ -35,13 +37,13 @@ impl NoiseGate {
     }
 }
 
-/// Where speech is brought: -18 dBFS by energy.
+/// Target level of speech: -18 dBFS, as energy.
 const TARGET: u64 = (1 << 30) / 63;
 const UNITY_Q16: u32 = 1 << 16;
-/// The most gain: 18 dB.
-const MOST_Q16: u32 = 8 << 16;
+/// Largest gain: 18 dB.
+const MAX_Q16: u32 = 8 << 16;
 
-/// Brings speech to its level: down within 50 ms, up by 3 dB in a second.
+/// Automatic gain that brings speech to its target level: down within 50 ms, up by 3 dB in a second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AutoGain {
     gain_q16: u32,
@@ -56,15 +58,15 @@ impl AutoGain {
         self.gain_q16
     }
 
-    /// Hears a frame of speech.
-    pub(super) fn hear(&mut self, near: u32) {
+    /// Adapts the gain to the level of a frame of speech.
+    pub(super) fn observe(&mut self, near: u32) {
         let gain = u64::from(self.gain_q16);
         let level = (u64::from(near) * ((gain * gain) >> 16)) >> 16;
         self.gain_q16 = if level > TARGET {
             (self.gain_q16 - self.gain_q16 / 16).max(UNITY_Q16)
         } else {
             // 3 dB of gain a second are 0.35 % a frame.
-            (self.gain_q16 + self.gain_q16 / 289).min(MOST_Q16)
+            (self.gain_q16 + self.gain_q16 / 289).min(MAX_Q16)
         };
     }
 }

@@ -1,16 +1,16 @@
-//! Worker side: levels, on integers.
+//! Worker side: level measurement, high-pass and noise on integers.
 
-/// The mean of the squares, of 2^30 at full scale.
+/// Returns the mean square, where full scale is 2^30.
 pub(super) fn mean_square(samples: &[i16]) -> u32 {
     let sum: u64 =
         samples.iter().map(|&sample| u64::from((i32::from(sample) * i32::from(sample)) as u32)).sum();
     (sum / samples.len().max(1) as u64) as u32
 }
 
-/// Two first-order high-passes in a row, at some 100 Hz.
+/// Two first-order high-pass filters in series, together 3 dB down at about 100 Hz.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HighPass {
-    /// What is below, in 1/2^14 of a sample.
+    /// Low-frequency part that each filter subtracts, in 1/2^14 of a sample.
     below_q14: [i32; 2],
 }
 
@@ -20,7 +20,7 @@ impl HighPass {
     }
 
     pub(super) fn run<'s>(&mut self, samples: impl Iterator<Item = &'s mut i16>, rate_hz: u32) {
-        // 2 pi 60 Hz over the rate: two in a row are 3 dB down at 100 Hz.
+        // 2 pi 60 Hz over the rate: two filters in series are 3 dB down at 100 Hz.
         let part_q16 = i64::from((377 << 16) / rate_hz.max(1));
         for sample in samples {
             let mut now = i32::from(*sample);
@@ -35,28 +35,29 @@ impl HighPass {
     }
 }
 
-/// Follows the level of the room's noise: down at once, up by 1 dB in a second.
+/// Tracks the level of the room's noise: down at once, up by 1 dB in a second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FloorTracker {
     level_q8: u64,
-    heard: bool,
+    started: bool,
 }
 
-/// Below this there is no noise to speak of (-84 dBFS).
-const LEAST: u32 = 4;
+/// Lowest noise level that is distinguished (-84 dBFS).
+const MIN_LEVEL: u32 = 4;
 
 impl FloorTracker {
     pub(super) const fn new() -> Self {
-        Self { level_q8: (LEAST as u64) << 8, heard: false }
+        Self { level_q8: (MIN_LEVEL as u64) << 8, started: false }
     }
 
-    pub(super) fn hear(&mut self, level: u32) {
-        let level_q8 = u64::from(level.max(LEAST)) << 8;
-        if !self.heard || level_q8 < self.level_q8 {
+    /// Takes the level of a frame without echo or speech suppression.
+    pub(super) fn observe(&mut self, level: u32) {
+        let level_q8 = u64::from(level.max(MIN_LEVEL)) << 8;
+        if !self.started || level_q8 < self.level_q8 {
             // A quarter of the way, so that one quiet frame is not the floor.
             let apart = self.level_q8.abs_diff(level_q8) / 4;
             self.level_q8 = if level_q8 < self.level_q8 { self.level_q8 - apart } else { level_q8 };
-            self.heard = true;
+            self.started = true;
         } else {
             // 1 dB of level a second is 0.23 % a frame.
             self.level_q8 = (self.level_q8 + self.level_q8 / 434 + 1).min(level_q8);
@@ -67,13 +68,14 @@ impl FloorTracker {
         (self.level_q8 >> 8) as u32
     }
 
-    /// The peak of even noise of this level: the root of three times it.
+    /// Returns the peak amplitude of uniformly distributed noise of this level: the root of three times the
+    /// level.
     pub(super) fn amplitude(&self) -> u32 {
         (u64::from(self.level()) * 3).isqrt() as u32
     }
 }
 
-/// Even noise.
+/// Generator of uniformly distributed noise.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noise {
     state: u32,

@@ -1,4 +1,4 @@
-//! What the light voice path promises, for any sound.
+//! Worker side: tests of what the light voice path promises, for arbitrary sound.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn format() -> Format {
     Format::new(16_000, 1).unwrap()
 }
 
-/// Even noise of an amplitude, from a seed.
+/// Returns a frame of uniformly distributed noise of an amplitude, from a seed.
 fn noise(seed: u32, amplitude: i32) -> Vec<i16> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut next = || {
@@ -32,7 +32,7 @@ fn mix(a: &[i16], b: &[i16]) -> Vec<i16> {
     a.iter().zip(b).map(|(a, b)| a.saturating_add(*b)).collect()
 }
 
-/// A voice that has met a room's noise, and an echo of one part in `loss` in amplitude.
+/// Returns a voice path that has learned a room's noise and an echo of 1 / `loss` in amplitude.
 fn settled(room: i32, loss: i16) -> LightVoice {
     let mut voice = LightVoice::new(LightConfig::default());
     for k in 0..100 {
@@ -47,7 +47,7 @@ fn settled(room: i32, loss: i16) -> LightVoice {
 }
 
 #[test]
-fn a_frame_of_another_length_is_refused_and_left_alone() {
+fn a_frame_of_another_length_is_refused_unchanged() {
     let mut voice = LightVoice::new(LightConfig::default());
     let mut samples = [5; 7];
     let refused = voice.process_capture(PcmMut { format: format(), samples: &mut samples }, Duration::ZERO);
@@ -56,7 +56,7 @@ fn a_frame_of_another_length_is_refused_and_left_alone() {
 }
 
 #[test]
-fn with_everything_off_sound_passes_bit_by_bit() {
+fn with_all_parts_off_audio_passes_bit_exact() {
     let off = LightConfig {
         high_pass: false,
         suppress_echo: false,
@@ -72,7 +72,7 @@ fn with_everything_off_sound_passes_bit_by_bit() {
 }
 
 #[test]
-fn what_is_constant_is_taken_out() {
+fn a_constant_offset_is_removed() {
     let mut voice = LightVoice::new(LightConfig::default());
     let mut out = Vec::new();
     for _ in 0..50 {
@@ -82,12 +82,12 @@ fn what_is_constant_is_taken_out() {
 }
 
 #[test]
-fn quiet_speech_is_brought_up_by_at_most_18_db_and_loud_speech_stays() {
+fn quiet_speech_gains_at_most_18_db_and_loud_speech_none() {
     for (amplitude, least, most) in [(400, 7.0, 8.01), (25_000, 0.99, 1.01)] {
         let mut voice = LightVoice::new(LightConfig { high_pass: false, ..LightConfig::default() });
         let mut ratio = 0.0;
         for k in 0..1_500 {
-            // Speech comes and goes, so that it is not taken for the room.
+            // Speech pauses, so that it does not count as the room's noise.
             let amplitude = if k % 100 < 60 { amplitude } else { 4 };
             let near = noise(k, amplitude);
             let out = run(&mut voice, &[0; FRAME], &near);
@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn somebody_louder_than_the_echo_is_heard_at_once_and_wholly(seed in 1u32..10_000, loss in 6i16..40) {
+    fn a_talker_louder_than_the_echo_passes_at_once(seed in 1u32..10_000, loss in 6i16..40) {
         let mut voice = settled(20, loss);
         let mut opened = None;
         for k in 0..40 {
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn a_level_at_the_threshold_does_not_make_it_flutter(seed in 1u32..10_000, loss in 6i16..40, near in 800i32..9_000) {
+    fn a_level_at_the_threshold_causes_no_flutter(seed in 1u32..10_000, loss in 6i16..40, near in 800i32..9_000) {
         let mut voice = settled(20, loss);
         let (mut changes, mut before) = (0, true);
         for k in 0..200 {

@@ -1,22 +1,25 @@
-//! Worker side: the same for small processors, a tenth of the work and a thirtieth of the table.
+//! Worker side: reads a signal between its samples on small processors, with a tenth of the work and a
+//! thirtieth of the table of full quality.
 //!
-//! The clocks differ by parts per million, so the fraction hardly moves from one sample to the next:
-//! it is taken for constant over [`TOGETHER`] samples, which then have one row of weights. At 1000 ppm
-//! that is off by 0.008 of a sample at most.
+//! The clocks differ by parts per million, so the fraction hardly changes from one sample to the next. It is
+//! taken for constant over [`BLOCK`] samples, which then share one row of weights. At 1000 ppm the error is
+//! at most 0.008 of a sample.
 
-use super::{Between, rows};
+use super::{FractionalReader, rows};
 
 const TAPS: usize = 8;
 const CENTRE: usize = TAPS / 2 - 1;
 const PHASES: usize = 32;
 const BETA: f64 = 6.2;
 
-/// Samples that have one row.
-const TOGETHER: usize = 16;
+/// Number of samples that share one row.
+const BLOCK: usize = 16;
 
+/// Fractional bits of a weight.
 const SCALE: u32 = 14;
 
-/// In 1/2^`SCALE`. A row's weights sum to 1, without their signs to less than 4, so 32 bits hold any sum.
+/// Weights in 1/2^`SCALE`. Those of a row sum to 1, and without their signs to less than 4, so 32 bits hold
+/// any sum.
 static ROWS: [[i16; TAPS]; PHASES + 1] = integers();
 
 const fn integers() -> [[i16; TAPS]; PHASES + 1] {
@@ -35,30 +38,31 @@ const fn integers() -> [[i16; TAPS]; PHASES + 1] {
     rows
 }
 
-/// On integers, for processors without floating point too. Keeps amplitude and phase within -50 dB up
-/// to half of the Nyquist frequency.
-pub(crate) struct Quick;
+/// The reader for suppressors and meters, on integers, so that it also suits processors without floating
+/// point. Keeps amplitude and phase with an error below -50 dB up to half of the Nyquist frequency.
+pub(crate) struct QuickReader;
 
-impl Between for Quick {
-    type Number = i16;
+impl FractionalReader for QuickReader {
+    type Sample = i16;
 
-    // One more, for reading slowly may put the middle of the first samples before them.
+    // One more than half a kernel, because slow reading may put the middle of the first block before its
+    // samples.
     const BEFORE: usize = CENTRE + 1;
     const AROUND: usize = TAPS + 1;
 
     fn read(window: &[i16], at_q32: u64, step_q32: u64, out: &mut [i16]) {
         let mut at = at_q32;
-        let half = (TOGETHER / 2) as u64;
-        for together in out.chunks_mut(TOGETHER) {
+        let half = (BLOCK / 2) as u64;
+        for block in out.chunks_mut(BLOCK) {
             let middle = at + half * step_q32;
             let first = ((middle >> 32) + 1).saturating_sub(half) as usize;
-            blend(window.get(first..).unwrap_or(&[]), &row(middle as u32), together);
-            at += TOGETHER as u64 * step_q32;
+            blend(window.get(first..).unwrap_or(&[]), &row(middle as u32), block);
+            at += BLOCK as u64 * step_q32;
         }
     }
 }
 
-/// The weights at a fraction of a sample in 1/2^32, between two rows.
+/// Returns the weights at a fraction of a sample, in 1/2^32, interpolated between two rows.
 #[inline]
 fn row(fraction_q32: u32) -> [i16; TAPS] {
     let scaled = u64::from(fraction_q32) * PHASES as u64;
@@ -74,16 +78,16 @@ fn row(fraction_q32: u32) -> [i16; TAPS] {
     row
 }
 
-/// Each sample out is the sum of the window's next samples times the row.
-// On its own, so that the row stays in as many registers as there are.
+/// Writes samples, each the sum of the products of the row and the next samples of the window.
+// Not inlined, so that the row stays in registers.
 #[inline(never)]
 fn blend(window: &[i16], row: &[i16; TAPS], out: &mut [i16]) {
-    for (place, taps) in out.iter_mut().zip(window.windows(TAPS)) {
+    for (sample, taps) in out.iter_mut().zip(window.windows(TAPS)) {
         let mut sum = 1 << (SCALE - 1);
         for (&tap, &weight) in taps.iter().zip(row) {
             sum += i32::from(tap) * i32::from(weight);
         }
-        *place = (sum >> SCALE).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+        *sample = (sum >> SCALE).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
     }
 }
 
@@ -91,7 +95,7 @@ fn blend(window: &[i16], row: &[i16; TAPS], out: &mut [i16]) {
 mod tests {
     use super::*;
 
-    /// Reads a sine at a step for a second and gives the signal-to-noise ratio in dB.
+    /// Reads a sine with a constant step and returns the signal-to-noise ratio in dB.
     fn snr_db(part: f64, step: f64) -> f64 {
         let omega = core::f64::consts::PI * part;
         let wave = |x: f64| 20_000.0 * (omega * x + 0.3).sin();
@@ -100,10 +104,10 @@ mod tests {
         for _ in 0..250 {
             let base = x as usize;
             let window: [i16; 64 + 4 + 9] =
-                core::array::from_fn(|k| wave((base + k) as f64 - Quick::BEFORE as f64).round() as i16);
+                core::array::from_fn(|k| wave((base + k) as f64 - QuickReader::BEFORE as f64).round() as i16);
             let mut out = [0; 64];
             let q32 = 4_294_967_296.0;
-            Quick::read(&window, ((x - base as f64) * q32) as u64, (step * q32) as u64, &mut out);
+            QuickReader::read(&window, ((x - base as f64) * q32) as u64, (step * q32) as u64, &mut out);
             for (n, &read) in out.iter().enumerate() {
                 let exact = wave(x + n as f64 * step);
                 signal += exact.powi(2);
@@ -115,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn sines_are_read_between_their_samples_at_either_speed() {
+    fn quick_quality_reads_sines_at_any_speed() {
         for part in [0.02, 0.1, 0.25, 0.4, 0.5] {
             for ppm in [-300.0, -50.0, 0.0, 50.0, 300.0] {
                 let snr = snr_db(part, 1.0 + ppm * 1e-6);
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_is_slewed_is_off_by_little() {
+    fn slewing_costs_little_precision() {
         for step in [0.995, 1.005] {
             let snr = snr_db(0.1, step);
             assert!(snr > 35.0, "{snr:.1} dB");

@@ -1,4 +1,4 @@
-//! Worker side: one channel's samples at one rate from its samples at another.
+//! Worker side: computes the samples of one channel at one rate from its samples at another.
 
 use super::{HALF, KERNEL, TAPS};
 use crate::dsp::products::{accumulate, dot};
@@ -6,19 +6,19 @@ use crate::dsp::resampler::ResamplerSample;
 use crate::format::SampleRate;
 use crate::limits::MAX_CHANNELS;
 
-/// Output samples gathered from one stretch of input that is converted to floats once.
+/// Number of output samples computed from one stretch of input that is converted to floats once.
 const CHUNK: usize = 128;
 
-/// The last two frames of one channel as one signal; position 0 is the newer frame's first sample.
-pub(super) struct Signal<'a> {
+/// One channel of the last two frames as one signal. Position 0 is the first sample of the newer frame.
+pub(super) struct ChannelSignal<'a> {
     pub(super) before: &'a [i16],
     pub(super) now: &'a [i16],
     pub(super) channel: usize,
     pub(super) channels: usize,
 }
 
-impl<'a> Signal<'a> {
-    /// The samples from a position on, which must not lie before the older frame.
+impl<'a> ChannelSignal<'a> {
+    /// Returns the samples from a position on, which must not lie before the older frame.
     fn from(&self, position: isize) -> impl Iterator<Item = f32> + use<'a> {
         let ago = position.min(0).unsigned_abs() * self.channels;
         let old = self.before.get(self.before.len().saturating_sub(ago)..).unwrap_or(&[]);
@@ -28,21 +28,21 @@ impl<'a> Signal<'a> {
     }
 }
 
-/// A position among the samples of the lower rate, which steps with each sample of the higher one.
-pub(super) struct Position {
+/// A position among the samples of the lower rate, which advances with each sample of the higher rate.
+pub(super) struct RatePosition {
     whole: isize,
-    /// The fraction, in parts of `high`.
+    /// Fraction of a sample, in parts of `high`.
     part: usize,
     low: usize,
     high: usize,
-    /// One part in 1/2^48, for a product costs less than a quotient.
+    /// One part of `high` in 1/2^48, because a multiplication costs less than a division.
     part_q48: u64,
-    /// Every fraction is one of the kernel's.
+    /// Whether the kernel has a row for every fraction that occurs.
     exact: bool,
 }
 
-impl Position {
-    /// The position after `steps`, from 0.
+impl RatePosition {
+    /// Returns the position reached from 0 in `steps` steps.
     pub(super) fn new(low: SampleRate, high: SampleRate, steps: isize) -> Self {
         let (low, high) = (low.sample_frames(), high.sample_frames().max(1));
         let exact = (low * KERNEL.phases()).is_multiple_of(high);
@@ -51,7 +51,7 @@ impl Position {
         Self { whole, part, low, high, part_q48: (1 << 48) / high as u64, exact }
     }
 
-    /// Takes a step; returns whether it passed a sample.
+    /// Advances by a step. Returns whether that passed a sample.
     #[inline]
     fn advance(&mut self) -> bool {
         self.part += self.low;
@@ -63,7 +63,7 @@ impl Position {
         passed
     }
 
-    /// The kernel's row for where this is.
+    /// Returns the row of the kernel at this position.
     #[inline]
     fn row<'a>(&self, between: &'a mut [f32; TAPS]) -> &'a [f32] {
         if self.exact {
@@ -74,8 +74,8 @@ impl Position {
     }
 }
 
-/// Going up: each output is a weighted sum of the inputs around `at`.
-pub(super) fn gather(signal: &Signal<'_>, mut at: Position, out: &mut [i16]) {
+/// Converts to the higher rate: each output is a weighted sum of the inputs around `at`.
+pub(super) fn gather(signal: &ChannelSignal<'_>, mut at: RatePosition, out: &mut [i16]) {
     let (mut line, mut between) = ([0.0; CHUNK + TAPS], [0.0; TAPS]);
     let channels = signal.channels.clamp(1, usize::from(MAX_CHANNELS));
     for chunk in out.chunks_mut(CHUNK * channels) {
@@ -91,21 +91,21 @@ pub(super) fn gather(signal: &Signal<'_>, mut at: Position, out: &mut [i16]) {
     }
 }
 
-/// Going down: each input is spread over the outputs around it, and what the next input does not
-/// reach any more is an output.
-pub(super) fn spread(signal: &Signal<'_>, to: SampleRate, from: SampleRate, out: &mut [i16]) {
+/// Converts to the lower rate: each input is added to the outputs around it, and an output is complete when
+/// the next input no longer contributes to it.
+pub(super) fn spread(signal: &ChannelSignal<'_>, to: SampleRate, from: SampleRate, out: &mut [i16]) {
     let mut out = out.iter_mut().skip(signal.channel).step_by(signal.channels.max(1));
     let (mut sums, mut between) = ([0.0; 2 * TAPS], [0.0; TAPS]);
     let scale = to.sample_frames() as f32 / from.sample_frames().max(1) as f32;
-    // The first input that the first output hears of.
+    // The first input that contributes to the first output.
     let begin = -((TAPS * from.sample_frames() / to.sample_frames().max(1)) as isize);
-    let mut at = Position::new(to, from, begin);
+    let mut at = RatePosition::new(to, from, begin);
     let mut start = 0;
     for sample in signal.from(begin) {
         if let Some(sums) = sums.get_mut(start..start + TAPS) {
             accumulate(sums, false, at.row(&mut between), sample * scale);
         }
-        // The first of the outputs that this input was spread over, each late by the latency.
+        // The first of the outputs that this input was added to, each late by the latency.
         let complete = at.whole - KERNEL.centre() as isize + HALF as isize;
         if !at.advance() {
             continue;

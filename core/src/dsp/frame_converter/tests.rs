@@ -1,9 +1,11 @@
+//! Tests the quality, latency and independence of channels of the frame converter.
+
 use super::*;
 
 const CAP: usize = 3_840;
 const AMPLITUDE: f64 = 20_000.0;
 
-/// Pairs of rates that devices and terminals have, the steepest included.
+/// Pairs of rates of common devices and sessions, including the largest ratio.
 const PAIRS: [(u32, u32); 9] = [
     (48_000, 16_000),
     (16_000, 48_000),
@@ -24,7 +26,7 @@ fn sine(hz: f64) -> impl Fn(f64) -> f64 {
     move |time_s| AMPLITUDE * (core::f64::consts::TAU * hz * time_s).sin()
 }
 
-/// Any pair of unlike rates with whole samples in 10 ms.
+/// Returns a random pair of different rates with whole samples in 10 ms.
 fn any_pair(random: &mut u64) -> (u32, u32) {
     let mut any = || {
         *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -34,7 +36,7 @@ fn any_pair(random: &mut u64) -> (u32, u32) {
     (from * 100, if from == to { (to ^ 1).max(80) } else { to } * 100)
 }
 
-/// What comes out for `frames` frames of a wave, mono.
+/// Converts `frames` mono frames of a wave and returns the output.
 fn through(
     converter: &mut FrameConverter<CAP>,
     from_hz: u32,
@@ -58,8 +60,8 @@ fn through(
     all
 }
 
-/// Signal-to-noise ratio of a sine through the converter, in dB, against the ideal sine as late as
-/// is stated, from the third frame on.
+/// Returns the signal-to-noise ratio of a converted sine in dB, against the ideal sine delayed by the stated
+/// latency, from the third frame on.
 fn sine_snr_db(from_hz: u32, to_hz: u32, tone_hz: f64) -> f64 {
     let wave = sine(tone_hz);
     let output = through(&mut FrameConverter::new(), from_hz, to_hz, 30, &wave);
@@ -74,7 +76,7 @@ fn sine_snr_db(from_hz: u32, to_hz: u32, tone_hz: f64) -> f64 {
 }
 
 #[test]
-fn sines_in_the_pass_band_come_through_exactly_as_late_as_stated() {
+fn sines_in_the_pass_band_have_the_stated_latency() {
     let mut random = 1;
     for (from, to) in PAIRS.into_iter().chain((0..40).map(|_| any_pair(&mut random))) {
         let band = f64::from(from.min(to)) / 2.0;
@@ -105,7 +107,7 @@ fn tones_above_the_lower_band_are_rejected() {
 }
 
 #[test]
-fn the_latency_is_a_whole_number_of_output_samples_and_at_most_32_of_the_lower_rate() {
+fn the_latency_is_whole_and_at_most_32_samples() {
     let mut random = 3;
     for (from, to) in PAIRS.into_iter().chain((0..1_000).map(|_| any_pair(&mut random))) {
         let samples = FrameConverter::<CAP>::latency_sample_frames(rate(from), rate(to));
@@ -117,14 +119,14 @@ fn the_latency_is_a_whole_number_of_output_samples_and_at_most_32_of_the_lower_r
 }
 
 #[test]
-fn another_rate_or_a_reset_starts_from_silence() {
+fn a_reset_or_another_rate_starts_from_silence() {
     for (from, to) in PAIRS {
         let wave = sine(1_000.0);
         let fresh = through(&mut FrameConverter::new(), from, to, 3, &wave);
         let mut used = FrameConverter::new();
         through(&mut used, from, to, 3, sine(700.0));
         let unlike = through(&mut used, from, to, 3, &wave);
-        assert_ne!(unlike, fresh, "what was heard before is still there");
+        assert_ne!(unlike, fresh, "the converter forgot the frame before");
         used.reset();
         assert_eq!(through(&mut used, from, to, 3, &wave), fresh);
         through(&mut used, from, if to == 24_000 { 32_000 } else { 24_000 }, 2, &wave);
@@ -135,7 +137,7 @@ fn another_rate_or_a_reset_starts_from_silence() {
 }
 
 #[test]
-fn channels_are_independent() {
+fn converted_channels_are_independent() {
     for (from, to) in [(8_000, 11_100), (24_000, 16_000), (44_100, 48_000), (48_000, 44_100)] {
         for channels in [2, 5, 8] {
             let format = Format::new(from, channels).unwrap();
@@ -163,7 +165,7 @@ fn channels_are_independent() {
 }
 
 #[test]
-fn equal_rates_are_a_copy() {
+fn equal_rates_copy_the_frame() {
     let noise = |time_s: f64| ((time_s * 48_000.0) * 7_919.0) % 60_000.0 - 30_000.0;
     let output = through(&mut FrameConverter::new(), 48_000, 48_000, 2, noise);
     for (i, &sample) in output.iter().enumerate() {

@@ -1,14 +1,14 @@
-//! Worker or application side: each input sample spread over the outputs around it.
+//! Worker or application side: conversion to a lower rate, where each input is added to the outputs around it.
 //!
-//! With the rows of the other direction, read as what one input adds to `taps` outputs, the kernel
-//! is as wide as the lower rate asks, whatever the ratio. What falls between two outputs is collected
-//! first: each sum then takes `taps` roundings at any ratio.
+//! A row of the kernel holds the contributions of one input to `taps` outputs, so the kernel has the width
+//! that the lower rate requires at any ratio. Inputs between two outputs are collected first, so that each
+//! sum takes `taps` roundings at any ratio.
 
 use super::{Progress, Quality, Resampler, ResamplerSample};
 use crate::dsp::products::{accumulate, add, add_sum};
 
-/// Inputs that are spread at once; at higher ratios they are collected one by one.
-const MOST_TOGETHER: usize = 4;
+/// Largest number of inputs that are added at once. At higher ratios they are collected one by one.
+const MAX_TOGETHER: usize = 4;
 
 impl<const MEMORY: usize> Resampler<MEMORY> {
     pub(super) fn push_down<S: ResamplerSample>(
@@ -19,9 +19,9 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
     ) -> Progress {
         let mut progress = Progress::default();
         loop {
-            progress.produced += self.give(quality, &mut output[progress.produced..]);
+            progress.produced += self.write_complete(quality, &mut output[progress.produced..]);
             let rest = &input[progress.consumed..];
-            if self.due > 0 || rest.is_empty() {
+            if self.complete > 0 || rest.is_empty() {
                 return progress;
             }
             progress.consumed += self.spread(quality, rest);
@@ -34,16 +34,16 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
         output: &mut [S],
     ) -> usize {
         if self.tail.is_none() {
-            // What was collected lies ahead of sums that may still wait for room.
-            self.settle(quality);
-            self.due += quality.centre() + usize::from(!self.phase.is_whole());
+            // The inputs collected belong to sums after those that still wait for space in the output.
+            self.add_collected(quality);
+            self.complete += quality.centre() + usize::from(!self.phase.is_whole());
             self.tail = Some(0);
         }
-        self.give(quality, output)
+        self.write_complete(quality, output)
     }
 
-    /// Adds what was collected between two outputs to the sums.
-    fn settle(&mut self, quality: &Quality) {
+    /// Adds the inputs collected between two outputs to the sums.
+    fn add_collected(&mut self, quality: &Quality) {
         if !core::mem::take(&mut self.collected) {
             return;
         }
@@ -54,12 +54,12 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
         }
     }
 
-    /// Writes sums that are complete; none is left due unless the output is full.
-    fn give<S: ResamplerSample>(&mut self, quality: &Quality, output: &mut [S]) -> usize {
+    /// Writes complete sums to the output. None remains unless the output is full.
+    fn write_complete<S: ResamplerSample>(&mut self, quality: &Quality, output: &mut [S]) -> usize {
         let (channels, taps) = (self.channels, quality.taps());
         let mut frames = output.chunks_exact_mut(channels);
         let mut produced = 0;
-        while self.due > 0 {
+        while self.complete > 0 {
             if self.early > 0 {
                 self.early -= 1;
             } else {
@@ -71,7 +71,7 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
                 }
                 produced += channels;
             }
-            self.due -= 1;
+            self.complete -= 1;
             self.start += 1;
             if self.start == taps {
                 for sums in self.memory.chunks_exact_mut(2 * taps).take(channels) {
@@ -84,16 +84,16 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
         produced
     }
 
-    /// Spreads the inputs up to the next output, or one; returns how many samples that was.
+    /// Adds the inputs up to the next output, or one input. Returns the number of samples added, all channels.
     fn spread<S: ResamplerSample>(&mut self, quality: &'static Quality, input: &[S]) -> usize {
         let channels = self.channels;
-        let steps = if self.collected { 1 } else { self.phase.steps_to_next(MOST_TOGETHER + 1) };
+        let steps = if self.collected { 1 } else { self.phase.steps_to_next(MAX_TOGETHER + 1) };
         let taken = steps * channels <= input.len()
             && match steps {
                 1 => self.spread_together::<1, S>(quality, input),
                 2 => self.spread_together::<2, S>(quality, input),
                 3 => self.spread_together::<3, S>(quality, input),
-                MOST_TOGETHER => self.spread_together::<MOST_TOGETHER, S>(quality, input),
+                MAX_TOGETHER => self.spread_together::<MAX_TOGETHER, S>(quality, input),
                 _ => false,
             };
         if taken {
@@ -103,8 +103,8 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
         channels
     }
 
-    /// Spreads all inputs between two outputs at once, which spares memory the sums between them;
-    /// `false` where their rows are not at hand. The same bits as one after the other.
+    /// Adds all inputs between two outputs at once, which avoids storing intermediate sums. Returns false
+    /// where the rows are not at hand. The result has the same bits as adding one after the other.
     #[inline]
     fn spread_together<const STEPS: usize, S: ResamplerSample>(
         &mut self,
@@ -119,18 +119,18 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
         let prepared = &rest[(channels + 1) * taps..];
         let mut rows: [&[f32]; STEPS] = [&[]; STEPS];
         let mut phase = self.phase;
-        let mut due = 0;
+        let mut complete = 0;
         for row in &mut rows {
             let Some(exact) = self.rows.exact(phase.exact(), quality, prepared) else { return false };
             *row = exact;
-            due = phase.advance();
+            complete = phase.advance();
         }
         let scale = phase.step() as f32;
         for (channel, sums) in sums.chunks_exact_mut(2 * taps).enumerate() {
             let scales = core::array::from_fn(|step| input[step * channels + channel].widen() * scale);
             add_sum(&mut sums[self.start..self.start + taps], rows, scales);
         }
-        (self.phase, self.due) = (phase, due);
+        (self.phase, self.complete) = (phase, complete);
         true
     }
 
@@ -144,9 +144,9 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
             accumulate(partial, !self.collected, row, sample.widen() * scale);
         }
         self.collected = true;
-        self.due = self.phase.advance();
-        if self.due > 0 {
-            self.settle(quality);
+        self.complete = self.phase.advance();
+        if self.complete > 0 {
+            self.add_collected(quality);
         }
     }
 }

@@ -1,40 +1,46 @@
-//! Worker side: where a resampler is between two samples, without drift.
+//! Worker side: the position of a resampler between two samples, without drift.
 
-/// Steering resolves `2^-STEER_BITS` of a fraction.
+/// Number of bits below a fraction: the resolution of steering.
 const STEER_BITS: u32 = 40;
 
 /// A position that advances by the ratio of two rates, exactly.
 ///
-/// It is a whole number of `1 / (fractions * 2^40)` of a sample. Every unsteered step is a whole
-/// number of fractions, so no error ever gathers; a steered step is off by at most half a unit, and
-/// what it sums to is exact in units.
+/// The position is a whole number of units, each `1 / (fractions * 2^40)` of a sample. Every unsteered step
+/// is a whole number of fractions, so no error accumulates. A steered step is rounded by at most half a unit,
+/// and the sum of steps is exact in units.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Phase {
+pub(crate) struct RatioPhase {
     position: u64,
+    /// Current step.
     step: u64,
+    /// Unsteered step.
     nominal: u64,
+    /// One sample.
     one: u64,
+    /// Number of low bits dropped for the division by `one`.
     shift: u32,
+    /// Reciprocal of `one` without those bits, times 2^63.
     reciprocal: u64,
 }
 
-impl Phase {
+impl RatioPhase {
     pub(crate) const UNSET: Self = Self { position: 0, step: 0, nominal: 0, one: 0, shift: 0, reciprocal: 0 };
 
-    /// The position of samples of one rate among those of the other, the lower one stepping by less
-    /// than a sample: inputs among outputs when going down, else outputs among inputs.
+    /// Returns the position of the samples of the higher rate among those of the lower rate, which advances
+    /// by at most a sample: outputs among inputs for conversion to a higher rate, inputs among outputs for
+    /// conversion to a lower rate.
     pub(crate) const fn new(from_hz: u32, to_hz: u32) -> Self {
         let fractions = Self::fractions(from_hz, to_hz);
         let lower = if from_hz < to_hz { from_hz } else { to_hz };
         let higher = if from_hz < to_hz { to_hz } else { from_hz };
         let nominal = ((lower / (higher / fractions)) as u64) << STEER_BITS;
         let one = (fractions as u64) << STEER_BITS;
-        // `one` above the shift has 32 bits, so that its reciprocal keeps 32.
+        // Shifted, `one` has 32 bits, so that its reciprocal keeps 32 bits.
         let shift = 32 - one.leading_zeros();
         Self { position: 0, step: nominal, nominal, one, shift, reciprocal: (1 << 63) / (one >> shift) }
     }
 
-    /// How many fractions of a sample the ratio of two rates meets.
+    /// Returns how many different fractions of a sample the ratio of two rates needs.
     pub(crate) const fn fractions(from_hz: u32, to_hz: u32) -> u32 {
         let (mut a, mut b) = (from_hz, to_hz);
         while b != 0 {
@@ -43,13 +49,13 @@ impl Phase {
         (if from_hz < to_hz { to_hz } else { from_hz }) / a
     }
 
-    /// Steps by `factor` of the rates' ratio from now on; the position stays.
+    /// Changes the step to `factor` times the ratio of the rates. Keeps the position.
     pub(crate) fn steer(&mut self, factor: f64) {
         let change = libm::round(self.nominal as f64 * (factor - 1.0));
         self.step = self.nominal.saturating_add_signed(change as i64);
     }
 
-    /// Takes a step; returns how many whole samples it passed.
+    /// Advances by a step. Returns the number of whole samples passed.
     #[inline]
     pub(crate) fn advance(&mut self) -> usize {
         let mut whole = 0;
@@ -61,20 +67,20 @@ impl Phase {
         whole
     }
 
-    /// The fraction of a sample in `1/fractions`, if it is a whole number of them.
+    /// Returns the fraction of a sample in `1/fractions`, if it is a whole number of them.
     #[inline]
     pub(crate) fn exact(&self) -> Option<usize> {
         let between = self.position & ((1 << STEER_BITS) - 1);
         (between == 0).then_some((self.position >> STEER_BITS) as usize)
     }
 
-    /// The fraction of a sample in 1/2^32, rounded down.
+    /// Returns the fraction of a sample in 1/2^32, rounded down.
     #[inline]
     pub(crate) fn fraction_q32(&self) -> u32 {
         (((self.position >> self.shift) * self.reciprocal) >> 31).min(u64::from(u32::MAX)) as u32
     }
 
-    /// Steps until the next whole sample is passed, at most `limit`.
+    /// Returns the number of steps until the next whole sample is passed, at most `limit`.
     #[inline]
     pub(crate) fn steps_to_next(&self, limit: usize) -> usize {
         let mut position = self.position + self.step;
@@ -86,32 +92,32 @@ impl Phase {
         steps
     }
 
-    /// The same ratio at a whole number of fractions.
+    /// Returns a position of the same ratio at a whole number of fractions.
     pub(crate) const fn at_fraction(self, fraction: usize) -> Self {
         Self { position: (fraction as u64) << STEER_BITS, ..self }
     }
 
-    /// Whether the position is that of a sample.
+    /// Returns whether the position is that of a sample.
     pub(crate) const fn is_whole(&self) -> bool {
         self.position == 0
     }
 
-    /// What steering makes of the rates' ratio.
+    /// Returns the current step as a factor of the unsteered one.
     pub(crate) fn factor(&self) -> f64 {
         self.step as f64 / self.nominal as f64
     }
 
-    /// How far a step goes now, in samples.
+    /// Returns the current step in samples.
     pub(crate) fn step(&self) -> f64 {
         self.step as f64 / self.one as f64
     }
 
-    /// The fraction of a sample.
+    /// Returns the fraction of a sample.
     pub(crate) fn fraction(&self) -> f64 {
         self.position as f64 / self.one as f64
     }
 
-    /// Back to a whole sample, steering kept.
+    /// Returns to a whole sample and keeps the steering.
     pub(crate) fn rewind(&mut self) {
         self.position = 0;
     }
@@ -124,18 +130,18 @@ mod tests {
     const RATES_HZ: [u32; 10] =
         [4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 47_999, 48_000, 96_000, 192_000];
 
-    /// As if `advance` had been called `steps` times, without the time it takes.
-    fn leap(phase: &mut Phase, steps: u64) -> u64 {
+    /// Advances by `steps` steps at once. Returns the number of whole samples passed.
+    fn leap(phase: &mut RatioPhase, steps: u64) -> u64 {
         let reached = u128::from(phase.position) + u128::from(phase.step) * u128::from(steps);
         phase.position = (reached % u128::from(phase.one)) as u64;
         (reached / u128::from(phase.one)) as u64
     }
 
     #[test]
-    fn leaping_is_stepping() {
+    fn many_steps_at_once_equal_single_steps() {
         for (from, to) in RATES_HZ.iter().flat_map(|&from| RATES_HZ.map(|to| (from, to))) {
             for ppm in [0.0, 731.3, -499.9] {
-                let mut steps = Phase::new(from, to);
+                let mut steps = RatioPhase::new(from, to);
                 steps.steer(1.0 + ppm * 1e-6);
                 let mut leaps = steps;
                 let whole: usize = (0..10_007).map(|_| steps.advance()).sum();
@@ -146,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn a_day_does_not_drift() {
+    fn the_position_does_not_drift_over_a_day() {
         for (from, to) in RATES_HZ.iter().flat_map(|&from| RATES_HZ.map(|to| (from, to))) {
-            let mut phase = Phase::new(from, to);
+            let mut phase = RatioPhase::new(from, to);
             let day = |rate: u32| u64::from(rate) * 86_400;
-            // A step at a time up to an odd moment, then to the end of 24 hours.
+            // Single steps up to an arbitrary position, then all steps up to the end of 24 hours at once.
             let before: usize = (0..1_000_003).map(|_| phase.advance()).sum();
             let whole = before as u64 + leap(&mut phase, day(from.max(to)) - 1_000_003);
             assert_eq!(whole, day(from.min(to)), "{from} -> {to}");
@@ -159,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_steered_day_ends_within_a_hundredth_of_a_sample() {
+    fn a_steered_day_is_exact_to_a_hundredth_of_a_sample() {
         for (from, to) in [(44_100, 48_000), (48_000, 48_000), (16_000, 48_000), (48_000, 47_999)] {
             for ppm in [500.0, -500.0, 0.001, -37.123_456] {
-                let mut phase = Phase::new(from, to);
+                let mut phase = RatioPhase::new(from, to);
                 phase.steer(1.0 + ppm * 1e-6);
                 let steps = u64::from(to.max(from)) * 86_400;
                 let whole = leap(&mut phase, steps) as f64 + phase.fraction();
@@ -173,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn fractions_are_read_to_32_bits() {
+    fn fractions_have_32_bits() {
         for (from, to) in RATES_HZ.iter().flat_map(|&from| RATES_HZ.map(|to| (from, to))) {
-            let mut phase = Phase::new(from, to);
+            let mut phase = RatioPhase::new(from, to);
             phase.steer(1.000_123);
             for _ in 0..5_000 {
                 let read = f64::from(phase.fraction_q32()) / 4_294_967_296.0;
                 let error = phase.fraction() - read;
-                assert!((-1e-12..2e-9).contains(&error), "{from} -> {to}: off by {error}");
+                assert!((-1e-12..2e-9).contains(&error), "{from} -> {to}: error {error}");
                 phase.advance();
             }
         }

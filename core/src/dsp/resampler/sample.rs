@@ -1,31 +1,31 @@
-//! Application side: what goes into a resampler and what comes out.
+//! Application side: configuration, samples and results of a resampler.
 
 use super::quality::Quality;
 
-/// What a [`Resampler`](crate::dsp::Resampler) is to do.
+/// Configuration of a [`Resampler`](crate::dsp::Resampler).
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ResamplerConfig {
-    /// Rate of what is pushed, 4,000 to 192,000 Hz, any whole number.
+    /// Sample rate of the input, any whole number from 4,000 to 192,000 Hz.
     pub from_hz: u32,
-    /// Rate of what comes out, the same range.
+    /// Sample rate of the output, any whole number from 4,000 to 192,000 Hz.
     pub to_hz: u32,
-    /// Interleaved channels, 1 to 8.
+    /// Number of interleaved channels, 1 to 8.
     pub channels: u32,
-    /// How faithful, at what cost.
+    /// Precision and cost of the conversion.
     pub quality: &'static Quality,
-    /// Whether [`Resampler::steer`](crate::dsp::Resampler::steer) will be used. If not, equal rates are
-    /// a copy without latency.
+    /// Whether [`Resampler::steer`](crate::dsp::Resampler::steer) will be used. If not, equal rates give a
+    /// copy without latency.
     pub steerable: bool,
 }
 
-/// What one call of [`Resampler::push`](crate::dsp::Resampler::push) came to.
+/// Result of one call of [`Resampler::push`](crate::dsp::Resampler::push).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Progress {
-    /// Samples of the input taken, all channels.
+    /// Number of input samples taken, all channels.
     pub consumed: usize,
-    /// Samples of the output written, all channels.
+    /// Number of output samples written, all channels.
     pub produced: usize,
 }
 
@@ -35,13 +35,13 @@ mod sealed {
     impl Sealed for f32 {}
 }
 
-/// A sample that a [`Resampler`](crate::dsp::Resampler) takes and gives: `i16` or `f32`.
+/// A sample type that a [`Resampler`](crate::dsp::Resampler) converts: `i16` or `f32`.
 ///
-/// `f32` passes at any scale and is never clipped; `i16` is rounded to nearest and saturates.
+/// `f32` may have any scale and is never clipped. `i16` is rounded to nearest and saturates.
 pub trait ResamplerSample: Copy + sealed::Sealed {
-    /// Its value, on its own scale.
+    /// Returns the value of the sample, on its own scale.
     fn widen(self) -> f32;
-    /// The nearest sample to a value, and whether it did not fit.
+    /// Returns the sample nearest to a value, and whether the value was out of range.
     fn narrow(value: f32) -> (Self, bool);
 }
 

@@ -1,33 +1,35 @@
-//! Worker side: the rows a resampler multiplies by, computed at compile time.
+//! Worker side: the rows of weights of a resampler, computed at compile time.
 //!
-//! A Kaiser-windowed sinc, sampled at the fractions `-1/phases, 0, 1/phases ... 1 + 1/phases` of a
-//! sample: one row of `taps` weights for each. Rows lie behind one another, so that a product with a
-//! row runs through memory; the rows beyond 0 and 1 are there for the cubic between rows. After
-//! J. O. Smith, "Digital Audio Resampling Home Page", with Kaiser's formulas for window and width.
+//! The kernel is a Kaiser-windowed sinc, sampled at the fractions `-1/phases, 0, 1/phases ... 1 + 1/phases`
+//! of a sample, with one row of `taps` weights for each. Rows are contiguous, so that a product with a row
+//! reads memory in order. The rows beyond 0 and 1 serve the cubic interpolation between rows. After J. O.
+//! Smith, "Digital Audio Resampling Home Page", with Kaiser's formulas for window and width.
 
 use crate::dsp::special::{bessel_i0_of_quarter_square, sinc};
 
-/// The longest row.
-const MOST_TAPS: usize = 256;
+/// Length of the longest row.
+const MAX_TAPS: usize = 256;
 
-/// What shapes a kernel.
+/// Parameters of a kernel.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct KernelShape {
+    /// Number of weights in a row.
     pub(crate) taps: usize,
+    /// Number of rows per sample.
     pub(crate) phases: usize,
-    /// Rejection the window is made for.
+    /// Rejection that the window is designed for.
     pub(crate) rejection_db: f64,
-    /// Where the response is halved, as a share of the lower Nyquist frequency.
+    /// Frequency at which the response is halved, as a share of the lower Nyquist frequency.
     pub(crate) cutoff: f64,
 }
 
-impl Shape {
-    /// Entries in the table of this shape.
+impl KernelShape {
+    /// Returns the number of entries in the table of this shape.
     pub(crate) const fn len(self) -> usize {
         self.taps * (self.phases + 3)
     }
 
-    /// The table; `LEN` is [`len`](Self::len).
+    /// Computes the table. `LEN` is [`len`](Self::len).
     pub(crate) const fn rows<const LEN: usize>(self) -> [f32; LEN] {
         assert!(LEN == self.len());
         let mut table = [0.0; LEN];
@@ -35,7 +37,7 @@ impl Shape {
         let mut row = 0;
         while 2 * row <= self.phases + 2 {
             let fraction = (row as f64 - 1.0) / self.phases as f64;
-            let mut weights = [0.0; MOST_TAPS];
+            let mut weights = [0.0; MAX_TAPS];
             let mut sum = 0.0;
             let mut tap = 0;
             while tap < self.taps {
@@ -46,7 +48,7 @@ impl Shape {
             let mirrored = (self.phases + 2 - row) * self.taps;
             tap = 0;
             while tap < self.taps {
-                // A row that does not sum to 1 would turn the phase into an amplitude.
+                // A row that does not sum to 1 would modulate the amplitude with the phase.
                 let weight = (weights[tap] / sum) as f32;
                 table[row * self.taps + tap] = weight;
                 table[mirrored + self.taps - 1 - tap] = weight;
@@ -57,7 +59,7 @@ impl Shape {
         table
     }
 
-    /// The kernel but for a constant factor.
+    /// Returns a weight of the kernel without its constant factor.
     const fn weight(self, tap: usize, fraction: f64) -> f64 {
         let half = (self.taps / 2) as f64;
         let signed = tap as f64 - (half - 1.0) - fraction;
@@ -76,8 +78,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mirrored_rows_are_the_rows_of_the_opposite_fraction() {
-        const SHAPE: Shape = Shape { taps: 16, phases: 12, rejection_db: 60.0, cutoff: 0.8 };
+    fn mirrored_rows_belong_to_the_opposite_fraction() {
+        const SHAPE: KernelShape = KernelShape { taps: 16, phases: 12, rejection_db: 60.0, cutoff: 0.8 };
         let table: [f32; SHAPE.len()] = SHAPE.rows();
         for row in 0..SHAPE.phases + 3 {
             let fraction = (row as f64 - 1.0) / SHAPE.phases as f64;

@@ -1,4 +1,5 @@
-//! Worker or application side: each output sample gathered from the inputs around it.
+//! Worker or application side: conversion to a higher rate, where each output is a weighted sum of the inputs
+//! around it.
 
 use super::{Progress, Quality, Resampler, ResamplerSample};
 use crate::dsp::products::dot;
@@ -19,7 +20,7 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
             if self.start + quality.taps() <= self.end || rest.is_empty() {
                 return progress;
             }
-            self.make_room(quality);
+            self.free_space(quality);
             let taken = (rest.len() / channels).min(capacity - self.end);
             let histories = self.memory.chunks_exact_mut(capacity).take(channels);
             for (channel, history) in histories.enumerate() {
@@ -48,7 +49,7 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
             if done || self.start + quality.taps() <= self.end {
                 return produced;
             }
-            last -= self.make_room(quality);
+            last -= self.free_space(quality);
             for history in self.memory.chunks_exact_mut(capacity).take(channels) {
                 history[self.end..].fill(0.0);
             }
@@ -56,13 +57,14 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
         }
     }
 
-    /// Drops what no output needs any more, if the histories are full; returns how much that was.
-    fn make_room(&mut self, quality: &Quality) -> usize {
+    /// Drops samples that no output needs any more, if the histories are full. Returns the number of sample
+    /// frames dropped.
+    fn free_space(&mut self, quality: &Quality) -> usize {
         let capacity = 2 * quality.taps();
         if self.end < capacity {
             return 0;
         }
-        // A step may be a little more than a sample and pass the end.
+        // A step may be a little longer than a sample and pass the end.
         let dropped = self.start.min(self.end);
         for history in self.memory.chunks_exact_mut(capacity).take(self.channels) {
             history.copy_within(dropped.., 0);
@@ -72,7 +74,7 @@ impl<const MEMORY: usize> Resampler<MEMORY> {
         dropped
     }
 
-    /// Outputs whose window is known and whose position lies before `last` in the histories.
+    /// Writes the outputs with a complete window and a position before `last` in the histories.
     fn gather<S: ResamplerSample>(
         &mut self,
         quality: &'static Quality,

@@ -1,52 +1,52 @@
-//! Application side: what is done to a track while it plays.
+//! Application side: controls a track while it plays.
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 
 use crate::error::ConfigError;
 use crate::limits::{MAX_FADE, MIN_FADE};
 use crate::playback::ducking::Ducking;
-use crate::playback::slot::Command;
+use crate::playback::slot::TrackCommand;
 use crate::playback::track::{Track, TrackError};
 use crate::sample::Gain;
 use crate::time::Duration;
 
-/// All of these cost a few stores; the mixer acts on them with its next frame.
+/// Controls. Each costs a few stores, and the mixer acts on it with its next frame.
 impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     Track<'_, '_, M, CAP, SLOTS, MEMORY>
 {
-    /// Moves to `gain` within `ramp`, from the next mixed frame on, without a click.
+    /// Moves the gain to `gain` within `ramp`, from the next mixed frame on, without a click.
     ///
     /// # Errors
-    /// [`TrackError::Full`] when the mixer has not yet taken the commands before.
+    /// Returns [`TrackError::Full`] while the mixer has not yet taken earlier commands.
     pub fn set_gain(&mut self, gain: Gain, ramp: Duration) -> Result<(), TrackError> {
         let ramp_sample_frames = ramp.in_sample_frames(self.format().rate());
-        self.command(Command::Gain { gain, ramp_sample_frames })
+        self.command(TrackCommand::Gain { gain, ramp_sample_frames })
     }
 
-    /// Makes this track a background that gives way to all tracks that are none, or with `None` a
-    /// voice again.
+    /// Makes this track a background, which fades down while any track speaks that is not a background, or for
+    /// `None` a voice again.
     ///
     /// # Errors
-    /// As [`set_gain`](Self::set_gain).
+    /// Returns the errors of [`set_gain`](Self::set_gain).
     pub fn set_ducking(&mut self, ducking: Option<Ducking>) -> Result<(), TrackError> {
-        self.command(Command::Duck(ducking))
+        self.command(TrackCommand::Duck(ducking))
     }
 
-    /// Chooses what happens to frames that come after their turn: by default they are played late,
-    /// nothing is lost. With `skip`, for a live source among others, as many frames are dropped as
-    /// were missing, so that it stays in time with the others; they are counted in
-    /// [`PlaybackStats::late_frames`](crate::PlaybackStats::late_frames).
+    /// Sets what happens to frames that arrive too late. By default they are played late and nothing is lost.
+    /// With `skip`, meant for a live source among others, as many frames are dropped as were missing, so that
+    /// the track stays in time with the others.
+    /// [`PlaybackStats::late_frames`](crate::PlaybackStats::late_frames) counts them.
     ///
     /// # Errors
-    /// As [`set_gain`](Self::set_gain).
+    /// Returns the errors of [`set_gain`](Self::set_gain).
     pub fn set_skip_late(&mut self, skip: bool) -> Result<(), TrackError> {
-        self.command(Command::SkipLate(skip))
+        self.command(TrackCommand::SkipLate(skip))
     }
 
-    /// Sets the fade of pauses and interruptions, 5 ms unless set.
+    /// Sets the fade of pauses and interruptions, by default 5 ms.
     ///
     /// # Errors
-    /// [`TrackError::Config`] for a fade that is not 3 to 10 ms.
+    /// Returns [`TrackError::Config`] for a fade that is not 3 to 10 ms.
     pub fn set_fade(&mut self, fade: Duration) -> Result<(), TrackError> {
         if fade < MIN_FADE || fade > MAX_FADE {
             return Err(TrackError::Config(ConfigError::Fade { us: fade.as_micros() }));
@@ -55,8 +55,8 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         Ok(())
     }
 
-    /// Fades out within the next 10 ms of the mix and plays silence; what is queued stays, and what
-    /// is pushed queues behind it.
+    /// Fades out within the next 10 ms of the mix and plays silence. What is queued stays, and further audio
+    /// queues behind it.
     pub fn pause(&mut self) {
         if let Some(port) = &self.port
             && !core::mem::replace(&mut self.paused, true)
@@ -65,7 +65,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         }
     }
 
-    /// Goes on where [`pause`](Self::pause) stopped, with a fade.
+    /// Resumes where [`pause`](Self::pause) stopped, with a fade.
     pub fn resume(&mut self) {
         if let Some(port) = &self.port
             && core::mem::replace(&mut self.paused, false)
@@ -74,27 +74,27 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         }
     }
 
-    /// Whether it is paused.
+    /// Returns whether the track is paused.
     #[must_use]
     pub const fn is_paused(&self) -> bool {
         self.paused
     }
 
-    /// Fades out within the next 10 ms of the mix and drops what was pushed; a pause ends. What is
-    /// heard until then is at most the fade, the playback ring's fill, and what the device holds;
-    /// [`interrupted_at`](Self::interrupted_at) tells the exact sample at which the voice stopped.
+    /// Fades out within the next 10 ms of the mix and drops what was pushed. A pause ends. Until silence, the
+    /// loudspeaker plays at most the fade, the playback ring's fill and what the device holds;
+    /// [`interrupted_at`](Self::interrupted_at) returns the exact sample frame at which the voice stopped.
     /// Under manual control nothing is taken until [`enable_input`](Self::enable_input).
     pub fn interrupt(&mut self) {
         self.cut();
         if let Some(port) = &self.port {
-            // After the cut, see `SlotShared::interrupt`.
+            // After the interruption, see `SlotShared::interrupt`.
             port.shared.set_paused(None);
         }
         self.paused = false;
         self.accepting = !self.manual;
     }
 
-    /// Drops what was pushed, with a fade where it sounds. Pause and input stay as they are.
+    /// Drops what was pushed, with a fade if it sounds. Pause and input state stay unchanged.
     pub fn clear(&mut self) {
         self.cut();
     }
@@ -105,24 +105,24 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         port.pending.begin(port.pending.format());
         port.epoch = port.epoch.wrapping_add(1);
         port.shared.interrupt(port.epoch, fade);
-        self.source.cut(self.queued);
-        self.utterance.cut(self.queued);
+        self.source.interrupt(self.queued);
+        self.utterance.interrupt(self.queued);
     }
 
-    /// Takes audio again; with `manual` control the next interruption closes the input until this is
+    /// Lets the track take audio. With `manual` control the next interruption closes the input until this is
     /// called again, so that nothing of an old answer gets into the new one.
     pub fn enable_input(&mut self, manual: bool) {
         self.manual = manual;
         self.accepting = true;
     }
 
-    /// Whether audio is taken.
+    /// Returns whether the track takes audio.
     #[must_use]
     pub const fn accepts_input(&self) -> bool {
         self.accepting
     }
 
-    fn command(&mut self, command: Command) -> Result<(), TrackError> {
+    fn command(&mut self, command: TrackCommand) -> Result<(), TrackError> {
         let port = self.port.as_mut().ok_or(TrackError::Full)?;
         port.commands.push(command).map_err(|_| TrackError::Full)
     }

@@ -5,12 +5,10 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use crate::playback::ducking::Ducking;
 use crate::playback::track::{Track, TrackError};
 
-/// A voice with a background under it, which goes down while the voice speaks; both are controlled
-/// as one.
+/// A voice over a background that fades down while the voice speaks, controlled together.
 ///
-/// The two are ordinary tracks of one pool, so everything that a [`Track`] can, both can. What
-/// concerns one of them alone is done through [`voice`](Self::voice) and
-/// [`background`](Self::background).
+/// The two are ordinary tracks of one pool and can do everything that a [`Track`] can. [`voice`](Self::voice)
+/// and [`background`](Self::background) are for what concerns one of them alone.
 ///
 /// ```
 /// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -38,9 +36,9 @@ pub struct MixingTrack<
     const VOICE: usize = 0,
     const BACKGROUND: usize = 0,
 > {
-    /// Speech.
+    /// Track of the voice.
     pub voice: Track<'p, 'a, M, CAP, SLOTS, VOICE>,
-    /// What is heard under it.
+    /// Track of the background.
     pub background: Track<'p, 'a, M, CAP, SLOTS, BACKGROUND>,
 }
 
@@ -50,7 +48,7 @@ impl<'p, 'a, M: RawMutex, const CAP: usize, const SLOTS: usize, const VOICE: usi
     /// Puts a background under a voice.
     ///
     /// # Errors
-    /// [`TrackError::Full`] when the background's commands before have not been taken yet.
+    /// Returns [`TrackError::Full`] while the mixer has not yet taken earlier commands of the background.
     pub fn new(
         voice: Track<'p, 'a, M, CAP, SLOTS, VOICE>,
         mut background: Track<'p, 'a, M, CAP, SLOTS, BACKGROUND>,
@@ -60,25 +58,25 @@ impl<'p, 'a, M: RawMutex, const CAP: usize, const SLOTS: usize, const VOICE: usi
         Ok(Self { voice, background })
     }
 
-    /// Pauses both.
+    /// Pauses both tracks.
     pub fn pause(&mut self) {
         self.voice.pause();
         self.background.pause();
     }
 
-    /// Lets both go on.
+    /// Resumes both tracks.
     pub fn resume(&mut self) {
         self.voice.resume();
         self.background.resume();
     }
 
-    /// Interrupts both.
+    /// Interrupts both tracks.
     pub fn interrupt(&mut self) {
         self.voice.interrupt();
         self.background.interrupt();
     }
 
-    /// Lets both take audio again, see [`Track::enable_input`].
+    /// Lets both tracks take audio, see [`Track::enable_input`].
     pub fn enable_input(&mut self, manual: bool) {
         self.voice.enable_input(manual);
         self.background.enable_input(manual);

@@ -1,9 +1,10 @@
-//! Application side: where audio to be played is handed in, and where it is asked what was heard.
+//! Application side: takes audio to be played and tells what of it was played.
 
 mod control;
-mod heard;
+mod error;
 mod matching;
 mod mixing;
+mod playout;
 mod pool;
 mod source;
 mod wait;
@@ -12,65 +13,28 @@ use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 
-pub use self::heard::TrackEvent;
-use self::heard::Utterance;
+pub use self::error::TrackError;
 pub use self::matching::Matching;
 pub use self::mixing::MixingTrack;
+pub use self::playout::TrackEvent;
+use self::playout::Utterance;
 pub use self::pool::TrackPool;
 pub use self::source::SourceConfig;
-use self::source::{CHUNK, Source};
-use crate::error::ConfigError;
+use self::source::{CHUNK_SAMPLES, SourceConverter};
 use crate::format::Format;
 use crate::frame::copy;
-use crate::playback::slot::{Closing, TrackPort};
+use crate::playback::slot::{CloseMode, TrackPort};
 use crate::time::Duration;
 
-/// The fade of pauses and interruptions unless set.
+/// Default fade of pauses and interruptions: long enough not to click, within the allowed 3 to 10 ms.
 const DEFAULT_FADE: Duration = Duration::from_millis(5);
 
-/// Why a track could not do what it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum TrackError {
-    /// All of the session's slots are in use.
-    NoSlot {
-        /// How many slots there are.
-        slots: usize,
-    },
-    /// The track's frame or command queue is full; try again after some 10 ms.
-    Full,
-    /// The track was interrupted under manual control and takes nothing until
-    /// [`enable_input`](Track::enable_input).
-    InputClosed,
-    /// The mixer was closed, or its input ended before a track was opened.
-    Closed,
-    /// The source cannot be converted.
-    Config(ConfigError),
-}
-
-impl fmt::Display for TrackError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSlot { slots } => write!(f, "all {slots} track slots are in use"),
-            Self::Full => f.write_str("the track's queue is full"),
-            Self::InputClosed => {
-                f.write_str("the track was interrupted and takes nothing until its input is enabled")
-            }
-            Self::Closed => f.write_str("the mixer's input has ended"),
-            Self::Config(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for TrackError {}
-
-/// A handle to one stream of audio into the mixer. Application side; never blocks unless it says so.
+/// A handle to one stream of audio into the mixer. Application side; only methods that say so block.
 ///
-/// Positions are sample frames of the source, counted over all that was pushed since the track was
-/// opened, also over what an interruption dropped. [`finish`](Self::finish) plays what was pushed to
-/// its end; dropping the handle, at any time, takes the track away with a fade of 10 ms. The slot is
-/// free for another track when the playback worker is done.
+/// Positions are sample frames of the source, counted over everything pushed since the track was opened,
+/// including what an interruption dropped. [`finish`](Self::finish) plays what was pushed to its end. Dropping
+/// the handle, at any time, removes the track with a fade of 10 ms. The slot is free for another track when the
+/// playback worker is done with it.
 ///
 /// ```
 /// use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -92,11 +56,11 @@ impl core::error::Error for TrackError {}
 /// ```
 pub struct Track<'p, 'a, M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize = 0> {
     pool: &'p TrackPool<'a, M, CAP, SLOTS>,
-    /// Gone only while the handle goes.
+    /// `None` only while the handle is dropped or finished.
     port: Option<TrackPort<'a, CAP>>,
     id: u32,
-    source: Source<MEMORY>,
-    /// Sample frames of the mix's rate queued so far.
+    source: SourceConverter<MEMORY>,
+    /// Number of sample frames queued so far, at the mix's rate.
     queued: u64,
     fade: Duration,
     paused: bool,
@@ -117,7 +81,11 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize> fmt
 impl<'p, 'a, M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     Track<'p, 'a, M, CAP, SLOTS, MEMORY>
 {
-    fn new(pool: &'p TrackPool<'a, M, CAP, SLOTS>, port: TrackPort<'a, CAP>, source: Source<MEMORY>) -> Self {
+    fn new(
+        pool: &'p TrackPool<'a, M, CAP, SLOTS>,
+        port: TrackPort<'a, CAP>,
+        source: SourceConverter<MEMORY>,
+    ) -> Self {
         Self {
             pool,
             id: port.track,
@@ -137,45 +105,46 @@ impl<'p, 'a, M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: us
 impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     Track<'_, '_, M, CAP, SLOTS, MEMORY>
 {
-    /// Identity of this track in events and stamps; never 0.
+    /// Returns the identity of this track in events and stamps; never 0.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.id
     }
 
-    /// Sample frames of the source taken so far.
+    /// Returns how many sample frames of the source were taken so far.
     #[must_use]
     pub const fn position(&self) -> u64 {
         self.source.taken
     }
 
-    /// The mix's format. The source's is [`rate_hz`](Self::rate_hz) and [`channels`](Self::channels).
+    /// Returns the mix's format. The source's format is [`rate_hz`](Self::rate_hz) and
+    /// [`channels`](Self::channels).
     #[must_use]
     pub const fn format(&self) -> Format {
         self.pool.format()
     }
 
-    /// The source's rate, in hertz.
+    /// Returns the source's rate, in hertz.
     #[must_use]
     pub const fn rate_hz(&self) -> u32 {
         self.source.rate_hz()
     }
 
-    /// The source's channels.
+    /// Returns the number of the source's channels.
     #[must_use]
     pub const fn channels(&self) -> usize {
         self.source.channels()
     }
 
-    /// Queues interleaved samples of the source, any number of whole sample frames, and returns how
-    /// many samples were taken: fewer than given when the queue is full, none of no samples.
+    /// Queues interleaved samples of the source, any number of whole sample frames, and returns how many
+    /// samples were taken: fewer than given when the queue is full.
     ///
-    /// Costs a copy, and the conversion where there is one.
+    /// Costs a copy, and the conversion where the formats differ.
     ///
     /// # Errors
-    /// [`TrackError::InputClosed`] after an interruption under manual control,
-    /// [`TrackError::Closed`] when the mixer was closed; the samples are counted in
-    /// [`refused_sample_frames`](Self::refused_sample_frames).
+    /// Returns [`TrackError::InputClosed`] after an interruption under manual control and
+    /// [`TrackError::Closed`] after the mixer was closed. The samples are counted in
+    /// [`refused_sample_frames`](Self::refused_sample_frames) then.
     pub fn push(&mut self, samples: &[i16]) -> Result<usize, TrackError> {
         let channels = self.channels().max(1);
         self.check_input(samples.len() / channels)?;
@@ -189,17 +158,17 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         Ok(taken)
     }
 
-    /// Queues 16-bit little-endian samples in bytes, any number of them, and returns how many bytes
-    /// were taken. A sample frame that is not complete waits for its rest.
+    /// Queues 16-bit little-endian samples in bytes, any number of bytes, and returns how many bytes were
+    /// taken. An incomplete sample frame is kept until its remaining bytes arrive.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Returns the errors of [`push`](Self::push).
     pub fn push_bytes(&mut self, bytes: &[u8]) -> Result<usize, TrackError> {
         let channels = self.channels().max(1);
         let width = 2 * channels;
         self.check_input(bytes.len() / width)?;
         let mut rest = bytes;
-        let mut samples = [0i16; CHUNK];
+        let mut samples = [0i16; CHUNK_SAMPLES];
         while !rest.is_empty() {
             if self.source.held_bytes() > 0 || rest.len() < width {
                 let before = (rest, self.source.held_bytes());
@@ -215,7 +184,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
                 self.source.forget_bytes_after(0);
                 continue;
             }
-            let whole = (rest.len() / width).min(CHUNK / channels) * channels;
+            let whole = (rest.len() / width).min(CHUNK_SAMPLES / channels) * channels;
             for (sample, bytes) in samples.iter_mut().take(whole).zip(rest.chunks_exact(2)) {
                 *sample = bytes.first_chunk().map_or(0, |bytes| i16::from_le_bytes(*bytes));
             }
@@ -228,15 +197,14 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         Ok(bytes.len() - rest.len())
     }
 
-    /// Frames of 10 ms in the queue that the mixer has not taken yet; what does not fill a frame is
-    /// not among them.
+    /// Returns how many 10 ms frames are in the queue. Samples that do not fill a frame yet are not counted.
     #[must_use]
     pub fn queued_frames(&self) -> usize {
         self.port.as_ref().map_or(0, |port| port.frames.len())
     }
 
-    /// Sample frames, at the mix's rate, that were pushed and that the mixer has not taken yet. The
-    /// last of a stretch that an interruption or [`flush`](Self::flush) cut counts as 10 ms.
+    /// Returns how many sample frames, at the mix's rate, were pushed and not yet taken by the mixer. The last
+    /// frame before an interruption or a [`flush`](Self::flush) counts as 10 ms even if it is shorter.
     #[must_use]
     pub fn queued_sample_frames(&self) -> usize {
         self.port.as_ref().map_or(0, |port| {
@@ -244,14 +212,14 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         })
     }
 
-    /// How long the mixer can play from what is queued.
+    /// Returns how long the mixer can play from what is queued.
     #[must_use]
     pub fn queued_duration(&self) -> Duration {
         Duration::of_sample_frames(self.queued_sample_frames() as u64, self.format().rate())
     }
 
-    /// Samples of the mix, all channels, that the queue has room for; a source of the mix's own
-    /// format is taken up to that.
+    /// Returns the free capacity of the queue, in samples of the mix's format over all channels. A source of
+    /// the mix's own format is taken up to that many samples.
     #[must_use]
     pub fn free_samples(&self) -> usize {
         self.port.as_ref().map_or(0, |port| {
@@ -260,39 +228,38 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         })
     }
 
-    /// Sample frames of the source that came while the input was closed, and were not taken.
+    /// Returns how many sample frames of the source were refused while the input was closed.
     #[must_use]
     pub const fn refused_sample_frames(&self) -> u64 {
         self.refused
     }
 
-    /// Bytes that were dropped because the source ended, or was cut off, in the middle of a sample
-    /// frame.
+    /// Returns how many bytes were dropped because the source ended, or was interrupted, within a sample frame.
     #[must_use]
     pub const fn dropped_bytes(&self) -> u32 {
         self.source.dropped_bytes
     }
 
-    /// How much faster than nominal a matched source runs against the loudspeaker, in ppm, as found
-    /// from the fill; good to some 100 ppm, which is what steering needs.
+    /// Returns how much faster than nominal a matched source runs against the loudspeaker, in ppm, as derived
+    /// from the queue's fill. Accurate to about 100 ppm, which is what steering needs.
     #[must_use]
     pub fn drift_ppm(&self) -> Option<f64> {
         self.source.matching.map(|matching| matching.drift_ppm())
     }
 
-    /// Hands the mixer what does not fill a frame yet, and the tail of a conversion; what is pushed
-    /// next begins with the frame after.
+    /// Queues what does not fill a frame yet, and the tail of a conversion. What is pushed next begins with the
+    /// next frame.
     ///
     /// # Errors
-    /// [`TrackError::Full`] when the queue has no room for all of it; what had room is queued, so
-    /// try again after some 10 ms.
+    /// Returns [`TrackError::Full`] when the queue has no space for all of it. What fitted is queued; a retry
+    /// after about 10 ms continues.
     pub fn flush(&mut self) -> Result<(), TrackError> {
-        let mut tail = [0i16; CHUNK];
+        let mut tail = [0i16; CHUNK_SAMPLES];
         loop {
-            let room = self.free_samples().min(CHUNK);
-            let produced = self.source.flush(tail.get_mut(..room).unwrap_or(&mut []));
+            let free = self.free_samples().min(CHUNK_SAMPLES);
+            let produced = self.source.flush(tail.get_mut(..free).unwrap_or(&mut []));
             if produced == 0 {
-                if room == 0 && !self.source.is_direct() {
+                if free == 0 && !self.source.is_direct() {
                     return Err(TrackError::Full);
                 }
                 break;
@@ -303,15 +270,14 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         if port.pending.sample_frames() > 0 && !queue_pending(port, self.id, self.queued) {
             return Err(TrackError::Full);
         }
-        self.source.end(self.queued);
+        self.source.end_section(self.queued);
         Ok(())
     }
 
-    /// Ends the track: what was pushed is played, a tail shorter than a frame included; a pause
-    /// ends.
+    /// Ends the track. Everything pushed is played, including a tail shorter than a frame, and a pause ends.
     ///
     /// # Errors
-    /// Gives the track back when the queue has no room for the tail; try again after some 10 ms.
+    /// Returns the track when the queue has no space for the tail. A retry after about 10 ms may succeed.
     // The handle is the error on purpose: nothing of the tail may be lost.
     #[allow(clippy::result_large_err)]
     pub fn finish(mut self) -> Result<(), Self> {
@@ -319,14 +285,14 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
             return Err(self);
         }
         self.resume();
-        self.close(Closing::Ended);
+        self.close(CloseMode::Drain);
         Ok(())
     }
 
-    fn close(&mut self, how: Closing) {
+    fn close(&mut self, how: CloseMode) {
         if let Some(port) = self.port.take() {
             port.shared.close(self.id, how);
-            self.pool.give_back(port);
+            self.pool.return_port(port);
         }
     }
 
@@ -343,19 +309,19 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     }
 
     fn push_converted(&mut self, samples: &[i16]) -> usize {
-        if Source::<MEMORY>::RESAMPLES
+        if SourceConverter::<MEMORY>::RESAMPLES
             && let Some(matching) = &mut self.source.matching
         {
-            let silence = matching.prime(self.pool.format().rate_hz());
+            let silence = matching.take_initial_silence(self.pool.format().rate_hz());
             self.queue_silence(silence);
         }
         let channels = self.channels().max(1);
         let mut taken = 0;
-        let mut converted = [0i16; CHUNK];
+        let mut converted = [0i16; CHUNK_SAMPLES];
         loop {
             let rest = samples.get(taken..).unwrap_or(&[]);
-            let room = self.free_samples().min(CHUNK);
-            let progress = self.source.convert(rest, converted.get_mut(..room).unwrap_or(&mut []));
+            let free = self.free_samples().min(CHUNK_SAMPLES);
+            let progress = self.source.convert(rest, converted.get_mut(..free).unwrap_or(&mut []));
             self.queue(converted.get(..progress.produced).unwrap_or(&[]));
             taken += progress.consumed;
             self.source.taken += (progress.consumed / channels) as u64;
@@ -363,26 +329,26 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
                 break;
             }
         }
-        if !Source::<MEMORY>::RESAMPLES {
+        if !SourceConverter::<MEMORY>::RESAMPLES {
             return taken;
         }
         let seconds = (taken / channels) as f64 / f64::from(self.source.rate_hz());
         let fill_s = self.queued_sample_frames() as f64 / f64::from(self.format().rate_hz());
         if let Some(matching) = &mut self.source.matching {
-            let ppm = matching.look(fill_s, seconds);
+            let ppm = matching.update(fill_s, seconds);
             self.source.steer(self.queued, ppm);
         }
         taken
     }
 
-    /// Puts silence before a source, as far as there is room.
+    /// Queues silence before a source, as far as there is space.
     fn queue_silence(&mut self, sample_frames: usize) {
         if sample_frames == 0 {
             return;
         }
         let mut left = (sample_frames * self.format().channels()).min(self.free_samples());
         while left > 0 {
-            let queued = self.queue([0; CHUNK].get(..left.min(CHUNK)).unwrap_or(&[]));
+            let queued = self.queue([0; CHUNK_SAMPLES].get(..left.min(CHUNK_SAMPLES)).unwrap_or(&[]));
             if queued == 0 {
                 break;
             }
@@ -392,7 +358,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         self.utterance.delay(self.queued);
     }
 
-    /// Queues samples of the mix's format and returns how many.
+    /// Queues samples of the mix's format and returns how many were queued.
     fn queue(&mut self, samples: &[i16]) -> usize {
         let Some(port) = self.port.as_mut() else {
             return 0;
@@ -404,11 +370,11 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
                 break;
             }
             let rest = samples.get(taken..).unwrap_or(&[]);
-            let room = port.pending.extend(rest.len() / channels);
-            if room.is_empty() {
+            let target = port.pending.extend(rest.len() / channels);
+            if target.is_empty() {
                 break;
             }
-            let copied = copy(rest, room);
+            let copied = copy(rest, target);
             taken += copied;
             self.queued += (copied / channels) as u64;
         }
@@ -420,11 +386,11 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize> Dro
     for Track<'_, '_, M, CAP, SLOTS, MEMORY>
 {
     fn drop(&mut self) {
-        self.close(Closing::Removed);
+        self.close(CloseMode::Remove);
     }
 }
 
-/// Moves the pending frame into the queue; false when there is no room.
+/// Moves the pending frame into the queue and returns whether there was space.
 fn queue_pending<const CAP: usize>(port: &mut TrackPort<'_, CAP>, id: u32, queued: u64) -> bool {
     let format = port.pending.format();
     port.pending.stamp.track = id;

@@ -1,4 +1,4 @@
-//! Application side: the session's track slots, and who waits for them.
+//! Application side: the session's track slots and the tasks that wait for tracks.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -8,26 +8,27 @@ use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::waitqueue::WakerRegistration;
 
-use crate::error::ConfigError;
+use crate::devices::SharedPlaybackTarget;
 use crate::format::Format;
-use crate::playback::SharedPlan;
+use crate::playback::input_gate::InputGate;
 use crate::playback::slot::{SlotShared, TrackPort};
-use crate::playback::track::source::{Source, SourceConfig};
+use crate::playback::track::source::{SourceConfig, SourceConverter};
 use crate::playback::track::{Track, TrackError};
 
-struct Pool<'a, const CAP: usize, const SLOTS: usize> {
-    /// None where a track has it.
+struct PortPool<'a, const CAP: usize, const SLOTS: usize> {
+    /// `None` for a slot that a track's handle uses.
     ports: [Option<TrackPort<'a, CAP>>; SLOTS],
     last_track: u32,
 }
 
-/// The session's free track slots. Handles take one each and bring it back when dropped.
+/// The session's free track slots. A handle takes one and returns it when dropped.
 ///
-/// `M` is the kind of mutex between application threads or tasks; no audio thread ever takes it.
+/// `M` is the kind of mutex between application threads or tasks. Audio threads never take it.
 pub struct TrackPool<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> {
-    pool: Mutex<M, RefCell<Pool<'a, CAP, SLOTS>>>,
+    pool: Mutex<M, RefCell<PortPool<'a, CAP, SLOTS>>>,
     waiting: Mutex<M, RefCell<[WakerRegistration; SLOTS]>>,
-    plan: &'a SharedPlan,
+    input: &'a InputGate,
+    target: &'a SharedPlaybackTarget,
     format: Format,
 }
 
@@ -40,38 +41,40 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize> fmt::Debug for TrackPool
 impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP, SLOTS> {
     pub(crate) fn new(
         ports: [Option<TrackPort<'a, CAP>>; SLOTS],
-        plan: &'a SharedPlan,
+        input: &'a InputGate,
+        target: &'a SharedPlaybackTarget,
         format: Format,
     ) -> Self {
         Self {
-            pool: Mutex::new(RefCell::new(Pool { ports, last_track: 0 })),
+            pool: Mutex::new(RefCell::new(PortPool { ports, last_track: 0 })),
             waiting: Mutex::new(RefCell::new([const { WakerRegistration::new() }; SLOTS])),
-            plan,
+            input,
+            target,
             format,
         }
     }
 
-    /// The format of the mix, which [`open`](Self::open)'s tracks take.
+    /// Returns the format of the mix, which is what a track from [`open`](Self::open) takes.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
     }
 
-    /// Opens a track of the mix's own format, at unity gain. Application side; takes the pool's
-    /// mutex for a few instructions.
+    /// Opens a track of the mix's own format, at unity gain. Application side; takes the pool's mutex for a few
+    /// instructions.
     ///
     /// # Errors
-    /// [`TrackError::NoSlot`] when all slots are in use: by a handle, or by a track that the
-    /// playback worker has not yet played or faded to its end. [`TrackError::Closed`] after
+    /// Returns [`TrackError::NoSlot`] when all slots are in use, by a handle or by a track that the playback
+    /// worker has not yet played or faded to its end, and [`TrackError::Closed`] after
     /// [`end_input`](Self::end_input).
     pub fn open(&self) -> Result<Track<'_, 'a, M, CAP, SLOTS>, TrackError> {
-        self.open_with(Source::same(self.format))
+        self.open_with(SourceConverter::unconverted(self.format))
     }
 
-    /// Opens a track whose source has another rate (4 to 192 kHz), other channels, or a clock of its
-    /// own. What is pushed is converted there and then, in the application's thread; `MEMORY` is
-    /// what [`Quality::memory`](crate::dsp::Quality::memory) or `fast_memory` says for the two rates
-    /// and the mix's channels.
+    /// Opens a track whose source has another rate (4 to 192 kHz), other channels, or a clock of its own.
+    /// Pushed audio is converted at once, in the application's thread. `MEMORY` is the value of
+    /// [`Quality::memory`](crate::dsp::Quality::memory) or `fast_memory` for the two rates and the mix's
+    /// channels.
     ///
     /// ```
     /// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -93,26 +96,26 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
     /// ```
     ///
     /// # Errors
-    /// As [`open`](Self::open), and [`TrackError::Config`] for a rate, channels or memory that
-    /// cannot work.
+    /// Returns the errors of [`open`](Self::open), and [`TrackError::Config`] for a rate, channels or memory
+    /// that cannot work.
     pub fn open_source<const MEMORY: usize>(
         &self,
         source: SourceConfig,
     ) -> Result<Track<'_, 'a, M, CAP, SLOTS, MEMORY>, TrackError> {
-        self.open_with(Source::new(source, self.format)?)
+        self.open_with(SourceConverter::new(source, self.format)?)
     }
 
     #[cold]
     #[inline(never)]
     fn open_with<const MEMORY: usize>(
         &self,
-        source: Source<MEMORY>,
+        source: SourceConverter<MEMORY>,
     ) -> Result<Track<'_, 'a, M, CAP, SLOTS, MEMORY>, TrackError> {
-        if self.plan.is_input_ended() {
+        if self.input.is_ended() {
             return Err(TrackError::Closed);
         }
         self.pool.lock(|pool| {
-            // Nothing in here comes back here, so it is never borrowed; but a panic must not be linked.
+            // Nothing in here calls the pool again, so the borrow cannot fail; but a panic must not be linked.
             let Ok(mut pool) = pool.try_borrow_mut() else { return Err(TrackError::NoSlot { slots: SLOTS }) };
             let pool = &mut *pool;
             let free = pool.ports.iter_mut().find(|port| is_free(port)).and_then(Option::take);
@@ -125,7 +128,7 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
         })
     }
 
-    /// Slots that can be opened now.
+    /// Returns how many slots can be opened now.
     #[must_use]
     pub fn free(&self) -> usize {
         self.pool.lock(|pool| {
@@ -133,20 +136,21 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
         })
     }
 
-    /// Says that no more tracks will be opened; those that are open go on to their ends.
+    /// Ends the pool's input: no more tracks can be opened, and open ones go on to their ends.
     pub fn end_input(&self) {
-        self.plan.end_input();
+        self.input.end();
     }
 
-    /// Lets the tasks that wait for a track look again: to be called whenever the workers have
-    /// polled, some hundred times a second.
+    /// Wakes the tasks that wait for a track. To be called whenever the workers have polled, some hundred times
+    /// a second.
     ///
-    /// On a microcontroller by the worker's own task. On a host by a thread of its own, never by an
-    /// audio thread or a board's real-time thread: it takes the mutex and calls the executor's
-    /// wakers. Costs little while nobody waits.
+    /// On a microcontroller the worker's own task calls it; on a host a thread of its own, never an audio
+    /// thread or a board's real-time thread, because it takes the mutex and calls the executor's wakers. Costs
+    /// little while no task waits.
     pub fn dispatch(&self) {
         self.waiting.lock(|waiting| {
-            // A waker that comes back here while it is called finds it borrowed, and all woken anyway.
+            // A waker that calls this again while it is woken finds the list borrowed; all tasks are being
+            // woken anyway.
             if let Ok(mut waiting) = waiting.try_borrow_mut() {
                 waiting.iter_mut().for_each(WakerRegistration::wake);
             }
@@ -163,17 +167,17 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
         });
     }
 
-    /// Whether tracks take nothing more.
+    /// Returns whether tracks take nothing more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.plan.is_closed()
+        self.input.is_closed()
     }
 
-    /// Whether a playback stream runs.
+    /// Returns whether a playback stream runs.
     pub(crate) fn is_playing(&self) -> bool {
-        self.plan.get().is_some()
+        self.target.is_set()
     }
 
-    pub(crate) fn give_back(&self, port: TrackPort<'a, CAP>) {
+    pub(crate) fn return_port(&self, port: TrackPort<'a, CAP>) {
         self.pool.lock(|pool| {
             if let Ok(mut pool) = pool.try_borrow_mut()
                 && let Some(place) = pool.ports.get_mut(port.index)
@@ -186,10 +190,4 @@ impl<'a, M: RawMutex, const CAP: usize, const SLOTS: usize> TrackPool<'a, M, CAP
 
 fn is_free<const CAP: usize>(port: &Option<TrackPort<'_, CAP>>) -> bool {
     port.as_ref().is_some_and(|port| port.shared.is_done(port.track))
-}
-
-impl From<ConfigError> for TrackError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
 }

@@ -1,4 +1,4 @@
-//! Application side: waiting for a track, in any executor or in a loop.
+//! Application side: waits for a track, in any executor or in a loop.
 
 use core::future::poll_fn;
 use core::task::Poll;
@@ -8,9 +8,9 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use crate::playback::track::{Track, TrackError, TrackEvent};
 use crate::time::Clock;
 
-/// Futures that belong to no executor. They look again whenever
-/// [`TrackPool::dispatch`](super::TrackPool::dispatch) is called; dropping one, as a `select` does,
-/// loses nothing but what [`push_all`](Self::push_all) says.
+/// Futures for any executor. They check again whenever [`TrackPool::dispatch`](super::TrackPool::dispatch) is
+/// called. Dropping a future, as a `select` does, loses nothing, except that [`push_all`](Self::push_all) may
+/// have queued a part.
 ///
 /// ```
 /// # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -31,11 +31,11 @@ use crate::time::Clock;
 impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     Track<'_, '_, M, CAP, SLOTS, MEMORY>
 {
-    /// Queues all of `samples`, whole sample frames, and waits where the queue is full. A future
-    /// that is dropped has queued a part; [`position`](Self::position) says which.
+    /// Queues all of `samples`, whole sample frames, and waits while the queue is full. A future that is
+    /// dropped has queued a part; [`position`](Self::position) tells which.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Returns the errors of [`push`](Self::push).
     pub async fn push_all(&mut self, samples: &[i16]) -> Result<(), TrackError> {
         let whole = samples.len() - samples.len() % self.channels();
         let mut rest = samples.get(..whole).unwrap_or(&[]);
@@ -49,10 +49,10 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         .await
     }
 
-    /// The same for bytes, any number of them.
+    /// Queues all of `bytes`, any number of them, and waits while the queue is full.
     ///
     /// # Errors
-    /// As [`push_bytes`](Self::push_bytes).
+    /// Returns the errors of [`push_bytes`](Self::push_bytes).
     pub async fn push_all_bytes(&mut self, bytes: &[u8]) -> Result<(), TrackError> {
         let mut rest = bytes;
         self.until(|track| match track.push_bytes(rest) {
@@ -65,12 +65,11 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         .await
     }
 
-    /// Queues all of `samples` and calls `wait` where the queue is full: a sleep of some
-    /// milliseconds on a host, a wait for the next interrupt on a microcontroller, a step of a
-    /// simulation.
+    /// Queues all of `samples` and calls `wait` while the queue is full: a sleep of some milliseconds on a
+    /// host, a wait for the next interrupt on a microcontroller, a step of a simulation.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Returns the errors of [`push`](Self::push).
     pub fn push_blocking(&mut self, samples: &[i16], mut wait: impl FnMut()) -> Result<(), TrackError> {
         let whole = samples.len() - samples.len() % self.channels();
         let mut rest = samples.get(..whole).unwrap_or(&[]);
@@ -84,27 +83,27 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         }
     }
 
-    /// Waits until all that was pushed has left the loudspeaker, a tail shorter than a frame
-    /// included. A paused track makes it wait until it plays again.
+    /// Waits until everything pushed has left the loudspeaker, including a tail shorter than a frame. While the
+    /// track is paused, the wait continues.
     pub async fn wait_for_playout(&mut self, clock: &impl Clock) {
         self.until(|track| track.flush().ok()).await;
         self.until(|track| track.is_played_out(clock.now()).then_some(())).await;
     }
 
-    /// Waits until the last interruption is over and returns where it stopped the source: one past
-    /// the last sample frame that was heard.
+    /// Waits until the last interruption is over and returns the source position at which it stopped: one past
+    /// the last sample frame that was played.
     pub async fn interrupted(&mut self, clock: &impl Clock) -> u64 {
         self.until(|track| track.interrupted_at(clock.now())).await
     }
 
-    /// Waits for the next thing that happens at the loudspeaker.
+    /// Waits for the next event at the loudspeaker.
     pub async fn next_event(&mut self, clock: &impl Clock) -> TrackEvent {
         self.until(|track| track.poll_event(clock.now())).await
     }
 
     async fn until<T>(&mut self, mut ready: impl FnMut(&mut Self) -> Option<T>) -> T {
         poll_fn(|context| {
-            // Registered before looking, so that what happens in between is not missed.
+            // Registered before the check, so that a change in between is not missed.
             if let Some(port) = &self.port {
                 self.pool.wait(port.index, context.waker());
             }

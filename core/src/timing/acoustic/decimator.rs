@@ -1,27 +1,27 @@
-//! Worker side: any rate down to about 8 kHz.
+//! Worker side: converts any rate down to about 8 kHz.
 
 use crate::frame::PcmRef;
 
-/// Outputs that each input sample shapes.
+/// Number of outputs that each input sample contributes to.
 const SPAN: usize = 12;
-/// Highest decimation: 192 kHz.
+/// Highest decimation factor, for 192 kHz.
 const MAX_FACTOR: usize = 24;
-/// Pass-band edge against the low rate.
+/// Edge of the pass band, as a share of the low rate.
 const CUTOFF: f32 = 0.43;
 
-/// The filter, one row for each phase of the input; both directions share it.
+/// Coefficients of the filter, one row for each phase of the input. Both directions share them.
 #[derive(Debug)]
-pub(in crate::timing) struct DecimatorTaps {
+pub(super) struct DecimatorTaps {
     rows: [[f32; SPAN]; MAX_FACTOR],
 }
 
 impl DecimatorTaps {
-    pub(in crate::timing) const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { rows: [[0.0; SPAN]; MAX_FACTOR] }
     }
 
-    /// A Hamming-windowed sinc for decimation by `factor`.
-    pub(in crate::timing) fn design(&mut self, factor: usize) {
+    /// Computes a Hamming-windowed sinc for decimation by `factor`.
+    pub(super) fn design(&mut self, factor: usize) {
         let len = factor * SPAN;
         let centre = (len - 1) as f32 / 2.0;
         for (phase, row) in self.rows.iter_mut().take(factor).enumerate() {
@@ -36,29 +36,24 @@ impl DecimatorTaps {
     }
 }
 
-/// A transposed polyphase filter: each input sample is added into the outputs it shapes, so that
-/// nothing of the input is kept.
+/// A transposed polyphase filter: each input sample is added into the outputs it contributes to, so that no
+/// input has to be kept.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::timing) struct Decimator {
+pub(super) struct Decimator {
     factor: usize,
     phase: usize,
     sums: [f32; SPAN],
 }
 
 impl Decimator {
-    pub(in crate::timing) const fn new(factor: usize) -> Self {
+    pub(super) const fn new(factor: usize) -> Self {
         Self { factor, phase: 0, sums: [0.0; SPAN] }
     }
 
-    /// Takes a frame, the mean of its channels, and hands each low-rate sample to `emit`.
+    /// Takes a frame as the mean of its channels and passes each low-rate sample to `emit`.
     ///
     /// Costs 12 multiplications a sample frame.
-    pub(in crate::timing) fn run(
-        &mut self,
-        taps: &DecimatorTaps,
-        pcm: PcmRef<'_>,
-        mut emit: impl FnMut(i16),
-    ) {
+    pub(super) fn run(&mut self, taps: &DecimatorTaps, pcm: PcmRef<'_>, mut emit: impl FnMut(i16)) {
         let channels = pcm.format.channels().max(1);
         if channels == 1 {
             return pcm.samples.iter().for_each(|&s| self.take(taps, f32::from(s), &mut emit));
@@ -91,7 +86,7 @@ impl Decimator {
 }
 
 fn round(x: f32) -> i16 {
-    // A cast saturates.
+    // The cast saturates.
     (if x < 0.0 { x - 0.5 } else { x + 0.5 }) as i16
 }
 
@@ -101,7 +96,7 @@ mod tests {
     use crate::format::Format;
 
     #[test]
-    fn the_band_in_use_passes_and_what_would_alias_into_it_does_not() {
+    fn the_band_in_use_passes_and_aliases_are_rejected() {
         for rate in [8_000u32, 16_000, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000] {
             let factor = crate::timing::acoustic::decimation(rate);
             let low_rate = f64::from(rate) / factor as f64;

@@ -1,43 +1,44 @@
-//! Worker side: the parts of [`AcousticDelay`](super::AcousticDelay), in the order a sample meets
-//! them: decimated, kept, turned into spectra, searched over the whole range, then tracked finely.
+//! Worker side: the acoustic delay estimator and its parts, in the order a sample meets them: decimation,
+//! history, spectra, coarse search over the whole range, fine search around the echo.
 //!
-//! All of it runs at about 8 kHz ("low rate"); a hop is 32 ms there, a window 64 ms.
+//! All parts behind the decimator run at about 8 kHz, the low rate. A hop is 32 ms there, a window 64 ms.
 
-mod coarse;
+mod coarse_search;
 mod decimator;
-mod drift;
-mod fft;
-mod fine;
-mod past;
-mod shift;
+mod delay;
+mod fine_search;
+mod lag_filter;
+mod low_rate_history;
+mod path_shift;
 mod spectrum;
+#[cfg(test)]
+mod tests;
 
-pub(super) use coarse::{Coarse, CoarseMemory};
-pub(super) use decimator::{Decimator, DecimatorTaps};
-pub(super) use fine::{Fine, FineMemory};
-pub(super) use past::{Past, PastMemory};
-pub(super) use spectrum::{Spectra, SpectraMemory};
+pub use delay::{AcousticDelay, AcousticMemory, EchoLag};
+
+use crate::dsp::fft::PhaseRotator;
 
 /// Samples of a window.
 const WINDOW: usize = 512;
 /// Samples from one window to the next.
-pub(super) const HOP: usize = WINDOW / 2;
-/// The microphone is looked at so many hops late, so that an echo may come before its reference.
+const HOP: usize = WINDOW / 2;
+/// Hops by which the microphone is analysed late, so that an echo may come before its reference.
 const NEAR_DELAY_HOPS: usize = 4;
-/// The same in samples.
-pub(super) const NEAR_DELAY: i64 = (NEAR_DELAY_HOPS * HOP) as i64;
+/// Samples by which the microphone is analysed late.
+const NEAR_DELAY: i64 = (NEAR_DELAY_HOPS * HOP) as i64;
 /// Hops of lag that are searched: from -144 to +1008 ms at 8 kHz.
 const LAG_ROWS: usize = 36;
-/// Samples of the longest lag that is tracked; at the other end it is `-NEAR_DELAY`.
+/// Samples of the longest lag that is tracked. The shortest is `-NEAR_DELAY`.
 const MAX_LAG: i64 = ((LAG_ROWS - NEAR_DELAY_HOPS) * HOP) as i64 - (HOP / 2) as i64;
 
-/// First frequency in use, 312 Hz at 8 kHz: below, small loudspeakers play nothing and rooms hum.
+/// First frequency bin in use, 312 Hz at 8 kHz. Below it, small loudspeakers play nothing and rooms hum.
 const FIRST_BIN: usize = 20;
-/// Frequencies in use, up to 3.4 kHz; above, the decimator aliases.
+/// Number of frequency bins in use, up to 3.4 kHz. Above them, the decimator aliases.
 const BINS: usize = 198;
-/// The coarse search takes 390 to 1500 Hz, where speech is strongest: memory is lag times bandwidth.
+/// Bins in use that the coarse search leaves out at the low end. It takes 390 to 1500 Hz, where speech is
+/// strongest, because its memory is lag times bandwidth.
 const COARSE_SKIP: usize = 5;
-/// Frequencies of the coarse search.
+/// Number of frequency bins of the coarse search.
 const COARSE_BINS: usize = 72;
 
 const _: () = {
@@ -45,8 +46,13 @@ const _: () = {
     assert!(COARSE_SKIP + COARSE_BINS <= BINS);
 };
 
-/// Low-rate samples that a device sample makes: the factor brings any rate to 5.5 to 8.02 kHz, so
-/// that the search always reaches 1 s.
-pub(super) fn decimation(rate_hz: u32) -> usize {
+/// Returns how many device samples make one low-rate sample. The factor brings any rate to 5.5 to 8.02 kHz,
+/// so that the search always reaches 1 s.
+fn decimation(rate_hz: u32) -> usize {
     rate_hz.div_ceil(8_020) as usize
+}
+
+/// Returns the factors that make a window's signal earlier by `samples`, for its bins from `first_bin` on.
+fn rotator(first_bin: usize, samples: f64) -> PhaseRotator {
+    PhaseRotator::new(WINDOW, first_bin, samples)
 }

@@ -1,98 +1,102 @@
-//! Worker side: windows of both signals as spectra whose magnitudes are nearly levelled.
+//! Worker side: computes spectra of both signals, whitened so that their magnitudes are nearly equal.
 //!
-//! Levelling (the phase transform of Knapp and Carter, "The generalized correlation method for
-//! estimation of time delay", IEEE TASSP 24(4), 1976) makes the correlation sharp for any speaker's
-//! voice and keeps a loud talker near the microphone from outweighing everything. Here a bin is divided
-//! by its own magnitude and its usual one together, so that what is far below usual, which is noise
-//! rather than signal, stays small.
+//! Whitening (the phase transform of Knapp and Carter, "The generalized correlation method for estimation of
+//! time delay", IEEE TASSP 24(4), 1976) makes the correlation sharp for any speaker's voice and keeps a loud
+//! talker near the microphone from outweighing the echo. Here a bin is divided by its own and its average
+//! magnitude together, so that a bin far below its average, which is noise rather than signal, stays small.
 
-use super::fft::{Complex, Rotor, inverse_root, transform};
-use super::past::{Past, PastMemory};
-use super::{BINS, FIRST_BIN, NEAR_DELAY, WINDOW};
+use super::low_rate_history::{LowRateHistory, LowRateMemory};
+use super::{BINS, FIRST_BIN, NEAR_DELAY, WINDOW, rotator};
+use crate::dsp::fft::{Complex, fast_inverse_sqrt, transform};
 use crate::dsp::special::sin_pi;
 
-/// Hops over which a bin's usual power is taken, about 1 s.
-const USUAL_HOPS: u32 = 32;
-/// Power of a window's bins below which nothing plays: 4 steps of the converter.
-const SILENT: f32 = 16.0 * 0.375 * WINDOW as f32 * BINS as f32;
-/// And below the loudest of late, 35 dB.
-const QUIET: f32 = 3e-4;
-/// How fast the loudest of late is forgotten, a hop: 9 dB in 10 s.
-const FORGET: f32 = 0.993;
+/// Averaging length of a bin's power, in hops, about 1 s.
+const AVERAGE_POWER_HOPS: u32 = 32;
+/// Power of a window's bins below which the loudspeaker is silent: an amplitude of 4 steps of 16 bits.
+const SILENT_POWER: f32 = 16.0 * 0.375 * WINDOW as f32 * BINS as f32;
+/// Power against the loudest recent window below which the loudspeaker is not active, -35 dB.
+const QUIET_SHARE: f32 = 3e-4;
+/// Decay of the loudest recent power in one hop: 9 dB in 10 s.
+const LOUDEST_DECAY: f32 = 0.993;
 
-/// Bins of the reference this far below its strongest are not levelled up, 45 dB: beside a tone they hold
-/// nothing that could be heard.
-const FAINT: f32 = 3e-5;
+/// Power against the strongest bin, -45 dB, below which bins of the reference are not raised: beside a tone
+/// they hold nothing audible.
+const FAINT_SHARE: f32 = 3e-5;
 
 static HANN: [f32; WINDOW] = hann();
 
-/// Power of a microphone that is switched off.
-const MUTE: f32 = 1.0;
+/// Power of a window at or below which the microphone is switched off.
+const MUTED_POWER: f32 = 1.0;
 
-/// Which of the two signals there were in a hop.
+/// Which of the two signals were present in a hop.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::timing) struct Active {
-    pub(in crate::timing) played: bool,
-    pub(in crate::timing) heard: bool,
+pub(super) struct ActiveSignals {
+    /// Whether the loudspeaker was active.
+    pub(super) played: bool,
+    /// Whether the microphone was on.
+    pub(super) heard: bool,
 }
 
+/// Memory of [`Spectra`]: the last spectrum and the average power of each signal.
 #[derive(Debug)]
-pub(in crate::timing) struct SpectraMemory {
+pub(super) struct SpectraMemory {
     scratch: [Complex; WINDOW],
     near: [Complex; BINS],
     far: [Complex; BINS],
-    usual_near: [f32; BINS],
-    usual_far: [f32; BINS],
+    average_near: [f32; BINS],
+    average_far: [f32; BINS],
 }
 
 impl SpectraMemory {
-    pub(in crate::timing) const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             scratch: [Complex::ZERO; WINDOW],
             near: [Complex::ZERO; BINS],
             far: [Complex::ZERO; BINS],
-            usual_near: [0.0; BINS],
-            usual_far: [0.0; BINS],
+            average_near: [0.0; BINS],
+            average_far: [0.0; BINS],
         }
     }
 
-    /// The levelled spectrum of the microphone's last window.
+    /// Returns the whitened spectrum of the microphone's last window.
     pub(super) fn near(&self) -> &[Complex; BINS] {
         &self.near
     }
 
-    /// The levelled spectrum of the last window of the reference that was asked for.
+    /// Returns the whitened spectrum of the reference window requested last.
     pub(super) fn far(&self) -> &[Complex; BINS] {
         &self.far
     }
 
-    /// Room for another transform, until the next hop.
+    /// Returns scratch memory for a transform; the next hop overwrites it.
     pub(super) fn scratch(&mut self) -> &mut [Complex; WINDOW] {
         &mut self.scratch
     }
 }
 
+/// State of the activity detection and of the averages.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::timing) struct Spectra {
+pub(super) struct Spectra {
     loudest: f32,
     far_hops: u32,
     near_hops: u32,
 }
 
 impl Spectra {
-    pub(in crate::timing) fn new(memory: &mut SpectraMemory) -> Self {
-        memory.usual_near.fill(0.0);
-        memory.usual_far.fill(0.0);
+    pub(super) fn new(memory: &mut SpectraMemory) -> Self {
+        memory.average_near.fill(0.0);
+        memory.average_far.fill(0.0);
         Self { loudest: 0.0, far_hops: 0, near_hops: 0 }
     }
 
-    /// Both signals' spectra of one hop, with one transform; says which of them there were.
-    pub(in crate::timing) fn hop(
+    /// Computes the spectra of both signals for one hop with one transform, and returns which signals were
+    /// present.
+    pub(super) fn hop(
         &mut self,
         memory: &mut SpectraMemory,
-        past: &Past,
-        samples: &PastMemory,
-    ) -> Active {
+        past: &LowRateHistory,
+        samples: &LowRateMemory,
+    ) -> ActiveSignals {
         let end = past.hop_end();
         let both = past.near(samples, end - NEAR_DELAY).zip(past.far(samples, end));
         for ((value, (near, far)), window) in memory.scratch.iter_mut().zip(both).zip(&HANN) {
@@ -108,31 +112,31 @@ impl Spectra {
             let rest = up.plus(down.conj().scaled(-1.0)).scaled(0.5);
             *far = Complex { re: rest.im, im: -rest.re };
         }
-        let heard = memory.near.iter().map(|x| x.power()).sum::<f32>() > MUTE;
+        let heard = memory.near.iter().map(|x| x.power()).sum::<f32>() > MUTED_POWER;
         if heard {
-            self.near_hops = (self.near_hops + 1).min(USUAL_HOPS);
-            learn(&mut memory.usual_near, &memory.near, self.near_hops);
-            level(&mut memory.near, &memory.usual_near, 0.0);
+            self.near_hops = (self.near_hops + 1).min(AVERAGE_POWER_HOPS);
+            update_average(&mut memory.average_near, &memory.near, self.near_hops);
+            whiten(&mut memory.near, &memory.average_near, 0.0);
         }
         let power: f32 = memory.far.iter().map(|x| x.power()).sum();
-        self.loudest = (self.loudest * FORGET).max(power);
+        self.loudest = (self.loudest * LOUDEST_DECAY).max(power);
         let played = self.is_active(power);
         if !played {
-            return Active { played, heard };
+            return ActiveSignals { played, heard };
         }
-        self.far_hops = (self.far_hops + 1).min(USUAL_HOPS);
-        learn(&mut memory.usual_far, &memory.far, self.far_hops);
-        level(&mut memory.far, &memory.usual_far, FAINT);
-        Active { played, heard }
+        self.far_hops = (self.far_hops + 1).min(AVERAGE_POWER_HOPS);
+        update_average(&mut memory.average_far, &memory.far, self.far_hops);
+        whiten(&mut memory.far, &memory.average_far, FAINT_SHARE);
+        ActiveSignals { played, heard }
     }
 
-    /// The reference's spectrum `lag` samples before the microphone's of this hop; false if nothing
-    /// was played there.
+    /// Computes the spectrum of the reference `lag` samples before the microphone's window of this hop.
+    /// Returns false if the loudspeaker was not active there.
     pub(super) fn far_at(
         &self,
         memory: &mut SpectraMemory,
-        past: &Past,
-        samples: &PastMemory,
+        past: &LowRateHistory,
+        samples: &LowRateMemory,
         lag: i64,
     ) -> bool {
         let far = past.far(samples, past.hop_end() - NEAR_DELAY - lag);
@@ -146,33 +150,33 @@ impl Spectra {
         let power: f32 = memory.far.iter().map(|x| x.power()).sum();
         let active = self.is_active(power);
         if active {
-            level(&mut memory.far, &memory.usual_far, FAINT);
+            whiten(&mut memory.far, &memory.average_far, FAINT_SHARE);
         }
         active
     }
 
     fn is_active(&self, power: f32) -> bool {
-        power > SILENT && power > self.loudest * QUIET
+        power > SILENT_POWER && power > self.loudest * QUIET_SHARE
     }
 }
 
-fn learn(usual: &mut [f32; BINS], spectrum: &[Complex; BINS], hops: u32) {
+fn update_average(average: &mut [f32; BINS], spectrum: &[Complex; BINS], hops: u32) {
     let part = 1.0 / hops.max(1) as f32;
-    for (usual, x) in usual.iter_mut().zip(spectrum) {
-        *usual += (x.power() - *usual) * part;
+    for (average, x) in average.iter_mut().zip(spectrum) {
+        *average += (x.power() - *average) * part;
     }
 }
 
-fn level(spectrum: &mut [Complex; BINS], usual: &[f32; BINS], floor: f32) {
-    let least = usual.iter().copied().fold(0.0, f32::max) * floor + 1e-9;
-    for (x, &usual) in spectrum.iter_mut().zip(usual) {
-        *x = x.scaled(inverse_root(x.power() + usual + least));
+fn whiten(spectrum: &mut [Complex; BINS], average: &[f32; BINS], floor: f32) {
+    let least = average.iter().copied().fold(0.0, f32::max) * floor + 1e-9;
+    for (x, &average) in spectrum.iter_mut().zip(average) {
+        *x = x.scaled(fast_inverse_sqrt(x.power() + average + least));
     }
 }
 
-/// Adds `from`, moved earlier by `samples`, to `to`.
+/// Adds `from` to `to`, moved earlier by `samples` and scaled by `gain`.
 pub(super) fn add_moved(to: &mut [Complex; BINS], from: &[Complex; BINS], samples: f64, gain: f32) {
-    for ((to, &from), turn) in to.iter_mut().zip(from).zip(Rotor::new(FIRST_BIN, samples)) {
+    for ((to, &from), turn) in to.iter_mut().zip(from).zip(rotator(FIRST_BIN, samples)) {
         *to = to.plus(from.times(turn).scaled(gain));
     }
 }

@@ -1,16 +1,16 @@
-//! How steadily the reference is read when the times that it is read by scatter.
+//! Tests how steadily the reference is read when the timestamps jitter.
 
 use super::*;
 
 const RATE_HZ: u32 = 48_000;
 const FRAME: usize = 480;
-/// The loudspeaker plays so much after the microphone's clock began.
+/// Time from the start of the microphone's clock to the first sample played.
 const LATENCY_NS: f64 = 50e6;
 
-struct Noise(u64);
+struct TimestampNoise(u64);
 
-impl Noise {
-    /// A standard normal number, nearly: the sum of twelve even ones.
+impl TimestampNoise {
+    /// Returns a nearly normal number with standard deviation 1: the sum of twelve uniform ones.
     fn normal(&mut self) -> f64 {
         let mut sum = 0.0;
         for _ in 0..12 {
@@ -21,15 +21,15 @@ impl Noise {
     }
 }
 
-/// Reads for 60 s, the loudspeaker's clock `ppm(second)` fast, both clocks' times scattering by
-/// `jitter_ns`. Returns once a second how many sample frames from the truth reading was.
-fn wander(seed: u64, jitter_ns: f64, ppm: impl Fn(usize) -> f64) -> Vec<f64> {
+/// Reads for 60 s with a loudspeaker clock that is `ppm(second)` fast and times of both clocks that jitter by
+/// `jitter_ns`. Returns the position error in sample frames, once per second.
+fn position_errors(seed: u64, jitter_ns: f64, ppm: impl Fn(usize) -> f64) -> Vec<f64> {
     let far = Format::new(RATE_HZ, 1).unwrap();
     let mut memory = Box::new(ReferenceMemory::<FRAME>::new());
     let mut history = vec![0; 48_000];
     let mut reference = EchoReference::new(&mut memory, &mut history, far, Duration::ZERO);
     let mut capture = StreamClock::new(far.rate());
-    let mut noise = Noise(seed);
+    let mut noise = TimestampNoise(seed);
     let mut out = Frame::EMPTY;
     let mut played = Frame::<FRAME>::silence(far).unwrap();
     let mut play_ns = LATENCY_NS;
@@ -40,36 +40,36 @@ fn wander(seed: u64, jitter_ns: f64, ppm: impl Fn(usize) -> f64) -> Vec<f64> {
         played.stamp.time = Instant::from_nanos((play_ns + noise.normal() * jitter_ns) as i64);
         reference.push(&played);
         play_ns += step_ns;
-        // The microphone is heard 100 ms later than it was played.
+        // The microphone hears a sample 100 ms after it was played.
         let heard_ns = k as f64 * 10e6 - 50e6;
         let position = (k * FRAME) as u64;
         let time = Instant::from_nanos((heard_ns + noise.normal() * jitter_ns) as i64);
         capture.observe(position, time);
-        if let Head::Free(place) = reference.head {
-            index = place.index as f64 + f64::from(place.fraction_q32) / Q32;
+        if let ReadHead::Free(position) = reference.head {
+            index = position.index as f64 + f64::from(position.fraction_q32) / Q32;
         }
         truth = truth_at(heard_ns, play_ns, step_ns, k).unwrap_or(truth);
         if k % 100 == 99 {
             errors.push(index - truth);
         }
-        reference.read::<Full>(&capture, position, false, &mut out, far);
+        reference.read::<FullReader>(&capture, position, false, &mut out, far);
     }
     errors
 }
 
-/// Index that is played at `at_ns`, given when the frame behind frame `k` will be.
+/// Returns the index that is played at `at_ns`; `next_ns` is the time of the frame after frame `k`.
 fn truth_at(at_ns: f64, next_ns: f64, step_ns: f64, k: usize) -> Option<f64> {
     (at_ns >= 0.0).then(|| ((k + 1) * FRAME) as f64 - (next_ns - at_ns) / step_ns * FRAME as f64)
 }
 
-/// From 20 s on the rate at which reading strays is a few ppm, where the clocks' times stray by
-/// tens: what is left is the doubt about the clocks' ratio.
+/// From 20 s on the reading speed varies by a few ppm, where the clocks' times vary by tens. The rest is the
+/// uncertainty of the clocks' ratio.
 #[test]
-fn reading_is_calm_where_the_times_are_not() {
+fn reads_steadily_despite_jittering_times() {
     let mut squares = 0.0;
     let mut count = 0;
     for seed in 1..=20 {
-        let errors = wander(seed, 1e6, |_| -200.0);
+        let errors = position_errors(seed, 1e6, |_| -200.0);
         let settled = errors.get(20..).unwrap();
         let worst = settled.iter().fold(0.0f64, |worst, error| worst.max(error.abs()));
         assert!(worst < 12.0, "seed {seed}: {worst} sample frames from the truth");
@@ -78,22 +78,22 @@ fn reading_is_calm_where_the_times_are_not() {
             count += 1;
         }
     }
-    let strays_ppm = (squares / f64::from(count)).sqrt();
-    println!("strays by {strays_ppm:.2} ppm");
-    assert!(strays_ppm < 5.0, "{strays_ppm} ppm");
+    let deviation_ppm = (squares / f64::from(count)).sqrt();
+    println!("speed varies by {deviation_ppm:.2} ppm");
+    assert!(deviation_ppm < 5.0, "{deviation_ppm} ppm");
 }
 
-/// A rate that jumps by 200 ppm at 30 s is followed, at any jitter that shows it.
+/// Follows a rate that jumps by 200 ppm at 30 s, at any jitter that lets it show.
 #[test]
-fn reading_follows_clocks_that_change() {
+fn reading_follows_a_changed_clock() {
     for jitter_ns in [0.0, 29e3, 115e3] {
         for seed in 1..=5 {
-            let errors = wander(seed, jitter_ns, |second| if second < 30 { 0.0 } else { 200.0 });
+            let errors = position_errors(seed, jitter_ns, |second| if second < 30 { 0.0 } else { 200.0 });
             let worst = |from: usize, to: usize| {
                 errors[from..to].iter().fold(0.0f64, |worst, error| worst.max(error.abs()))
             };
             let (before, during, after) = (worst(20, 30), worst(30, 34), worst(34, 60));
-            println!("jitter {jitter_ns} ns, seed {seed}: off by {before:.2}, {during:.2}, {after:.2}");
+            println!("jitter {jitter_ns} ns, seed {seed}: errors {before:.2}, {during:.2}, {after:.2}");
             assert!(before < 2.0 && during < 48.0 && after < 8.0, "jitter {jitter_ns} ns, seed {seed}");
         }
     }

@@ -1,10 +1,10 @@
-//! What a clock must find out, and how well it must know what it knows.
+//! Tests what a clock must estimate, and how true its stated uncertainty is.
 
 use super::*;
 
-struct Noise(u64);
+struct ClockNoise(u64);
 
-impl Noise {
+impl ClockNoise {
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0
@@ -15,15 +15,15 @@ fn clock() -> StreamClock {
     StreamClock::new(SampleRate::new(48_000).unwrap())
 }
 
-/// True time of a position on a clock that is `ppm` fast, from an odd start.
+/// Returns the true time of a position on a clock that is `ppm` fast and does not start at 0.
 fn truth(position: u64, ppm: f64) -> f64 {
     987_654_321.0 + position as f64 * 1e9 / (48_000.0 * (1.0 + ppm * 1e-6))
 }
 
 #[test]
-fn rate_and_time_are_found_through_jitter_near_2_to_the_32() {
+fn converges_despite_jitter_and_positions_near_2_to_the_32() {
     for seed in 1..=30 {
-        let mut noise = Noise(seed);
+        let mut noise = ClockNoise(seed);
         let ppm = noise.uniform() * 1_000.0;
         let start = u64::from(u32::MAX) - 100_000;
         let mut clock = clock();
@@ -45,8 +45,8 @@ fn rate_and_time_are_found_through_jitter_near_2_to_the_32() {
 }
 
 #[test]
-fn a_jump_is_reported_once_and_single_outliers_never() {
-    let mut noise = Noise(5);
+fn reports_a_jump_once_and_single_outliers_never() {
+    let mut noise = ClockNoise(5);
     let mut clock = clock();
     let mut jumps = Vec::new();
     for k in 0..1_000u64 {
@@ -64,7 +64,7 @@ fn a_jump_is_reported_once_and_single_outliers_never() {
 }
 
 #[test]
-fn frozen_zero_backward_and_absurd_times_leave_the_model_as_it_was() {
+fn impossible_times_leave_the_model_unchanged() {
     for lie in 0..4 {
         let mut clock = clock();
         for k in 0..3_000u64 {
@@ -87,7 +87,7 @@ fn frozen_zero_backward_and_absurd_times_leave_the_model_as_it_was() {
 #[test]
 fn a_changed_rate_is_followed_within_3_s() {
     for jitter_ns in [0.0, 200e3] {
-        let mut noise = Noise(9);
+        let mut noise = ClockNoise(9);
         let mut clock = clock();
         let mut time = 0.0;
         for k in 0..6_000u64 {
@@ -105,29 +105,29 @@ fn a_changed_rate_is_followed_within_3_s() {
     }
 }
 
-/// A standard normal number, nearly: the sum of twelve even ones.
-fn normal(noise: &mut Noise) -> f64 {
+/// Returns a nearly normal number with standard deviation 1: the sum of twelve uniform ones.
+fn normal(noise: &mut ClockNoise) -> f64 {
     (0..12).map(|_| noise.uniform()).sum::<f64>() / 2.0
 }
 
-/// What it states of its own uncertainty is what it errs by, from its first seconds on and whatever
-/// the jitter: a clock that is too sure of its start is misled by it for a minute.
+/// The stated uncertainty matches the actual error from the first seconds on, whatever the jitter. A clock
+/// that is too certain of its start would be misled by it for a minute.
 #[test]
-fn its_stated_uncertainty_is_what_it_errs_by() {
+fn the_stated_uncertainty_matches_the_error() {
     const CLOCKS: u64 = 200;
     for jitter_ns in [20e3, 200e3, 1e6, 2e6] {
         let (mut squares, mut time_squares) = ([0.0; 3], [0.0; 3]);
         for seed in 1..=CLOCKS {
-            let mut noise = Noise(seed);
+            let mut noise = ClockNoise(seed);
             let mut clock = clock();
             for k in 0..3_001u64 {
                 let time = truth(k * 480, 80.0) + normal(&mut noise) * jitter_ns;
                 clock.observe(k * 480, Instant::from_nanos(time as i64));
-                if let Some(place) = [300, 1_000, 3_000].iter().position(|&at| at == k) {
+                if let Some(index) = [300, 1_000, 3_000].iter().position(|&at| at == k) {
                     let rate = clock.rate().unwrap();
-                    squares[place] += ((rate.ppm - 80.0) / rate.uncertainty_ppm).powi(2);
+                    squares[index] += ((rate.ppm - 80.0) / rate.uncertainty_ppm).powi(2);
                     let late_ns = clock.time_of(k * 480).as_nanos() as f64 - truth(k * 480, 80.0);
-                    time_squares[place] += late_ns * late_ns / f64::from(clock.variances_ns2().0);
+                    time_squares[index] += late_ns * late_ns / f64::from(clock.variances_ns2().0);
                 }
             }
         }
@@ -142,9 +142,9 @@ fn its_stated_uncertainty_is_what_it_errs_by() {
     }
 }
 
-/// What a clock says of moments that are years away, and of positions at the end of 64 bits.
+/// Reads times that are years away and positions at the end of 64 bits.
 #[test]
-fn far_away_is_told_as_well_as_near() {
+fn distant_times_and_positions_are_as_exact_as_near_ones() {
     let rate = SampleRate::new(48_000).unwrap();
     for start in [0, 1 << 40, (1 << 63) - 96_000, u64::MAX - 48_000] {
         let mut clock = StreamClock::new(rate);

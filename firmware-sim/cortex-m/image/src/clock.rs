@@ -1,4 +1,4 @@
-//! The one clock of the board.
+//! Clock of the board, extended to 64 bits.
 
 use core::cell::Cell;
 
@@ -7,10 +7,11 @@ use handsfree_core::Instant;
 
 use crate::machine;
 
-/// What the counter showed last, and how often it had wrapped.
+/// Last value of the counter and the number of its wraps.
 static LAST: Mutex<Cell<(u32, u32)>> = Mutex::new(Cell::new((0, 0)));
 
-/// Ticks since the start. To be asked at least once in two minutes, which is when the counter wraps.
+/// Returns the ticks since the start. It must be called at least every two minutes, because the counter wraps
+/// then.
 #[must_use]
 pub fn ticks() -> u64 {
     critical_section::with(|token| {
@@ -22,13 +23,13 @@ pub fn ticks() -> u64 {
     })
 }
 
-/// A number of ticks as a time.
+/// Converts ticks since the start to an instant.
 #[must_use]
 pub const fn instant(ticks: u64) -> Instant {
     Instant::from_nanos(ticks as i64 * machine::TICK_NS)
 }
 
-/// Now.
+/// Returns the current time.
 #[must_use]
 pub fn now() -> Instant {
     instant(ticks())

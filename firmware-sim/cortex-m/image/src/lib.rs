@@ -1,36 +1,36 @@
-//! What the images share: the mps2-an386 board as QEMU plays it, a room, and what is measured.
+//! Common parts of the images: the mps2-an386 board as QEMU emulates it, an acoustic path, and measurements.
 //!
 //! ```text
 //! TIMER0    stands for the capture DMA's interrupt
-//! TIMER1    stands for the playback DMA's interrupt, above it, so that it nests
-//! DUALTIMER its first half is the clock, its second half delays the others on purpose
+//! TIMER1    stands for the playback DMA's interrupt, at a higher priority, so that it nests
+//! DUALTIMER its first half is the clock, its second half delays the other interrupts on purpose
 //! ```
 #![no_std]
 #![deny(missing_docs)]
 
 pub mod cell;
 pub mod clock;
-pub mod listener;
+pub mod instruction_counter;
 pub mod machine;
-pub mod measure;
 pub mod noise;
 pub mod pac;
+pub mod reference_checker;
 pub mod room;
 pub mod stack;
 
 use handsfree_core::Session;
 
-/// Samples in 10 ms: mono at 16 kHz.
+/// Sample capacity of a frame: 10 ms at 16 kHz, mono.
 pub const CAP: usize = 160;
-/// Tracks that play at once.
+/// Number of track slots.
 pub const SLOTS: usize = 2;
-/// 250 ms of what was played.
+/// Length of the echo reference's history in samples: 250 ms.
 pub const HISTORY: usize = 4_000;
 
-/// Ticks of a capture period of 10 ms.
+/// Length of a capture period in ticks: 10 ms.
 pub const CAPTURE_TICKS: u32 = 250_000;
-/// Ticks of a playback period: a clock that is 100 ppm fast.
+/// Length of a playback period in ticks: 10 ms of a clock that is 100 ppm fast.
 pub const PLAYBACK_TICKS: u32 = 249_975;
 
-/// The session of both images.
+/// Session type of the images.
 pub type TerminalSession = Session<CAP, SLOTS, 4, 4, 4, 8, HISTORY>;

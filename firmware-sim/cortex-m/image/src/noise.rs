@@ -1,6 +1,6 @@
-//! A sound to play, the same in every run.
+//! Pseudo-random noise to play, the same in every run.
 
-/// Noise below some 300 Hz, where a room that interpolates linearly is exact enough.
+/// Noise below about 300 Hz, where the linear interpolation of the acoustic path is precise enough.
 #[derive(Clone, Copy, Debug)]
 pub struct Noise {
     state: u32,
@@ -9,13 +9,13 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// A sound of its own for every seed but 0.
+    /// Makes a noise from a seed other than 0. Each seed gives a different noise.
     #[must_use]
     pub const fn new(seed: u32) -> Self {
         Self { state: seed, first: 0, second: 0 }
     }
 
-    /// The next number, evenly spread.
+    /// Returns the next uniformly distributed number.
     pub fn word(&mut self) -> u32 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 17;
@@ -23,7 +23,7 @@ impl Noise {
         self.state
     }
 
-    /// The next sample, mostly below a sixth of full scale.
+    /// Returns the next sample, mostly below a sixth of full scale.
     pub fn sample(&mut self) -> i16 {
         let white = (self.word() >> 16) as i32 - 32_768;
         self.first += (white - self.first) / 8;
@@ -31,7 +31,7 @@ impl Noise {
         self.second as i16
     }
 
-    /// Fills with samples.
+    /// Fills a slice with samples.
     pub fn fill(&mut self, samples: &mut [i16]) {
         samples.iter_mut().for_each(|sample| *sample = self.sample());
     }

@@ -1,24 +1,26 @@
-//! The board as RTIC wants to be told of it, where a vendor's crate would stand.
+//! Description of the board's interrupts, in place of the peripheral access crate of a vendor, as RTIC needs
+//! it.
 
-/// Bits of an interrupt's priority on this processor.
+/// Number of bits of an interrupt priority on this processor.
 pub const NVIC_PRIO_BITS: u8 = 3;
 
-/// The board's interrupts, by the names of their handlers.
+/// Interrupts of the board that the images use, named like their handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
-#[allow(clippy::upper_case_acronyms, reason = "the handlers' names")]
+#[allow(clippy::upper_case_acronyms, reason = "these are the names of the handlers")]
 pub enum Interrupt {
-    /// Capture.
+    /// Capture DMA.
     TIMER0 = 8,
-    /// Playback.
+    /// Playback DMA.
     TIMER1 = 9,
-    /// Not used by a device: RTIC dispatches its tasks in it.
+    /// Disturbance of the other two. The RTIC image has no disturbance and dispatches its tasks in this
+    /// interrupt.
     DUALTIMER = 10,
 }
 
 pub use Interrupt as interrupt;
 
-// SAFETY: the numbers are the board's and stay what they are.
+// SAFETY: the numbers are those of the board and never change.
 unsafe impl cortex_m::interrupt::InterruptNumber for Interrupt {
     fn number(self) -> u16 {
         self as u16

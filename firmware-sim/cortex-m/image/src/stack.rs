@@ -1,4 +1,4 @@
-//! How much of the stack was ever used.
+//! High-water mark of the stack.
 
 use core::ptr;
 
@@ -9,14 +9,14 @@ unsafe extern "C" {
     static mut _stack_start: u32;
 }
 
-/// Paints the stack below the caller. To be called first of all.
+/// Fills the unused stack with a pattern. It must be called first in `main`.
 pub fn paint() {
     let bottom = &raw mut __sheap;
-    // Room for this very function.
+    // The frame of this function is left out.
     let top = (cortex_m::register::msp::read() as usize - 256) as *mut u32;
     let mut word = bottom;
     while word < top {
-        // SAFETY: between the statics' end and the stack pointer nothing lives.
+        // SAFETY: the memory between the end of the statics and the stack pointer is unused.
         unsafe {
             ptr::write_volatile(word, PAINT);
             word = word.add(1);
@@ -24,12 +24,12 @@ pub fn paint() {
     }
 }
 
-/// Bytes of the stack that were used since it was painted, interrupts included.
+/// Returns the largest stack usage since [`paint`], in bytes, interrupts included.
 #[must_use]
 pub fn used_bytes() -> usize {
     let top = &raw const _stack_start;
     let mut word = &raw const __sheap;
-    // SAFETY: from the statics' end to the stack's start it is all memory.
+    // SAFETY: the whole range from the end of the statics to the start of the stack is RAM.
     unsafe {
         while word < top && ptr::read_volatile(word) == PAINT {
             word = word.add(1);
@@ -38,7 +38,7 @@ pub fn used_bytes() -> usize {
     top as usize - word as usize
 }
 
-/// Bytes that the stack has.
+/// Returns the size of the stack, in bytes.
 #[must_use]
 pub fn size_bytes() -> usize {
     (&raw const _stack_start) as usize - (&raw const __sheap) as usize

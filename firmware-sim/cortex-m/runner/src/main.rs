@@ -1,10 +1,10 @@
-//! Runs the images in QEMU, prints what they say and what they take, and checks the bounds.
+//! Runs the images in QEMU, prints their logs and figures, and checks the bounds.
 //!
 //!     handsfree-runner board SECONDS DIRECTORY     the figures of the images in a directory
 //!     handsfree-runner log ELF ARGUMENT            one image and its log
-//!     handsfree-runner text ELF                    one image and what it prints
-//!     handsfree-runner vectors ELF                 the recorded orders, here and on an image
-//!     handsfree-runner panics FILE...              names of panics and allocation in images and libraries
+//!     handsfree-runner text ELF                    one image and its printed text
+//!     handsfree-runner vectors ELF                 the recorded schedules, on this machine and on an image
+//!     handsfree-runner panics FILE...              check of images and libraries for panics and allocation
 
 mod board;
 mod parts;
@@ -40,11 +40,11 @@ fn run() -> Result<()> {
             board::run(seconds, Path::new(directory))
         }
         ["log", elf, argument] => {
-            let said = qemu::run(Path::new(elf), argument)?;
-            for (name, figure) in &said.figures {
+            let output = qemu::run(Path::new(elf), argument)?;
+            for (name, figure) in &output.figures {
                 println!("  {name}: {figure:?}");
             }
-            ensure!(said.succeeded, "{elf} failed");
+            ensure!(output.succeeded, "{elf} failed");
             Ok(())
         }
         ["text", elf] => {
@@ -57,7 +57,11 @@ fn run() -> Result<()> {
         ["panics", files @ ..] if !files.is_empty() => {
             for file in files {
                 let found = symbols::forbidden(Path::new(file))?;
-                ensure!(found.is_empty(), "{file} holds {}", found.join(", "));
+                ensure!(
+                    found.is_empty(),
+                    "{file} contains {}; expected no panic and no allocation",
+                    found.join(", ")
+                );
                 println!("{file}: no panic, no allocation");
             }
             Ok(())

@@ -1,7 +1,7 @@
-//! Where an image's flash goes, by the source that each instruction comes from.
+//! Flash of an image by the source file of each instruction.
 //!
-//! What was inlined counts where it was written, not where it ended up. Of what the core calls in other
-//! crates and in the standard library, inlined code counts as the core's.
+//! Inlined code counts for the file that it was written in. Code of other crates and of the standard library
+//! that is inlined into the core counts as the core's.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use addr2line::gimli::{Dwarf, EndianSlice, Error, LittleEndian};
 use anyhow::{Context as _, Result};
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
-/// Bytes by part, in the order they are to be shown.
+/// Returns the bytes of each part, in display order. `total` is the size of the image.
 pub(crate) fn flash(elf: &Path, total: u64) -> Result<Vec<(String, u64)>> {
     let bytes = std::fs::read(elf).with_context(|| format!("{}", elf.display()))?;
     let object = object::File::parse(bytes.as_slice())?;
@@ -19,9 +19,9 @@ pub(crate) fn flash(elf: &Path, total: u64) -> Result<Vec<(String, u64)>> {
         Ok::<_, Error>(EndianSlice::new(data.unwrap_or(&[]), LittleEndian))
     })?;
     let lines = addr2line::Context::from_dwarf(dwarf)?;
-    let mut parts: BTreeMap<Part, u64> = BTreeMap::new();
+    let mut parts: BTreeMap<FlashPart, u64> = BTreeMap::new();
     for symbol in object.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
-        // The lowest bit only says that the code is Thumb's.
+        // The lowest bit of a function's address only marks Thumb code.
         let begin = symbol.address() & !1;
         for address in (begin..begin + symbol.size()).step_by(2) {
             *parts.entry(part(&lines, address, symbol.name()?)?).or_default() += 2;
@@ -31,31 +31,33 @@ pub(crate) fn flash(elf: &Path, total: u64) -> Result<Vec<(String, u64)>> {
         .sections()
         .filter(|section| matches!(section.kind(), SectionKind::ReadOnlyData | SectionKind::Data));
     parts.insert(
-        Part::Constants,
+        FlashPart::Constants,
         data.filter(|section| section.address() > 0).map(|section| section.size()).sum(),
     );
     let known: u64 = parts.values().sum();
-    parts.insert(Part::Other, parts.get(&Part::Other).unwrap_or(&0) + total.saturating_sub(known));
+    parts.insert(FlashPart::Other, parts.get(&FlashPart::Other).unwrap_or(&0) + total.saturating_sub(known));
     Ok(parts.into_iter().map(|(part, bytes)| (part.title(), bytes)).collect())
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    /// A folder of the core's source.
+enum FlashPart {
+    /// Code in a folder of the core's source.
     Folder(String),
-    /// The files beside them.
+    /// Code in the core's source files outside the folders.
     Root,
+    /// Constant data.
     Constants,
+    /// Routines of the compiler and of libm.
     Compiler,
-    /// Interrupts, loop and vectors.
+    /// The image's own interrupts, loop and vectors.
     Other,
 }
 
-impl Part {
+impl FlashPart {
     fn title(&self) -> String {
         match self {
             Self::Folder(folder) => format!("core/src/{folder}"),
-            Self::Root => "core/src: session, rings, frames, samples, time".to_owned(),
+            Self::Root => "core/src: rings, frames, samples, time".to_owned(),
             Self::Constants => "constants".to_owned(),
             Self::Compiler => "the compiler's routines: copies, 64-bit division, conversions".to_owned(),
             Self::Other => "the image's own: interrupts, loop, clock, vectors".to_owned(),
@@ -65,20 +67,24 @@ impl Part {
 
 type Lines<'a> = addr2line::Context<EndianSlice<'a, LittleEndian>>;
 
-fn part(lines: &Lines<'_>, address: u64, symbol: &str) -> Result<Part> {
+fn part(lines: &Lines<'_>, address: u64, symbol: &str) -> Result<FlashPart> {
     let mut frames = lines.find_frames(address).skip_all_loads()?;
     while let Some(frame) = frames.next()? {
         let Some(file) = frame.location.and_then(|location| location.file) else { continue };
-        // The standard library has a core/src too.
+        // The standard library has a folder core/src, too.
         if let Some((before, within)) = file.split_once("/core/src/")
             && !before.ends_with("library")
         {
             return Ok(within
                 .split_once('/')
-                .map_or(Part::Root, |(folder, _)| Part::Folder(folder.to_owned())));
+                .map_or(FlashPart::Root, |(folder, _)| FlashPart::Folder(folder.to_owned())));
         }
     }
-    let compilers =
+    let is_compiler_routine =
         symbol.contains("compiler_builtins") || symbol.starts_with("__") || symbol.contains("libm");
-    Ok(if compilers || ["fmaxf", "fminf", "memcmp"].contains(&symbol) { Part::Compiler } else { Part::Other })
+    Ok(if is_compiler_routine || ["fmaxf", "fminf", "memcmp"].contains(&symbol) {
+        FlashPart::Compiler
+    } else {
+        FlashPart::Other
+    })
 }

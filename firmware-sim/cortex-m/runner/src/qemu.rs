@@ -1,4 +1,4 @@
-//! An image in QEMU: its decoded log, and the figures it tells.
+//! Runs an image in QEMU and decodes its log and figures.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use defmt_decoder::{DecodeError, Table};
 
-/// Each instruction takes 64 ns, and time passes at once while the processor sleeps: the same run
-/// every time.
+/// QEMU's instruction counting: each instruction takes 64 ns and sleep takes no real time, so every run is
+/// the same.
 const COUNTED: &str = "shift=6,sleep=off";
 
-/// What a part took, in instructions, or another figure in `mean` alone.
+/// Figure of an image: the instructions of a part with mean, maximum and number of runs, or a single number
+/// in `mean`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figure {
     pub(crate) mean: u64,
@@ -20,20 +21,20 @@ pub(crate) struct Figure {
     pub(crate) runs: Option<u64>,
 }
 
-/// What an image said.
+/// Output of an image: its figures and whether it exited with success.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct ImageOutput {
     pub(crate) figures: BTreeMap<String, Figure>,
     pub(crate) succeeded: bool,
 }
 
-impl Said {
+impl ImageOutput {
     pub(crate) fn figure(&self, name: &str) -> Result<Figure> {
-        self.figures.get(name).copied().with_context(|| format!("the image told no figure {name:?}"))
+        self.figures.get(name).copied().with_context(|| format!("the image reported no figure {name:?}"))
     }
 }
 
-/// Whatever QEMU writes to its output, of an image that is given an argument.
+/// Starts QEMU with an image and its argument. QEMU's standard output is piped.
 fn start(elf: &Path, argument: &str) -> Result<std::process::Child> {
     Command::new("qemu-system-arm")
         .args(["-M", "mps2-an386", "-cpu", "cortex-m4", "-nographic", "-monitor", "none", "-serial", "none"])
@@ -50,39 +51,40 @@ fn start(elf: &Path, argument: &str) -> Result<std::process::Child> {
 }
 
 /// Runs an image that logs by defmt, and prints its log.
-pub(crate) fn run(elf: &Path, argument: &str) -> Result<Said> {
+pub(crate) fn run(elf: &Path, argument: &str) -> Result<ImageOutput> {
     let bytes = std::fs::read(elf).with_context(|| format!("{}", elf.display()))?;
-    let table = Table::parse(&bytes)?.with_context(|| format!("{} holds no defmt table", elf.display()))?;
+    let table =
+        Table::parse(&bytes)?.with_context(|| format!("{} contains no defmt table", elf.display()))?;
     let mut decoder = table.new_stream_decoder();
     let mut child = start(elf, argument)?;
-    let mut output = child.stdout.take().context("QEMU's output")?;
-    let mut said = Said::default();
+    let mut stdout = child.stdout.take().context("QEMU's standard output is missing")?;
+    let mut output = ImageOutput::default();
     let mut chunk = [0u8; 4_096];
     loop {
-        let count = output.read(&mut chunk)?;
+        let count = stdout.read(&mut chunk)?;
         if count == 0 {
             break;
         }
         decoder.received(chunk.get(..count).unwrap_or(&[]));
         loop {
             match decoder.decode() {
-                Ok(frame) => take(&mut said, &frame)?,
+                Ok(frame) => handle_message(&mut output, &frame)?,
                 Err(DecodeError::UnexpectedEof) => break,
                 Err(DecodeError::Malformed) => bail!("the log of {} cannot be decoded", elf.display()),
             }
         }
     }
-    said.succeeded = child.wait()?.success();
-    Ok(said)
+    output.succeeded = child.wait()?.success();
+    Ok(output)
 }
 
 /// Runs an image that prints text, and returns it with whether it succeeded.
 pub(crate) fn run_text(elf: &Path, argument: &str) -> Result<(String, bool)> {
-    let output = start(elf, argument)?.wait_with_output()?;
-    Ok((String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success()))
+    let finished = start(elf, argument)?.wait_with_output()?;
+    Ok((String::from_utf8_lossy(&finished.stdout).into_owned(), finished.status.success()))
 }
 
-fn take(said: &mut Said, frame: &defmt_decoder::Frame<'_>) -> Result<()> {
+fn handle_message(output: &mut ImageOutput, frame: &defmt_decoder::Frame<'_>) -> Result<()> {
     let message = frame.display_message().to_string();
     let Some(figure) = message.strip_prefix("figure ") else {
         let time = frame.display_timestamp().map(|time| time.to_string()).unwrap_or_default();
@@ -91,11 +93,15 @@ fn take(said: &mut Said, frame: &defmt_decoder::Frame<'_>) -> Result<()> {
         return Ok(());
     };
     let mut words = figure.split_whitespace();
-    let name = words.next().context("a figure without a name")?.to_owned();
+    let name = words.next().context("a figure in the log has no name")?.to_owned();
     let numbers = words.map(str::parse).collect::<Result<Vec<u64>, _>>().with_context(|| message.clone())?;
-    ensure!(matches!(numbers.len(), 1 | 3), "a figure has one number or three: {message}");
+    ensure!(
+        matches!(numbers.len(), 1 | 3),
+        "a figure has {} numbers, expected 1 or 3: {message}",
+        numbers.len()
+    );
     let mean = numbers.first().copied().unwrap_or(0);
     let figure = Figure { mean, most: numbers.get(1).copied(), runs: numbers.get(2).copied() };
-    said.figures.insert(name, figure);
+    output.figures.insert(name, figure);
     Ok(())
 }

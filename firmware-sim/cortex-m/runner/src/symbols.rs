@@ -1,4 +1,4 @@
-//! What an image or a library holds, by its symbols and sections.
+//! Symbols and section sizes of images and libraries.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 
-/// Parts of names that nothing in firmware may have: panics, and allocation.
+/// Parts of symbol names that firmware must not contain: panics and allocation.
 const FORBIDDEN: [&str; 12] = [
     "panicking",
     "panic_fmt",
@@ -22,7 +22,7 @@ const FORBIDDEN: [&str; 12] = [
     "_sbrk",
 ];
 
-/// Names in an ELF file, or in all files of an archive, that nothing in firmware may have.
+/// Returns the forbidden symbols in an ELF file or in all files of an archive.
 pub(crate) fn forbidden(file: &Path) -> Result<Vec<String>> {
     let bytes = std::fs::read(file).with_context(|| format!("{}", file.display()))?;
     let mut found = Vec::new();
@@ -30,36 +30,37 @@ pub(crate) fn forbidden(file: &Path) -> Result<Vec<String>> {
         for member in archive.members() {
             let member = member?;
             if let Ok(object) = object::File::parse(member.data(bytes.as_slice())?) {
-                look(&object, &mut found);
+                collect_forbidden(&object, &mut found);
             }
         }
     } else {
-        look(&object::File::parse(bytes.as_slice())?, &mut found);
+        collect_forbidden(&object::File::parse(bytes.as_slice())?, &mut found);
     }
     found.sort();
     found.dedup();
     Ok(found)
 }
 
-fn look(object: &object::File<'_>, found: &mut Vec<String>) {
+fn collect_forbidden(object: &object::File<'_>, found: &mut Vec<String>) {
     let names = object.symbols().filter_map(|symbol| symbol.name().ok().map(str::to_owned));
     found.extend(names.filter(|name| FORBIDDEN.iter().any(|part| name.contains(part))));
 }
 
-/// Bytes of an image in flash and in RAM, the stack not counted.
+/// Size of an image in flash and RAM, in bytes, without the stack.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sizes {
     pub(crate) flash: u64,
     pub(crate) ram: u64,
 }
 
-/// Sizes of a linked image: code and constants and what initialises RAM; initialised and zeroed RAM.
+/// Returns the sizes of a linked image. Flash holds code, constants and the initial values of RAM; RAM holds
+/// initialised and zeroed data.
 pub(crate) fn sizes(elf: &Path) -> Result<Sizes> {
     let bytes = std::fs::read(elf).with_context(|| format!("{}", elf.display()))?;
     let object = object::File::parse(bytes.as_slice())?;
     let mut sizes = Sizes::default();
     for section in object.sections() {
-        // defmt's table and the debugger's sections are not in memory, but at addresses below 1.
+        // defmt's table and the debug sections are not loaded into memory and have the address 0.
         let in_memory = section.address() > 0 || section.name() == Ok(".vector_table");
         match section.kind() {
             SectionKind::Text | SectionKind::ReadOnlyData if in_memory => sizes.flash += section.size(),

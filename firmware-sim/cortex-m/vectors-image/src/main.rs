@@ -1,4 +1,4 @@
-//! Replays the recorded orders and says what came of each.
+//! Replays the recorded schedules and prints the outcome of each.
 #![no_std]
 #![no_main]
 

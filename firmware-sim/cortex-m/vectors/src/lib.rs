@@ -1,7 +1,7 @@
-//! A recorded order of periods and polls, replayed: the frames that come out and all counters must be the
-//! same to the last bit on every processor.
+//! Replay of recorded schedules of periods and polls: the resulting frames and all counters must be the same
+//! to the last bit on every processor.
 //!
-//! An order is text, a step a line: a time in nanoseconds, what, and two numbers.
+//! A schedule is a text with one step per line: a time in nanoseconds, an action, and two numbers.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -13,67 +13,67 @@ use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
 use handsfree_core::playback::{OutletConfig, Track};
 use handsfree_core::{
     ChannelMap, ConfigError, DeviceSample, Duration, Frame, Gain, Halves, I24, Instant, PeriodTime,
-    SampleRate, Session, Stats, SessionFormat,
+    SampleRate, Session, SessionFormat, Stats,
 };
 
-use crate::voice::{Ears, Light, Precise, Quick};
+use crate::voice::{FullReferenceVoice, HashedLightVoice, QuickReferenceVoice, ReferenceHash};
 
 const CAP: usize = 480;
 const SLOTS: usize = 2;
-/// The longest period of an order.
+/// Longest period of a schedule, in sample frames.
 const PERIOD: usize = 320;
 
-/// The session of a replay.
+/// Session type of a replay.
 pub type ReplaySession = Session<CAP, SLOTS, 5, 5, 5, 8, 16_000>;
 type ReplayHalves<'a, V> = Halves<'a, NoopRawMutex, V, (), CAP, SLOTS>;
 
-/// The cases, by number.
+/// Names of the cases, by number.
 pub const CASES: [&str; 6] = [
     "steady i16 quick",
-    "steady f32 precise",
-    "ragged i32 precise",
+    "steady f32 full",
+    "ragged i32 full",
     "ragged i24 light",
     "stalls i16 light",
     "ragged f32 48 kHz",
 ];
 
-const STEADY: &str = include_str!("../orders/steady.txt");
-const RAGGED: &str = include_str!("../orders/ragged.txt");
-const STALLS: &str = include_str!("../orders/stalls.txt");
+const STEADY: &str = include_str!("../schedules/steady.txt");
+const RAGGED: &str = include_str!("../schedules/ragged.txt");
+const STALLS: &str = include_str!("../schedules/stalls.txt");
 
-/// What a replay came to.
+/// Result of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Frames that were delivered.
+pub struct ReplayOutcome {
+    /// Number of delivered frames.
     pub frames: u32,
-    /// FNV-1a of every sample that was delivered, played, or heard as reference, in order.
+    /// FNV-1a hash of all delivered and played samples in order, followed by the hash of the echo reference.
     pub hash: u64,
-    /// All counters.
+    /// Counters of the session at the end.
     pub stats: Stats,
 }
 
-/// Replays a case.
+/// Replays a case; returns `None` for a case that does not exist.
 ///
 /// # Errors
-/// Those of the session, which has none for the cases there are.
-pub fn replay(case: usize, session: &mut ReplaySession) -> Result<Option<Outcome>, ConfigError> {
+/// Returns the errors of the session's configuration; the existing cases have none.
+pub fn replay(case: usize, session: &mut ReplaySession) -> Result<Option<ReplayOutcome>, ConfigError> {
     Ok(Some(match case {
-        0 => run::<i16, Quick>(STEADY, session, 16_000)?,
-        1 => run::<f32, Precise>(STEADY, session, 16_000)?,
-        2 => run::<i32, Precise>(RAGGED, session, 16_000)?,
-        3 => run::<I24, Light>(RAGGED, session, 16_000)?,
-        4 => run::<i16, Light>(STALLS, session, 16_000)?,
-        // The terminal at another rate than its devices.
-        5 => run::<f32, Precise>(RAGGED, session, 48_000)?,
+        0 => run::<i16, QuickReferenceVoice>(STEADY, session, 16_000)?,
+        1 => run::<f32, FullReferenceVoice>(STEADY, session, 16_000)?,
+        2 => run::<i32, FullReferenceVoice>(RAGGED, session, 16_000)?,
+        3 => run::<I24, HashedLightVoice>(RAGGED, session, 16_000)?,
+        4 => run::<i16, HashedLightVoice>(STALLS, session, 16_000)?,
+        // The terminal has another rate than its devices.
+        5 => run::<f32, FullReferenceVoice>(RAGGED, session, 48_000)?,
         _ => return Ok(None),
     }))
 }
 
-/// FNV-1a.
+/// FNV-1a hash of samples.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hash(u64);
+pub(crate) struct Fnv1a(u64);
 
-impl Hash {
+impl Fnv1a {
     pub(crate) const fn new() -> Self {
         Self(0xCBF2_9CE4_8422_2325)
     }
@@ -87,7 +87,7 @@ impl Hash {
     }
 }
 
-/// A sound, the same everywhere.
+/// White noise, the same on every processor.
 struct Noise(u32);
 
 impl Noise {
@@ -97,11 +97,11 @@ impl Noise {
     }
 }
 
-fn run<S: DeviceSample, V: VoiceProcessor + Ears + Default>(
-    order: &str,
+fn run<S: DeviceSample, V: VoiceProcessor + ReferenceHash + Default>(
+    schedule: &str,
     session: &mut ReplaySession,
     terminal_hz: u32,
-) -> Result<Outcome, ConfigError> {
+) -> Result<ReplayOutcome, ConfigError> {
     let (device, terminal) = (SampleRate::new(16_000)?, SampleRate::new(terminal_hz)?);
     let terminal = SessionFormat { rate: terminal, near_channels: 1, far_channels: 1 };
     let mut halves: ReplayHalves<'_, V> = session.split(terminal, V::default(), ())?;
@@ -127,14 +127,14 @@ fn run<S: DeviceSample, V: VoiceProcessor + Ears + Default>(
         halves;
     let mut tracks = [tracks.open().ok(), tracks.open().ok()];
     let (mut speech, mut near) = (Noise(7), Noise(99));
-    let (mut hash, mut frames) = (Hash::new(), 0);
+    let (mut hash, mut frames) = (Fnv1a::new(), 0);
     let (mut played, mut captured) = (0u64, 0u64);
     let mut steps = 0;
-    for line in order.lines() {
-        let Some((now, what, first, second)) = parse(line) else { continue };
+    for line in schedule.lines() {
+        let Some((now, action, first, second)) = parse(line) else { continue };
         let now = Instant::from_nanos(now);
         let span = Duration::of_sample_frames(first, device);
-        match what {
+        match action {
             "out" => {
                 let mut period = [S::SILENCE; PERIOD];
                 let period = period.get_mut(..first as usize).unwrap_or(&mut []);
@@ -163,23 +163,23 @@ fn run<S: DeviceSample, V: VoiceProcessor + Ears + Default>(
             _ => {
                 steps += 1;
                 if let Some(Some(track)) = tracks.get_mut(steps % 2) {
-                    command(track, what, first, second, &mut speech);
+                    apply_command(track, action, first, second, &mut speech);
                 }
             }
         }
     }
-    hash.take(capture.voice_mut().heard());
-    Ok(Outcome { frames, hash: hash.0, stats: stats.read() })
+    hash.take(capture.voice_mut().reference_hash());
+    Ok(ReplayOutcome { frames, hash: hash.0, stats: stats.read() })
 }
 
-fn command(
+fn apply_command(
     track: &mut Track<'_, '_, NoopRawMutex, CAP, SLOTS>,
-    what: &str,
+    action: &str,
     first: u64,
     second: u64,
     speech: &mut Noise,
 ) {
-    match what {
+    match action {
         "push" => {
             let mut samples = [0; 340];
             samples.iter_mut().for_each(|sample| *sample = speech.sample());
@@ -200,6 +200,6 @@ fn command(
 fn parse(line: &str) -> Option<(i64, &str, u64, u64)> {
     let mut words = line.split_ascii_whitespace();
     let now = words.next()?.parse().ok()?;
-    let what = words.next()?;
-    Some((now, what, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    let action = words.next()?;
+    Some((now, action, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }

@@ -1,33 +1,33 @@
-//! Voice processors that remember what they heard.
+//! Voice processors that compute a hash of the echo reference.
 
 use handsfree_core::capture::{LightConfig, LightVoice, ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::timing::ReferenceQuality;
 use handsfree_core::{Duration, PcmMut, PcmRef};
 
-use crate::Hash;
+use crate::Fnv1a;
 
-/// Tells what was heard of the loudspeaker.
-pub(crate) trait Ears {
-    /// The hash of it, as samples.
-    fn heard(&self) -> [i16; 4];
+/// Voice processor with a hash of the echo reference.
+pub(crate) trait ReferenceHash {
+    /// Returns the hash of all reference frames as four samples.
+    fn reference_hash(&self) -> [i16; 4];
 }
 
-macro_rules! ears {
+macro_rules! hashing_voices {
     ($(#[$doc:meta] $name:ident $quality:ident $light:literal;)*) => {$(
         #[$doc]
         pub(crate) struct $name {
-            far: Hash,
+            far: Fnv1a,
             light: LightVoice,
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { far: Hash::new(), light: LightVoice::new(LightConfig::default()) }
+                Self { far: Fnv1a::new(), light: LightVoice::new(LightConfig::default()) }
             }
         }
 
-        impl Ears for $name {
-            fn heard(&self) -> [i16; 4] {
+        impl ReferenceHash for $name {
+            fn reference_hash(&self) -> [i16; 4] {
                 let word = self.far.0;
                 [word as i16, (word >> 16) as i16, (word >> 32) as i16, (word >> 48) as i16]
             }
@@ -56,11 +56,11 @@ macro_rules! ears {
     )*};
 }
 
-ears! {
-    /// Hears the quick reference.
-    Quick Quick false;
-    /// Hears the full one.
-    Precise Full false;
-    /// And changes what is heard.
-    Light Quick true;
+hashing_voices! {
+    /// Bypass that reads the quick reference.
+    QuickReferenceVoice Quick false;
+    /// Bypass that reads the full reference.
+    FullReferenceVoice Full false;
+    /// Light voice path, which reads the quick reference.
+    HashedLightVoice Quick true;
 }

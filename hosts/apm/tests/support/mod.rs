@@ -1,4 +1,4 @@
-//! What the integration tests share: noise, an echo path, and levels.
+//! Signals, an echo path and measurements shared by the integration tests and benchmarks.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use handsfree_apm::ApmProcessor;
@@ -9,25 +9,26 @@ pub fn format(rate_hz: u32, channels: u32) -> Format {
     Format::new(rate_hz, channels).unwrap()
 }
 
-/// A pair of frames through the processor, reverse first, as the pipeline does it.
+/// Processes a pair of frames in the pipeline's order: the reverse frame first.
 pub fn process(apm: &mut ApmProcessor, far: &[i16], near: &mut [i16]) -> Result<(), ProcessError> {
     let (far_format, near_format) = (apm.far(), apm.near());
     apm.process_reverse(PcmRef { format: far_format, samples: far })?;
     apm.process_capture(PcmMut { format: near_format, samples: near }, Duration::from_millis(10))
 }
 
-/// Repeatable noise, speech-like in that it comes and goes.
-pub struct Noise {
+/// Repeatable noise from a seed, steady or in speech-like bursts.
+pub struct BurstNoise {
     state: u64,
     count: u64,
     low_passed: f64,
 }
 
-impl Noise {
+impl BurstNoise {
     pub fn new(seed: u64) -> Self {
         Self { state: seed | 1, count: 0, low_passed: 0.0 }
     }
 
+    /// Returns the next value, uniformly distributed from -1 to 1.
     pub fn uniform(&mut self) -> f64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
@@ -35,8 +36,9 @@ impl Noise {
         (self.state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
-    /// One sample at `rate_hz` with a peak of about `peak`: syllables of 200 ms and pauses of 300 ms. Without
-    /// pauses the canceller takes the echo for background noise and fills in as much comfort noise.
+    /// Returns the next sample at `rate_hz`, with a peak of about `peak`, of bursts of 200 ms between pauses of
+    /// 300 ms. Without pauses the canceller would take the echo for background noise and replace it by comfort
+    /// noise.
     pub fn burst(&mut self, rate_hz: u32, peak: f64) -> i16 {
         self.low_passed += 0.5 * (self.uniform() - self.low_passed);
         let in_period = (self.count % u64::from(rate_hz / 2)) as f64 / f64::from(rate_hz / 2);
@@ -46,16 +48,17 @@ impl Noise {
     }
 }
 
-/// A room: a few decaying reflections after `delay` samples.
-pub struct Room {
+/// Acoustic path from loudspeaker to microphone: a direct sound followed by decaying reflections.
+pub struct LoudspeakerPath {
     taps: Vec<f64>,
     past: Vec<f64>,
     at: usize,
 }
 
-impl Room {
+impl LoudspeakerPath {
+    /// Creates a path with a direct sound after `delay` samples and reflections that last `length` samples.
     pub fn new(delay: usize, length: usize, gain: f64) -> Self {
-        let mut noise = Noise::new(99);
+        let mut noise = BurstNoise::new(99);
         let mut taps = vec![0.0; delay];
         taps.extend((0..length).map(|i| {
             let decay = (-6.9 * i as f64 / length as f64).exp();
@@ -64,7 +67,8 @@ impl Room {
         Self { past: vec![0.0; taps.len()], taps, at: 0 }
     }
 
-    pub fn heard(&mut self, played: i16) -> i16 {
+    /// Returns the microphone's sample at the time at which the loudspeaker plays `played`.
+    pub fn next_sample(&mut self, played: i16) -> i16 {
         let len = self.past.len();
         self.at = (self.at + 1) % len;
         self.past[self.at] = f64::from(played);
@@ -74,14 +78,14 @@ impl Room {
     }
 }
 
-/// Mean power of many frames, in dB against one squared unit.
+/// Mean power of the samples added, in dB relative to a power of 1.
 #[derive(Default)]
-pub struct Level {
+pub struct PowerMeter {
     energy: f64,
     count: u64,
 }
 
-impl Level {
+impl PowerMeter {
     pub fn add(&mut self, samples: &[i16]) {
         self.energy += samples.iter().map(|&s| f64::from(s) * f64::from(s)).sum::<f64>();
         self.count += samples.len() as u64;
@@ -92,58 +96,60 @@ impl Level {
     }
 }
 
-/// Plays noise into a room and cleans what comes back, one pair of frames after the other.
+/// Processor under test with a noise as far end and its echo as near end.
 pub struct EchoBench {
     pub apm: ApmProcessor,
-    noise: Noise,
-    rooms: Vec<Room>,
+    noise: BurstNoise,
+    paths: Vec<LoudspeakerPath>,
     far: Vec<i16>,
     near: Vec<i16>,
 }
 
-/// What a stretch of time sounded like.
-pub struct Heard {
-    pub echo: Level,
-    pub left: Level,
+/// Power of the microphone's signal before and after processing.
+pub struct EchoMeasurement {
+    pub before: PowerMeter,
+    pub after: PowerMeter,
 }
 
-impl Heard {
+impl EchoMeasurement {
     pub fn reduction_db(&self) -> f64 {
-        self.echo.db() - self.left.db()
+        self.before.db() - self.after.db()
     }
 }
 
 impl EchoBench {
     pub fn new(apm: ApmProcessor) -> Self {
         let rate = apm.near().rate_hz() as usize;
-        assert_eq!(apm.near().rate_hz(), apm.far().rate_hz(), "the room here knows one rate");
-        let room = || Room::new(rate / 100, rate / 100, 0.3);
+        assert_eq!(apm.near().rate_hz(), apm.far().rate_hz(), "the echo path has one rate");
+        let path = || LoudspeakerPath::new(rate / 100, rate / 100, 0.3);
         Self {
-            noise: Noise::new(7),
-            rooms: (0..apm.near().channels()).map(|_| room()).collect(),
+            noise: BurstNoise::new(7),
+            paths: (0..apm.near().channels()).map(|_| path()).collect(),
             far: vec![0; apm.far().samples()],
             near: vec![0; apm.near().samples()],
             apm,
         }
     }
 
-    pub fn frame(&mut self, heard: &mut Heard) {
+    /// Processes one pair of frames and adds it to `measured`.
+    pub fn frame(&mut self, measured: &mut EchoMeasurement) {
         let (near_channels, far_channels) = (self.apm.near().channels(), self.apm.far().channels());
         for (far, near) in
             self.far.chunks_exact_mut(far_channels).zip(self.near.chunks_exact_mut(near_channels))
         {
             let played = self.noise.burst(self.apm.far().rate_hz(), 12_000.0);
             far.fill(played);
-            near.iter_mut().zip(&mut self.rooms).for_each(|(near, room)| *near = room.heard(played));
+            near.iter_mut().zip(&mut self.paths).for_each(|(near, path)| *near = path.next_sample(played));
         }
-        heard.echo.add(&self.near);
+        measured.before.add(&self.near);
         process(&mut self.apm, &self.far, &mut self.near).unwrap();
-        heard.left.add(&self.near);
+        measured.after.add(&self.near);
     }
 
-    pub fn run(&mut self, frames: usize) -> Heard {
-        let mut heard = Heard { echo: Level::default(), left: Level::default() };
-        (0..frames).for_each(|_| self.frame(&mut heard));
-        heard
+    /// Processes `frames` pairs of frames and returns their power before and after.
+    pub fn run(&mut self, frames: usize) -> EchoMeasurement {
+        let mut measured = EchoMeasurement { before: PowerMeter::default(), after: PowerMeter::default() };
+        (0..frames).for_each(|_| self.frame(&mut measured));
+        measured
     }
 }

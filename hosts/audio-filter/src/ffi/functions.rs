@@ -1,4 +1,4 @@
-//! Control side: the functions of the interface and the names they are found by.
+//! Control side: the functions of the interface, and the symbol names under which they are exported.
 
 use std::ffi::{c_char, c_void};
 
@@ -14,16 +14,16 @@ pub(super) type CreateV2 = unsafe extern "C" fn(
     stream_info: *const c_char,
 ) -> *mut c_void;
 pub(super) type Destroy = unsafe extern "C" fn(this: *const c_void);
-pub(super) type Process<S> =
+pub(crate) type Process<S> =
     unsafe extern "C" fn(this: *const c_void, n: usize, input: *const S, output: *mut S);
-pub(super) type ProcessV2<S> =
+pub(crate) type ProcessV2<S> =
     unsafe extern "C" fn(this: *const c_void, n_in: usize, input: *const S, n_out: usize, output: *mut S);
 pub(super) type UpdateStreamInfo = unsafe extern "C" fn(this: *const c_void, stream_info: *const c_char);
 pub(super) type UpdateToken = unsafe extern "C" fn(url: *const c_char, token: *const c_char);
 
-/// What a filter exports. Valid as long as its library is open.
+/// Functions that a filter exports. They may be called only while the filter's library is open.
 #[derive(Clone, Copy)]
-pub(super) struct Functions {
+pub(crate) struct FilterFunctions {
     pub(super) on_load: OnLoad,
     pub(super) create: Create,
     pub(super) destroy: Destroy,
@@ -47,10 +47,38 @@ const PROCESS_INT16_V2: &str = "audio_filter_process_int16_v2";
 const PROCESS_FLOAT_V2: &str = "audio_filter_process_float_v2";
 const UPDATE_TOKEN: &str = "audio_filter_update_token";
 
-impl Functions {
-    /// Looks the functions up, or names all required ones that are not there.
+/// Sample type that filters process.
+pub(crate) trait FilterSample: Copy + Send + 'static {
+    #[doc(hidden)]
+    fn process_v1(functions: &FilterFunctions) -> Process<Self>;
+    #[doc(hidden)]
+    fn process_v2(functions: &FilterFunctions) -> Option<ProcessV2<Self>>;
+}
+
+impl FilterSample for i16 {
+    fn process_v1(functions: &FilterFunctions) -> Process<Self> {
+        functions.process_int16
+    }
+
+    fn process_v2(functions: &FilterFunctions) -> Option<ProcessV2<Self>> {
+        functions.process_int16_v2
+    }
+}
+
+impl FilterSample for f32 {
+    fn process_v1(functions: &FilterFunctions) -> Process<Self> {
+        functions.process_float
+    }
+
+    fn process_v2(functions: &FilterFunctions) -> Option<ProcessV2<Self>> {
+        functions.process_float_v2
+    }
+}
+
+impl FilterFunctions {
+    /// Looks the functions up. Returns the names of all missing required functions as the error.
     pub(super) fn find(library: &Library) -> Result<Self, Vec<&'static str>> {
-        // SAFETY: each name is asked for as the type that the interface gives it.
+        // SAFETY: each symbol is read as the type that the interface defines for its name.
         unsafe {
             let on_load = symbol::<OnLoad>(library, ON_LOAD);
             let create = symbol::<Create>(library, CREATE);
@@ -80,17 +108,19 @@ impl Functions {
                     update_token: symbol(library, UPDATE_TOKEN),
                 })
             };
-            found().ok_or_else(|| missing.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect())
+            found().ok_or_else(|| {
+                missing.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, name)| name).collect()
+            })
         }
     }
 }
 
-/// A function by its name; `None` also for a symbol whose value is null, which some linkers can make.
+/// Returns a function by its symbol name, or `None` if the symbol is missing or null; some linkers can make null symbols.
 ///
 /// # Safety
-/// `F` is a function pointer of the type that the library's author gave the function.
+/// `F` must be a function pointer of the type with which the library defines the function.
 unsafe fn symbol<F: Copy>(library: &Library, name: &str) -> Option<F> {
-    // SAFETY: as this function's. An `Option` of a function pointer is a pointer that may be null.
+    // SAFETY: the caller guarantees the type. An `Option` of a function pointer is a nullable pointer.
     let found = unsafe { library.get::<Option<F>>(name.as_bytes()) };
     found.ok().and_then(|function| *function)
 }

@@ -1,4 +1,4 @@
-//! Control side: opening a filter's file after those of its dependencies, and closing them in the opposite order.
+//! Control side: opens the libraries of a filter, dependencies first, and closes them in the opposite order.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +7,18 @@ use libloading::Library;
 use crate::error::FilterError;
 use crate::file;
 
-/// A filter's libraries, dependencies first. Dropping it closes the filter before what it depends on.
+/// Open libraries of a filter, dependencies first. Dropping them closes the filter before its dependencies.
 #[derive(Default)]
 pub(super) struct Libraries {
     opened: Vec<(PathBuf, Library)>,
 }
 
-/// Who finds a library's symbols.
+/// Visibility of a library's symbols.
 #[derive(Clone, Copy)]
-enum Visible {
-    /// Those that name it as a dependency in their own file.
+enum SymbolVisibility {
+    /// Visible to libraries that name this one as a dependency in their own file.
     ByName,
-    /// Everything that is opened later.
+    /// Visible to every library that is opened later.
     ToAll,
 }
 
@@ -43,17 +43,18 @@ impl Libraries {
 
     fn add(&mut self, path: &Path) -> Result<(), FilterError> {
         let path = file::check(path)?;
-        let opened = open(&path, Visible::ByName).or_else(|error| {
-            // A library that does not name its dependencies finds their symbols only if all see them. That is
-            // not done at once, for then they also stand in front of other filters' symbols of the same name.
+        let opened = open(&path, SymbolVisibility::ByName).or_else(|error| {
+            // A library that does not name its dependencies finds their symbols only if they are visible to all. This is
+            // the second attempt because symbols that are visible to all also shadow other filters' symbols of the same
+            // name.
             if self.opened.is_empty() {
                 return Err(error);
             }
             for (earlier, _) in &self.opened {
-                // Visibility outlives this second handle.
-                open(earlier, Visible::ToAll)?;
+                // The visibility persists after this second handle is dropped.
+                open(earlier, SymbolVisibility::ToAll)?;
             }
-            open(&path, Visible::ByName)
+            open(&path, SymbolVisibility::ByName)
         });
         match opened {
             Ok(library) => {
@@ -73,21 +74,22 @@ impl Drop for Libraries {
     }
 }
 
-/// All symbols are bound at once: one that is nowhere must fail here, not at its first call in a frame.
+/// Opens a library and binds all its symbols, so that an undefined symbol fails here instead of at its first call in a
+/// frame.
 #[cfg(unix)]
-fn open(path: &Path, visible: Visible) -> Result<Library, libloading::Error> {
+fn open(path: &Path, visibility: SymbolVisibility) -> Result<Library, libloading::Error> {
     use libloading::os::unix::{Library as UnixLibrary, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
-    let scope = match visible {
-        Visible::ByName => RTLD_LOCAL,
-        Visible::ToAll => RTLD_GLOBAL,
+    let scope = match visibility {
+        SymbolVisibility::ByName => RTLD_LOCAL,
+        SymbolVisibility::ToAll => RTLD_GLOBAL,
     };
-    // SAFETY: opening runs the library's initialisers. `AudioFilter::load` says that its caller trusts them.
+    // SAFETY: opening runs the library's initialisers; the documentation of `AudioFilter::load` requires a trusted library.
     unsafe { UnixLibrary::open(Some(path), RTLD_NOW | scope) }.map(Library::from)
 }
 
 #[cfg(not(unix))]
-fn open(path: &Path, _visible: Visible) -> Result<Library, libloading::Error> {
-    // SAFETY: opening runs the library's initialisers. `AudioFilter::load` says that its caller trusts them.
+fn open(path: &Path, _visibility: SymbolVisibility) -> Result<Library, libloading::Error> {
+    // SAFETY: opening runs the library's initialisers; the documentation of `AudioFilter::load` requires a trusted library.
     unsafe { Library::new(path) }
 }

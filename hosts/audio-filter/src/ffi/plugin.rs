@@ -1,36 +1,35 @@
-//! Control side: an open filter and the calls that are not about one session.
+//! Control side: an open filter, and the calls that concern the filter as a whole.
 
 use std::ffi::CStr;
 use std::path::Path;
 
-use super::functions::Functions;
+use super::functions::{FilterFunctions, FilterSample};
 use super::libraries::Libraries;
-use super::session::Sample;
 use crate::error::FilterError;
 
-/// A filter's functions beside the libraries that they are in.
+/// Functions of a filter, together with the libraries that contain them.
 pub(crate) struct Plugin {
-    pub(super) functions: Functions,
+    pub(super) functions: FilterFunctions,
     libraries: Libraries,
 }
 
 impl Plugin {
-    /// Opens the libraries and finds the functions; the filter's `on_load` has not been called then.
+    /// Opens the libraries and looks the functions up. Does not call the filter's `on_load`.
     pub(crate) fn open(file: &Path, dependencies: &[&Path]) -> Result<Self, FilterError> {
         let libraries = Libraries::open(file, dependencies)?;
-        let found = libraries.filter().map_or_else(|| Err(Vec::new()), Functions::find);
+        let found = libraries.filter().map_or_else(|| Err(Vec::new()), FilterFunctions::find);
         match found {
             Ok(functions) => Ok(Self { functions, libraries }),
             Err(symbols) => Err(FilterError::MissingSymbols { file: file.to_owned(), symbols }),
         }
     }
 
-    /// Calls the filter's `on_load` with its JSON; 0 accepts.
+    /// Calls the filter's `on_load` with its JSON. Returns the filter's code as the error unless it is 0.
     ///
-    /// From here on the libraries stay open for as long as the process lives: the interface has no call that
-    /// makes a filter stop what `on_load` began, and a thread of its own would lose its code.
+    /// From this call on the libraries stay open until the process ends, even after an error: the interface has no call
+    /// that stops what `on_load` started, and closing a library would remove the code of a thread that runs it.
     pub(crate) fn on_load(self, options: &CStr) -> Result<Self, i32> {
-        // SAFETY: promises 1 and 4 of this module.
+        // SAFETY: guarantees 1 and 4 of this module.
         let code = unsafe { (self.functions.on_load)(options.as_ptr()) };
         if code == 0 {
             return Ok(self);
@@ -39,23 +38,23 @@ impl Plugin {
         Err(code)
     }
 
-    /// Tells the filter of new credentials; false when it has no function for that.
+    /// Passes new credentials to the filter. Returns false when the filter has no function for credentials.
     pub(crate) fn update_token(&self, url: &CStr, token: &CStr) -> bool {
         let Some(update_token) = self.functions.update_token else {
             return false;
         };
-        // SAFETY: promises 1 and 4 of this module.
+        // SAFETY: guarantees 1 and 4 of this module.
         unsafe { update_token(url.as_ptr(), token.as_ptr()) };
         true
     }
 
-    /// Whether there is a function for new credentials.
+    /// Returns whether the filter has a function for new credentials.
     pub(crate) fn takes_token(&self) -> bool {
         self.functions.update_token.is_some()
     }
 
-    /// Whether version 2 is there as a whole for samples of this type. Half of it is not used.
-    pub(crate) fn has_v2<S: Sample>(&self) -> bool {
-        self.functions.create_v2.is_some() && S::process_v2(self).is_some()
+    /// Returns whether the filter has all functions of version 2 for this sample type. An incomplete version 2 is not used.
+    pub(crate) fn has_v2<S: FilterSample>(&self) -> bool {
+        self.functions.create_v2.is_some() && S::process_v2(&self.functions).is_some()
     }
 }

@@ -1,4 +1,4 @@
-/* What a filter may depend on. */
+/* A library on which a test filter depends. */
 float dependency_gain(void);
 
 #define LIFE_NAME "dependency"

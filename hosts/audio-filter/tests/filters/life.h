@@ -1,4 +1,4 @@
-/* Says when a library comes and goes, in the file that LIFE_LOG names. LIFE_NAME is the library's. */
+/* Logs the loading and unloading of a library to the file LIFE_LOG, under the name LIFE_NAME. */
 #ifdef LIFE_LOG
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
-/* A filter that counts what is done to it and, on demand, does everything wrong that a filter can.
+/* A test filter that counts the calls it receives and, on demand, fails in every way that a filter can fail.
  *
- * At equal rates it delays by one sample and multiplies, so each session has a state that can be heard. Options of a
+ * At equal rates it delays by one sample and multiplies, so the output shows the state of each session. Options of a
  * session, separated by spaces: gain=0.5 fault=nan from=3 count=2 sleep_ms=30. Switches of the build: OMIT_*, V2,
  * HALF_V2, V2_INT16, TOKEN, ON_LOAD_CODE, ON_LOAD_REFUSALS, REFUSED_SESSION, NEEDS_DEPENDENCY, LIFE_LOG.
  */
@@ -18,11 +18,11 @@
 #ifndef ON_LOAD_CODE
 #define ON_LOAD_CODE 0
 #endif
-/* How many calls get that code; all others get 0. */
+/* Number of calls that return that code; all later calls return 0. */
 #ifndef ON_LOAD_REFUSALS
 #define ON_LOAD_REFUSALS 1000000
 #endif
-/* Which session, counted from 0, is NULL. */
+/* Number of the session, counted from 0, for which `create` returns NULL. */
 #ifndef REFUSED_SESSION
 #define REFUSED_SESSION -1
 #endif
@@ -36,7 +36,7 @@ static float dependency_gain(void)
 }
 #endif
 
-enum { MOST_SESSIONS = 4096, TEXT_BYTES = 4096 };
+enum { MAX_SESSIONS = 4096, TEXT_BYTES = 4096 };
 
 struct session {
     int version;
@@ -53,12 +53,12 @@ struct session {
     long sleep_ms;
 };
 
-/* Never freed, so that what is done to a session after its end can be counted. */
-static struct session sessions[MOST_SESSIONS];
+/* Never freed, so that calls on a destroyed session can be counted. */
+static struct session sessions[MAX_SESSIONS];
 static atomic_int on_loads, creates, v1_sessions, v2_sessions, destroys, v1_frames, v2_frames, infos, tokens;
 static atomic_int misuses, overlaps, wrong_lengths, processing;
-/* Inside a call that is not about a frame; inside the one that concerns all sessions. */
-static atomic_int telling, updating;
+/* Set during a call that is not about a frame, and during the one that concerns all sessions. */
+static atomic_int in_control_call, updating;
 static uintptr_t on_load_thread;
 static char on_load_options[TEXT_BYTES], create_options[TEXT_BYTES], create_info[TEXT_BYTES];
 static char last_info[TEXT_BYTES], last_url[TEXT_BYTES], last_token[TEXT_BYTES];
@@ -101,7 +101,7 @@ static void wait_us(long us)
         ;
 }
 
-/* Works without ever letting go of the processor. */
+/* Waits without yielding the processor. */
 static void spin_us(long us)
 {
     struct timespec begun, now;
@@ -112,30 +112,30 @@ static void spin_us(long us)
     while ((now.tv_sec - begun.tv_sec) * 1000000 + (now.tv_nsec - begun.tv_nsec) / 1000 < us);
 }
 
-/* Calls that are not about a frame must not overlap. They take a while, so that it shows if they do. */
-static void begin_telling(void)
+/* Calls that are not about a frame must not overlap. Each one waits, so that overlapping calls are detected. */
+static void begin_control_call(void)
 {
-    if (atomic_exchange(&telling, 1))
+    if (atomic_exchange(&in_control_call, 1))
         atomic_fetch_add(&overlaps, 1);
     wait_us(50);
 }
 
-static void end_telling(void)
+static void end_control_call(void)
 {
-    atomic_store(&telling, 0);
+    atomic_store(&in_control_call, 0);
 }
 
-/* Some builds leave out what calls it. */
+/* Unused in builds that omit its callers. */
 __attribute__((unused)) static void *create(int version, uint32_t in_rate, uint32_t out_rate, const char *options, const char *stream_info)
 {
     int index = atomic_fetch_add(&creates, 1);
     struct session *session = &sessions[index];
 
-    begin_telling();
+    begin_control_call();
     copy(create_options, options);
     copy(create_info, stream_info);
-    end_telling();
-    if (index == REFUSED_SESSION || index >= MOST_SESSIONS)
+    end_control_call();
+    if (index == REFUSED_SESSION || index >= MAX_SESSIONS)
         return NULL;
     session->version = version;
     session->in_rate = in_rate;
@@ -150,7 +150,7 @@ __attribute__((unused)) static void *create(int version, uint32_t in_rate, uint3
     return session;
 }
 
-/* Checks that the session may be used now, by one caller only. */
+/* Checks that the session is alive and has no other caller. */
 static void enter(struct session *session, int version)
 {
     if (!atomic_load(&session->alive) || session->version != version)
@@ -253,13 +253,13 @@ void audio_filter_destroy(const void *self)
 {
     struct session *session = (struct session *)self;
 
-    begin_telling();
+    begin_control_call();
     if (atomic_load(&session->inside))
         atomic_fetch_add(&overlaps, 1);
     if (!atomic_exchange(&session->alive, 0))
         atomic_fetch_add(&misuses, 1);
     atomic_fetch_add(&destroys, 1);
-    end_telling();
+    end_control_call();
 }
 #endif
 
@@ -282,14 +282,14 @@ void audio_filter_update_stream_info(const void *self, const char *stream_info)
 {
     struct session *session = (struct session *)self;
 
-    begin_telling();
+    begin_control_call();
     if (!atomic_load(&session->alive))
         atomic_fetch_add(&misuses, 1);
     if (atomic_exchange(&session->inside, 1))
         atomic_fetch_add(&overlaps, 1);
     copy(last_info, stream_info);
     atomic_store(&session->inside, 0);
-    end_telling();
+    end_control_call();
     atomic_fetch_add(&infos, 1);
 }
 #endif
@@ -318,7 +318,7 @@ void audio_filter_process_float_v2(const void *self, size_t n_in, const float *i
 #ifdef TOKEN
 void audio_filter_update_token(const char *url, const char *token)
 {
-    begin_telling();
+    begin_control_call();
     if (atomic_exchange(&updating, 1) || atomic_load(&processing) > 0)
         atomic_fetch_add(&overlaps, 1);
     copy(last_url, url);
@@ -326,7 +326,7 @@ void audio_filter_update_token(const char *url, const char *token)
     if (atomic_load(&processing) > 0)
         atomic_fetch_add(&overlaps, 1);
     atomic_store(&updating, 0);
-    end_telling();
+    end_control_call();
     atomic_fetch_add(&tokens, 1);
 }
 #endif

@@ -1,7 +1,7 @@
-//! What the tests share: C filters built for one test each, and a look into them.
+//! Shared test support: builds C filters, one for each test, and reads their counters.
 //!
-//! Each build is a file of its own, so that the loader gives each test a filter with counters of its own.
-#![allow(dead_code, reason = "each test file uses its part")]
+//! Each build is a separate file, so that the loader gives each test a filter with separate counters.
+#![allow(dead_code, reason = "each test file uses only a part")]
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
@@ -15,8 +15,8 @@ use handsfree_core::capture::{Credentials, FrameProcessor, ProcessError};
 use handsfree_core::{Format, PcmMut};
 use libloading::Library;
 
-/// A limit that no test machine exceeds by being busy.
-pub(crate) const PATIENT: SessionConfig<'static> = SessionConfig {
+/// A configuration with a time limit that even a busy test machine does not exceed.
+pub(crate) const LONG_LIMIT: SessionConfig<'static> = SessionConfig {
     samples: SampleType::Int16,
     options: "",
     stream: handsfree_core::capture::StreamIdentity {
@@ -32,10 +32,10 @@ pub(crate) const PATIENT: SessionConfig<'static> = SessionConfig {
 
 pub(crate) const NO_CREDENTIALS: Credentials<'static> = Credentials { url: "", token: "" };
 
-/// Removes what a test built, at the end of its thread. Libraries that are loaded stay so.
-struct Litter(RefCell<Vec<PathBuf>>);
+/// Directories of a test, removed at the end of its thread. Loaded libraries stay loaded.
+struct TestDirectories(RefCell<Vec<PathBuf>>);
 
-impl Drop for Litter {
+impl Drop for TestDirectories {
     fn drop(&mut self) {
         for directory in self.0.get_mut() {
             let _ = std::fs::remove_dir_all(directory);
@@ -44,17 +44,17 @@ impl Drop for Litter {
 }
 
 thread_local! {
-    static LITTER: Litter = const { Litter(RefCell::new(Vec::new())) };
+    static TEST_DIRECTORIES: TestDirectories = const { TestDirectories(RefCell::new(Vec::new())) };
 }
 
-/// A place for one test's files, new for each call.
+/// Makes a new directory for the files of one test.
 pub(crate) fn directory(test: &str) -> PathBuf {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let unique = format!("{test}-{}-{call}", std::process::id());
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
     std::fs::create_dir_all(&directory).expect("a directory for a test's files");
-    LITTER.with(|litter| litter.0.borrow_mut().push(directory.clone()));
+    TEST_DIRECTORIES.with(|directories| directories.0.borrow_mut().push(directory.clone()));
     directory
 }
 
@@ -76,35 +76,35 @@ pub(crate) fn build(source_name: &str, file: &Path, more: &[&str]) -> PathBuf {
     command.args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"]);
     command.arg(file).arg(source(source_name)).args(more);
     let output = run(&mut command);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?} failed:\n{told}");
+    let compiler_output = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed:\n{compiler_output}");
     file.to_owned()
 }
 
-/// Builds the probe with these switches.
+/// Builds the probe filter with these switches.
 pub(crate) fn probe(test: &str, switches: &[&str]) -> PathBuf {
     let defines: Vec<_> = switches.iter().map(|switch| format!("-D{switch}")).collect();
     let defines: Vec<_> = defines.iter().map(String::as_str).collect();
     build("tests/filters/probe.c", &directory(test).join("probe.so"), &defines)
 }
 
-/// Loads `file` under a module id of its own.
+/// Loads `file`, with its path as the module id.
 pub(crate) fn load(file: &Path) -> AudioFilter {
     AudioFilter::load(&file.to_string_lossy(), file, &[], &NO_CREDENTIALS).unwrap()
 }
 
-/// A look into a probe that is loaded.
-pub(crate) struct Probe(Library);
+/// Access to the counters of a loaded probe filter.
+pub(crate) struct ProbeFilter(Library);
 
-impl Probe {
+impl ProbeFilter {
     pub(crate) fn of(file: &Path) -> Self {
-        // SAFETY: the probe has no initialisers, and is loaded already.
+        // SAFETY: the probe filter has no initialisers and is loaded already.
         Self(unsafe { Library::new(file) }.unwrap())
     }
 
     pub(crate) fn number(&self, name: &str) -> i64 {
         let name = CString::new(name).unwrap();
-        // SAFETY: probe.c says what type the function is of, and that it reads a text.
+        // SAFETY: the type is that of the function in probe.c, which reads a text that ends in NUL.
         let value = unsafe {
             let number = self.0.get::<unsafe extern "C" fn(*const c_char) -> i64>(b"probe_number").unwrap();
             number(name.as_ptr())
@@ -115,7 +115,7 @@ impl Probe {
 
     pub(crate) fn text(&self, name: &str) -> String {
         let name = CString::new(name).unwrap();
-        // SAFETY: as above; the text that comes back is the probe's own and ends in NUL.
+        // SAFETY: the type is that of the function in probe.c; the text that it returns is static and ends in NUL.
         let text = unsafe {
             let text =
                 self.0.get::<unsafe extern "C" fn(*const c_char) -> *const c_char>(b"probe_text").unwrap();
@@ -124,13 +124,13 @@ impl Probe {
         text.to_str().unwrap().to_owned()
     }
 
-    /// Sessions that were made and are not destroyed.
+    /// Returns the number of sessions that were made and not destroyed.
     pub(crate) fn live(&self) -> i64 {
         self.number("v1_sessions") + self.number("v2_sessions") - self.number("destroys")
     }
 
-    /// Nothing was called that may not be called, or when it may not.
-    pub(crate) fn assert_well_treated(&self) {
+    /// Checks that every call was allowed at its time.
+    pub(crate) fn assert_no_misuse(&self) {
         for name in ["misuses", "overlaps", "wrong_lengths"] {
             assert_eq!(self.number(name), 0, "{name}");
         }
@@ -141,10 +141,10 @@ pub(crate) fn format(rate_hz: u32, channels: u32) -> Format {
     Format::new(rate_hz, channels).unwrap()
 }
 
-/// Noise that repeats from its seed (xorshift).
-pub(crate) struct Noise(u32);
+/// Frames of noise that is reproducible from its seed (xorshift).
+pub(crate) struct NoiseFrames(u32);
 
-impl Noise {
+impl NoiseFrames {
     pub(crate) fn new(seed: u32) -> Self {
         Self(seed.wrapping_mul(2_654_435_761) | 1)
     }
@@ -161,7 +161,7 @@ impl Noise {
     }
 }
 
-/// `samples` after the processor.
+/// Returns `samples` after the processor.
 pub(crate) fn process(
     processor: &mut FilterProcessor,
     samples: &[i16],
@@ -171,13 +171,13 @@ pub(crate) fn process(
     (samples, outcome)
 }
 
-/// What the probe makes of one channel at equal rates, frame after frame.
-pub(crate) struct Expected {
+/// Computes the output of the probe filter at equal rates, frame after frame.
+pub(crate) struct ExpectedOutput {
     gain: f32,
     last: Vec<i16>,
 }
 
-impl Expected {
+impl ExpectedOutput {
     pub(crate) fn new(channels: usize, gain: f32) -> Self {
         Self { gain, last: vec![0; channels] }
     }

@@ -47,7 +47,7 @@ void reset(void)
     for (to = &data_begin; to < &data_end;) *to++ = *from++;
     for (to = &bss_begin; to < &bss_end;) *to++ = 0;
     for (word = &bss_end; (uintptr_t)word < (uintptr_t)&here - 256; word++) *word = PAINT;
-    /* The floating point unit, which the library uses. */
+    /* Enables the floating point unit, which the library uses. */
     REGISTER(CPACR) |= 0xFu << 20;
     __asm__ volatile("dsb\n isb");
     (void)main();
@@ -153,7 +153,7 @@ void board_print_number(const char *name, uint32_t number)
 
 void board_exit(int failed)
 {
-    /* ADP_Stopped_ApplicationExit, or ADP_Stopped_RunTimeErrorUnknown. */
+    /* Semihosting reasons ADP_Stopped_ApplicationExit and ADP_Stopped_RunTimeErrorUnknown. */
     for (;;) host(0x18, (const void *)(uintptr_t)(failed ? 0x20023u : 0x20026u));
 }
 

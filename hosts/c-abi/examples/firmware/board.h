@@ -1,4 +1,4 @@
-/* The mps2-an386 as QEMU plays it: two timers in the place of DMA interrupts, a counter, and a way out. */
+/* The board mps2-an386 as emulated by QEMU: two timers that stand for DMA interrupts, a counter, and an exit to the host. */
 #ifndef BOARD_H
 #define BOARD_H
 
@@ -6,23 +6,23 @@
 
 #define BOARD_TICK_NS 40
 #define BOARD_CAPTURE_TICKS 250000u
-/* A clock that is 100 ppm fast. */
+/* The loudspeaker's clock is 100 ppm fast. */
 #define BOARD_PLAYBACK_TICKS 249975u
 
 void board_start(void);
-/* Nanoseconds since board_start(); to be asked at least once in two minutes. */
+/* Returns the nanoseconds since board_start(). Call it at least once every two minutes, or the counter wraps unnoticed. */
 int64_t board_now_ns(void);
-/* Nanoseconds since the timers interrupted last. */
+/* Return the nanoseconds since the last interrupt of each timer. */
 int64_t board_since_capture_ns(void);
 int64_t board_since_playback_ns(void);
 void board_sleep(void);
 void board_print(const char *text);
 void board_print_number(const char *name, uint32_t number);
 void board_exit(int failed);
-/* Bytes of the stack that were ever used. */
+/* Returns the largest stack usage so far, in bytes. */
 uint32_t board_stack_used(void);
 
-/* The application's. */
+/* Interrupt handlers that the application defines. */
 void capture_interrupt(void);
 void playback_interrupt(void);
 

@@ -1,7 +1,7 @@
-/* Ten seconds of hands-free conversation on the simulated board, without a sound card: the far end speaks, its echo
- * comes back through a living room 80 ms later and on a clock that is 200 ppm slower, then the near end speaks.
- * The light voice path turns the echo down and lets the near end through. What the terminal says of it is compared
- * with what the board really did. */
+/* Ten seconds of hands-free conversation on the simulated board, without a sound card. The far end speaks, and its echo
+ * returns through a living room after 80 ms, to a microphone with a clock that is 200 ppm slower. Then the near end speaks.
+ * The light voice path attenuates the echo and passes the near end. The program compares what the terminal reports with
+ * what the board did. */
 #include <handsfree.h>
 #include <handsfree_simulator.h>
 
@@ -18,24 +18,24 @@
 static uint64_t memory[HANDSFREE_MEMORY_WORDS];
 static uint32_t seed = 1;
 
-/* Even noise. */
+/* Returns the next sample of a steady noise. */
 static int16_t noise(int amplitude)
 {
     seed = seed * 1664525u + 1013904223u;
     return (int16_t)(((int32_t)(seed >> 16) - 32768) * amplitude / 32768);
 }
 
-static void must(int32_t answer, const char *what)
+static void must(int32_t result, const char *what)
 {
-    if (answer >= 0) return;
-    fprintf(stderr, "%s: %s\n", what, handsfree_status_name(answer));
+    if (result >= 0) return;
+    fprintf(stderr, "%s: %s\n", what, handsfree_status_name(result));
     exit(EXIT_FAILURE);
 }
 
 static void expect(int holds, const char *what)
 {
     if (holds) return;
-    fprintf(stderr, "it is not so that %s\n", what);
+    fprintf(stderr, "failed: expected that %s\n", what);
     exit(EXIT_FAILURE);
 }
 
@@ -58,8 +58,8 @@ int main(void)
     handsfree_board_config room;
     handsfree_stats stats;
     handsfree_event event;
-    uint64_t captured = 0, delivered = 0, pushed = 0, heard = 0, underway;
-    double echo_in = 0, echo_out = 0, near_in = 0, near_out = 0, first_ns = -1, off = 0;
+    uint64_t captured = 0, delivered = 0, pushed = 0, heard = 0, played_position;
+    double echo_in = 0, echo_out = 0, near_in = 0, near_out = 0, first_ns = -1, max_error = 0;
     uint32_t track;
     int32_t drift_ppb = 0, is_known = 0, has_ended = 0;
     int16_t speech[PERIOD], cleaned[HANDSFREE_POLL_SAMPLES];
@@ -105,7 +105,7 @@ int main(void)
                 pushed += (uint64_t)count;
                 for (i = 0; i < PERIOD; i++) speech[i] = noise(9000);
             }
-            /* Refused while the queue is full; asked for again in the next turn. */
+            /* The flush is refused while the queue is full, and the next pass of the main loop retries it. */
             if (pushed == FAR_SAMPLES) handsfree_track_flush(terminal, track);
             must(handsfree_playback_poll(terminal), "playback poll");
             count = handsfree_capture_poll(terminal, period.time.called_ns, cleaned, HANDSFREE_POLL_SAMPLES);
@@ -113,12 +113,12 @@ int main(void)
             delivered += (uint64_t)count;
             if (second > 2 && second < 6) echo_out += power(cleaned, (size_t)count);
             if (second > 8) near_out += power(cleaned, (size_t)count);
-            must(handsfree_track_heard(terminal, track, period.time.called_ns, &underway), "heard");
+            must(handsfree_track_heard(terminal, track, period.time.called_ns, &played_position), "heard");
             if (second > 2 && second < 5) {
-                double so_far = (double)period.time.called_ns - first_ns;
-                double wrong = (double)underway - so_far * (RATE * (1 + DRIFT_PPM * 1e-6)) / SECOND_NS;
-                if (wrong < 0) wrong = -wrong;
-                if (wrong > off) off = wrong;
+                double elapsed_ns = (double)period.time.called_ns - first_ns;
+                double error = (double)played_position - elapsed_ns * (RATE * (1 + DRIFT_PPM * 1e-6)) / SECOND_NS;
+                if (error < 0) error = -error;
+                if (error > max_error) max_error = error;
             }
             break;
         }
@@ -129,22 +129,22 @@ int main(void)
     must(handsfree_track_heard(terminal, track, period.time.called_ns, &heard), "heard");
     printf("drift %.1f ppm, delay %u us, xruns %u, reference lost %u\n", drift_ppb / 1e3, (unsigned)stats.delay_us,
            (unsigned)stats.xruns, (unsigned)stats.reference_lost_sample_frames);
-    printf("frames %u captured, %u delivered; track heard %lu of %lu, meanwhile off by %.1f at most\n",
+    printf("frames %u captured, %u delivered; track played %lu of %lu, position error at most %.1f\n",
            (unsigned)stats.capture_frames, (unsigned)stats.delivered_frames, (unsigned long)heard,
-           (unsigned long)pushed, off);
+           (unsigned long)pushed, max_error);
     printf("energy of the echo %.0f in, %.0f out; of the near end %.0f in, %.0f out\n", echo_in, echo_out, near_in, near_out);
     expect(is_known == 1 && drift_ppb > (DRIFT_PPM - 10) * 1000 && drift_ppb < (DRIFT_PPM + 10) * 1000,
-           "the drift is found to 10 ppm");
-    expect(stats.delay_us > 79000 && stats.delay_us < 81000, "the delay is found to 1 ms");
-    expect(stats.xruns == 0 && stats.reference_lost_sample_frames == 0, "nothing is lost");
-    expect(stats.capture_periods == captured / PERIOD && stats.capture_frames == captured / PERIOD, "each period is a frame");
-    expect(delivered == (uint64_t)stats.delivered_frames * PERIOD && captured - delivered <= 2 * PERIOD, "all is delivered");
-    expect(has_ended && pushed == FAR_SAMPLES && heard == pushed, "all of the track is heard, and its end told");
-    expect(off < 3, "the position heard is the sample at the loudspeaker");
-    expect(echo_out * 300 < echo_in, "the echo is turned down");
-    expect(near_out * 1.25 > near_in, "the near end is let through");
+           "the drift is known to 10 ppm");
+    expect(stats.delay_us > 79000 && stats.delay_us < 81000, "the delay is known to 1 ms");
+    expect(stats.xruns == 0 && stats.reference_lost_sample_frames == 0, "no sample is lost");
+    expect(stats.capture_periods == captured / PERIOD && stats.capture_frames == captured / PERIOD, "each period completes a frame");
+    expect(delivered == (uint64_t)stats.delivered_frames * PERIOD && captured - delivered <= 2 * PERIOD, "all frames are delivered");
+    expect(has_ended && pushed == FAR_SAMPLES && heard == pushed, "all of the track is played and its end is reported");
+    expect(max_error < 3, "the played position is the sample at the loudspeaker");
+    expect(echo_out * 300 < echo_in, "the echo is attenuated");
+    expect(near_out * 1.25 > near_in, "the near end passes");
     must(handsfree_destroy(terminal), "destroy");
     handsfree_board_destroy(board);
-    printf("all is well\n");
+    printf("all checks passed\n");
     return EXIT_SUCCESS;
 }

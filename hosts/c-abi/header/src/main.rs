@@ -1,19 +1,20 @@
-//! Writes the headers in `include`, or with `--check` tells whether they are what the libraries' source says.
+//! Generates the headers in `include`. With `--check`, reports whether they match the libraries' source
+//! instead.
 
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Where a library is, and its header.
+/// Directory of each library, and the file name of its header.
 const HEADERS: [(&str, &str); 2] = [(".", "handsfree.h"), ("simulator", "handsfree_simulator.h")];
 
 fn main() -> ExitCode {
-    let only_check = std::env::args().any(|argument| argument == "--check");
+    let check_only = std::env::args().any(|argument| argument == "--check");
     for (library, header) in HEADERS {
-        match bring_up_to_date(library, header, only_check) {
-            Ok(done) => println!("header: {header} {done}"),
-            Err(what) => {
-                eprintln!("header: {what}");
+        match update(library, header, check_only) {
+            Ok(result) => println!("header: {header} {result}"),
+            Err(message) => {
+                eprintln!("header: {message}");
                 return ExitCode::FAILURE;
             }
         }
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn bring_up_to_date(library: &str, header: &str, only_check: bool) -> Result<&'static str, String> {
+fn update(library: &str, header: &str, check_only: bool) -> Result<&'static str, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let library = root.join(library);
     let config = cbindgen::Config::from_file(library.join("cbindgen.toml"))
@@ -35,10 +36,12 @@ fn bring_up_to_date(library: &str, header: &str, only_check: bool) -> Result<&'s
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
     if committed.as_ref() == Some(&text) {
-        return Ok("is what the source says");
+        return Ok("matches the source");
     }
-    if only_check {
-        return Err(format!("{header} is not what the source says: cargo run -p handsfree-header"));
+    if check_only {
+        return Err(format!(
+            "{header} differs from the source: expected a match, run `cargo run -p handsfree-header`"
+        ));
     }
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok("was written")

@@ -1,7 +1,7 @@
-//! `libhandsfree_simulator.a`: the simulated board and its room for a C program that serves the interrupts
-//! itself, on a host. Firmware links `libhandsfree.a` alone.
+//! `libhandsfree_simulator.a`: a simulated board with its room, for C programs on a host that serve the
+//! interrupts themselves. Firmware links only `libhandsfree.a`.
 //!
-//! The program asks for the next thing that happens on the board's virtual clock; nothing is called back.
+//! The program advances the board to the next event on its virtual clock. The library calls no callbacks.
 #![deny(missing_docs)]
 #![allow(non_camel_case_types, reason = "the names are C's")]
 
@@ -12,19 +12,21 @@ use std::ptr;
 use handsfree_core::Clock;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::time::PeriodTime;
-use handsfree_sim::board::{Board, Step};
+use handsfree_sim::board::{SimulatedBoard, Step};
 
 pub use config::handsfree_board_config;
-use config::{ERROR_NULL, make};
+use config::{ERROR_NULL, create_board};
 
-/// Served by the program, so it has no frames of its own: the smallest sizes will do.
-type BareBoard = Board<'static, 1, 1>;
+/// The program serves the interrupts, so the board holds no frames of its own and the smallest sizes are
+/// sufficient.
+type BareBoard = SimulatedBoard<'static, 1, 1>;
 
-/// The microphone's interrupt is due: `samples` were recorded.
+/// Result of handsfree_board_step(): the microphone's interrupt is due and `samples` were recorded.
 pub const HANDSFREE_BOARD_CAPTURE: i32 = 1;
-/// The loudspeaker's interrupt is due: `samples` are to be filled.
+/// Result of handsfree_board_step(): the loudspeaker's interrupt is due and the program must fill
+/// `samples`.
 pub const HANDSFREE_BOARD_PLAYBACK: i32 = 2;
-/// The main loop's turn, some time after an interrupt.
+/// Result of handsfree_board_step(): the main loop runs, some time after an interrupt.
 pub const HANDSFREE_BOARD_WORK: i32 = 3;
 
 /// A simulated board.
@@ -32,7 +34,7 @@ pub struct handsfree_board {
     board: BareBoard,
 }
 
-/// As in `handsfree.h`, where it is described.
+/// The structure of the same name in `handsfree.h`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct handsfree_time {
@@ -41,49 +43,51 @@ pub struct handsfree_time {
     called_ns: i64,
 }
 
-/// What an interrupt is about.
+/// Description of the event that is due.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct handsfree_board_period {
-    /// The period's samples, mono, valid until the next step; null where it is the main loop's turn. What is in
-    /// a loudspeaker's period at the next step is what it plays.
+    /// Samples of the period, one channel, valid until the next step; null when the main loop runs. The
+    /// board plays the content that a loudspeaker's period has at the next step.
     pub samples: *mut i16,
-    /// How many.
+    /// Number of samples.
     pub count: usize,
-    /// When and where in its stream, ready for handsfree_capture_period() and handsfree_playback_period();
-    /// in the main loop's turn `called_ns` is the time now.
+    /// Position and time of the period, as handsfree_capture_period() and handsfree_playback_period()
+    /// expect them. When the main loop runs, `called_ns` is the present time.
     pub time: handsfree_time,
 }
 
-/// Makes a board at time 0, both its streams running. Answers 0, or a code of `handsfree.h`.
+/// Creates a board at time 0 with both streams running and stores it in `created`. Returns 0 or an error
+/// code of `handsfree.h`.
 ///
 /// # Safety
-/// `config` and `made` point to what they say, or are null.
+/// `config` points to a configuration and `created` to a pointer, or they are null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_board_create(
     config: *const handsfree_board_config,
-    made: *mut *mut handsfree_board,
+    created: *mut *mut handsfree_board,
 ) -> i32 {
-    if config.is_null() || made.is_null() {
+    if config.is_null() || created.is_null() {
         return ERROR_NULL;
     }
     // SAFETY: by the contract above.
-    match make(unsafe { &*config }) {
+    match create_board(unsafe { &*config }) {
         Ok(mut board) => {
             board.start_bare();
             // SAFETY: as above.
-            unsafe { made.write(Box::into_raw(Box::new(handsfree_board { board }))) };
+            unsafe { created.write(Box::into_raw(Box::new(handsfree_board { board }))) };
             0
         }
         Err(code) => code,
     }
 }
 
-/// Goes to the next thing that is due and answers what it is: HANDSFREE_BOARD_CAPTURE, HANDSFREE_BOARD_PLAYBACK or
-/// HANDSFREE_BOARD_WORK; `period` says more. Or a code.
+/// Advances to the next event and describes it in `period`. Returns its kind, HANDSFREE_BOARD_CAPTURE,
+/// HANDSFREE_BOARD_PLAYBACK or HANDSFREE_BOARD_WORK, or an error code.
 ///
 /// # Safety
-/// `board` was made by handsfree_board_create() or is null, `period` points to a period or is null. One thread.
+/// `board` was created by handsfree_board_create() or is null, `period` points to a period or is null.
+/// All calls come from one thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_board_step(
     board: *mut handsfree_board,
@@ -104,13 +108,13 @@ pub unsafe extern "C" fn handsfree_board_step(
                 let (samples, count) = (due.samples.as_mut_ptr(), due.samples.len());
                 (kind, handsfree_board_period { samples, count, time: due.time.into() })
             }
-            None => unreachable!("a bare board's interrupts are the caller's"),
+            None => unreachable!("the caller serves all interrupts of a bare board"),
         },
         Step::Worker | Step::Idle => {
             let now = board.clock().now();
             let time = PeriodTime { position: 0, converter: now, called: now };
-            let nothing = handsfree_board_period { samples: ptr::null_mut(), count: 0, time: time.into() };
-            (HANDSFREE_BOARD_WORK, nothing)
+            let no_period = handsfree_board_period { samples: ptr::null_mut(), count: 0, time: time.into() };
+            (HANDSFREE_BOARD_WORK, no_period)
         }
     };
     // SAFETY: as above.
@@ -118,10 +122,10 @@ pub unsafe extern "C" fn handsfree_board_step(
     kind
 }
 
-/// Ends a board; null is allowed.
+/// Destroys a board. Null is allowed.
 ///
 /// # Safety
-/// `board` was made by handsfree_board_create() and is not used again, or is null.
+/// `board` was created by handsfree_board_create() and is not used again, or is null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_board_destroy(board: *mut handsfree_board) {
     if !board.is_null() {

@@ -1,4 +1,4 @@
-//! Another default device, while a stream runs, while its device is away, and while devices are listed.
+//! A change of the default device while a stream runs, while its device is missing, and while devices are listed.
 
 use std::sync::atomic::Ordering;
 
@@ -7,108 +7,122 @@ use handsfree_core::SampleRate;
 use handsfree_core::audio_io::{Direction, Event, StreamHalves};
 use handsfree_cpal::CpalIo;
 use handsfree_host::clock;
-use handsfree_host::supervisor::{DirectionConfig, DirectionState, FIRST_RETRY, Notice, StreamSupervisor};
+use handsfree_host::supervisor::{
+    DirectionConfig, DirectionState, FIRST_RETRY_DELAY, Notice, StreamSupervisor,
+};
 
-use crate::rig::{CAP, Rig, until};
-use crate::studio::{Studio, instant};
+use crate::host::{HostScript, instant};
+use crate::scripted_rig::{CAP, ScriptedRig, until};
 
-type StudioSupervisor = StreamSupervisor<'static, CpalIo<CAP, 2>, CAP, 2>;
+type ScriptedSupervisor = StreamSupervisor<'static, CpalIo<CAP, 2>, CAP, 2>;
 
-fn plan(device: Option<&str>) -> DirectionConfig {
+fn direction_config(device: Option<&str>) -> DirectionConfig {
     DirectionConfig {
         device: device.map(str::to_owned),
         ..DirectionConfig::new(SampleRate::new(48_000).unwrap())
     }
 }
 
-/// A supervisor whose playback runs on the default loudspeaker.
-fn playing() -> (StudioSupervisor, Studio) {
-    let mut rig = Rig::new();
+/// Returns a supervisor with playback running on the default loudspeaker.
+fn playing() -> (ScriptedSupervisor, HostScript) {
+    let mut rig = ScriptedRig::new();
     let halves = StreamHalves { intake: None, outlet: rig.stream_halves.take().unwrap().outlet };
     let mut supervisor = StreamSupervisor::new(rig.io, halves);
-    supervisor.open(None, Some(&plan(None)), clock::now()).unwrap();
-    (supervisor, rig.studio)
+    supervisor.open(None, Some(&direction_config(None)), clock::now()).unwrap();
+    (supervisor, rig.script)
 }
 
-/// Waits until the lookout has looked from its beginning to its end; nobody else may ask for the default.
-fn let_look(studio: &Studio) {
-    let asked = studio.asked.load(Ordering::Relaxed);
-    until("the lookout looks", || studio.asked.load(Ordering::Relaxed) > asked + 2);
+/// Waits until the device monitor has completed a poll. Requires that only the monitor queries the default
+/// device.
+fn await_poll(script: &HostScript) {
+    let queries = script.default_queries.load(Ordering::Relaxed);
+    until("the device monitor polls", || script.default_queries.load(Ordering::Relaxed) > queries + 2);
 }
 
 #[test]
-fn another_default_is_followed_unless_the_system_has_taken_the_stream_there_or_it_has_a_name() {
-    let (mut supervisor, studio) = playing();
-    let told = |supervisor: &mut StudioSupervisor, system_moves: bool| {
-        // The lookout has to have seen the one before, and only it asks now.
-        let asked = studio.asked.load(Ordering::Relaxed);
-        until("the lookout looks", || studio.asked.load(Ordering::Relaxed) > asked + 1);
+fn only_unnamed_streams_are_restarted_on_another_default() {
+    let (mut supervisor, script) = playing();
+    let notice_of_change = |supervisor: &mut ScriptedSupervisor, system_moves: bool| {
+        // The device monitor must have seen the previous default, and only the monitor queries it now.
+        let queries = script.default_queries.load(Ordering::Relaxed);
+        until("the device monitor polls", || script.default_queries.load(Ordering::Relaxed) > queries + 1);
         if system_moves {
-            studio.fail(Kind::DeviceChanged);
+            script.fail(Kind::DeviceChanged);
         }
-        studio.default.fetch_add(1, Ordering::Relaxed);
+        script.default.fetch_add(1, Ordering::Relaxed);
         let mut notice = None;
         let mut out = [0_i16; 480];
         let mut now_ms = 0;
-        until("the change is told", || {
-            // A stream that calls nobody is lost.
+        until("the change is reported", || {
+            // Callbacks keep the stream from being lost.
             now_ms += 10;
-            studio.listen(None, &mut out, instant(now_ms), instant(now_ms + 30));
+            script.play(None, &mut out, instant(now_ms), instant(now_ms + 30));
             notice = supervisor.poll(clock::now());
             notice.is_some()
         });
-        assert_eq!(supervisor.poll(clock::now()), None, "once");
+        assert_eq!(supervisor.poll(clock::now()), None, "reported once");
         notice.unwrap()
     };
     let playback = Direction::Playback;
-    let device = |supervisor: &StudioSupervisor| {
-        let opened_on = studio.opened_on.lock().unwrap().clone();
+    let device = |supervisor: &ScriptedSupervisor| {
+        let opened_on = script.opened_on.lock().unwrap().clone();
         (supervisor.io().playback().unwrap().device.clone(), opened_on)
     };
-    let notice = told(&mut supervisor, false);
+    let notice = notice_of_change(&mut supervisor, false);
     assert!(matches!(notice, Notice::Moved { direction, .. } if direction == playback), "{notice:?}");
-    assert_eq!(device(&supervisor), ("alsa:loudspeaker 1".to_owned(), vec![0, 1]), "it was started anew");
-    let notice = told(&mut supervisor, true);
+    assert_eq!(
+        device(&supervisor),
+        ("alsa:loudspeaker 1".to_owned(), vec![0, 1]),
+        "the stream was restarted"
+    );
+    let notice = notice_of_change(&mut supervisor, true);
     assert!(matches!(notice, Notice::Moved { direction, .. } if direction == playback), "{notice:?}");
-    assert_eq!(device(&supervisor), ("alsa:loudspeaker 2".to_owned(), vec![0, 1]), "it runs on");
+    assert_eq!(
+        device(&supervisor),
+        ("alsa:loudspeaker 2".to_owned(), vec![0, 1]),
+        "the stream was not restarted"
+    );
     supervisor.close(playback);
-    supervisor.open(None, Some(&plan(Some("alsa:loudspeaker 2"))), clock::now()).unwrap();
-    assert_eq!(told(&mut supervisor, false), Notice::Host(Event::DefaultChanged { direction: playback }));
-    assert_eq!(device(&supervisor), ("alsa:loudspeaker 2".to_owned(), vec![0, 1, 2]), "it stays");
+    supervisor.open(None, Some(&direction_config(Some("alsa:loudspeaker 2"))), clock::now()).unwrap();
+    assert_eq!(
+        notice_of_change(&mut supervisor, false),
+        Notice::Host(Event::DefaultChanged { direction: playback })
+    );
+    assert_eq!(device(&supervisor), ("alsa:loudspeaker 2".to_owned(), vec![0, 1, 2]), "the stream stays");
 }
 
-/// What the supervisor tells from the loss on, but for the change itself.
-fn told_of_a_loss(others: u32, change_first: bool) -> Vec<Notice> {
-    let (mut supervisor, studio) = playing();
+/// Returns the supervisor's notices after a loss, without those of the change of the default device.
+fn notices_after_a_loss(others: u32, change_first: bool) -> Vec<Notice> {
+    let (mut supervisor, script) = playing();
     let playback = Direction::Playback;
-    let_look(&studio);
-    studio.gone.store(true, Ordering::Relaxed);
-    studio.fail(Kind::DeviceNotAvailable);
-    let lost = clock::now();
-    let mut notices: Vec<_> = supervisor.poll(lost).into_iter().collect();
-    studio.default.fetch_add(others, Ordering::Relaxed);
-    studio.gone.store(false, Ordering::Relaxed);
+    await_poll(&script);
+    script.gone.store(true, Ordering::Relaxed);
+    script.fail(Kind::DeviceNotAvailable);
+    let lost_at = clock::now();
+    let mut notices: Vec<_> = supervisor.poll(lost_at).into_iter().collect();
+    script.default.fetch_add(others, Ordering::Relaxed);
+    script.gone.store(false, Ordering::Relaxed);
     if change_first {
-        // By the supervisor's clock no time passes, so it tries nothing.
-        let_look(&studio);
-        notices.extend(std::iter::from_fn(|| supervisor.poll(lost)));
+        // The supervisor's clock stands still, so it does not retry.
+        await_poll(&script);
+        notices.extend(std::iter::from_fn(|| supervisor.poll(lost_at)));
         assert_eq!(supervisor.state(playback), DirectionState::Waiting);
     }
-    let later = lost + FIRST_RETRY;
-    let mut listen = {
-        let (studio, mut now_ms) = (studio.clone(), 0);
+    let later = lost_at + FIRST_RETRY_DELAY;
+    let mut play = {
+        let (script, mut now_ms) = (script.clone(), 0);
         move || {
             now_ms += 10;
-            studio.listen(None, &mut [0; 480], instant(now_ms), instant(now_ms + 30));
+            script.play(None, &mut [0; 480], instant(now_ms), instant(now_ms + 30));
         }
     };
     notices.extend(std::iter::from_fn(|| supervisor.poll(later)));
     assert!(matches!(supervisor.state(playback), DirectionState::Running(_)), "{notices:?}");
-    let asked = studio.asked.load(Ordering::Relaxed);
-    until("the lookout has looked after the return", || {
-        listen();
+    let queries = script.default_queries.load(Ordering::Relaxed);
+    until("the device monitor polls after the return", || {
+        play();
         notices.extend(supervisor.poll(later));
-        studio.asked.load(Ordering::Relaxed) > asked + 2
+        script.default_queries.load(Ordering::Relaxed) > queries + 2
     });
     notices.extend(std::iter::from_fn(|| supervisor.poll(later)));
     notices.retain(|notice| *notice != Notice::Host(Event::DefaultChanged { direction: playback }));
@@ -116,30 +130,30 @@ fn told_of_a_loss(others: u32, change_first: bool) -> Vec<Notice> {
 }
 
 #[test]
-fn what_returns_on_another_default_device_is_told_to_have_moved_whether_the_change_is_seen_before_or_after() {
+fn a_return_on_another_default_device_is_reported_as_a_move() {
     for change_first in [true, false] {
-        let notices = told_of_a_loss(1, change_first);
+        let notices = notices_after_a_loss(1, change_first);
         assert!(
             matches!(notices[..], [Notice::Lost { .. }, Notice::Returned { .. }, Notice::Moved { .. }]),
             "{change_first}: {notices:?}"
         );
-        let notices = told_of_a_loss(0, change_first);
+        let notices = notices_after_a_loss(0, change_first);
         assert!(
             matches!(notices[..], [Notice::Lost { .. }, Notice::Returned { .. }]),
-            "the same one: {notices:?}"
+            "same device: {notices:?}"
         );
     }
 }
 
 #[test]
-fn another_default_is_seen_from_the_first_list_on_and_however_often_devices_are_listed() {
-    for lists_all_the_time in [false, true] {
-        let mut rig = Rig::new();
+fn a_changed_default_is_noticed_while_devices_are_listed() {
+    for lists_continuously in [false, true] {
+        let mut rig = ScriptedRig::new();
         rig.io.list().unwrap();
-        rig.studio.default.fetch_add(1, Ordering::Relaxed);
+        rig.script.default.fetch_add(1, Ordering::Relaxed);
         let mut events = Vec::new();
-        until("the change is told", || {
-            if lists_all_the_time {
+        until("the change is reported", || {
+            if lists_continuously {
                 rig.io.list().unwrap();
             }
             events.extend(rig.events());

@@ -85,7 +85,7 @@ impl Half for Microphone<'_> {
                 self.intake.configure(config).err().map(|error| error.to_string())
             }
             Record::CapturePeriod { samples, time, accepted } => {
-                self.intake.make_room(accepted);
+                self.intake.replay_accepted(accepted);
                 let intake = &mut self.intake;
                 match samples.kind {
                     SampleKind::I16 => take::<i16>(intake, &samples, time),
@@ -141,7 +141,7 @@ impl Half for Loudspeaker<'_> {
         match record {
             Record::PlaybackConfigured { config, accepted: taken } => {
                 accepted = taken;
-                outlet.make_room(taken);
+                outlet.replay_accepted(taken);
                 failed = outlet.configure(config).err().map(|error| error.to_string());
             }
             Record::PlaybackFrame { format, samples } => match samples.to_frame(format) {
@@ -157,7 +157,7 @@ impl Half for Loudspeaker<'_> {
             }
             Record::PlaybackPeriod { kind, samples, digest, time, accepted: taken } => {
                 accepted = taken;
-                outlet.make_room(taken);
+                outlet.replay_accepted(taken);
                 let samples = samples as usize;
                 let written = match kind {
                     SampleKind::I16 => give::<i16>(outlet, samples, time),
@@ -170,12 +170,12 @@ impl Half for Loudspeaker<'_> {
             }
             Record::PlaybackStopped { accepted: taken } => {
                 accepted = taken;
-                outlet.make_room(taken);
+                outlet.replay_accepted(taken);
                 outlet.stop();
             }
             Record::PlaybackDiscarded { sample_frames, accepted: taken } => {
                 accepted = taken;
-                outlet.make_room(taken);
+                outlet.replay_accepted(taken);
                 outlet.discarded(sample_frames);
             }
             _ => failed = Some("not a loudspeaker's".to_owned()),

@@ -24,7 +24,6 @@ mod write;
 
 pub use self::compare::{Compared, Difference};
 pub use self::info::RunInfo;
-pub(crate) use self::info::voice_number;
 pub use self::replay::{Replayed, replay, summary};
 pub use self::write::{DumpWriter, Dumped};
 

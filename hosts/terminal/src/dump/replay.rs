@@ -16,12 +16,12 @@ use serde::Serialize;
 
 use super::compare::Compared;
 use super::halves::{Half, Loudspeaker, Microphone, Tally};
-use super::info::{RunInfo, voice_of_number};
+use super::info::RunInfo;
 use super::read::{End, Records};
 use super::spool::Spool;
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, WORKER_FILE};
 use crate::failure::Failure;
-use crate::terminal::{CAP, HostSession, Meters, SLOTS, roomy, voice};
+use crate::terminal::{CAP, HostSession, Meters, SLOTS, roomy, voice, voice_of_code};
 
 /// What came of a replay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -159,7 +159,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                 round.expected.push_back(frame);
             }
             Record::Note { words: [made_from, _] } => {
-                let config = voice_of_number(made_from)?;
+                let config = voice_of_code(made_from)?;
                 exchange.replace(voice(info.config()?.format()?, config)?, made_from)?;
                 if capture.voice_mut().take_next().is_some() {
                     capture.reset_breaker();

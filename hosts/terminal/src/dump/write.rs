@@ -9,7 +9,7 @@ use std::time::Duration as WallDuration;
 use handsfree_core::journal::{JournalReader, LINE_BYTES, Record};
 
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, RunInfo, WORKER_FILE};
-use crate::background::Background;
+use crate::background::WriterThread;
 use crate::failure::Failure;
 use crate::terminal::{JournalReaders, TerminalConfig};
 
@@ -27,7 +27,7 @@ pub struct Dumped {
 
 /// Writes a run into a folder until it is finished.
 #[derive(Debug)]
-pub struct DumpWriter(Background<Dumped>);
+pub struct DumpWriter(WriterThread<Dumped>);
 
 struct Journal {
     reader: JournalReader<'static>,
@@ -95,7 +95,7 @@ impl DumpWriter {
             Journal::create(folder, MICROPHONE_FILE, journals.intake)?,
             Journal::create(folder, LOUDSPEAKER_FILE, journals.outlet)?,
         ];
-        Background::spawn("dump", move |leave| write(journals, leave)).map(Self)
+        WriterThread::spawn("dump", move |leave| write(journals, leave)).map(Self)
     }
 
     /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.

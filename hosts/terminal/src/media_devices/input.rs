@@ -11,6 +11,7 @@ use handsfree_host::supervisor::DirectionConfig;
 
 use super::error::MediaError;
 use super::{Inner, Shared};
+use crate::host::AnyIo;
 use crate::terminal::{CAP, CleanedFrames, SLOTS};
 
 /// How the microphone is to be opened.
@@ -28,7 +29,8 @@ pub struct InputOptions {
     pub input_device: Option<String>,
     /// Frames of 10 ms that may wait, 1 to 255; the newest is dropped and counted when it is full.
     pub queue_capacity: u32,
-    /// One channel of the device, counted from 0; the mean of all when not said.
+    /// Channel of the device to take, counted from 0. `None` takes the mean of all channels; where the echo reference
+    /// is a [loopback channel](super::MediaDevicesBuilder::loopback_channel), `None` takes channel 0.
     pub input_channel_index: Option<u8>,
     /// Channels to open; as many as the device has, at most 2, when not said.
     pub device_channels: Option<u32>,
@@ -53,16 +55,17 @@ impl Default for InputOptions {
 }
 
 impl InputOptions {
-    fn voice(&self) -> ApmConfig {
+    /// What of the voice processing is left on.
+    fn voice(&self, all: ApmConfig) -> ApmConfig {
         ApmConfig {
-            echo_cancellation: if self.enable_aec { EchoCancellation::Full } else { EchoCancellation::Off },
+            echo_cancellation: if self.enable_aec { all.echo_cancellation } else { EchoCancellation::Off },
             noise_suppression: if self.noise_suppression {
-                NoiseSuppression::Moderate
+                all.noise_suppression
             } else {
                 NoiseSuppression::Off
             },
-            high_pass: self.high_pass_filter,
-            gain_control: if self.auto_gain_control { GainControl::Adaptive } else { GainControl::Off },
+            high_pass: self.high_pass_filter && all.high_pass,
+            gain_control: if self.auto_gain_control { all.gain_control } else { GainControl::Off },
         }
     }
 
@@ -80,13 +83,15 @@ impl InputOptions {
         let mut plan = DirectionConfig::new(inner.terminal.config().rate);
         plan.device.clone_from(&self.input_device);
         plan.device_channels = self.device_channels.unwrap_or(known.clamp(1, 2));
-        if let Some(index) = self.input_channel_index {
+        if self.input_channel_index.is_some() || inner.loopback_channel.is_some() {
             let channels = self.device_channels.unwrap_or(known);
-            if u32::from(index) >= channels {
+            let near = self.input_channel_index.unwrap_or(0);
+            let picks: Vec<u8> = std::iter::once(near).chain(inner.loopback_channel).collect();
+            if let Some(&index) = picks.iter().find(|&&index| u32::from(index) >= channels) {
                 return Err(MediaError::NoSuchChannel { index, channels });
             }
             plan.device_channels = channels;
-            plan.map = Some(ChannelMap::select(channels, &[index])?);
+            plan.map = Some(ChannelMap::select(channels, &picks)?);
         }
         if let Some(period) = self.period_sample_frames {
             plan.period_sample_frames = period;
@@ -96,7 +101,7 @@ impl InputOptions {
 }
 
 /// The open microphone. Dropping it closes it.
-pub struct InputCapture<Io: AudioIo<'static, CAP, SLOTS>> {
+pub struct InputCapture<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<Shared<Io>>,
     /// Gone once closed.
     frames: Option<CleanedFrames>,
@@ -118,8 +123,9 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
             return Err(MediaError::InputOpen);
         }
         let plan = options.plan(&inner)?;
-        if options.voice() != inner.terminal.config().voice {
-            inner.terminal.set_voice(options.voice())?;
+        let voice = options.voice(inner.voice);
+        if voice != inner.terminal.config().voice {
+            inner.terminal.set_voice(voice)?;
         }
         inner.start(Direction::Capture, &plan)?;
         let mut frames = inner.frames.take().ok_or(MediaError::InputOpen)?;
@@ -144,7 +150,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
     }
 
     /// The next frame; waits for it in this thread, at most so long. With
-    /// [`Upkeep::Manual`](super::Upkeep::Manual) another thread has to tick meanwhile.
+    /// [`Polling::Manual`](super::Polling::Manual) another thread has to tick meanwhile.
     pub fn next_frame(&mut self, patience: WallDuration) -> Option<Frame<CAP>> {
         let Self { shared, frames, .. } = self;
         shared.waiters.block_until(patience, || frames.as_mut().and_then(CleanedFrames::pop))

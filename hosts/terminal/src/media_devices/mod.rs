@@ -5,10 +5,13 @@
 //! opened again, on another device too; a device that is unplugged is waited for.
 //!
 //! ```
-//! use handsfree::media_devices::{InputOptions, MediaDevices, OutputOptions, TrackOptions};
-//! # use handsfree::media_devices::doc::quiet_room;
+//! use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, TrackOptions};
 //!
-//! let devices: MediaDevices<_> = quiet_room()?; // or MediaDevices::of_host, or new with a host of your own
+//! # #[cfg(feature = "sim")]
+//! # let choice = HostChoice::Sim;
+//! # #[cfg(not(feature = "sim"))]
+//! let choice = HostChoice::Auto;
+//! let devices = MediaDevices::builder().rate_hz(16_000).host(choice).open()?;
 //! assert!(devices.default_input_device()?.is_some());
 //!
 //! let mut player = devices.open_output(OutputOptions::default())?;
@@ -17,11 +20,11 @@
 //! voice.push(&[0; 2_400])?;
 //!
 //! let mut microphone = devices.open_input(InputOptions::default())?;
-//! let frame = microphone.next_frame(std::time::Duration::from_secs(5)).expect("10 ms of the room");
+//! let frame = microphone.next_frame(std::time::Duration::from_secs(5)).expect("10 ms of sound");
 //! assert_eq!(frame.sample_frames(), 160, "at 16 kHz");
 //! microphone.close();
 //! player.close();
-//! # Ok::<(), handsfree::media_devices::MediaError>(())
+//! # Ok::<(), handsfree::MediaError>(())
 //! ```
 //!
 //! What waits can be waited for in any executor, or in a thread of its own: [`InputCapture::frame`] and
@@ -29,10 +32,9 @@
 //! [`push_blocking`](OutputTrack::push_blocking). After its rounds the worker lets a thread know, and that calls the
 //! wakers, so frames and room are told without delay. What becomes true by time alone, as that the last sample was
 //! played or where an interruption stopped a track, no round tells: for that [`tick`](MediaDevices::tick) calls all
-//! wakers too, with [`Upkeep::Thread`] every 20 ms. `examples/` has four small programs.
+//! wakers too, with [`Polling::Thread`] every 20 ms. `examples/` has four small programs.
 
-#[doc(hidden)]
-pub mod doc;
+mod builder;
 mod error;
 mod input;
 mod output;
@@ -45,19 +47,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration as WallDuration;
 
+use handsfree_apm::ApmConfig;
+use handsfree_core::SessionEvent;
 use handsfree_core::audio_io::{AudioIo, Direction};
-use handsfree_core::{SampleRate, SessionEvent};
 use handsfree_host::supervisor::{DirectionConfig, Notice, OpenError, StreamSupervisor};
 use handsfree_host::worker::Work;
 
+pub use self::builder::{MediaDevicesBuilder, Polling};
 pub use self::error::MediaError;
 pub use self::input::{InputCapture, InputOptions};
 pub use self::output::{OutputOptions, OutputPlayer};
 pub use self::track::{OutputTrack, TrackOptions};
 use self::waiting::{Dispatcher, Waiters};
-use crate::devices::Device;
+use crate::device::Device;
 use crate::failure::Failure;
-use crate::io::{AnyIo, HostChoice, HostConfig};
+use crate::host::AnyIo;
 use crate::terminal::{CAP, CleanedFrames, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
 
 /// How often devices are looked after.
@@ -74,23 +78,15 @@ pub enum MediaEvent {
     Session(SessionEvent),
 }
 
-/// Who looks after the devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upkeep {
-    /// A thread of its own, fifty times a second, which also wakes who waits for what time alone brings; and another
-    /// one that wakes who waits, after the worker's rounds.
-    Thread,
-    /// Whoever calls [`MediaDevices::tick`]: tests in virtual time.
-    Manual,
-}
-
 /// The devices of one host with one terminal over them.
 ///
 /// Any thread may use it, no audio thread. Its memory is the [`Terminal`]'s and is never freed, so make one
 /// for the life of the process; when it and all that was opened with it are dropped, the host stops.
-pub struct MediaDevices<Io: AudioIo<'static, CAP, SLOTS>> {
+pub struct MediaDevices<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<Shared<Io>>,
-    _upkeep: Option<JoinHandle<()>>,
+    host_name: &'static str,
+    notices: Vec<&'static str>,
+    _polling: Option<JoinHandle<()>>,
 }
 
 struct Shared<Io: AudioIo<'static, CAP, SLOTS>> {
@@ -109,7 +105,18 @@ struct Inner<Io: AudioIo<'static, CAP, SLOTS>> {
     playing: u32,
     /// The loudspeaker's device while a player is started.
     output_device: Option<String>,
+    /// How strong each part of the voice processing is where an input does not switch it off.
+    voice: ApmConfig,
+    /// Channel of the microphone's device with the loudspeaker's signal, the echo reference.
+    loopback_channel: Option<u8>,
     events: VecDeque<MediaEvent>,
+}
+
+/// What the builder hands over.
+struct Setup {
+    terminal: TerminalConfig,
+    loopback_channel: Option<u8>,
+    polling: Polling,
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> fmt::Debug for MediaDevices<Io> {
@@ -126,53 +133,59 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Shared<Io> {
 }
 
 impl MediaDevices<AnyIo> {
-    /// The devices of a host by name, looked after by a thread of its own; the sentence is for the user where
-    /// the choice needs one.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub fn of_host(
-        choice: HostChoice,
-        config: &HostConfig,
-    ) -> Result<(Self, Option<&'static str>), MediaError> {
-        let (host, notice) = choice.resolve();
-        let clock = host.clock();
-        let open = |work| Ok(host.open(config, work)?.io);
-        Ok((Self::new(config.rate, clock, Upkeep::Thread, open)?, notice))
+    /// Returns the settings to open devices with: a rate, a host, and the voice processing.
+    pub fn builder() -> MediaDevicesBuilder {
+        MediaDevicesBuilder::default()
     }
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
-    /// A terminal of this rate on the host that `host` makes of the worker's work. `clock` must be the one
-    /// that the host stamps periods with.
-    ///
-    /// # Errors
-    /// Names a rate that the voice processor does not take, or says what the host lacks.
-    pub fn new(
-        rate: SampleRate,
+    fn with_setup(
+        setup: Setup,
         clock: SharedClock,
-        upkeep: Upkeep,
         host: impl FnOnce(Work) -> Result<Io, Failure>,
     ) -> Result<Self, MediaError>
     where
         Io::Error: Send,
     {
-        let Parts { mut terminal, halves, work } = TerminalConfig::new(rate).build(clock)?;
+        let Parts { mut terminal, halves, work } = setup.terminal.build(clock)?;
         let waiters = Arc::new(Waiters::default());
         let supervisor = StreamSupervisor::new(host(waiters.told_by(work))?, halves);
         let frames = terminal.take_cleaned();
-        let inner =
-            Inner { supervisor, terminal, frames, playing: 0, output_device: None, events: VecDeque::new() };
-        let dispatcher = match upkeep {
-            Upkeep::Manual => None,
-            Upkeep::Thread => Some(Dispatcher::spawn(&waiters)?),
+        let inner = Inner {
+            supervisor,
+            terminal,
+            frames,
+            playing: 0,
+            output_device: None,
+            voice: setup.terminal.voice,
+            loopback_channel: setup.loopback_channel,
+            events: VecDeque::new(),
+        };
+        let dispatcher = match setup.polling {
+            Polling::Manual => None,
+            Polling::Thread => Some(Dispatcher::spawn(&waiters)?),
         };
         let shared = Arc::new(Shared { inner: Mutex::new(inner), waiters, _dispatcher: dispatcher });
-        let thread = match upkeep {
-            Upkeep::Manual => None,
-            Upkeep::Thread => Some(look_after(Arc::downgrade(&shared))?),
+        let thread = match setup.polling {
+            Polling::Manual => None,
+            Polling::Thread => Some(look_after(Arc::downgrade(&shared))?),
         };
-        Ok(Self { shared, _upkeep: thread })
+        Ok(Self { shared, host_name: "custom", notices: Vec::new(), _polling: thread })
+    }
+
+    /// Returns the host's name: "cpal", "alsa" or "sim", or "custom" for one given to
+    /// [`MediaDevicesBuilder::open_with`].
+    #[must_use]
+    pub fn host_name(&self) -> &'static str {
+        self.host_name
+    }
+
+    /// Returns sentences that a user should read, such as which host [`HostChoice::Auto`](crate::HostChoice::Auto)
+    /// chose.
+    #[must_use]
+    pub fn notices(&self) -> &[&'static str] {
+        &self.notices
     }
 
     /// Microphones, the system's default marked.
@@ -229,7 +242,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
         self.shared.lock().events.pop_front()
     }
 
-    /// Looks after the devices and lets who waits for frames and tracks look again; with [`Upkeep::Thread`]
+    /// Looks after the devices and lets who waits for frames and tracks look again; with [`Polling::Thread`]
     /// nobody needs to.
     pub fn tick(&self) {
         tick(&self.shared);
@@ -322,25 +335,29 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
-    use crate::sim_io::{Pace, SimClock, SimIo};
-    use handsfree_core::Duration;
+    use crate::sim::{Pace, SimClock, SimIo, SimRoomConfig};
+    use handsfree_core::{Duration, SampleRate};
     use handsfree_sim::acoustics::Wire;
-    use handsfree_sim::side::SideConfig;
+    use handsfree_sim::device::DeviceConfig;
 
     #[test]
     fn a_device_of_another_format_is_told_where_no_new_voice_processor_can_be_made_too() {
         let rate = SampleRate::new(16_000).unwrap();
         let clock = SimClock::shared();
         let mut handle = None;
-        let devices = MediaDevices::new(rate, clock.clone(), Upkeep::Manual, |work| {
-            let (io, sim) = SimIo::spawn(doc::board(rate), Box::new(Wire), work, &clock, Pace::Stepped)?;
-            handle = Some(sim);
-            Ok(io)
-        })
-        .unwrap();
+        let board = SimRoomConfig::default().board(rate, 160);
+        let devices = MediaDevices::builder()
+            .rate_hz(rate.hz())
+            .polling(Polling::Manual)
+            .open_with(clock.clone(), |work| {
+                let (io, sim) = SimIo::spawn(board, Box::new(Wire), work, &clock, Pace::Stepped)?;
+                handle = Some(sim);
+                Ok(io)
+            })
+            .unwrap();
         let sim = handle.unwrap();
         let pass = || {
             for _ in 0..100 {
@@ -353,7 +370,7 @@ mod tests {
         devices.shared.lock().terminal.refuse_voices().unwrap();
         sim.unplug(Direction::Capture).unwrap();
         pass();
-        sim.plug_in(Direction::Capture, SideConfig::new(SampleRate::new(48_000).unwrap(), 480)).unwrap();
+        sim.plug_in(Direction::Capture, DeviceConfig::new(SampleRate::new(48_000).unwrap(), 480)).unwrap();
         pass();
         let told: Vec<_> = std::iter::from_fn(|| devices.poll_event()).collect();
         let changed = MediaEvent::Session(SessionEvent::DeviceChanged { direction: Direction::Capture });

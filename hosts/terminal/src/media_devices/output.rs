@@ -11,8 +11,8 @@ use handsfree_host::supervisor::DirectionConfig;
 use super::Shared;
 use super::error::MediaError;
 use super::track::{OutputTrack, SharedVoice, TrackOptions, Voice, lock};
-use crate::player::{MEMORY, QUALITY};
-use crate::terminal::{CAP, SLOTS};
+use crate::host::AnyIo;
+use crate::terminal::{CAP, SLOTS, SOURCE_MEMORY, SOURCE_QUALITY};
 
 /// How a player is to play.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct OutputOptions {
 }
 
 /// Plays any number of tracks up to [`SLOTS`], started and stopped as one. Dropping it closes it.
-pub struct OutputPlayer<Io: AudioIo<'static, CAP, SLOTS>> {
+pub struct OutputPlayer<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<Shared<Io>>,
     options: OutputOptions,
     voices: Vec<(u32, SharedVoice)>,
@@ -68,10 +68,10 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         let source = SourceConfig {
             rate_hz: options.rate_hz,
             channels: options.channels,
-            quality: QUALITY,
+            quality: SOURCE_QUALITY,
             matching: None,
         };
-        let track = Box::new(tracks.open_source::<MEMORY>(source)?);
+        let track = Box::new(tracks.open_source::<SOURCE_MEMORY>(source)?);
         let id = track.id();
         let mut voice = Voice {
             track: Some(track),

@@ -8,8 +8,7 @@ use handsfree_core::{Duration, Gain};
 
 use super::error::MediaError;
 use super::waiting::Waiters;
-use crate::player::MEMORY;
-use crate::terminal::{SharedClock, Track};
+use crate::terminal::{SOURCE_MEMORY, SharedClock, Track};
 
 /// How long a change of the volume takes.
 const RAMP: Duration = Duration::from_millis(20);
@@ -28,7 +27,7 @@ pub struct TrackOptions {
 /// A track as its player and its owner share it.
 pub(super) struct Voice {
     /// Gone once removed.
-    pub(super) track: Option<Box<Track<MEMORY>>>,
+    pub(super) track: Option<Box<Track<SOURCE_MEMORY>>>,
     pub(super) gain: f32,
     pub(super) volume: f32,
     /// What the worker was told last.
@@ -39,7 +38,7 @@ pub(super) struct Voice {
 }
 
 impl Voice {
-    pub(super) fn track(&mut self) -> Result<&mut Track<MEMORY>, MediaError> {
+    pub(super) fn track(&mut self) -> Result<&mut Track<SOURCE_MEMORY>, MediaError> {
         self.track.as_deref_mut().ok_or(MediaError::Closed)
     }
 

@@ -24,6 +24,7 @@
 mod cleaned;
 mod memory;
 mod meters;
+mod voice_code;
 mod voice_slot;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor};
 use handsfree_core::audio_io::StreamHalves;
 use handsfree_core::capture::Bypass;
+use handsfree_core::dsp::Quality;
 use handsfree_core::limits::PROCESSOR_DEADLINE;
 use handsfree_core::playback::{self, TrackPool};
 use handsfree_core::timing::AcousticMemory;
@@ -50,9 +52,11 @@ pub(crate) use self::memory::roomy;
 use self::memory::{JournalWriters, journals};
 use self::meters::EchoMeter;
 pub use self::meters::Meters;
+pub(crate) use self::voice_code::voice_code;
+#[cfg(feature = "dump")]
+pub(crate) use self::voice_code::voice_of_code;
 pub use self::voice_slot::AnyVoice;
 pub(crate) use self::voice_slot::{VoiceExchange, VoiceSlot};
-use crate::dump;
 use crate::failure::Failure;
 use crate::try_only::Busy;
 
@@ -80,6 +84,15 @@ type CleanedRing = FrameRing<CAP, 0, { MAX_WAITING as usize + 1 }>;
 type HostHalves<'a> = Halves<'a, CriticalSectionRawMutex, VoiceSlot, (), CAP, SLOTS>;
 type CaptureWorker = capture::Pipeline<'static, CAP, SLOTS, VoiceSlot>;
 type PlaybackWorker = playback::Pipeline<'static, CAP, SLOTS>;
+
+/// How sources of other rates than the terminal's are converted.
+pub const SOURCE_QUALITY: &Quality = Quality::MEDIUM;
+/// Memory of a source's track: enough to convert any source, and to convert 44.1 kHz to 48 kHz from a table.
+pub const SOURCE_MEMORY: usize = {
+    let (usual, down) =
+        (SOURCE_QUALITY.fast_memory(44_100, 48_000, 1), SOURCE_QUALITY.memory(192_000, 8_000, 1));
+    if usual > down { usual } else { down }
+};
 
 /// What a terminal is to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,7 +173,7 @@ impl TerminalConfig {
     }
 
     /// The same, with everything that the terminal takes and gives written down, as
-    /// [`dump::DumpWriter`] wants it. Takes 12 MB more, and a copy of each period.
+    /// `dump::DumpWriter` wants it. Takes 12 MB more, and a copy of each period.
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -387,7 +400,7 @@ impl Terminal {
     /// # Errors
     /// When it cannot be made; the old one stays.
     pub fn set_voice(&mut self, config: ApmConfig) -> Result<(), Failure> {
-        self.voice.replace(voice(self.format, config)?, dump::voice_number(config))?;
+        self.voice.replace(voice(self.format, config)?, voice_code(config))?;
         self.config.voice = config;
         Ok(())
     }

@@ -1,9 +1,8 @@
 //! What the integration tests share: a terminal over the simulated board, stepped in virtual time.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use handsfree::cli::NearArg;
-use handsfree::sim_io::{Pace, SimClock, SimHandle, SimIo};
-use handsfree::sim_room::LiveRoom;
+use handsfree::pcm::to_i16;
+use handsfree::sim::{LiveRoom, Pace, SimClock, SimHandle, SimIo, Talker};
 use handsfree::terminal::{
     CAP, CleanedFrames, JournalReaders, Parts, SLOTS, SharedClock, Terminal, TerminalConfig, Track,
 };
@@ -13,7 +12,7 @@ use handsfree_core::{Duration, SampleRate, SessionEvent};
 use handsfree_host::supervisor::{DirectionConfig, Notice, StreamSupervisor};
 use handsfree_host::worker::Work;
 use handsfree_sim::board::BoardConfig;
-use handsfree_sim::side::{Jitter, SideConfig};
+use handsfree_sim::device::{DeviceConfig, Jitter};
 use handsfree_sim::wav::Clip;
 
 /// Echo cancellation and nothing else, so that levels say what it does.
@@ -33,7 +32,7 @@ pub struct Stage {
     pub frames: CleanedFrames,
     pub notices: Vec<Notice>,
     pub events: Vec<SessionEvent>,
-    pub side: SideConfig,
+    pub side: DeviceConfig,
     track: Track,
     speech: Vec<i16>,
     said: usize,
@@ -42,7 +41,7 @@ pub struct Stage {
 }
 
 pub fn board(rate: SampleRate, playback_ppm: f64) -> BoardConfig {
-    let mut capture = SideConfig::new(rate, rate.sample_frames() as u32);
+    let mut capture = DeviceConfig::new(rate, rate.sample_frames() as u32);
     capture.latency = Duration::from_millis(10);
     capture.jitter = Jitter::Uniform { micros: 50.0 };
     let mut playback = capture.clone();
@@ -101,14 +100,13 @@ impl Stage {
         let config = TerminalConfig { voice: canceller(), ..TerminalConfig::new(rate) };
         let Parts { mut terminal, halves, work } = build(config, clock.clone());
         let board = board(rate, playback_ppm);
-        let air = LiveRoom::new(rate, Some(&NearArg::None), 1).unwrap();
+        let air = LiveRoom::new(rate, &Talker::Silent, 1).unwrap();
         let side = board.playback.clone();
         let (io, sim) = SimIo::spawn(board, Box::new(air), around(work), &clock, Pace::Stepped).unwrap();
         let mut supervisor = StreamSupervisor::new(io, halves);
         let plan = DirectionConfig::new(rate);
         supervisor.open(Some(&plan), Some(&plan), terminal.now()).unwrap();
-        let speech = Clip::far().to_mono_at(16_000);
-        let speech = speech.iter().map(|sample| (sample * 32_768.0) as i16).collect();
+        let speech = to_i16(&Clip::far().to_mono_at(16_000));
         let frames = terminal.take_cleaned().unwrap();
         let track = terminal.tracks().open().unwrap();
         Self {
@@ -166,7 +164,7 @@ impl Stage {
         self.sim.unplug(direction).unwrap();
     }
 
-    pub fn plug_in(&mut self, direction: Direction, device: SideConfig) {
+    pub fn plug_in(&mut self, direction: Direction, device: DeviceConfig) {
         self.sim.plug_in(direction, device).unwrap();
     }
 }

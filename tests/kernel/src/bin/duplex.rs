@@ -1,5 +1,5 @@
-//! Runs in the guest: plays a signal that names its own positions through a whole session, looks for it in what the
-//! microphone's device delivers, and says what happens and what came of it, a line of JSON each.
+//! Guest program: plays a signal in which each sample identifies its position through a whole session, searches for it in
+//! the captured sound, and prints the events and a final report as lines of JSON.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::{Duration as Span, Instant as Moment};
 
 use clap::Parser;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use handsfree_alsa::{AlsaConfig, AlsaIo, Opened, RealTime, SampleFormat};
+use handsfree_alsa::{AlsaConfig, AlsaIo, OpenedPcm, RealTimeConfig, SampleFormat};
 use handsfree_core::audio_io::{AudioIo, DirectionRequest, Directions, Event, StreamHalves, StreamRequest};
 use handsfree_core::capture::Bypass;
 use handsfree_core::playback::Track;
@@ -18,57 +18,57 @@ use rtrb::{Producer, RingBuffer};
 use serde_json::{Value, json};
 
 const CAP: usize = 960;
-type Terminal48 = Session<CAP, 2, 64, 32, 128, 64, 288_000>;
-type Io = AlsaIo<'static, CAP, 2>;
+type DuplexSession = Session<CAP, 2, 64, 32, 128, 64, 288_000>;
+type DuplexIo = AlsaIo<'static, CAP, 2>;
 
-/// Plays and listens.
+/// Plays a test signal and checks what is captured
 #[derive(Parser, Debug)]
-struct Args {
-    /// The microphone's device
+struct DuplexArgs {
+    /// Capture device
     #[arg(long)]
     input: Option<String>,
-    /// The loudspeaker's device
+    /// Playback device
     #[arg(long)]
     output: Option<String>,
-    /// The terminal's rate in hertz
+    /// Sample rate of the session, in hertz
     #[arg(long, default_value_t = 48_000)]
     rate: u32,
-    /// Rate asked of the devices, if it is another one
+    /// Sample rate requested from the devices, in hertz [default: the session's]
     #[arg(long)]
     device_rate: Option<u32>,
-    /// Channels of both devices
+    /// Number of channels of both devices
     #[arg(long, default_value_t = 1)]
     channels: u32,
-    /// Which of them carries the signal, from 0
+    /// Channel that carries the signal, counted from 0
     #[arg(long)]
     channel: Option<u8>,
-    /// Only sample format
+    /// Sample format that the devices must use
     #[arg(long)]
     format: Option<SampleFormat>,
-    /// Period in sample frames
+    /// Period of both devices, in sample frames
     #[arg(long, default_value_t = 480)]
     period: u32,
-    /// Periods kept before the loudspeaker
+    /// Number of periods that are kept queued for the loudspeaker
     #[arg(long, default_value_t = 10)]
     periods: u32,
-    /// How long, in seconds
+    /// Length of the run, in seconds
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// End earlier, when this file is there
+    /// End the run when this file exists
     #[arg(long)]
     until: Option<PathBuf>,
-    /// Only say which devices there are
+    /// List the devices and exit
     #[arg(long)]
     list: bool,
-    /// Leave both devices to start by themselves
+    /// Start both devices separately instead of linking them
     #[arg(long)]
     no_link: bool,
-    /// Starts a device again when it was lost and is there again
+    /// Reopen a lost device when it has returned
     #[arg(long)]
     reopen: bool,
 }
 
-/// The sample that a position has: never silent, and no neighbour is like another.
+/// Returns the test signal's sample at a position. It is never 0 and differs from its neighbours.
 fn sample(position: u64) -> i16 {
     let mut x = position.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D;
     x ^= x >> 29;
@@ -78,7 +78,7 @@ fn sample(position: u64) -> i16 {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    match run(&DuplexArgs::parse()) {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS
@@ -97,40 +97,40 @@ fn list() -> Result<Value, Box<dyn Error>> {
             "alsa_name": device.alsa_name,
             "direction": format!("{:?}", device.direction),
             "is_default": device.is_default,
-            "abilities": format!("{:?}", device.abilities),
+            "abilities": format!("{:?}", device.capabilities),
         })
     });
     Ok(json!({ "devices": devices.collect::<Vec<_>>() }))
 }
 
-fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
+fn run(args: &DuplexArgs) -> Result<Value, Box<dyn Error>> {
     if args.list {
         return list();
     }
     let rate = SampleRate::new(args.rate)?;
     let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
-    let session: &'static mut Terminal48 = Box::leak(Box::new(Session::new()));
+    let session: &'static mut DuplexSession = Box::leak(Box::new(Session::new()));
     let halves = session.split::<CriticalSectionRawMutex, _, _>(terminal, Bypass, ())?;
     let (mut capture, mut playback, tracks) = (halves.capture, halves.playback, halves.tracks);
     let config = AlsaConfig {
-        real_time: RealTime::default(),
+        real_time: RealTimeConfig::default(),
         playback_periods: args.periods,
         capture_format: args.format,
         playback_format: args.format,
         link: !args.no_link,
     };
     let (mut io, board) = handsfree_alsa::open(config)?;
-    let (mut heard, mut ears) = RingBuffer::new(args.rate as usize * 2);
+    let (mut captured_in, mut captured_out) = RingBuffer::new(args.rate as usize * 2);
     board.spawn(Box::new(move || {
         playback.poll();
-        capture.poll(&clock::now, &mut |frame: &Frame<CAP>| keep(&mut heard, frame));
+        capture.poll(&clock::now, &mut |frame: &Frame<CAP>| keep(&mut captured_in, frame));
     }))?;
     let mut track = tracks.open()?;
     let mut position = 0;
     feed(&mut track, &mut position);
 
     let device_rate = SampleRate::new(args.device_rate.unwrap_or(args.rate))?;
-    let end = |device, map| DirectionRequest {
+    let direction = |device, map| DirectionRequest {
         device,
         rate: device_rate,
         device_channels: args.channels,
@@ -147,8 +147,8 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
         None => (None, None),
     };
     let request = StreamRequest {
-        capture: args.input.as_deref().map(|name| end(Some(name), picked)),
-        playback: args.output.as_deref().map(|name| end(Some(name), placed)),
+        capture: args.input.as_deref().map(|name| direction(Some(name), picked)),
+        playback: args.output.as_deref().map(|name| direction(Some(name), placed)),
     };
     let stream_halves = StreamHalves {
         intake: args.input.as_ref().map(|_| halves.intake),
@@ -157,19 +157,21 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
     let granted = io.start(&request, stream_halves).map_err(|refused| refused.error)?;
     let opened = (io.capture().map(show), io.playback().map(show));
 
-    let mut listener = Listener::default();
+    let mut follower = SignalFollower::default();
     let mut xruns = [0_u32; 2];
-    say(&json!({ "event": "Started" }));
+    print_line(&json!({ "event": "Started" }));
     let began = Moment::now();
     let ended = || args.until.as_ref().is_some_and(|file| file.exists());
     while began.elapsed().as_secs_f64() < args.seconds && !ended() {
         feed(&mut track, &mut position);
         tracks.dispatch();
-        while let Ok(sample) = ears.pop() {
-            listener.hear(sample);
+        while let Ok(sample) = captured_out.pop() {
+            follower.hear(sample);
         }
         while let Some(event) = io.poll_event() {
-            say(&json!({ "event": format!("{event:?}"), "heard": listener.heard, "exact": listener.exact }));
+            print_line(
+                &json!({ "event": format!("{event:?}"), "heard": follower.heard, "exact": follower.exact }),
+            );
             if let Event::Xrun { direction, .. } = event {
                 xruns[direction as usize] += 1;
             }
@@ -181,11 +183,11 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
     }
     let stats = halves.stats.read();
     let seconds = began.elapsed().as_secs_f64();
-    let trust = format!("{:?}", io.trust());
+    let timing_stats = format!("{:?}", io.timing_stats());
     let stream_halves = io.stop(Directions::Both);
     Ok(json!({
         "seconds": seconds,
-        "listener": listener.report(),
+        "listener": follower.report(),
         "xrun_events": xruns,
         "granted": format!("{granted:?}"),
         "capture": opened.0,
@@ -197,12 +199,12 @@ fn run(args: &Args) -> Result<Value, Box<dyn Error>> {
             "discarded_sample_frames": stats.outlet.discarded_sample_frames },
         "xruns": stats.xruns(),
         "delay_us": stats.capture.delay_us,
-        "trust": trust,
-        "ends_back": [stream_halves.intake.is_some(), stream_halves.outlet.is_some()],
+        "trust": timing_stats,
+        "halves_returned": [stream_halves.intake.is_some(), stream_halves.outlet.is_some()],
     }))
 }
 
-fn show(opened: &Opened) -> Value {
+fn show(opened: &OpenedPcm) -> Value {
     json!({
         "alsa_name": opened.alsa_name,
         "format": opened.format.name(),
@@ -216,7 +218,7 @@ fn show(opened: &Opened) -> Value {
 
 fn keep(heard: &mut Producer<i16>, frame: &Frame<CAP>) {
     for &sample in frame.samples() {
-        // The listener reads every few milliseconds and there is room for two seconds.
+        // The main thread reads every few milliseconds, and the ring holds two seconds.
         if heard.push(sample).is_err() {
             return;
         }
@@ -236,14 +238,14 @@ fn feed(track: &mut Track<'_, 'static, CriticalSectionRawMutex, CAP, 2>, positio
     }
 }
 
-/// One line, with the moment on the clock that the kernel's messages have too.
-fn say(what: &Value) {
+/// Prints one line with the time on the clock that the kernel's messages use.
+fn print_line(what: &Value) {
     let mut line = what.clone();
     line["at_s"] = json!(clock::now().as_nanos() as f64 / 1e9);
     println!("{line}");
 }
 
-fn reopen(io: &mut Io, request: &StreamRequest<'_>, event: Event) {
+fn reopen(io: &mut DuplexIo, request: &StreamRequest<'_>, event: Event) {
     let Event::DeviceReturned { direction } = event else { return };
     let (directions, only) = match direction {
         handsfree_core::audio_io::Direction::Capture => {
@@ -255,33 +257,33 @@ fn reopen(io: &mut Io, request: &StreamRequest<'_>, event: Event) {
     };
     let stream_halves = io.stop(directions);
     let result = io.start(&only, stream_halves).map_err(|refused| refused.error.to_string());
-    say(&json!({ "event": "Reopened", "direction": format!("{direction:?}"), "error": result.err() }));
+    print_line(&json!({ "event": "Reopened", "direction": format!("{direction:?}"), "error": result.err() }));
 }
 
-/// Finds the signal in what is heard and follows it.
+/// Finds the test signal in the captured sound and follows it.
 #[derive(Debug, Default)]
-struct Listener {
+struct SignalFollower {
     heard: u64,
     silent_before: u64,
-    /// The signal's position expected next.
+    /// Signal position that is expected next.
     next: Option<u64>,
     exact: u64,
     longest_run: u64,
     run: u64,
     breaks: Vec<Value>,
     recent: Vec<i16>,
-    /// Searches in vain since the signal was last found.
-    vain: u32,
+    /// Number of failed searches since the signal was last found.
+    failed_searches: u32,
 }
 
-/// Samples by which a place in the signal is known beyond doubt.
+/// Number of samples that identify a position in the signal uniquely.
 const NEEDLE: usize = 4;
-/// How far ahead or behind the signal is looked for after a break.
+/// Search range before and after the expected position, in sample frames.
 const REACH: u64 = 192_000;
-/// A signal that was converted is not found; looking on would only take time.
+/// Limit for failed searches, because a signal that was converted to another rate is never found.
 const MAX_SEARCHES: u32 = 100;
 
-impl Listener {
+impl SignalFollower {
     fn hear(&mut self, value: i16) {
         self.heard += 1;
         if let Some(next) = self.next {
@@ -307,9 +309,9 @@ impl Listener {
         if self.recent.len() < NEEDLE {
             self.recent.push(value);
         }
-        if self.recent.len() == NEEDLE && self.vain < MAX_SEARCHES {
+        if self.recent.len() == NEEDLE && self.failed_searches < MAX_SEARCHES {
             self.next = self.find();
-            self.vain = if self.next.is_some() { 0 } else { self.vain + 1 };
+            self.failed_searches = if self.next.is_some() { 0 } else { self.failed_searches + 1 };
             self.exact += if self.next.is_some() { NEEDLE as u64 } else { 0 };
             self.recent.remove(0);
         }

@@ -1,4 +1,4 @@
-//! Runs in the guest: the air between two loopback cards.
+//! Guest program: room acoustics between two loopback cards.
 
 use std::process::ExitCode;
 

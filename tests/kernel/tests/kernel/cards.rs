@@ -1,24 +1,24 @@
-//! Cards that run undisturbed: every sample through a loopback cable, short periods, and what a process that sleeps costs.
+//! Sound cards without faults: exact loopback, short periods, positions, shared clocks; and xruns of stopped processes.
 
 use std::time::Duration;
 
-use handsfree_kernel_tests::{Failure, Machine, Result, wav::Sound};
+use handsfree_kernel_tests::{Machine, MachineFailure, Result, wav::Sound};
 
-use crate::stream::Stream;
-use crate::{LONG, shared, shared_in_own_time, turn};
+use crate::stream::KernelStream;
+use crate::{LONG, exclusive, shared, shared_in_own_time};
 
 const RATE: u32 = 48_000;
 
 #[test]
 fn a_loopback_cable_carries_every_sample() -> Result<()> {
-    let (_turn, machine) = (turn(), shared()?);
+    let (_exclusive, machine) = (exclusive(), shared()?);
     for (channels, seed) in [(1, 1), (2, 2)] {
         let played = Sound::noise(RATE, channels, 2 * RATE as usize, seed);
         machine.put("/tmp/played.wav", &played.then_silence(RATE as usize / 2).to_wav()?)?;
         let format = format!("-f S16_LE -r {RATE} -c {channels}");
         let recorder =
             machine.spawn(&format!("exec arecord -q -D hw:A,1,0 {format} -d 5 /tmp/recorded.wav"))?;
-        Stream { card: "A", pcm: "pcm1c" }.until(machine, "RUNNING")?;
+        KernelStream { card: "A", pcm: "pcm1c" }.until(machine, "RUNNING")?;
         machine.shell("aplay -q -D hw:A,0,0 /tmp/played.wav")?;
         let output = recorder.wait(LONG)?;
         assert_eq!((output.code, output.errors().as_str()), (0, ""), "arecord");
@@ -30,10 +30,10 @@ fn a_loopback_cable_carries_every_sample() -> Result<()> {
     Ok(())
 }
 
-/// The dummy card interrupts at every period, whatever its length; the loopback's and an old dummy's jiffies cannot.
+/// The dummy card interrupts at every period of any length, unlike cards that are timed by jiffies.
 #[test]
-fn a_dummy_card_has_short_periods() -> Result<()> {
-    let (_turn, machine) = (turn(), shared_in_own_time()?);
+fn a_dummy_card_supports_short_periods() -> Result<()> {
+    let (_exclusive, machine) = (exclusive(), shared_in_own_time()?);
     for period in [120, 240, 480] {
         let output = machine.run(
             &format!(
@@ -45,9 +45,9 @@ fn a_dummy_card_has_short_periods() -> Result<()> {
             LONG,
         )?;
         let times = output.success()?;
-        let said = output.errors();
-        assert!(said.contains(&format!("period_size  : {period}\n")), "{said}");
-        assert!(!said.contains("underrun"), "{said}");
+        let output_text = output.errors();
+        assert!(output_text.contains(&format!("period_size  : {period}\n")), "{output_text}");
+        assert!(!output_text.contains("underrun"), "{output_text}");
         let times: Vec<f64> = times.split_whitespace().filter_map(|time| time.parse().ok()).collect();
         let took = times[1] - times[0];
         println!("periods of {period}: 2 s of sound took {took:.2} s");
@@ -56,11 +56,11 @@ fn a_dummy_card_has_short_periods() -> Result<()> {
     Ok(())
 }
 
-/// Between two jiffies (192 sample frames) the position goes on.
+/// The position advances between two jiffies, which are 192 sample frames apart.
 #[test]
 fn a_dummy_cards_position_is_finer_than_a_jiffy() -> Result<()> {
-    let (_turn, machine) = (turn(), shared()?);
-    let stream = Stream { card: "D", pcm: "pcm0p" };
+    let (_exclusive, machine) = (exclusive(), shared()?);
+    let stream = KernelStream { card: "D", pcm: "pcm0p" };
     let _player = machine.spawn(&format!(
         "exec aplay -q -D hw:D,0 -f S16_LE -r {RATE} -c 2 -t raw --period-size=480 --buffer-size=9600 /dev/zero"
     ))?;
@@ -70,22 +70,22 @@ fn a_dummy_cards_position_is_finer_than_a_jiffy() -> Result<()> {
         between += u32::from(stream.position(machine)? % 192 != 0);
     }
     println!("{between} of 10 positions between jiffies");
-    // By chance one in 192 is on one.
+    // By chance, one position in 192 coincides with a jiffy.
     assert!(between >= 8, "{between}");
     Ok(())
 }
 
-/// Gives the cable of card A another card's ticks, and its own again in the end.
-struct Ticks<'m>(&'m Machine);
+/// Sets another card as the timer source of card A's cable; dropping it restores the cable's own timer.
+struct TimerSource<'m>(&'m Machine);
 
-impl<'m> Ticks<'m> {
+impl<'m> TimerSource<'m> {
     fn of(machine: &'m Machine, source: &str) -> Result<Self> {
         set_timer_source(machine, source)?;
         Ok(Self(machine))
     }
 }
 
-impl Drop for Ticks<'_> {
+impl Drop for TimerSource<'_> {
     fn drop(&mut self) {
         if let Err(failure) = set_timer_source(self.0, "") {
             eprintln!("{failure}");
@@ -98,21 +98,22 @@ fn set_timer_source(machine: &Machine, source: &str) -> Result<()> {
     Ok(())
 }
 
-/// With `timer_source` a loopback goes on when the named stream has a period, which has to run all the while: a cable with
-/// short periods, on another card's clock.
+/// With `timer_source` a loopback cable advances with the periods of the named stream, which must be running. The cable then
+/// has short periods on another card's clock.
 #[test]
-fn a_loopback_cable_can_tick_with_another_card() -> Result<()> {
-    let (_turn, machine) = (turn(), shared()?);
-    let (ticking, cable) = (Stream { card: "D", pcm: "pcm0p" }, Stream { card: "A", pcm: "pcm0p" });
-    // A fifth of a second, for an xrun of the ticking stream ends the other one.
+fn a_loopback_cable_can_run_on_another_cards_clock() -> Result<()> {
+    let (_exclusive, machine) = (exclusive(), shared()?);
+    let (timing, cable) =
+        (KernelStream { card: "D", pcm: "pcm0p" }, KernelStream { card: "A", pcm: "pcm0p" });
+    // A buffer of a fifth of a second, because an xrun of the timing stream ends the other one.
     let stream = "-f S16_LE -r 48000 -c 2 -t raw --period-size=120 --buffer-size=9600 /dev/zero";
-    let _ticks = Ticks::of(machine, "hw:D,0,0")?;
+    let _timer_source = TimerSource::of(machine, "hw:D,0,0")?;
 
     let alone = machine.run(&format!("exec aplay -q -D hw:A,0,0 {stream}"), LONG)?;
     assert!(alone.errors().contains("Input/output error"), "{}", alone.errors());
 
     let clock = machine.spawn(&format!("exec aplay -q -D hw:D,0 {stream}"))?;
-    ticking.until(machine, "RUNNING")?;
+    timing.until(machine, "RUNNING")?;
     let player = machine.spawn(&format!("exec aplay -q -D hw:A,0,0 {stream}"))?;
     cable.until(machine, "RUNNING")?;
     let mut positions = Vec::new();
@@ -130,11 +131,11 @@ fn a_loopback_cable_can_tick_with_another_card() -> Result<()> {
 }
 
 #[test]
-fn a_process_that_sleeps_has_an_xrun() -> Result<()> {
-    let (_turn, machine) = (turn(), shared()?);
+fn a_stopped_process_has_an_xrun() -> Result<()> {
+    let (_exclusive, machine) = (exclusive(), shared()?);
     let cases = [
-        ("aplay", "/dev/zero", "underrun", Stream { card: "D", pcm: "pcm0p" }),
-        ("arecord", "/dev/null", "overrun", Stream { card: "D", pcm: "pcm0c" }),
+        ("aplay", "/dev/zero", "underrun", KernelStream { card: "D", pcm: "pcm0p" }),
+        ("arecord", "/dev/null", "overrun", KernelStream { card: "D", pcm: "pcm0c" }),
     ];
     for (program, file, complaint, stream) in cases {
         let job = machine.spawn(&format!(
@@ -143,12 +144,12 @@ fn a_process_that_sleeps_has_an_xrun() -> Result<()> {
         stream.until(machine, "RUNNING")?;
         job.signal("STOP")?;
         stream.until(machine, "XRUN")?;
-        assert!(!job.written()?.contains(complaint), "it was to sleep");
+        assert!(!job.written()?.contains(complaint), "the process noticed the xrun while it was stopped");
         job.signal("CONT")?;
         stream.until(machine, "RUNNING")?;
-        let said = job.written()?;
-        if !said.contains(complaint) {
-            return Err(Failure::new(format!("{program} did not notice: {said}")));
+        let output_text = job.written()?;
+        if !output_text.contains(complaint) {
+            return Err(MachineFailure::new(format!("{program} did not report the xrun: {output_text}")));
         }
         job.signal("TERM")?;
         job.wait(Duration::from_secs(10))?;

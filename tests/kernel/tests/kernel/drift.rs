@@ -1,29 +1,29 @@
-//! Clocks that differ: the loopback's `PCM Rate Shift 100000`, and a room between two cables.
+//! Cards with different clocks: the loopback's control `PCM Rate Shift 100000`, and sound carried between two cables.
 //!
-//! The control belongs to the cable from device 0 (playback) to device 1 (capture) when its own device is 1. It is a length of
-//! time, not a rate: 102000 makes a second take 1.02 s, so the card is slow.
+//! The control with device number 1 belongs to the cable from device 0 (playback) to device 1 (capture). Its value is
+//! proportional to the card's period, not to its rate: with 102000 a second takes 1.02 s, so that the card is slow.
 
 use std::time::Duration;
 
 use handsfree_kernel_tests::{Job, Machine, Result, wav::Sound};
 
-use crate::stream::{Stream, positions};
-use crate::{LONG, shared, turn};
+use crate::stream::{KernelStream, positions};
+use crate::{LONG, exclusive, shared};
 
 const RATE: u32 = 48_000;
 const UNSHIFTED: i64 = 100_000;
 
-/// Sets a card's clock, and sets it right again in the end.
-struct Shifted<'m>(&'m Machine, &'static str);
+/// Changes a card's clock; dropping it restores the clock.
+struct RateShift<'m>(&'m Machine, &'static str);
 
-impl<'m> Shifted<'m> {
+impl<'m> RateShift<'m> {
     fn new(machine: &'m Machine, card: &'static str, shift: i64) -> Result<Self> {
         set_shift(machine, card, shift)?;
         Ok(Self(machine, card))
     }
 }
 
-impl Drop for Shifted<'_> {
+impl Drop for RateShift<'_> {
     fn drop(&mut self) {
         if let Err(failure) = set_shift(self.0, self.1, UNSHIFTED) {
             eprintln!("{failure}");
@@ -37,8 +37,8 @@ fn set_shift(machine: &Machine, card: &str, shift: i64) -> Result<()> {
     Ok(())
 }
 
-/// How many sample frames the second stream runs for each of the first, over so many sample frames of the first.
-fn ratio(machine: &Machine, streams: [Stream; 2], sample_frames: i64) -> Result<f64> {
+/// Returns the ratio of the second stream's rate to the first's, measured over a number of sample frames of the first.
+fn ratio(machine: &Machine, streams: [KernelStream; 2], sample_frames: i64) -> Result<f64> {
     let before = positions(machine, &streams)?;
     loop {
         let now = positions(machine, &streams)?;
@@ -50,11 +50,11 @@ fn ratio(machine: &Machine, streams: [Stream; 2], sample_frames: i64) -> Result<
 }
 
 #[test]
-fn a_cable_can_be_slow_or_fast() -> Result<()> {
-    let (_turn, machine) = (turn(), shared()?);
-    let streams = [Stream { card: "A", pcm: "pcm0p" }, Stream { card: "B", pcm: "pcm0p" }];
+fn a_loopback_cables_clock_can_be_slow_or_fast() -> Result<()> {
+    let (_exclusive, machine) = (exclusive(), shared()?);
+    let streams = [KernelStream { card: "A", pcm: "pcm0p" }, KernelStream { card: "B", pcm: "pcm0p" }];
     for shift in [UNSHIFTED, 102_000, 80_000] {
-        let _shifted = Shifted::new(machine, "B", shift)?;
+        let _shifted = RateShift::new(machine, "B", shift)?;
         let mut players: Vec<Job<'_>> = Vec::new();
         for stream in streams {
             players.push(machine.spawn(&format!(
@@ -66,7 +66,7 @@ fn a_cable_can_be_slow_or_fast() -> Result<()> {
         let wanted = UNSHIFTED as f64 / shift as f64;
         let found = ratio(machine, streams, 4 * i64::from(RATE))?;
         println!("shift {shift}: {found:.4} of the other card's rate, {wanted:.4} wanted");
-        // Each of the four positions is up to a jiffy old, 192 of 192000, and two reads apart as much again.
+        // Each of the four positions may be a jiffy old, 192 of 192000 sample frames, and the reads are not simultaneous.
         assert!((found - wanted).abs() < 0.003, "{found}");
         for player in players {
             player.signal("TERM")?;
@@ -76,26 +76,26 @@ fn a_cable_can_be_slow_or_fast() -> Result<()> {
     Ok(())
 }
 
-/// Loudspeaker A and microphone B on clocks of their own, and a process that carries the sound across the room.
+/// Carries sound from loudspeaker A to microphone B, which have different clocks, through a pipe with a buffer.
 #[test]
-fn a_room_between_two_cables() -> Result<()> {
-    let (_turn, machine) = (turn(), shared()?);
-    let _a = Shifted::new(machine, "A", 99_000)?;
-    let _b = Shifted::new(machine, "B", 101_000)?;
+fn sound_is_carried_between_cables_with_different_clocks() -> Result<()> {
+    let (_exclusive, machine) = (exclusive(), shared()?);
+    let _a = RateShift::new(machine, "A", 99_000)?;
+    let _b = RateShift::new(machine, "B", 101_000)?;
     let format = format!("-f S16_LE -r {RATE} -c 1");
     let played = Sound::noise(RATE, 1, 2 * RATE as usize, 3);
     machine.put("/tmp/played.wav", &played.then_silence(2 * RATE as usize).to_wav()?)?;
 
-    // The half second in its buffers is more than the clocks drift apart meanwhile.
-    let room = machine.spawn(&format!(
+    // The buffer of half a second exceeds the drift of the clocks during the test.
+    let carrier = machine.spawn(&format!(
         "arecord -q -D hw:A,1,0 {format} -t raw | aplay -q -D hw:B,0,0 {format} -t raw --buffer-time=500000"
     ))?;
-    let microphone = Stream { card: "B", pcm: "pcm1c" };
-    Stream { card: "B", pcm: "pcm0p" }.until(machine, "RUNNING")?;
+    let microphone = KernelStream { card: "B", pcm: "pcm1c" };
+    KernelStream { card: "B", pcm: "pcm0p" }.until(machine, "RUNNING")?;
     let recorder = machine.spawn(&format!("exec arecord -q -D hw:B,1,0 {format} -d 6 /tmp/recorded.wav"))?;
     microphone.until(machine, "RUNNING")?;
     let player = machine.spawn("exec aplay -q -D hw:A,0,0 /tmp/played.wav")?;
-    let loudspeaker = Stream { card: "A", pcm: "pcm0p" };
+    let loudspeaker = KernelStream { card: "A", pcm: "pcm0p" };
     loudspeaker.until(machine, "RUNNING")?;
     let found = ratio(machine, [loudspeaker, microphone], 2 * i64::from(RATE))?;
     println!("the microphone runs at {found:.3} of the loudspeaker's rate");
@@ -105,11 +105,11 @@ fn a_room_between_two_cables() -> Result<()> {
         let output = job.wait(LONG)?;
         assert_eq!((output.code, output.errors().as_str()), (0, ""), "{name}");
     }
-    assert_eq!(room.written()?, "", "the room lost something");
+    assert_eq!(carrier.written()?, "", "the process that carries the sound reported an error");
     let recorded = Sound::from_wav(&machine.get("/tmp/recorded.wav")?)?;
     let start = Sound::alone_in(&played, &recorded)?;
-    println!("every sample came across, from {:.2} s on", start as f64 / f64::from(RATE));
-    room.signal("TERM")?;
-    room.wait(Duration::from_secs(10))?;
+    println!("every sample arrived, from {:.2} s on", start as f64 / f64::from(RATE));
+    carrier.signal("TERM")?;
+    carrier.wait(Duration::from_secs(10))?;
     Ok(())
 }

@@ -1,16 +1,17 @@
-//! What the kernel's sound devices do, as the Linux host relies on it, proven with alsa-utils alone; and on the same devices
-//! what the ALSA host does (`ours_*`), whole sessions included.
-//! One file per concern, in one executable, so that it is linked once. One test at a time: two machines on a small server
-//! take each other's processor, and the tests measure.
+//! Tests on the kernel machine: the behaviour of the kernel's sound devices on which the Linux host relies, checked with
+//! alsa-utils alone, and the ALSA host with whole sessions on the same devices (`alsa_host_*`).
+//!
+//! One file per concern; all files form one executable, so that it is linked once. The tests run one at a time, because two
+//! machines on a small computer would disturb each other's measurements.
 
+mod alsa_host_calls;
+mod alsa_host_exact;
+mod alsa_host_faults;
+mod alsa_host_latency;
 mod cards;
 mod drift;
 mod duplex;
 mod harness;
-mod ours_calls;
-mod ours_exact;
-mod ours_faults;
-mod ours_latency;
 mod stream;
 mod suspend;
 mod unplug;
@@ -21,23 +22,23 @@ use std::time::Duration;
 
 use handsfree_kernel_tests::{Machine, Options, Result};
 
-/// Longer than any script here takes, on a machine that is busy with other things.
+/// Time limit for scripts, longer than any of them takes on a busy computer.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Waits for the tests before this one. A failed one is no reason to fail.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Waits until no other test runs. A failure of an earlier test is ignored.
+fn exclusive() -> MutexGuard<'static, ()> {
+    static EXCLUSIVE: Mutex<()> = Mutex::new(());
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The machine of all tests that leave the cards as they were: two loopback cables, A and B, and a dummy card D whose
-/// positions follow a high-resolution timer.
+/// Returns the machine that is shared by all tests that leave the cards unchanged. It has two loopback cables, A and B, and
+/// a dummy card D with positions from a high-resolution timer.
 fn shared() -> Result<&'static Machine> {
     static SHARED: OnceLock<Result<Machine>> = OnceLock::new();
     booted(&SHARED, with_cards())
 }
 
-/// Another one with the same cards and a time of its own, in which a busy server makes no xrun.
+/// Returns a shared machine with the same cards and its own time, in which load on this computer causes no xrun.
 fn shared_in_own_time() -> Result<&'static Machine> {
     static SHARED: OnceLock<Result<Machine>> = OnceLock::new();
     booted(&SHARED, with_cards().own_time())
@@ -56,5 +57,5 @@ fn booted(once: &'static OnceLock<Result<Machine>>, options: Options) -> Result<
         println!("Linux {} booted in {:.1?}", machine.release(), machine.boot_time());
         Ok(machine)
     });
-    machine.as_ref().map_err(|failure| handsfree_kernel_tests::Failure::new(failure.to_string()))
+    machine.as_ref().map_err(|failure| handsfree_kernel_tests::MachineFailure::new(failure.to_string()))
 }

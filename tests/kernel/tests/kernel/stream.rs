@@ -1,38 +1,39 @@
-//! What the kernel says about a running stream.
+//! Status of a running stream, as the kernel reports it.
 
 use std::time::Duration;
 
-use handsfree_kernel_tests::{Failure, Machine, Result};
+use handsfree_kernel_tests::{Machine, MachineFailure, Result};
 
-/// A stream that runs is there after this, or never.
-const PROMPT: Duration = Duration::from_secs(20);
+/// Time limit for a change of a stream's state.
+const STATE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One direction of one device of a card, by the card's id.
+/// One direction of one device of a card.
 #[derive(Clone, Copy)]
-pub(crate) struct Stream {
+pub(crate) struct KernelStream {
+    /// Id of the card.
     pub(crate) card: &'static str,
-    /// As in /proc/asound: `pcm0p`, `pcm1c`.
+    /// Device and direction, named as in /proc/asound: `pcm0p`, `pcm1c`.
     pub(crate) pcm: &'static str,
 }
 
-impl Stream {
+impl KernelStream {
     fn status_file(self) -> String {
         format!("/proc/asound/{}/{}/sub0/status", self.card, self.pcm)
     }
 
-    /// Waits until it is in a state: `RUNNING`, `XRUN`, `closed`.
+    /// Waits until the stream is in a state, such as `RUNNING`, `XRUN` or `closed`.
     pub(crate) fn until(self, machine: &Machine, state: &str) -> Result<()> {
-        machine.until(&format!("grep -q {state} {}", self.status_file()), PROMPT)
+        machine.until(&format!("grep -q {state} {}", self.status_file()), STATE_TIMEOUT)
     }
 
-    /// How far the device has come, in sample frames.
+    /// Returns the device's position, in sample frames.
     pub(crate) fn position(self, machine: &Machine) -> Result<i64> {
         Ok(positions(machine, &[self])?[0])
     }
 }
 
-/// The positions of several streams, as close together as the guest's processor allows.
-pub(crate) fn positions(machine: &Machine, streams: &[Stream]) -> Result<Vec<i64>> {
+/// Returns the positions of several streams, read in quick succession.
+pub(crate) fn positions(machine: &Machine, streams: &[KernelStream]) -> Result<Vec<i64>> {
     let files: Vec<String> = streams.iter().map(|stream| stream.status_file()).collect();
     let text = machine.shell(&format!("cat {}", files.join(" ")))?;
     let found: Vec<i64> = text
@@ -43,5 +44,5 @@ pub(crate) fn positions(machine: &Machine, streams: &[Stream]) -> Result<Vec<i64
     if found.len() == streams.len() {
         return Ok(found);
     }
-    Err(Failure::new(format!("not all of {} run:\n{text}", files.join(", "))))
+    Err(MachineFailure::new(format!("expected a running stream for each of {}:\n{text}", files.join(", "))))
 }

@@ -1,19 +1,19 @@
-//! The machine sleeps in mid-stream: the kernel suspends every device and wakes it again (`pm_test`), which is a suspend to
-//! everything but the firmware. A stream then says ESTRPIPE. Some devices take SNDRV_PCM_IOCTL_RESUME after it, USB refuses it
-//! with ENOSYS and wants to be prepared anew; aplay says which.
+//! Suspend while streams run: with `pm_test` the kernel suspends every device and resumes it, which differs from a real
+//! suspend only for the firmware. Streams then return ESTRPIPE. Some devices accept SNDRV_PCM_IOCTL_RESUME afterwards; USB
+//! refuses it with ENOSYS and has to be prepared again. The output of aplay shows which one happened.
 
 use std::time::Duration;
 
 use handsfree_kernel_tests::{Machine, Options, Result};
 
-use crate::stream::Stream;
-use crate::{turn, usb};
+use crate::stream::KernelStream;
+use crate::{exclusive, usb};
 
 const FORMAT: &str = "-f S16_LE -r 48000 -c 2 -t raw --period-size=480 --buffer-size=9600";
 
 #[test]
-fn a_stream_survives_a_suspend() -> Result<()> {
-    let _turn = turn();
+fn alsa_utils_resume_after_a_suspend() -> Result<()> {
+    let _exclusive = exclusive();
     let machine = Machine::boot(
         &Options::new()
             .module("snd-aloop index=0 id=A")
@@ -28,10 +28,10 @@ fn a_stream_survives_a_suspend() -> Result<()> {
     let resumed = "Suspended. Trying resume. Done.";
     let restarted = "Suspended. Trying resume. Failed. Restarting stream. Done.";
     let cases = [
-        ("aplay", "hw:A,0", "/dev/zero", Stream { card: "A", pcm: "pcm0p" }, resumed),
-        ("arecord", "hw:A,1", "/dev/null", Stream { card: "A", pcm: "pcm1c" }, resumed),
-        ("aplay", "hw:D,0", "/dev/zero", Stream { card: "D", pcm: "pcm0p" }, resumed),
-        ("aplay", "hw:Audio,0", "/dev/zero", Stream { card: "Audio", pcm: "pcm0p" }, restarted),
+        ("aplay", "hw:A,0", "/dev/zero", KernelStream { card: "A", pcm: "pcm0p" }, resumed),
+        ("arecord", "hw:A,1", "/dev/null", KernelStream { card: "A", pcm: "pcm1c" }, resumed),
+        ("aplay", "hw:D,0", "/dev/zero", KernelStream { card: "D", pcm: "pcm0p" }, resumed),
+        ("aplay", "hw:Audio,0", "/dev/zero", KernelStream { card: "Audio", pcm: "pcm0p" }, restarted),
     ];
     let mut jobs = Vec::new();
     for (program, device, file, stream, _) in cases {
@@ -47,9 +47,9 @@ fn a_stream_survives_a_suspend() -> Result<()> {
             &format!("[ $(sed -n 's/^hw_ptr *: *//p' {status}) -gt {} ]", before + 9600),
             Duration::from_secs(20),
         )?;
-        let said = job.written()?;
-        println!("{program} on {device}: {}", said.lines().last().unwrap_or_default());
-        assert!(said.contains(wanted), "{program} on {device}: {said}");
+        let output_text = job.written()?;
+        println!("{program} on {device}: {}", output_text.lines().last().unwrap_or_default());
+        assert!(output_text.contains(wanted), "{program} on {device}: {output_text}");
         job.signal("TERM")?;
         job.wait(Duration::from_secs(10))?;
     }

@@ -1,11 +1,11 @@
-//! A USB card in a socket of QEMU's; it only plays.
+//! A USB sound card in a port of QEMU's controller. The card has playback only.
 
 use std::time::Duration;
 
 use handsfree_kernel_tests::{Machine, Result};
 use serde_json::json;
 
-/// QEMU's arguments for a controller with the card in its first socket; wants the module `xhci-pci` in the guest.
+/// QEMU arguments for a controller with the card in its first port. The guest needs the module `xhci-pci`.
 pub(crate) const QEMU: [&str; 6] = [
     "-audiodev",
     "none,id=off",
@@ -15,17 +15,17 @@ pub(crate) const QEMU: [&str; 6] = [
     "usb-audio,id=usb,bus=xhci.0,port=1,audiodev=off",
 ];
 
-/// A card is pulled out within this, on an emulated machine that is busy.
-const SOON: Duration = Duration::from_secs(20);
+/// Time limit for the removal of the card, on a busy computer.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Pulls the card out; it is gone from the bus when this returns.
+/// Unplugs the card, and waits until it is removed from the bus.
 pub(crate) fn unplug(machine: &Machine) -> Result<()> {
     machine.qmp("device_del", &json!({ "id": "usb" }))?;
-    machine.qmp_event("DEVICE_DELETED", SOON)?;
+    machine.qmp_event("DEVICE_DELETED", REMOVAL_TIMEOUT)?;
     Ok(())
 }
 
-/// Puts the same card into the same socket.
+/// Plugs the same card into the same port.
 pub(crate) fn plug(machine: &Machine) -> Result<()> {
     let device =
         json!({ "driver": "usb-audio", "id": "usb", "bus": "xhci.0", "port": "1", "audiodev": "off" });

@@ -1,8 +1,8 @@
-//! The table of figures: `cargo test -p handsfree-core figures -- --nocapture` prints it.
+//! Measures the table of figures. `cargo test -p handsfree-core figures -- --nocapture` prints it.
 
 use super::*;
 
-/// Pairs of rates that every quality is measured with, the steepest last.
+/// Pairs of rates that every quality is measured with, the largest ratio last.
 const PAIRS: [(u32, u32); 9] = [
     (48_000, 16_000),
     (16_000, 48_000),
@@ -15,7 +15,7 @@ const PAIRS: [(u32, u32); 9] = [
     (192_000, 4_000),
 ];
 
-/// Samples of a sweep at the lower rate: so slow that a kernel sees one frequency.
+/// Number of samples of a sweep at the lower rate: slow enough that a kernel spans nearly one frequency.
 const SWEEP: usize = 40_000;
 
 /// A linear sweep between two frequencies over `seconds`, with amplitude 1/2.
@@ -49,7 +49,7 @@ fn db(ratio: f64) -> f64 {
     10.0 * ratio.log10()
 }
 
-/// The worst of 64 parts of a sweep through the pass band, against the sweep itself.
+/// Returns the signal-to-noise ratio of the worst of 64 parts of a sweep through the pass band.
 fn snr_db(from_hz: u32, to_hz: u32, quality: &'static Quality) -> f64 {
     let band_hz = f64::from(from_hz.min(to_hz)) / 2.0;
     let seconds = SWEEP as f64 / (2.0 * band_hz);
@@ -66,7 +66,7 @@ fn snr_db(from_hz: u32, to_hz: u32, quality: &'static Quality) -> f64 {
     worst.fold(f64::INFINITY, f64::min)
 }
 
-/// What is left of a sweep beyond the lower Nyquist frequency, the worst of 64 parts.
+/// Returns the rejection of the worst of 64 parts of a sweep beyond the lower Nyquist frequency.
 fn rejection_db(from_hz: u32, to_hz: u32, quality: &'static Quality) -> f64 {
     let seconds = SWEEP as f64 / f64::from(to_hz);
     let sweep = Sweep { low_hz: f64::from(to_hz) / 2.0, high_hz: f64::from(from_hz) / 2.0, seconds };
@@ -80,7 +80,7 @@ fn rejection_db(from_hz: u32, to_hz: u32, quality: &'static Quality) -> f64 {
     worst.fold(f64::INFINITY, f64::min)
 }
 
-/// Sample frames of the input behind an impulse until it has come out, measured.
+/// Measures how many sample frames must be pushed after an impulse until it comes out.
 fn impulse_latency(from_hz: u32, to_hz: u32, quality: &'static Quality) -> usize {
     let mut resampler = configured::<125_000>(mono(from_hz, to_hz, quality));
     let lead = from_hz as usize / 100;
@@ -89,7 +89,7 @@ fn impulse_latency(from_hz: u32, to_hz: u32, quality: &'static Quality) -> usize
         let mut output = [0.0f32; 64];
         let input = if pushed == lead { 1.0 } else { 0.0 };
         outputs += resampler.push(&[input], &mut output).produced;
-        // The impulse's own output is number `lead * to / from`.
+        // The impulse is at output sample `lead * to / from`.
         if outputs > lead * to_hz as usize / from_hz as usize {
             return pushed - lead;
         }
@@ -97,7 +97,7 @@ fn impulse_latency(from_hz: u32, to_hz: u32, quality: &'static Quality) -> usize
     unreachable!()
 }
 
-/// One line of the table, as in the documentation of `Quality`.
+/// Returns one line of the table in the documentation of `Quality`.
 fn line(quality: &'static Quality, snr: f64, rejection: f64) -> String {
     let latency = [(48_000, 16_000), (16_000, 48_000)].map(|(from, to)| {
         let measured = impulse_latency(from, to, quality);

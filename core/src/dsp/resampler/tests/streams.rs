@@ -1,11 +1,12 @@
-//! Every sample once, the same bits however a stream is cut, exact lengths, no clicks.
+//! Tests that every sample comes out once, with the same bits however a stream is cut, with exact lengths and
+//! no clicks.
 
 use super::*;
 
-/// A small generator; its seed is printed by the failing property.
-struct Random(u64);
+/// A random generator. A failing property prints its seed.
+struct StreamRandom(u64);
 
-impl Random {
+impl StreamRandom {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) * limit) >> 31
@@ -34,42 +35,48 @@ impl Random {
     }
 }
 
-struct Replay(u64, ResamplerConfig);
+/// Prints how to repeat a failing case.
+struct FailedCase(u64, ResamplerConfig);
 
-impl Drop for Replay {
+impl Drop for FailedCase {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            std::eprintln!("replay this case alone with HANDSFREE_SEED={}: {:?}", self.0, Shown(self.1));
+            std::eprintln!(
+                "repeat this case alone with HANDSFREE_SEED={}: {:?}",
+                self.0,
+                ShownConfig(self.1)
+            );
         }
     }
 }
 
-struct Shown(ResamplerConfig);
+struct ShownConfig(ResamplerConfig);
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for ShownConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ResamplerConfig { from_hz, to_hz, channels, quality, steerable } = self.0;
         write!(f, "{from_hz} -> {to_hz}, {channels} channels, {}, steerable {steerable}", quality.name())
     }
 }
 
-fn for_seeds(cases: u64, property: impl Fn(&mut Random, ResamplerConfig)) {
+fn for_seeds(cases: u64, property: impl Fn(&mut StreamRandom, ResamplerConfig)) {
     let only = std::env::var("HANDSFREE_SEED").ok().map(|text| text.parse().expect("a whole number"));
     for seed in only.map_or(1..=cases, |seed| seed..=seed) {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = StreamRandom(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let config = random.config();
-        let _replay = Replay(seed, config);
+        let _replay = FailedCase(seed, config);
         property(&mut random, config);
     }
 }
 
-/// Pushes so large that all the output comes at once.
-fn whole(config: ResamplerConfig, input: &[f32]) -> Vec<f32> {
-    let room = (input.len() + 512) * 49;
-    all_of(&mut configured::<125_000>(config), input, || (input.len(), room))
+/// Converts all of `input` with one push.
+fn converted_at_once(config: ResamplerConfig, input: &[f32]) -> Vec<f32> {
+    let free = (input.len() + 512) * 49;
+    all_of(&mut configured::<125_000>(config), input, || (input.len(), free))
 }
 
-/// Sample frames for a case: enough to fill the widest kernel, few where the ratio makes many.
+/// Returns the number of sample frames for a case: enough to fill the widest kernel, fewer where the ratio
+/// multiplies them.
 fn length(config: ResamplerConfig) -> usize {
     let (from, to) = (config.from_hz as usize, config.to_hz as usize);
     300 * from.div_ceil(to) + 40_000 / (to.div_ceil(from) * config.channels as usize)
@@ -85,18 +92,18 @@ fn any_cut_gives_the_same_bits_and_the_exact_length() {
         let channels = config.channels as usize;
         let frames = random.below(length(config) as u64) as usize;
         let input = random.noise(frames * channels);
-        let expected = whole(config, &input);
+        let expected = converted_at_once(config, &input);
         let exact = (frames as u64 * u64::from(config.to_hz)).div_ceil(u64::from(config.from_hz)) as usize;
         assert_eq!(expected.len(), exact * channels);
         let mut resampler = configured::<125_000>(config);
-        // Twice: a flush leaves it as new.
+        // Twice, because a flush leaves it as new.
         for _ in 0..2 {
             let cut = all_of(&mut resampler, &input, || {
-                // Neither is a whole number of sample frames.
+                // Neither length is a whole number of sample frames.
                 let most = if random.below(4) == 0 { 5_000 } else { 40 };
                 (channels + random.below(most) as usize, channels + random.below(most) as usize)
             });
-            assert!(bits(&cut) == bits(&expected), "cut differently, it differs");
+            assert!(bits(&cut) == bits(&expected), "the output depends on the lengths of the pushes");
         }
     });
 }
@@ -106,10 +113,10 @@ fn channels_are_independent() {
     for_seeds(20, |random, config| {
         let channels = config.channels as usize;
         let input = random.noise(length(config) / 4 * channels);
-        let together = whole(config, &input);
+        let together = converted_at_once(config, &input);
         for channel in 0..channels {
             let alone: Vec<f32> = input.iter().copied().skip(channel).step_by(channels).collect();
-            let alone = whole(ResamplerConfig { channels: 1, ..config }, &alone);
+            let alone = converted_at_once(ResamplerConfig { channels: 1, ..config }, &alone);
             let within: Vec<f32> = together.iter().copied().skip(channel).step_by(channels).collect();
             assert!(bits(&alone) == bits(&within), "channel {channel}");
         }
@@ -117,20 +124,22 @@ fn channels_are_independent() {
 }
 
 #[test]
-fn prepared_rows_change_no_bit() {
-    let mut random = Random(7);
+fn prepared_rows_give_identical_bits() {
+    let mut random = StreamRandom(7);
     for (from_hz, to_hz) in [(44_100, 48_000), (48_000, 44_100), (44_100, 16_000), (16_000, 22_050)] {
         let config = mono(from_hz, to_hz, Quality::LOW);
         assert!(Quality::LOW.fast_memory(from_hz, to_hz, 1) > 300);
         let input = random.noise(5_000);
         let mut small = configured::<{ Quality::LOW.memory(48_000, 16_000, 1) }>(config);
-        assert!(bits(&all_of(&mut small, &input, || (5_000, 9_000))) == bits(&whole(config, &input)));
+        assert!(
+            bits(&all_of(&mut small, &input, || (5_000, 9_000))) == bits(&converted_at_once(config, &input))
+        );
     }
 }
 
 #[test]
-fn equal_rates_are_a_copy_without_latency() {
-    let mut random = Random(8);
+fn equal_rates_copy_without_latency() {
+    let mut random = StreamRandom(8);
     let input = random.noise(1_000);
     let config = ResamplerConfig { channels: 2, ..mono(44_100, 44_100, Quality::QUICK) };
     let mut resampler = configured::<0>(config);
@@ -143,9 +152,9 @@ fn equal_rates_are_a_copy_without_latency() {
 }
 
 #[test]
-fn sixteen_bits_are_rounded_saturated_and_counted() {
+fn sixteen_bits_are_rounded_and_clipping_is_counted() {
     for (from_hz, to_hz) in [(16_000, 48_000), (48_000, 16_000), (44_100, 48_000)] {
-        let mut random = Random(u64::from(from_hz));
+        let mut random = StreamRandom(u64::from(from_hz));
         // Full-scale square waves overshoot at any band limit.
         let square: Vec<i16> =
             (0..6_000).map(|n| if n / 50 % 2 == 0 { i16::MAX } else { i16::MIN }).collect();
@@ -154,7 +163,7 @@ fn sixteen_bits_are_rounded_saturated_and_counted() {
             let config = mono(from_hz, to_hz, Quality::MEDIUM);
             let mut resampler = configured::<20_000>(config);
             let output = all_of(&mut resampler, &input, || (500, 2_000));
-            let exact = whole(config, &input.iter().map(|&x| f32::from(x)).collect::<Vec<_>>());
+            let exact = converted_at_once(config, &input.iter().map(|&x| f32::from(x)).collect::<Vec<_>>());
             let mut clipped = 0;
             for (&sample, exact) in output.iter().zip(exact) {
                 let rounded = exact.round();
@@ -168,7 +177,7 @@ fn sixteen_bits_are_rounded_saturated_and_counted() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_by_name() {
+fn an_impossible_configuration_is_refused_by_value() {
     let mut resampler = Resampler::<{ Quality::LOW.memory(48_000, 16_000, 2) }>::new();
     let config = ResamplerConfig { channels: 2, ..mono(48_000, 16_000, Quality::LOW) };
     assert_eq!(resampler.push(&[1i16; 4], &mut [0; 4]), Progress::default());
@@ -188,25 +197,25 @@ fn what_cannot_work_is_refused_by_name() {
     assert_eq!(resampler.push(&[0i16; 3], &mut [0; 1]), Progress { consumed: 2, produced: 0 });
 }
 
-/// A sine through a resampler whose steering changes every 100 samples, up and down, at random: its
-/// worst error against the sine at the positions steering adds up to, in dB, with exact length.
-fn steered_snr_db(from_hz: u32, to_hz: u32, random: &mut Random) -> f64 {
+/// Converts a sine while the steering changes at random every 100 samples. Checks the exact length and
+/// returns the signal-to-noise ratio against the sine at the positions that result from the steering, in dB.
+fn steered_snr_db(from_hz: u32, to_hz: u32, random: &mut StreamRandom) -> f64 {
     let config = ResamplerConfig { steerable: true, ..mono(from_hz, to_hz, Quality::HIGH) };
     let mut resampler = configured::<125_000>(config);
     let turns = 0.3 * 0.5 * f64::from(from_hz.min(to_hz)) / f64::from(from_hz);
     let wave = |time: f64| (core::f64::consts::TAU * (turns * time).fract()).sin();
     let input: Vec<f32> = (0..60_000).map(|n| wave(f64::from(n)) as f32).collect();
     let ratio = f64::from(from_hz) / f64::from(to_hz);
-    let (mut heard, mut times, mut time, mut at) = (Vec::new(), Vec::new(), 0.0, 0);
-    // Going down, steering acts from one input to the next; going up, from output to output.
-    let (push, room) = if from_hz > to_hz { (100, 1_000) } else { (1_000, 100) };
+    let (mut converted, mut times, mut time, mut at) = (Vec::new(), Vec::new(), 0.0, 0);
+    // To a lower rate, steering acts from one input to the next; to a higher rate, from output to output.
+    let (push, free) = if from_hz > to_hz { (100, 1_000) } else { (1_000, 100) };
     let (mut reached, mut next) = (0.0, 0.0);
     while at < input.len() {
         let ppm = resampler.steer(random.below(1_000_001) as f64 / 1_000.0 - 500.0);
         let step = ratio * (1.0 + ppm * 1e-6);
-        let mut output = vec![0.0; room];
+        let mut output = vec![0.0; free];
         let progress = resampler.push(&input[at..input.len().min(at + push)], &mut output);
-        heard.extend_from_slice(&output[..progress.produced]);
+        converted.extend_from_slice(&output[..progress.produced]);
         if from_hz > to_hz {
             for _ in 0..progress.consumed {
                 while reached + 1.0 / step > next {
@@ -224,27 +233,27 @@ fn steered_snr_db(from_hz: u32, to_hz: u32, random: &mut Random) -> f64 {
         }
         at += progress.consumed;
         let next_position = at as f64 - resampler.backlog_sample_frames();
-        let known = times.get(heard.len()).copied().unwrap_or(time);
-        // Going down it takes the latency at the steering of now.
+        let known = times.get(converted.len()).copied().unwrap_or(time);
+        // To a lower rate, the backlog assumes the present steering over the latency.
         let slack = if from_hz > to_hz { 1e-3 * resampler.latency_sample_frames() } else { 1e-6 };
         assert!((next_position - known).abs() < slack, "next at {next_position}, not {known}");
     }
     let step = ratio * (1.0 + resampler.steer(f64::NAN) * 1e-6);
     let mut output = vec![0.0; 5_000];
     let produced = resampler.flush(&mut output);
-    heard.extend_from_slice(&output[..produced]);
+    converted.extend_from_slice(&output[..produced]);
     while from_hz <= to_hz && time < input.len() as f64 {
         times.push(time);
         time += step;
     }
-    assert_eq!(heard.len(), times.len());
-    let inside = 500..heard.len() - 500;
-    let noise: f64 = inside.clone().map(|m| (f64::from(heard[m]) - wave(times[m])).powi(2)).sum();
+    assert_eq!(converted.len(), times.len());
+    let inside = 500..converted.len() - 500;
+    let noise: f64 = inside.clone().map(|m| (f64::from(converted[m]) - wave(times[m])).powi(2)).sum();
     10.0 * (0.5 * inside.len() as f64 / noise).log10()
 }
 
 #[test]
-fn steering_does_not_click_and_adds_up() {
+fn steering_is_continuous_and_exact_in_sum() {
     for seed in 1..=3 {
         for (from_hz, to_hz, bound) in [
             (44_100, 48_000, 110.0),
@@ -254,7 +263,7 @@ fn steering_does_not_click_and_adds_up() {
             (48_000, 16_000, 80.0),
             (48_001, 48_000, 80.0),
         ] {
-            let snr = steered_snr_db(from_hz, to_hz, &mut Random(seed));
+            let snr = steered_snr_db(from_hz, to_hz, &mut StreamRandom(seed));
             println!("seed {seed}: {from_hz} -> {to_hz}, steered every 100 samples: {snr:.1} dB");
             assert!(snr > bound, "seed {seed}: {from_hz} -> {to_hz}: {snr:.1} dB");
         }
@@ -262,7 +271,7 @@ fn steering_does_not_click_and_adds_up() {
 }
 
 #[test]
-fn steering_is_limited_and_what_is_no_number_ignored() {
+fn steering_is_limited_and_ignores_a_nan() {
     for (from_hz, to_hz) in [(48_000, 44_100), (44_100, 48_000)] {
         let mut resampler = configured::<125_000>(mono(from_hz, to_hz, Quality::LOW));
         let near = |a: f64, b: f64| (a - b).abs() < 1e-5;

@@ -1,7 +1,7 @@
-//! The smallest image: the core between two interrupts and a loop, no executor, no log.
+//! The smallest image: the core with two interrupts and a main loop, without executor and log.
 //!
-//! What it takes of flash is what the core takes, with all that the core needs of libm and of the
-//! compiler's own routines. `nm` must find no panic in it.
+//! Its size in flash is that of the core, including the routines of libm and the compiler that the core
+//! needs. It must contain no panic; the runner checks its symbols.
 #![no_std]
 #![no_main]
 
@@ -15,7 +15,8 @@ use handsfree_core::{
     ChannelMap, ConfigError, Duration, Frame, Gain, PeriodTime, SampleRate, Session, SessionFormat,
 };
 use handsfree_image::cell::InterruptCell;
-use handsfree_image::machine::{self, Interrupt};
+use handsfree_image::machine;
+use handsfree_image::pac::Interrupt;
 use handsfree_image::{CAP, SLOTS, TerminalSession, clock};
 use static_cell::ConstStaticCell;
 
@@ -53,24 +54,24 @@ fn run() -> Result<(), ConfigError> {
     unsafe {
         INTAKE.fill(halves.intake);
         OUTLET.fill(halves.outlet);
-        NVIC::unmask(Interrupt::Timer0);
-        NVIC::unmask(Interrupt::Timer1);
+        NVIC::unmask(Interrupt::TIMER0);
+        NVIC::unmask(Interrupt::TIMER1);
     }
     machine::CAPTURE_DMA.start(250_000);
     machine::PLAYBACK_DMA.start(249_975);
     let Ok(mut track) = halves.tracks.open() else { return Ok(()) };
-    let mut heard = Frame::<CAP>::silence(handsfree_core::Format::with_rate(rate, 1)?)?;
+    let mut captured = Frame::<CAP>::silence(handsfree_core::Format::with_rate(rate, 1)?)?;
     loop {
         halves.playback.poll();
-        halves.capture.poll(&clock::now, &mut |frame: &Frame<CAP>| heard.clone_from(frame));
-        // A loop-back: the far end says what the near end said.
-        let _ = track.push(heard.samples());
+        halves.capture.poll(&clock::now, &mut |frame: &Frame<CAP>| captured.clone_from(frame));
+        // Loopback: the loudspeaker plays what the microphone captured.
+        let _ = track.push(captured.samples());
         while let Some(_event) = halves.events.poll() {}
         cortex_m::asm::wfi();
     }
 }
 
-/// Where a stream is; each interrupt counts its own periods.
+/// Returns the stream position of the next period and counts the period. Each interrupt has its own counter.
 fn position(periods: &AtomicU32) -> u64 {
     let before = periods.load(Ordering::Relaxed);
     periods.store(before.wrapping_add(1), Ordering::Relaxed);
@@ -84,7 +85,7 @@ extern "C" fn TIMER0() {
     let called = clock::now();
     let time = PeriodTime { position, converter: called - Duration::from_millis(10), called };
     let samples = [0i16; CAP];
-    // SAFETY: borrowed by this interrupt only.
+    // SAFETY: only this interrupt borrows the cell.
     if let Some(intake) = unsafe { INTAKE.borrow() } {
         intake.on_period(&samples, time);
     }
@@ -97,7 +98,7 @@ extern "C" fn TIMER1() {
     let called = clock::now();
     let time = PeriodTime { position, converter: called + Duration::from_millis(10), called };
     let mut out = [0i16; CAP];
-    // SAFETY: borrowed by this interrupt only.
+    // SAFETY: only this interrupt borrows the cell.
     if let Some(outlet) = unsafe { OUTLET.borrow() } {
         outlet.on_period(&mut out, time);
     }

@@ -1,11 +1,13 @@
-//! The core under RTIC: the halves are local resources of the tasks that use them, so that there is no
-//! `unsafe` and no cell around them, and RTIC's compiler checks what an `InterruptCell` only states.
+//! The core under RTIC.
 //!
-//! It runs for ten seconds, a loudspeaker heard by its microphone, and ends by telling what it counted.
+//! The halves are local resources of the tasks that use them. They need no `unsafe` and no cell, and RTIC
+//! checks at compile time the exclusive access that an `InterruptCell` only assumes.
+//!
+//! The image runs for ten seconds with an acoustic path from loudspeaker to microphone and prints its counters.
 #![no_std]
 #![no_main]
 
-// Its vectors and its reset.
+// Links the vector table and the reset handler.
 use cortex_m_rt as _;
 use cortex_m_semihosting::{debug, hprintln};
 
@@ -16,7 +18,7 @@ mod app {
     use handsfree_core::playback::{self, Outlet, OutletConfig, Track, TrackPool};
     use handsfree_core::{
         ChannelMap, ConfigError, Duration, Events, Frame, Gain, Halves, PeriodTime, SampleRate, Session,
-        StatsReader, SessionFormat,
+        SessionFormat, StatsReader,
     };
     use handsfree_image::machine::{self, TICK_NS};
     use handsfree_image::{CAP, CAPTURE_TICKS, PLAYBACK_TICKS, SLOTS, TerminalSession, clock, room};
@@ -40,7 +42,7 @@ mod app {
         worker: Worker,
     }
 
-    /// What the worker owns.
+    /// State of the worker.
     pub struct Worker {
         capture: capture::Pipeline<'static, CAP, SLOTS, Bypass>,
         playback: playback::Pipeline<'static, CAP, SLOTS>,
@@ -48,14 +50,14 @@ mod app {
         stats: StatsReader<'static>,
         track: Track<'static, 'static, Mutex, CAP, SLOTS>,
         pool: &'static Pool,
-        spoken: u32,
-        loudest: i16,
+        pushed_periods: u32,
+        peak: i16,
     }
 
     #[init]
     fn init(_: init::Context) -> (Shared, Local) {
         machine::start_counter();
-        let local = match ready() {
+        let local = match set_up() {
             Ok(local) => local,
             Err(_) => super::end(false),
         };
@@ -65,7 +67,7 @@ mod app {
     }
 
     #[inline(never)]
-    fn ready() -> Result<Local, ConfigError> {
+    fn set_up() -> Result<Local, ConfigError> {
         let rate = SampleRate::new(16_000)?;
         let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
         let mut halves: AllHalves = SESSION.take().split(terminal, Bypass, ())?;
@@ -95,8 +97,8 @@ mod app {
             stats: halves.stats,
             track,
             pool,
-            spoken: 0,
-            loudest: 0,
+            pushed_periods: 0,
+            peak: 0,
         };
         Ok(Local { intake: halves.intake, outlet: halves.outlet, worker })
     }
@@ -108,14 +110,14 @@ mod app {
         }
     }
 
-    /// Where a stream is; each interrupt counts its own sample frames.
+    /// Returns the stream position of the next period and advances it. Each interrupt has its own position.
     fn advance(position: &mut u32) -> u32 {
         let before = *position;
         *position = before.wrapping_add(CAP as u32);
         before
     }
 
-    /// When the DMA's period ended, and now, however late this runs.
+    /// Returns the time since the DMA's period ended, and the current time.
     fn times(timer: machine::Timer, ticks: u32) -> (Duration, handsfree_core::Instant) {
         critical_section::with(|_| {
             (Duration::from_nanos(i64::from(timer.since(ticks)) * TICK_NS), clock::now())
@@ -128,11 +130,11 @@ mod app {
         let (since, called) = times(machine::CAPTURE_DMA, CAPTURE_TICKS);
         let position = advance(context.local.position);
         let mut samples = [0; CAP];
-        room::hear(position, &mut samples);
+        room::capture(position, &mut samples);
         let period = Duration::from_nanos(i64::from(CAPTURE_TICKS) * TICK_NS);
         let time = PeriodTime { position: position.into(), converter: called - since - period, called };
         if context.local.intake.on_period(&samples, time) > 0 {
-            // It is spawned already where it has not run since.
+            // Spawning fails if the task is still pending, which is fine.
             _ = work::spawn();
         }
     }
@@ -153,47 +155,48 @@ mod app {
 
     #[task(local = [worker], priority = 1)]
     async fn work(context: work::Context) {
-        let Worker { capture, playback, events, stats, track, pool, spoken, loudest } = context.local.worker;
-        // A saw tooth of 100 Hz.
+        let Worker { capture, playback, events, stats, track, pool, pushed_periods, peak } =
+            context.local.worker;
+        // A sawtooth of 100 Hz.
         let mut period = [0i16; CAP];
         period.iter_mut().zip(0i16..).for_each(|(sample, at)| *sample = at * 100 - 8_000);
         while track.push(&period) == Ok(CAP) {
-            *spoken += 1;
+            *pushed_periods += 1;
         }
         playback.poll();
         capture.poll(&clock::now, &mut |frame: &Frame<CAP>| {
-            *loudest = frame.samples().iter().fold(*loudest, |most, &sample| most.max(sample));
+            *peak = frame.samples().iter().fold(*peak, |peak, &sample| peak.max(sample));
         });
         pool.dispatch();
         while events.poll().is_some() {}
         let stats = stats.read();
         if stats.capture.frames >= FRAMES {
-            super::tell(&stats, *spoken, *loudest, capture.drift_ppm());
+            super::report(&stats, *pushed_periods, *peak, capture.drift_ppm());
         }
     }
 }
 
-/// Says what was counted and ends: well, if nothing was lost and the loudspeaker was heard.
-fn tell(stats: &handsfree_core::Stats, spoken: u32, loudest: i16, drift_ppm: Option<f64>) {
+/// Prints the counters and exits, with success if nothing was lost and the loudspeaker's signal was captured.
+fn report(stats: &handsfree_core::Stats, pushed_periods: u32, peak: i16, drift_ppm: Option<f64>) {
     let drift_ppm = drift_ppm.map_or(0, |ppm| ppm as i32);
     hprintln!(
-        "RTIC: {} frames heard, {} played, {} xruns, loudest {}, drift {} ppm",
+        "RTIC: {} frames captured, {} played, {} xruns, peak {}, drift {} ppm",
         stats.capture.frames,
         stats.outlet.frames,
         stats.xruns(),
-        loudest,
+        peak,
         drift_ppm
     );
-    let is_well = stats.xruns() == 0
+    let passed = stats.xruns() == 0
         && stats.outlet.frames + 10 > stats.capture.frames
-        && spoken > stats.outlet.frames
-        && loudest > 1_000
+        && pushed_periods > stats.outlet.frames
+        && peak > 1_000
         && (95..=105).contains(&drift_ppm);
-    end(is_well)
+    end(passed)
 }
 
-fn end(is_well: bool) -> ! {
-    debug::exit(if is_well { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
+fn end(passed: bool) -> ! {
+    debug::exit(if passed { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
     cortex_m::asm::udf()
 }
 

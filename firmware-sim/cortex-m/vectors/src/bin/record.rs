@@ -1,4 +1,4 @@
-//! Writes the orders, from seeds: what came when, to the nanosecond.
+//! Writes the schedules from seeds: the time of each period, poll and track command, to the nanosecond.
 //!
 //!     cargo run -p handsfree-vectors --features record --bin record
 
@@ -15,15 +15,16 @@ impl Random {
 }
 
 fn main() -> std::io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("orders");
-    // Periods of 10 ms on clocks that differ; lengths that change, gaps and jitter; a worker that stalls.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schedules");
+    // Steady: periods of 10 ms on clocks that differ. Ragged: changing lengths, gaps and jitter. Stalls: a
+    // worker that misses rounds.
     std::fs::write(folder.join("steady.txt"), record(1, 150, false, 0))?;
     std::fs::write(folder.join("ragged.txt"), record(2, -300, true, 0))?;
     std::fs::write(folder.join("stalls.txt"), record(3, 40, false, 60))
 }
 
-/// Three seconds: `ppm` is how much faster the loudspeaker's clock is, `stall_percent` how often the worker is
-/// not there.
+/// Records three seconds. `ppm` is the clock error of the loudspeaker relative to the microphone, and
+/// `stall_percent` the share of rounds that the worker misses.
 fn record(seed: u64, ppm: i64, ragged: bool, stall_percent: u64) -> String {
     let mut random = Random(seed);
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! embassy's executor, sleeping by WFI: QEMU's WFE does not sleep.
+//! embassy's executor with WFI as its sleep instruction, because QEMU's WFE does not sleep.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,15 +14,16 @@ fn pender(_context: *mut ()) {
     WOKEN.store(true, Ordering::Release);
 }
 
-/// Runs what `start` spawns, for ever.
+/// Runs the tasks that `start` spawns. Never returns.
 pub(crate) fn run(start: impl FnOnce(Spawner)) -> ! {
     let executor: &'static Executor = EXECUTOR.init(Executor::new(core::ptr::null_mut()));
     start(executor.spawner());
     loop {
         WOKEN.store(false, Ordering::Release);
-        // SAFETY: this loop is the only one that polls, and `pender` does not.
+        // SAFETY: only this loop polls the executor, and `pender` does not.
         unsafe { executor.poll() };
-        // An interrupt between the look and the sleep would be slept through; masked, it ends the sleep.
+        // With interrupts enabled, one that comes between the check and WFI would not end the sleep. A masked
+        // one does.
         cortex_m::interrupt::disable();
         if !WOKEN.load(Ordering::Acquire) {
             cortex_m::asm::wfi();

@@ -1,4 +1,4 @@
-//! How a run ends: with its figures and its checks, or with what went wrong.
+//! End of a run: reports the figures and checks them, or reports an error.
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -6,30 +6,31 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use handsfree_core::capture::{LightConfig, LightVoice, VoiceProcessor};
 use handsfree_core::{ConfigError, Duration, Format, PcmMut, PcmRef, Stats};
-use handsfree_image::listener::{self, LISTENING};
-use handsfree_image::measure::{Gauge, MEASURING};
+use handsfree_image::instruction_counter::{InstructionCounter, MEASURING};
 use handsfree_image::noise::Noise;
+use handsfree_image::reference_checker::{self, CHECKER_COST};
 use handsfree_image::{CAP, TerminalSession, machine, stack};
 
 use crate::interrupts::{self, DISTURBANCES, LATEST_TICKS, NESTED};
 use crate::tasks;
 
-/// How long to run unless told otherwise.
+/// Length of a run without an argument, in seconds.
 const DEFAULT_SECONDS: u32 = 60;
-/// What may be left of the echo once the room's is taken out: -25 dB.
-const MOST_REMAINDER_PPM: u32 = 3_162;
-/// The loudspeaker's clock is 100 ppm fast.
+/// Largest energy of the echo that the reference does not explain, in parts per million of the echo: -25 dB.
+const MAX_UNEXPLAINED_ECHO_PPM: u32 = 3_162;
+/// Clock error of the loudspeaker, in parts per million: it is fast.
 const DRIFT_PPM: f32 = 100.0;
-/// An interruption is over within the fade, what the ring and the device hold, and being told of it.
-const MOST_INTERRUPTION: Duration = Duration::from_millis(90);
+/// Longest time from the request to interrupt a track to its completion: the fade, the audio in the ring and
+/// the device, and the report of the completion.
+const MAX_INTERRUPTION: Duration = Duration::from_millis(90);
 
 static INTERRUPTIONS: AtomicU32 = AtomicU32::new(0);
 
-/// The image's argument.
+/// Returns the image's argument: the length of the run in seconds.
 pub(crate) fn seconds_to_run() -> u32 {
     let mut text = [0u8; 32];
     let mut block = [text.as_mut_ptr() as usize, text.len()];
-    // SAFETY: SYS_GET_CMDLINE takes a block of buffer and length, and fills the buffer.
+    // SAFETY: SYS_GET_CMDLINE takes the address and length of a buffer and fills that buffer.
     let status = unsafe { cortex_m_semihosting::syscall1(0x15, block.as_mut_ptr() as usize) };
     if status != 0 {
         return DEFAULT_SECONDS;
@@ -40,12 +41,18 @@ pub(crate) fn seconds_to_run() -> u32 {
     if seconds == 0 { DEFAULT_SECONDS } else { seconds.clamp(30, 100_000) }
 }
 
-/// An interruption was over, `took` after it was asked for; `heard` of `pushed` sample frames were heard.
-pub(crate) fn check_interruption(heard: u64, pushed: u64, took: Duration) {
+/// Checks a completed interruption: `played` of `pushed` sample frames were played, and it completed `took`
+/// after its request.
+pub(crate) fn check_interruption(played: u64, pushed: u64, took: Duration) {
     INTERRUPTIONS.store(INTERRUPTIONS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    if heard == 0 || heard >= pushed || took > MOST_INTERRUPTION {
-        defmt::error!("{=u64} of {=u64} sample frames heard, after {}", heard, pushed, took);
-        failed("an interruption stops the voice at once");
+    if played == 0 || played >= pushed || took > MAX_INTERRUPTION {
+        defmt::error!(
+            "an interruption: {=u64} of {=u64} sample frames played, completed after {}",
+            played,
+            pushed,
+            took
+        );
+        failed("an interruption stops a track at once");
     }
 }
 
@@ -53,25 +60,25 @@ fn figure(name: &str, value: u32) {
     defmt::println!("figure {=str} {=u32}", name, value);
 }
 
-fn gauge(phase: &str, name: &str, gauge: &Gauge) {
-    let (mean, most, runs) = (gauge.mean(), gauge.most(), gauge.runs());
+fn cost_figure(phase: &str, name: &str, cost: &InstructionCounter) {
+    let (mean, most, runs) = (cost.mean(), cost.most(), cost.runs());
     defmt::println!("figure {=str}_{=str} {=u32} {=u32} {=u32}", phase, name, mean, most, runs);
-    gauge.reset();
+    cost.reset();
 }
 
-/// Ends a measurement and tells what was found.
-pub(crate) fn measured(phase: &str) {
+/// Ends a measurement and reports its figures.
+pub(crate) fn report_measurement(phase: &str) {
     MEASURING.store(false, Ordering::Relaxed);
-    gauge(phase, "capture_interrupt", &interrupts::CAPTURE);
-    gauge(phase, "playback_interrupt", &interrupts::PLAYBACK);
-    gauge(phase, "capture_pipeline", &tasks::CAPTURE);
-    gauge(phase, "playback_pipeline", &tasks::PLAYBACK);
-    gauge(phase, "listener", &LISTENING);
+    cost_figure(phase, "capture_interrupt", &interrupts::CAPTURE_COST);
+    cost_figure(phase, "playback_interrupt", &interrupts::PLAYBACK_COST);
+    cost_figure(phase, "capture_pipeline", &tasks::CAPTURE_COST);
+    cost_figure(phase, "playback_pipeline", &tasks::PLAYBACK_COST);
+    cost_figure(phase, "reference_checker", &CHECKER_COST);
 }
 
-/// What the light voice path takes a frame, both directions, while both ends sound.
+/// Measures the light voice path per frame, in both directions, while both ends are active.
 fn measure_light_voice() {
-    static LIGHT: Gauge = Gauge::new();
+    static LIGHT_COST: InstructionCounter = InstructionCounter::new();
     let Ok(format) = Format::new(16_000, 1) else { return };
     let mut voice = LightVoice::new(LightConfig::default());
     let mut noise = Noise::new(3);
@@ -80,16 +87,16 @@ fn measure_light_voice() {
         let (mut far, mut near) = ([0; CAP], [0; CAP]);
         noise.fill(&mut far);
         noise.fill(&mut near);
-        LIGHT.run(|| {
-            let heard = voice.process_reverse(PcmRef { format, samples: &far });
-            heard.and(voice.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO)).is_ok()
+        LIGHT_COST.measure(|| {
+            let reverse = voice.process_reverse(PcmRef { format, samples: &far });
+            reverse.and(voice.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO)).is_ok()
         });
     }
     MEASURING.store(false, Ordering::Relaxed);
-    gauge("light", "voice", &LIGHT);
+    cost_figure("light", "voice", &LIGHT_COST);
 }
 
-/// Tells the figures and leaves, well if all is as it should be.
+/// Reports the figures and exits, with success if all checks hold.
 pub(crate) fn check(stats: &Stats, drift_ppm: f32, frames: u32) -> ! {
     figure("session_bytes", size_of::<TerminalSession>() as u32);
     figure("stack_used_bytes", stack::used_bytes() as u32);
@@ -101,8 +108,8 @@ pub(crate) fn check(stats: &Stats, drift_ppm: f32, frames: u32) -> ! {
     figure("nested_interrupts", NESTED.load(Ordering::Relaxed));
     figure("latest_interrupt_us", LATEST_TICKS.load(Ordering::Relaxed) / (machine::CLOCK_HZ / 1_000_000));
     figure("interruptions", INTERRUPTIONS.load(Ordering::Relaxed));
-    figure("echo_seconds", listener::seconds());
-    figure("echo_remainder_ppm", listener::worst_ppm());
+    figure("echo_seconds", reference_checker::seconds());
+    figure("echo_remainder_ppm", reference_checker::worst_ppm());
     stats.log();
     let lost = stats.xruns()
         + stats.outlet.reference_overrun_frames
@@ -115,12 +122,15 @@ pub(crate) fn check(stats: &Stats, drift_ppm: f32, frames: u32) -> ! {
     expect(frames.abs_diff(stats.intake.frames) <= 2, "every captured frame is delivered");
     expect(NESTED.load(Ordering::Relaxed) > 0, "interrupts nested");
     expect(DISTURBANCES.load(Ordering::Relaxed) > frames / 5, "interrupts were delayed");
-    expect(INTERRUPTIONS.load(Ordering::Relaxed) > frames / 1_000, "voices were interrupted");
-    expect(listener::seconds() + 1 >= (frames - 2_000) / 100, "there was an echo all the time");
-    expect(listener::worst_ppm() < MOST_REMAINDER_PPM, "the reference is what the microphone hears");
-    expect((drift_ppm - DRIFT_PPM).abs() < 1.0, "the drift was found");
-    defmt::info!("all is well");
-    leave(EXIT_SUCCESS)
+    expect(INTERRUPTIONS.load(Ordering::Relaxed) > frames / 1_000, "tracks were interrupted");
+    expect(reference_checker::seconds() + 1 >= (frames - 2_000) / 100, "there was echo in every second");
+    expect(
+        reference_checker::worst_ppm() < MAX_UNEXPLAINED_ECHO_PPM,
+        "the reference explains the echo at the microphone",
+    );
+    expect((drift_ppm - DRIFT_PPM).abs() < 1.0, "the drift was estimated");
+    defmt::info!("all checks passed");
+    exit(EXIT_SUCCESS)
 }
 
 fn expect(holds: bool, what: &str) {
@@ -129,27 +139,27 @@ fn expect(holds: bool, what: &str) {
     }
 }
 
-/// Leaves badly.
+/// Reports a check that does not hold and exits with failure.
 pub(crate) fn failed(what: &str) -> ! {
-    defmt::error!("this does not hold: {=str}", what);
-    leave(EXIT_FAILURE)
+    defmt::error!("check failed: {=str}", what);
+    exit(EXIT_FAILURE)
 }
 
-/// The session could not be set up.
-pub(crate) fn refused(error: ConfigError) -> ! {
+/// Reports a session that could not be set up and exits with failure.
+pub(crate) fn setup_failed(error: ConfigError) -> ! {
     defmt::error!("{}", error);
-    leave(EXIT_FAILURE)
+    exit(EXIT_FAILURE)
 }
 
-/// Something panicked.
+/// Reports a panic and exits with failure.
 pub(crate) fn panicked(info: &PanicInfo<'_>) -> ! {
     let line = info.location().map_or(0, core::panic::Location::line);
     let file = info.location().map_or("", core::panic::Location::file);
     defmt::error!("panic at {=str}:{=u32}", file, line);
-    leave(EXIT_FAILURE)
+    exit(EXIT_FAILURE)
 }
 
-fn leave(status: debug::ExitStatus) -> ! {
+fn exit(status: debug::ExitStatus) -> ! {
     loop {
         debug::exit(status);
     }

@@ -1,4 +1,4 @@
-//! The two interrupt halves, and a third one that is in their way.
+//! Interrupt side: the capture and the playback interrupt, and a third interrupt that delays them.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -8,26 +8,26 @@ use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
 use handsfree_core::{Duration, PeriodTime};
 use handsfree_image::cell::InterruptCell;
+use handsfree_image::instruction_counter::InstructionCounter;
 use handsfree_image::machine::{self, TICK_NS};
-use handsfree_image::measure::Gauge;
 use handsfree_image::noise::Noise;
 use handsfree_image::{CAP, CAPTURE_TICKS, PLAYBACK_TICKS, SLOTS, clock, room};
 
-/// Wakes the worker.
+/// Signal that wakes the worker.
 pub(crate) static WORK: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
 pub(crate) static INTAKE: InterruptCell<Intake<'static, CAP>> = InterruptCell::new();
 pub(crate) static OUTLET: InterruptCell<Outlet<'static, CAP, SLOTS>> = InterruptCell::new();
 
-pub(crate) static CAPTURE: Gauge = Gauge::new();
-pub(crate) static PLAYBACK: Gauge = Gauge::new();
+pub(crate) static CAPTURE_COST: InstructionCounter = InstructionCounter::new();
+pub(crate) static PLAYBACK_COST: InstructionCounter = InstructionCounter::new();
 
-/// Whether the third interrupt disturbs.
-pub(crate) static DISTURBING: AtomicBool = AtomicBool::new(false);
+/// Whether the third interrupt delays the others.
+pub(crate) static DISTURBANCE_ENABLED: AtomicBool = AtomicBool::new(false);
 pub(crate) static DISTURBANCES: AtomicU32 = AtomicU32::new(0);
-/// Playback interrupts that came in the middle of a capture interrupt.
+/// Number of playback interrupts that preempted a capture interrupt.
 pub(crate) static NESTED: AtomicU32 = AtomicU32::new(0);
-/// Most ticks by which an interrupt began late.
+/// Longest delay of an interrupt, in ticks.
 pub(crate) static LATEST_TICKS: AtomicU32 = AtomicU32::new(0);
 
 static IN_CAPTURE: AtomicBool = AtomicBool::new(false);
@@ -49,8 +49,8 @@ const fn ticks(count: u32) -> Duration {
     Duration::from_nanos(count as i64 * TICK_NS)
 }
 
-/// Capture: the period that just ended is in the DMA's buffer. The DMA's own counter says when it
-/// ended, however late this runs.
+/// Capture interrupt: the period that just ended is in the DMA's buffer. The DMA's counter gives the time of
+/// its end even if this interrupt is late.
 #[unsafe(no_mangle)]
 extern "C" fn TIMER0() {
     machine::CAPTURE_DMA.acknowledge();
@@ -60,19 +60,19 @@ extern "C" fn TIMER0() {
     note_lateness(since);
     let position = count(&CAPTURED).wrapping_mul(CAP as u32);
     let mut samples = [0i16; CAP];
-    room::hear(position, &mut samples);
+    room::capture(position, &mut samples);
     let converter = called - ticks(since) - ticks(CAPTURE_TICKS);
     let time = PeriodTime { position: u64::from(position), converter, called };
-    // SAFETY: borrowed by this interrupt only.
+    // SAFETY: only this interrupt borrows the cell.
     if let Some(intake) = unsafe { INTAKE.borrow() }
-        && CAPTURE.run(|| intake.on_period(&samples, time)) > 0
+        && CAPTURE_COST.measure(|| intake.on_period(&samples, time)) > 0
     {
         WORK.signal(());
     }
     IN_CAPTURE.store(false, Ordering::Relaxed);
 }
 
-/// Playback: fills the period that begins when the one that just began is over.
+/// Playback interrupt: fills the period that follows the one that just started.
 #[unsafe(no_mangle)]
 extern "C" fn TIMER1() {
     machine::PLAYBACK_DMA.acknowledge();
@@ -86,32 +86,33 @@ extern "C" fn TIMER1() {
     let mut samples = [0i16; CAP];
     let converter = called - ticks(since) + ticks(PLAYBACK_TICKS);
     let time = PeriodTime { position: u64::from(position), converter, called };
-    // SAFETY: borrowed by this interrupt only.
+    // SAFETY: only this interrupt borrows the cell.
     if let Some(outlet) = unsafe { OUTLET.borrow() }
-        && PLAYBACK.run(|| outlet.on_period(&mut samples, time)) > 0
+        && PLAYBACK_COST.measure(|| outlet.on_period(&mut samples, time)) > 0
     {
         WORK.signal(());
     }
     room::play(position, &samples);
 }
 
-/// Keeps the processor for up to 2 ms, every 3 to 13 ms, above both others.
+/// Disturbing interrupt: occupies the processor for up to 2 ms every 3 to 13 ms, at a priority above the
+/// other two.
 #[unsafe(no_mangle)]
 extern "C" fn DUALTIMER() {
     machine::acknowledge_disturbance();
-    if !DISTURBING.load(Ordering::Relaxed) {
+    if !DISTURBANCE_ENABLED.load(Ordering::Relaxed) {
         return;
     }
     count(&DISTURBANCES);
     let mut noise = Noise::new(SEED.load(Ordering::Relaxed));
-    let (hold, pause) = (noise.word() % 50_000, 75_000 + noise.word() % 250_000);
+    let (busy, pause) = (noise.word() % 50_000, 75_000 + noise.word() % 250_000);
     SEED.store(noise.word(), Ordering::Relaxed);
-    hold_for(hold);
+    busy_wait(busy);
     machine::disturb_in(pause);
 }
 
-/// Busy for a number of ticks.
-pub(crate) fn hold_for(ticks: u32) {
-    let begun = machine::counter();
-    while machine::counter().wrapping_sub(begun) < ticks {}
+/// Occupies the processor for a number of ticks.
+pub(crate) fn busy_wait(ticks: u32) {
+    let started = machine::counter();
+    while machine::counter().wrapping_sub(started) < ticks {}
 }

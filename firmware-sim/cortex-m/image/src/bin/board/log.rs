@@ -1,4 +1,4 @@
-//! defmt's frames, through the debugger to the host.
+//! defmt logger that writes its frames to the host by semihosting.
 
 use core::cell::RefCell;
 
@@ -36,7 +36,7 @@ impl Host {
 
 fn send(stream: &mut Option<HostStream>, bytes: &[u8]) {
     if let Some(stream) = stream {
-        // A host that does not listen is no reason to stop.
+        // A host that cannot take the log must not stop the image.
         let _ = stream.write_all(bytes);
     }
 }
@@ -48,10 +48,10 @@ fn with_host(work: impl FnOnce(&mut Host)) {
 #[defmt::global_logger]
 struct Logger;
 
-// SAFETY: from `acquire` to `release` interrupts are masked, and there is one core.
+// SAFETY: interrupts are masked from `acquire` to `release`, and there is one core.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
-        // SAFETY: `release` undoes it, in the same context.
+        // SAFETY: `release` ends the critical section in the same context.
         let restore = unsafe { critical_section::acquire() };
         with_host(|host| {
             host.restore = Some(restore);
@@ -68,7 +68,7 @@ unsafe impl defmt::Logger for Logger {
             restore = host.restore.take();
         });
         if let Some(restore) = restore {
-            // SAFETY: this is what `acquire` in this context gave.
+            // SAFETY: the state comes from `acquire` in this context.
             unsafe { critical_section::release(restore) };
         }
     }

@@ -1,8 +1,8 @@
-//! The whole of a device: two DMA interrupts, a worker and an application in embassy's executor, a log
-//! by defmt, and a check of itself at the end.
+//! A whole device: two DMA interrupts, a worker and an application in embassy's executor, a defmt log, and a
+//! self-check at the end.
 //!
-//! The first seconds are measured undisturbed; from then on a third interrupt and masked stretches
-//! delay the others. How long it runs is the image's argument, in seconds.
+//! The first seconds are measured without disturbance. After that a third interrupt and periods of masked
+//! interrupts delay the others. The image's argument is the length of the run in seconds.
 #![no_std]
 #![no_main]
 
@@ -19,8 +19,9 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_core::capture::IntakeConfig;
 use handsfree_core::playback::OutletConfig;
 use handsfree_core::{ChannelMap, ConfigError, Duration, Gain, SampleRate, Session, SessionFormat};
-use handsfree_image::listener::Listener;
-use handsfree_image::machine::{self, Interrupt};
+use handsfree_image::machine;
+use handsfree_image::pac::Interrupt;
+use handsfree_image::reference_checker::ReferenceChecker;
 use handsfree_image::room::PLAYBACK_STARTS_LATER;
 use handsfree_image::{CAP, CAPTURE_TICKS, PLAYBACK_TICKS, TerminalSession, stack};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -37,16 +38,16 @@ fn main() -> ! {
     executor::run(start)
 }
 
-// Not a part of `main`, whose stack is never given back.
+// This is a function of its own because the stack of `main` is never freed.
 #[inline(never)]
 fn start(spawner: Spawner) {
     let halves = match split() {
         Ok(halves) => halves,
-        Err(error) => finish::refused(error),
+        Err(error) => finish::setup_failed(error),
     };
     let (worker, pool) = match connect(halves) {
         Ok(parts) => parts,
-        Err(error) => finish::refused(error),
+        Err(error) => finish::setup_failed(error),
     };
     tasks::spawn(spawner, worker, pool);
     start_interrupts();
@@ -55,10 +56,10 @@ fn start(spawner: Spawner) {
 fn split() -> Result<Halves, ConfigError> {
     let rate = SampleRate::new(16_000)?;
     let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
-    SESSION.take().split::<CriticalSectionRawMutex, _, _>(terminal, Listener::new(), ())
+    SESSION.take().split::<CriticalSectionRawMutex, _, _>(terminal, ReferenceChecker::new(), ())
 }
 
-/// Tells the interrupt halves what their devices are like, and hands them over.
+/// Configures the interrupt halves for their devices and hands them to the interrupts.
 fn connect(mut halves: Halves) -> Result<(tasks::Worker, &'static Pool), ConfigError> {
     let rate = SampleRate::new(16_000)?;
     let map = ChannelMap::natural(1, 1)?;
@@ -89,23 +90,23 @@ fn connect(mut halves: Halves) -> Result<(tasks::Worker, &'static Pool), ConfigE
 
 fn start_interrupts() {
     if let Some(mut peripherals) = Peripherals::take() {
-        // SAFETY: no critical section depends on priorities, all of them mask everything.
+        // SAFETY: critical sections mask all interrupts, so they do not depend on priorities.
         unsafe {
-            peripherals.NVIC.set_priority(Interrupt::Timer0, 0x80);
-            peripherals.NVIC.set_priority(Interrupt::Timer1, 0x40);
-            peripherals.NVIC.set_priority(Interrupt::DualTimer, 0x20);
+            peripherals.NVIC.set_priority(Interrupt::TIMER0, 0x80);
+            peripherals.NVIC.set_priority(Interrupt::TIMER1, 0x40);
+            peripherals.NVIC.set_priority(Interrupt::DUALTIMER, 0x20);
         }
     }
-    // The loudspeaker's clock gains a tick in ten thousand: begun half a millisecond later, its
-    // interrupt wanders into the microphone's when the measurement is over, and once in 100 s again.
+    // The loudspeaker's clock gains one tick in ten thousand. Starting it half a millisecond later makes its
+    // interrupt coincide with the microphone's once the measurement is over, and again every 100 s.
     machine::CAPTURE_DMA.start(CAPTURE_TICKS);
-    interrupts::hold_for(PLAYBACK_STARTS_LATER * PLAYBACK_TICKS / CAP as u32);
+    interrupts::busy_wait(PLAYBACK_STARTS_LATER * PLAYBACK_TICKS / CAP as u32);
     machine::PLAYBACK_DMA.start(PLAYBACK_TICKS);
-    // SAFETY: what the interrupts use is in its place.
+    // SAFETY: the cells that the interrupts use are filled.
     unsafe {
-        NVIC::unmask(Interrupt::Timer0);
-        NVIC::unmask(Interrupt::Timer1);
-        NVIC::unmask(Interrupt::DualTimer);
+        NVIC::unmask(Interrupt::TIMER0);
+        NVIC::unmask(Interrupt::TIMER1);
+        NVIC::unmask(Interrupt::DUALTIMER);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The worker and the application.
+//! Tasks of the executor: the worker, and an application with background music and speech.
 
 use core::sync::atomic::Ordering;
 
@@ -8,56 +8,57 @@ use embassy_sync::signal::Signal;
 use handsfree_core::playback::{Ducking, Track, TrackError, TrackEvent, TrackPool};
 use handsfree_core::time::Clock as _;
 use handsfree_core::{Duration, Events, Frame, Gain, StatsReader, capture, playback};
-use handsfree_image::listener::{self, LISTENING, Listener};
+use handsfree_image::instruction_counter::{InstructionCounter, MEASURING};
 use handsfree_image::machine;
-use handsfree_image::measure::{Gauge, MEASURING};
 use handsfree_image::noise::Noise;
+use handsfree_image::reference_checker::{self, CHECKER_COST, ReferenceChecker};
 use handsfree_image::{CAP, SLOTS, clock};
 
 use crate::finish;
-use crate::interrupts::{self, DISTURBING, WORK};
+use crate::interrupts::{self, DISTURBANCE_ENABLED, WORK};
 
 pub(crate) type Mutex = CriticalSectionRawMutex;
-pub(crate) type Halves = handsfree_core::Halves<'static, Mutex, Listener, (), CAP, SLOTS>;
+pub(crate) type Halves = handsfree_core::Halves<'static, Mutex, ReferenceChecker, (), CAP, SLOTS>;
 pub(crate) type Pool = TrackPool<'static, Mutex, CAP, SLOTS>;
-type Voice = Track<'static, 'static, Mutex, CAP, SLOTS>;
+type SpeechTrack = Track<'static, 'static, Mutex, CAP, SLOTS>;
 
-/// Tells the voice to begin.
-static JOIN: Signal<Mutex, ()> = Signal::new();
-/// Tells the voice that the worker has polled.
+/// Signal that starts the speech task.
+static START_SPEECH: Signal<Mutex, ()> = Signal::new();
+/// Signal that the worker has polled, so that a slot or queue space may be free.
 static POLLED: Signal<Mutex, ()> = Signal::new();
 
-/// What the worker owns.
+/// Halves that the worker owns.
 pub(crate) struct Worker {
-    pub(crate) capture: capture::Pipeline<'static, CAP, SLOTS, Listener, ()>,
+    pub(crate) capture: capture::Pipeline<'static, CAP, SLOTS, ReferenceChecker, ()>,
     pub(crate) playback: playback::Pipeline<'static, CAP, SLOTS>,
     pub(crate) events: Events<'static>,
     pub(crate) stats: StatsReader<'static>,
 }
 
-pub(crate) static CAPTURE: Gauge = Gauge::new();
-pub(crate) static PLAYBACK: Gauge = Gauge::new();
+pub(crate) static CAPTURE_COST: InstructionCounter = InstructionCounter::new();
+pub(crate) static PLAYBACK_COST: InstructionCounter = InstructionCounter::new();
 
-/// Frames that pass before anything is measured, so that clocks and tracks have settled.
-const SETTLE_FRAMES: u32 = 100;
-/// When one track has been measured and a second one joins.
-const JOIN_AT_FRAMES: u32 = SETTLE_FRAMES + 100;
-/// When the ducking has settled, between which the two are measured.
-const SETTLED_AT_FRAMES: u32 = JOIN_AT_FRAMES + 20;
-const MEASURED_AT_FRAMES: u32 = SETTLED_AT_FRAMES + 25;
-/// Frames before the echo is checked: the clocks find their rates in some 10 s.
-const CHECK_AFTER_FRAMES: u32 = 2_000;
-/// Stretches for which the application masks interrupts, in ticks: at most 2 ms.
-const MASKED_TICKS: u32 = 50_000;
+/// Frame at which the measurement with one track starts, when clocks and tracks have settled.
+const SETTLED_FRAME: u32 = 100;
+/// Frame at which the measurement with one track ends and the speech track starts.
+const SPEECH_FROM_FRAME: u32 = SETTLED_FRAME + 100;
+/// Frame at which the ducking has settled and the measurement with two tracks starts.
+const MEASURE_FROM_FRAME: u32 = SPEECH_FROM_FRAME + 20;
+/// Frame at which the measurement with two tracks ends and the disturbance starts.
+const DISTURB_FROM_FRAME: u32 = MEASURE_FROM_FRAME + 25;
+/// Frame at which the check of the echo starts: the clocks need about 10 s to converge.
+const CHECK_FROM_FRAME: u32 = 2_000;
+/// Longest time for which the worker masks interrupts, in ticks: 2 ms.
+const MAX_MASKED_TICKS: u32 = 50_000;
 
 pub(crate) fn spawn(spawner: Spawner, worker_parts: Worker, pool: &'static Pool) {
-    match (worker(worker_parts, pool), music(pool), voice(pool)) {
-        (Ok(worker), Ok(music), Ok(voice)) => {
+    match (worker(worker_parts, pool), music(pool), speech(pool)) {
+        (Ok(worker), Ok(music), Ok(speech)) => {
             spawner.spawn(worker);
             spawner.spawn(music);
-            spawner.spawn(voice);
+            spawner.spawn(speech);
         }
-        _ => finish::failed("the executor takes each task once"),
+        _ => finish::failed("the executor starts each task once"),
     }
 }
 
@@ -74,32 +75,32 @@ async fn worker(worker: Worker, pool: &'static Pool) {
     );
     loop {
         WORK.wait().await;
-        PLAYBACK.run(|| playback.poll());
+        PLAYBACK_COST.measure(|| playback.poll());
         let mut delivered = 0;
         let mut sink = |frame: &Frame<CAP>| delivered += u32::from(frame.sample_frames() == CAP);
-        CAPTURE.run_less(|| LISTENING.total(), || capture.poll(&clock::now, &mut sink));
+        CAPTURE_COST.measure_without(|| CHECKER_COST.total(), || capture.poll(&clock::now, &mut sink));
         pool.dispatch();
         POLLED.signal(());
         while let Some(event) = events.poll() {
-            if frames < CHECK_AFTER_FRAMES {
+            if frames < CHECK_FROM_FRAME {
                 event.log();
             }
         }
         for _ in 0..delivered {
             frames += 1;
             match frames {
-                SETTLE_FRAMES | SETTLED_AT_FRAMES => MEASURING.store(true, Ordering::Relaxed),
-                JOIN_AT_FRAMES => {
-                    finish::measured("one_track");
-                    JOIN.signal(());
+                SETTLED_FRAME | MEASURE_FROM_FRAME => MEASURING.store(true, Ordering::Relaxed),
+                SPEECH_FROM_FRAME => {
+                    finish::report_measurement("one_track");
+                    START_SPEECH.signal(());
                 }
-                MEASURED_AT_FRAMES => {
-                    finish::measured("two_tracks");
-                    DISTURBING.store(true, Ordering::Relaxed);
+                DISTURB_FROM_FRAME => {
+                    finish::report_measurement("two_tracks");
+                    DISTURBANCE_ENABLED.store(true, Ordering::Relaxed);
                     machine::disturb_in(1_000);
-                    defmt::info!("measured; from here on interrupts are delayed");
+                    defmt::info!("measurement done; from now on interrupts are delayed");
                 }
-                CHECK_AFTER_FRAMES => listener::forget(),
+                CHECK_FROM_FRAME => reference_checker::restart(),
                 _ => {}
             }
             if frames.is_multiple_of(1_000) {
@@ -115,22 +116,22 @@ async fn worker(worker: Worker, pool: &'static Pool) {
                 finish::check(&stats.read(), drift(&capture), frames);
             }
         }
-        if DISTURBING.load(Ordering::Relaxed) && noise.word().is_multiple_of(8) {
-            critical_section::with(|_| interrupts::hold_for(noise.word() % MASKED_TICKS));
+        if DISTURBANCE_ENABLED.load(Ordering::Relaxed) && noise.word().is_multiple_of(8) {
+            critical_section::with(|_| interrupts::busy_wait(noise.word() % MAX_MASKED_TICKS));
         }
     }
 }
 
-fn drift(capture: &capture::Pipeline<'static, CAP, SLOTS, Listener, ()>) -> f32 {
+fn drift(capture: &capture::Pipeline<'static, CAP, SLOTS, ReferenceChecker, ()>) -> f32 {
     capture.drift_ppm().unwrap_or(0.0) as f32
 }
 
-/// A background that never ends and gives way to the voice.
+/// Plays background music without end, ducked while the speech track plays.
 #[embassy_executor::task]
 async fn music(pool: &'static Pool) {
     let Err(error) = play_music(pool).await;
     defmt::error!("music: {}", error);
-    finish::failed("music ends");
+    finish::failed("music plays without an error");
 }
 
 async fn play_music(pool: &'static Pool) -> Result<core::convert::Infallible, TrackError> {
@@ -144,46 +145,46 @@ async fn play_music(pool: &'static Pool) -> Result<core::convert::Infallible, Tr
     }
 }
 
-/// Speaks, and is interrupted every other time.
+/// Speaks again and again; every second utterance is interrupted.
 #[embassy_executor::task]
-async fn voice(pool: &'static Pool) {
-    let mut turn = 0u32;
-    JOIN.wait().await;
+async fn speech(pool: &'static Pool) {
+    let mut utterance = 0u32;
+    START_SPEECH.wait().await;
     loop {
-        if let Err(error) = speak(pool, turn).await {
-            defmt::error!("voice: {}", error);
-            finish::failed("a voice is heard");
+        if let Err(error) = speak(pool, utterance).await {
+            defmt::error!("speech: {}", error);
+            finish::failed("speech plays without an error");
         }
-        turn += 1;
+        utterance += 1;
     }
 }
 
-async fn speak(pool: &'static Pool, turn: u32) -> Result<(), TrackError> {
-    let mut track: Voice = loop {
+async fn speak(pool: &'static Pool, utterance: u32) -> Result<(), TrackError> {
+    let mut track: SpeechTrack = loop {
         match pool.open() {
-            // The last turn's slot is free once the mixer is done with it.
+            // The mixer has not freed the slot of the previous utterance yet.
             Err(TrackError::NoSlot { .. }) => POLLED.wait().await,
             opened => break opened?,
         }
     };
     track.set_gain(Gain::linear(0.5).map_err(TrackError::from)?, Duration::ZERO)?;
-    let mut noise = Noise::new(1_000 + turn);
+    let mut noise = Noise::new(1_000 + utterance);
     let mut samples = [0; CAP];
     for _ in 0..60 {
         noise.fill(&mut samples);
         track.push_all(&samples).await?;
     }
-    if turn % 2 == 1 {
-        let asked = clock::now.now();
+    if utterance % 2 == 1 {
+        let requested = clock::now.now();
         track.interrupt();
-        let heard = track.interrupted(&clock::now).await;
-        let took = clock::now.now() - asked;
-        finish::check_interruption(heard, track.position(), took);
+        let played = track.interrupted(&clock::now).await;
+        let took = clock::now.now() - requested;
+        finish::check_interruption(played, track.position(), took);
         return Ok(());
     }
     while let Err(error) = track.mark_synthesis_complete() {
         match error {
-            // The tail has no room yet.
+            // The queue has no space yet for the resampler's tail.
             TrackError::Full => POLLED.wait().await,
             other => return Err(other),
         }
@@ -191,7 +192,7 @@ async fn speak(pool: &'static Pool, turn: u32) -> Result<(), TrackError> {
     loop {
         match track.next_event(&clock::now).await {
             TrackEvent::LastAudio { .. } => break,
-            event => defmt::debug!("turn {=u32}: {}", turn, event),
+            event => defmt::debug!("utterance {=u32}: {}", utterance, event),
         }
     }
     Ok(())

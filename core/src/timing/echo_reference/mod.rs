@@ -1,0 +1,476 @@
+//! Worker side: returns what the loudspeaker played at the moment the microphone heard.
+//!
+//! The reference is looked up by time, not by arrival. The samples played are kept with the clock that played
+//! them. For each microphone frame the history is read at the times of that frame, between samples and at the
+//! ratio of the two clocks. Different clocks, deep buffers and jumps of the latency all become one constant,
+//! small, causal delay.
+
+use crate::dsp::FrameConverter;
+use crate::dsp::fractional::{FractionalReader, FullReader, QuickReader};
+use crate::format::{Format, SampleRate};
+use crate::frame::{Frame, copy};
+use crate::limits::MAX_CHANNELS;
+use crate::time::{Duration, Instant};
+use crate::timing::history::History;
+use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, StreamClock};
+
+/// Position error beyond which reading jumps instead of slewing.
+const JUMP: Duration = Duration::from_millis(3);
+/// Position error of a locked offset up to which it stays: the lead covers the error, and a move would cost
+/// the canceller more than it gains.
+const LOCKED_SLACK: Duration = Duration::from_micros(1_500);
+/// Number of successive frames with a larger error after which a locked offset is moved.
+const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
+/// Factor by which position error is corrected more slowly than the clocks converge.
+const SMOOTHING: f32 = 4.0;
+/// Position error beyond which it is corrected faster, in standard deviations of the clocks' times.
+const FASTER_SIGMAS: f32 = 3.0;
+/// Largest change of the reading speed, as a fraction.
+const MAX_SLEW: f32 = 5e-3;
+/// Number of sample frames after the last read position that interpolation needs.
+const REACH: i64 = 34;
+
+/// Number of samples interpolated at a time, from one stretch of the history that is converted once.
+const CHUNK: usize = 64;
+/// Number of additional samples that a chunk may reach by slewing.
+const SLACK: usize = 4;
+
+/// Number of samples around a chunk that the longest kernel needs.
+const MAX_AROUND: usize = 64;
+
+const _: () = assert!(CHUNK as f32 * MAX_SLEW < (SLACK - 1) as f32);
+const _: () = assert!(FullReader::AROUND <= MAX_AROUND && QuickReader::AROUND <= MAX_AROUND);
+
+/// Working memory of the reference, part of a session.
+#[derive(Debug)]
+pub(crate) struct ReferenceMemory<const CAP: usize> {
+    block: Frame<CAP>,
+    converted: Frame<CAP>,
+    converter: FrameConverter<CAP>,
+}
+
+impl<const CAP: usize> ReferenceMemory<CAP> {
+    pub(crate) const fn new() -> Self {
+        Self { block: Frame::EMPTY, converted: Frame::EMPTY, converter: FrameConverter::new() }
+    }
+}
+
+/// Precision with which the reference is read where two clocks drive the converters. With one clock the
+/// reference is a bit-exact copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ReferenceQuality {
+    /// Error below -75 dB up to 0.9 of the Nyquist frequency, for cancellers. Costs 128 multiplications per
+    /// sample and 33 KB of read-only memory.
+    #[default]
+    Full,
+    /// Error below -50 dB up to half of the Nyquist frequency, for suppressors and meters on small
+    /// processors. Costs 8 integer multiplications per sample and 500 bytes of read-only memory.
+    Quick,
+}
+
+/// Result of reading the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) enum Reading {
+    /// The frame holds what was played at the time of the capture frame.
+    Aligned,
+    /// The frame holds what was played at the time of the capture frame, but reading had to jump there, so
+    /// the canceller finds a new delay.
+    Jumped,
+    /// Part of the reference has not arrived yet. Nothing was read.
+    Late,
+}
+
+/// Position in the history from which the next frame is read.
+#[derive(Clone, Copy, Debug)]
+enum ReadHead {
+    /// There is no position yet.
+    Unset,
+    /// One clock drives both converters: the capture position plus a whole offset. `error_frames` counts the
+    /// successive frames at which the offset was in error.
+    Locked { offset: i64, error_frames: u16 },
+    /// Two clocks drive the converters: the next position.
+    Free(FractionalPosition),
+}
+
+/// A change in how the reference is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Correction {
+    /// Duration by which the reference is read later (older sound).
+    pub(crate) shift: Duration,
+    /// Speed by which the reference is read more slowly, in ppm.
+    pub(crate) slower_ppm: f64,
+}
+
+/// The samples that the loudspeaker played, read by the times of the microphone.
+///
+/// Both directions are in sample frames at the session's rate, each on its own clock.
+#[derive(Debug)]
+pub(crate) struct EchoReference<'a, const CAP: usize> {
+    memory: &'a mut ReferenceMemory<CAP>,
+    history: History<'a>,
+    clock: StreamClock,
+    rate: SampleRate,
+    /// Time of the first sample of the block in the making.
+    block_time: Option<Instant>,
+    /// Whether the times start anew with the next block.
+    fresh: bool,
+    /// Index from which on the times disagree with the clock.
+    suspect_from: i64,
+    /// Sample frames at the session's rate by which the rate conversion delays the samples in the history.
+    conversion: i64,
+    head: ReadHead,
+    lead: Duration,
+    /// Lead chosen at the first reading and kept, because a change would be a jump.
+    lead_in_use: Option<Duration>,
+    jumps: u32,
+    /// Sample frames by which the acoustic delay estimate makes the reference read later (older sound), in
+    /// 1/2^32.
+    later_q32: i64,
+    /// Growth of `later_q32` with each sample frame read.
+    slower_q32: i64,
+}
+
+impl<'a, const CAP: usize> EchoReference<'a, CAP> {
+    pub(crate) fn new(
+        memory: &'a mut ReferenceMemory<CAP>,
+        history: &'a mut [i16],
+        far: Format,
+        lead: Duration,
+    ) -> Self {
+        memory.block.begin(Format::UNSET);
+        memory.converter.reset();
+        Self {
+            memory,
+            history: History::new(history, far.channels()),
+            clock: StreamClock::new(far.rate()),
+            rate: far.rate(),
+            block_time: None,
+            fresh: true,
+            suspect_from: 0,
+            conversion: 0,
+            head: ReadHead::Unset,
+            lead,
+            lead_in_use: None,
+            jumps: 0,
+            later_q32: 0,
+            slower_q32: 0,
+        }
+    }
+
+    /// Returns the time by which the reference runs ahead of the microphone, which is the delay that a
+    /// canceller is configured with. It is zero with one clock, and the lead that was set with two.
+    #[must_use]
+    pub(crate) fn lead(&self) -> Duration {
+        self.lead_in_use.unwrap_or(self.lead)
+    }
+
+    pub(crate) fn set_lead(&mut self, lead: Duration) {
+        self.lead = lead;
+    }
+
+    /// Applies a correction from the acoustic delay estimate. Returns the correction applied: with one clock,
+    /// shifts are rounded to whole sample frames until the reference is steered for the first time.
+    pub(crate) fn correct(&mut self, correction: Correction) -> Correction {
+        let hz = f64::from(self.rate.hz());
+        let requested = correction.shift.as_nanos() as f64 * 1e-9 * hz;
+        let shift = if self.slower_q32 == 0 { libm::round(requested) } else { requested };
+        self.later_q32 += (shift * Q32) as i64;
+        self.slower_q32 += libm::round(correction.slower_ppm * 1e-6 * Q32) as i64;
+        if shift != 0.0 {
+            self.head = ReadHead::Unset;
+        }
+        Correction { shift: Duration::from_nanos((shift * 1e9 / hz) as i64), ..correction }
+    }
+
+    /// Returns how much later the echo comes than the timestamps say, as the acoustic delay estimate
+    /// corrected them.
+    pub(crate) fn later(&self) -> Duration {
+        Duration::from_nanos((self.later_q32 as f64 / Q32 * 1e9 / f64::from(self.rate.hz())) as i64)
+    }
+
+    /// Returns how much faster the loudspeaker's clock runs against the microphone's than the timestamps say,
+    /// in ppm.
+    pub(crate) fn hidden_drift_ppm(&self) -> f64 {
+        -(self.slower_q32 as f64) / Q32 * 1e6
+    }
+
+    /// Returns the rate of the loudspeaker's clock against the host's clock.
+    #[must_use]
+    pub(crate) fn rate(&self) -> Option<RateEstimate> {
+        self.clock.rate()
+    }
+
+    /// Returns the loudspeaker's clock.
+    pub(crate) const fn clock(&self) -> &StreamClock {
+        &self.clock
+    }
+
+    /// Returns how often reading had to jump, including the first reading.
+    #[must_use]
+    pub(crate) const fn jumps(&self) -> u32 {
+        self.jumps
+    }
+
+    /// Takes a reference frame. Losses before it become silence, up to one second; longer ones show as a jump
+    /// of its times.
+    pub(crate) fn push<const SLOTS: usize>(&mut self, frame: &Frame<CAP, SLOTS>) {
+        let format = frame.format();
+        if self.memory.block.format() != format {
+            self.memory.block.begin(format);
+            self.memory.converter.reset();
+            self.conversion = FrameConverter::<CAP>::latency_sample_frames(format.rate(), self.rate) as i64;
+            self.fresh = true;
+        }
+        if frame.stamp.fresh && self.memory.block.sample_frames() > 0 {
+            // The block in the making belongs to another time.
+            self.memory.block.extend_silence(usize::MAX);
+            self.finish_block();
+        }
+        // Beyond a second of losses the times start anew.
+        self.fresh |= frame.stamp.fresh || frame.stamp.lost > format.rate_hz();
+        let mut silent = (frame.stamp.lost as usize).min(format.rate_hz() as usize);
+        while silent > 0 {
+            if self.memory.block.sample_frames() == 0 {
+                self.block_time = None;
+            }
+            silent -= self.memory.block.extend_silence(silent).max(1).min(silent);
+            self.finish_block();
+        }
+        // The common case needs no copy.
+        let whole = frame.sample_frames() == format.sample_frames() && self.memory.block.sample_frames() == 0;
+        if whole && format.rate() == self.rate {
+            let begin = self.history.end();
+            self.history.write(frame.samples());
+            self.learn(begin, frame.stamp.time);
+            return;
+        }
+        let channels = format.channels().max(1);
+        let mut rest = frame.samples();
+        while !rest.is_empty() {
+            if self.memory.block.sample_frames() == 0 {
+                let into = (frame.samples().len() - rest.len()) / channels;
+                self.block_time =
+                    Some(frame.stamp.time + Duration::of_sample_frames(into as u64, format.rate()));
+            }
+            let free = self.memory.block.extend(rest.len() / channels);
+            let taken = copy(rest, free).max(1);
+            rest = rest.get(taken..).unwrap_or(&[]);
+            self.finish_block();
+        }
+    }
+
+    /// Moves a whole block into the history and passes its time to the clock.
+    #[inline(never)]
+    fn finish_block(&mut self) {
+        let ReferenceMemory { block, converted, converter } = &mut *self.memory;
+        if block.missing() > 0 {
+            return;
+        }
+        let begin = self.history.end();
+        if block.format().rate() == self.rate {
+            self.history.write(block.samples());
+        } else {
+            converter.convert(block, self.rate, converted);
+            self.history.write(converted.samples());
+        }
+        block.begin(block.format());
+        if let Some(time) = self.block_time.take() {
+            self.learn(begin, time);
+        }
+    }
+
+    /// Passes the time of the samples from index `begin` on to the clock.
+    #[inline(never)]
+    fn learn(&mut self, begin: i64, time: Instant) {
+        if core::mem::take(&mut self.fresh) && self.clock.is_running() {
+            let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
+            let shifted = self.shift(begin, late);
+            self.clock.observe((begin + shifted) as u64, time);
+            return;
+        }
+        match self.clock.observe(begin as u64, time) {
+            Observation::Taken => self.suspect_from = self.history.end(),
+            Observation::Ignored => {}
+            Observation::Jumped(by) => {
+                self.shift(self.suspect_from, by);
+                self.suspect_from = self.history.end();
+            }
+        }
+    }
+
+    /// Moves the samples from index `from` on later by `by`, rounded to whole sample frames. Returns that
+    /// number.
+    #[cold]
+    #[inline(never)]
+    fn shift(&mut self, from: i64, by: Duration) -> i64 {
+        let whole = by.nearest_sample_frames(self.rate);
+        // The clock's positions cannot be negative.
+        if self.history.end() + whole < 0 {
+            return 0;
+        }
+        self.history.shift(from, whole);
+        whole
+    }
+
+    /// Reads one frame of format `far` for the capture frame at `position` of the clock `capture`. `locked`
+    /// means that one clock drives both converters.
+    ///
+    /// Costs a copy when locked, else 128 multiplications per sample, or 8 with [`QuickReader`].
+    pub(crate) fn read<R: FractionalReader>(
+        &mut self,
+        capture: &StreamClock,
+        position: u64,
+        locked: bool,
+        out: &mut Frame<CAP>,
+        far: Format,
+    ) -> Reading {
+        if !self.clock.is_running() || !capture.is_running() {
+            return Reading::Late;
+        }
+        let lead = if locked { Duration::ZERO } else { self.lead };
+        self.lead_in_use.get_or_insert(lead);
+        let sample_frames = far.sample_frames();
+        let begin = self.target(capture, position);
+        if locked && self.slower_q32 == 0 {
+            return self.read_locked(begin.nearest(), position, out, far);
+        }
+        let here = match self.head {
+            ReadHead::Free(position) => Some(position),
+            ReadHead::Locked { offset, .. } => {
+                Some(FractionalPosition { index: position as i64 + offset, fraction_q32: 0 })
+            }
+            ReadHead::Unset => None,
+        };
+        let farthest = JUMP.in_sample_frames(self.rate) as f32;
+        let start = here.filter(|&here| begin.since(here).abs() <= farthest);
+        let jumped = start.is_none();
+        let start = start.unwrap_or(begin);
+        let error = begin.since(start);
+        let corrected = self.corrected_share(capture, error) * error;
+        // Both clocks run at a constant rate within a frame. A step differs little from 1, so single
+        // precision suffices for the difference.
+        let rate_difference = capture.slower_than(&self.clock) - self.slower_q32 as f32 / Q32 as f32;
+        let longer = (rate_difference + corrected / sample_frames as f32).clamp(-MAX_SLEW, MAX_SLEW);
+        let newest = FractionalPosition { index: self.history.end() - REACH, fraction_q32: 0 };
+        if sample_frames as f32 * (1.0 + longer) > newest.since(start) {
+            return Reading::Late;
+        }
+        let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
+        self.head = self.interpolate::<R>(start, step_q32, out, far);
+        self.later_q32 += self.slower_q32 * sample_frames as i64;
+        self.finish_reading(jumped)
+    }
+
+    /// Returns the share of a position error, in sample frames, that is corrected in one frame. The share is
+    /// small, because every timestamp moves the clocks' estimates of time, and following that random walk
+    /// would look like a moving echo path (at 60 dB, 10 ppm of it cost AEC3 2 dB and 30 ppm cost 6 dB), while
+    /// the ratio of the clocks is far steadier. It is larger for errors beyond the uncertainty of the clocks.
+    fn corrected_share(&self, capture: &StreamClock, error: f32) -> f32 {
+        let (played_ns2, played_jitter_ns2) = self.clock.variances_ns2();
+        let (heard_ns2, heard_jitter_ns2) = capture.variances_ns2();
+        let uncertainty_ns2 = played_ns2 + heard_ns2;
+        let taken = uncertainty_ns2 / (uncertainty_ns2 + played_jitter_ns2 + heard_jitter_ns2);
+        let error_ns = error * 1e9 / self.rate.hz() as f32;
+        let surprise = error_ns * error_ns / (FASTER_SIGMAS * FASTER_SIGMAS * uncertainty_ns2);
+        (taken / SMOOTHING * surprise.max(1.0)).min(1.0)
+    }
+
+    /// Returns how much of the reference for the capture frame at `position` has not arrived yet.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn shortfall(&self, capture: &StreamClock, position: u64) -> Duration {
+        let end = self.target(capture, position + self.rate.sample_frames() as u64).index + REACH;
+        let missing = (end - self.history.end()).max(0);
+        Duration::of_sample_frames(missing as u64, self.rate)
+    }
+
+    /// Returns the index that was at the loudspeaker when the microphone was at `position`, plus the lead.
+    #[inline(never)]
+    fn target(&self, capture: &StreamClock, position: u64) -> FractionalPosition {
+        let time = capture.time_of(position) + self.lead();
+        let FractionalPosition { index, fraction_q32 } = self.clock.fractional_position_at(time);
+        FractionalPosition { index: index + self.conversion, fraction_q32 }.plus_q32(-self.later_q32)
+    }
+
+    fn read_locked(&mut self, target: i64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {
+        let wanted = target - position as i64;
+        let [slack, far_off] = [LOCKED_SLACK, JUMP].map(|span| i64::from(span.in_sample_frames(self.rate)));
+        let (offset, error_frames, jumped) = match self.head {
+            ReadHead::Locked { offset, error_frames } => {
+                let error = (wanted - offset).abs();
+                let error_frames = if error > slack { error_frames + 1 } else { 0 };
+                if error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES {
+                    (wanted, 0, true)
+                } else {
+                    (offset, error_frames, false)
+                }
+            }
+            _ => (wanted, 0, true),
+        };
+        let begin = position as i64 + offset;
+        if begin + far.sample_frames() as i64 > self.history.end() {
+            return Reading::Late;
+        }
+        self.head = ReadHead::Locked { offset, error_frames };
+        out.begin(far);
+        self.history.copy_to(begin, out.extend(far.sample_frames()));
+        self.finish_reading(jumped)
+    }
+
+    fn interpolate<R: FractionalReader>(
+        &self,
+        start: FractionalPosition,
+        step_q32: u64,
+        out: &mut Frame<CAP>,
+        far: Format,
+    ) -> ReadHead {
+        let mut position = start;
+        let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
+        out.begin(far);
+        let mut window = [R::Sample::default(); CHUNK + SLACK + MAX_AROUND];
+        for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
+            let sample_frames = chunk.len() / channels;
+            let window = window.get_mut(..sample_frames + SLACK + R::AROUND).unwrap_or(&mut []);
+            for channel in 0..channels {
+                self.history.load(position.index - R::BEFORE as i64, channel, window);
+                if channels == 1 {
+                    R::read(window, u64::from(position.fraction_q32), step_q32, chunk);
+                    continue;
+                }
+                let mut single = [0; CHUNK];
+                let single = single.get_mut(..sample_frames).unwrap_or(&mut []);
+                R::read(window, u64::from(position.fraction_q32), step_q32, single);
+                interleave(single, channel, channels, chunk);
+            }
+            position = position.plus_q32((step_q32 * sample_frames as u64) as i64);
+        }
+        ReadHead::Free(position)
+    }
+
+    fn finish_reading(&mut self, jumped: bool) -> Reading {
+        if jumped {
+            self.jumps = self.jumps.saturating_add(1);
+            Reading::Jumped
+        } else {
+            Reading::Aligned
+        }
+    }
+}
+
+/// Writes one channel into interleaved samples.
+#[inline(never)]
+fn interleave(single: &[i16], channel: usize, channels: usize, out: &mut [i16]) {
+    let mut at = channel;
+    for &sample in single {
+        let Some(stored) = out.get_mut(at) else { return };
+        *stored = sample;
+        at += channels;
+    }
+}
+
+const Q32: f64 = 4_294_967_296.0;
+
+#[cfg(test)]
+mod tests;

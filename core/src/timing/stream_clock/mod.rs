@@ -1,0 +1,413 @@
+//! Worker side: estimates the clock of one stream, position against time, from jittery period times.
+
+use crate::format::SampleRate;
+use crate::time::{Duration, Instant};
+
+/// Residual beyond which a time may be an outlier, in nanoseconds. It must also exceed [`OUTLIER_SIGMAS`].
+const OUTLIER_NS: f32 = 4e6;
+/// Residual beyond which a time may be an outlier, in standard deviations. It must also exceed [`OUTLIER_NS`].
+const OUTLIER_SIGMAS: f32 = 6.0;
+/// Number of successive outliers that agree with each other and so are a jump of the device's latency.
+const JUMP_AFTER: u32 = 6;
+/// Residual beyond which a time is meaningless and ignored, in nanoseconds.
+const ABSURD_NS: f32 = 60e9;
+/// Standard deviation of a clock's rate before the first observation, as a fraction of the nominal rate.
+const PRIOR_RATE: f32 = 300e-6;
+/// Least jitter assumed of any timestamps, in nanoseconds.
+const LEAST_JITTER_NS: f32 = 5e3;
+/// Jitter assumed before the first observation, in nanoseconds. Rather too large than too small: too large
+/// costs the first times some of their weight; too small makes the clock too certain of a random start, which
+/// takes a minute to correct.
+const FIRST_JITTER_NS: f32 = 2e6;
+/// Averaging length of the jitter, in observations.
+const JITTER_MEMORY: f32 = 128.0;
+/// Number of observations after which all of them have the same weight in the jitter.
+const JITTER_LEARNT: u32 = 2 * JITTER_MEMORY as u32 - 1;
+/// Random walk of a crystal's rate, as a fraction of the rate per root second.
+const RATE_WANDER: f32 = 0.005e-6;
+/// Averaging length of the mean residual, which reveals a change of the rate, in observations.
+const RATE_CHECK: f32 = 64.0;
+/// Residual threshold, in standard deviations of the mean. The standard deviation of the mean residual is
+/// that of the jitter, divided by the root of 2 [`RATE_CHECK`].
+const RATE_CHECK_SIGMAS: f32 = 7.0;
+/// Uncertainty added to the rate when the mean residual exceeds its threshold: a drift, as a fraction of the
+/// rate.
+const RATE_DRIFT: f32 = 10e-6;
+/// Uncertainty added to the rate when that happens again within [`RATE_JUMP_WINDOW`] observations: a jump, as
+/// a fraction of the rate.
+const RATE_JUMP: f32 = 150e-6;
+/// Observations within which a second rate change is taken for a jump.
+const RATE_JUMP_WINDOW: u32 = 300;
+
+const Q32: f32 = 4_294_967_296.0;
+
+const fn nominal_q32(rate: SampleRate) -> i64 {
+    let hz = if rate.hz() == 0 { 1 } else { rate.hz() as i64 };
+    // 10^9 x 2^32 is below 2^62.
+    (1_000_000_000 << 32) / hz
+}
+
+/// Fractional bits of the period, in nanoseconds, that a span is divided by.
+const DIVISION_BITS: u32 = 14;
+/// Longest span that can be divided by a period: 6.5 days.
+const LONGEST_SPAN_NS: i64 = i64::MAX >> DIVISION_BITS;
+
+/// Returns the number of whole periods in a span and the rest in 1/2^32 ns, or `None` for a period of 0. The
+/// number is approximate, so that the rest may be negative or a few periods long, but their sum is exact.
+/// Spans longer than the longest one are cut to it.
+#[inline(never)]
+pub(crate) fn whole_and_rest(span_ns: i64, period_q32: i64) -> Option<(i64, i64)> {
+    let period = period_q32 >> (32 - DIVISION_BITS);
+    if period <= 0 {
+        return None;
+    }
+    let span_ns = span_ns.clamp(-LONGEST_SPAN_NS, LONGEST_SPAN_NS);
+    let whole = (span_ns << DIVISION_BITS) / period;
+    // The same bits overflow on both sides and cancel out.
+    Some((whole, (span_ns << 32).wrapping_sub(whole.wrapping_mul(period_q32))))
+}
+
+/// A position in a stream, as whole sample frames and a fraction of one. Integers keep it as exact after
+/// years as at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FractionalPosition {
+    pub(crate) index: i64,
+    pub(crate) fraction_q32: u32,
+}
+
+impl FractionalPosition {
+    /// Returns the position `sample_frames_q32` further on, in 1/2^32 of a sample frame.
+    pub(crate) const fn plus_q32(self, sample_frames_q32: i64) -> Self {
+        let fraction = (self.fraction_q32 as i64) + (sample_frames_q32 & (u32::MAX as i64));
+        let index = self.index.wrapping_add((sample_frames_q32 >> 32) + (fraction >> 32));
+        Self { index, fraction_q32: fraction as u32 }
+    }
+
+    /// Returns the distance from `other` to this position, in sample frames.
+    #[inline(never)]
+    pub(crate) fn since(self, other: Self) -> f32 {
+        let apart_q32 = i64::from(self.fraction_q32) - i64::from(other.fraction_q32);
+        (self.index - other.index) as f32 + apart_q32 as f32 / Q32
+    }
+
+    /// Returns the nearest whole sample frame.
+    pub(crate) const fn nearest(self) -> i64 {
+        self.index + (self.fraction_q32 >> 31) as i64
+    }
+}
+
+/// What the clock did with an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Observation {
+    /// The observation was used.
+    Taken,
+    /// The observation is an outlier and was not used.
+    Ignored,
+    /// The latency of the device jumped: this time and some before it were later than predicted by the given
+    /// duration. The clock continues as before. The caller either applies the jump with [`StreamClock::jump`]
+    /// or shifts its own positions.
+    Jumped(Duration),
+}
+
+/// The estimated rate of a stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RateEstimate {
+    /// Deviation from the nominal rate against the host's clock, in ppm; positive if faster.
+    pub ppm: f64,
+    /// Standard deviation of `ppm`.
+    pub uncertainty_ppm: f64,
+}
+
+/// Estimates the clock of one stream. A delay-locked loop (F. Adriaensen, "Using a DLL to filter time", LAC
+/// 2005) with the gains of a Kalman filter for time and rate instead of fixed ones, so that it converges
+/// quickly, then averages over a long time, and reports its own uncertainty.
+///
+/// Outliers are ignored, and a run of outliers that agree is reported as a jump. A change of the rate (by a
+/// resampling sound server) shows in the mean residual and makes the clock converge quickly again. Frozen,
+/// backward or wrapping timestamps never agree with each other, so the clock keeps its last good model. Costs
+/// about sixty single-precision operations per observation, and a few on 64 and 128-bit integers.
+///
+/// ```
+/// use handsfree_core::SampleRate;
+/// use handsfree_core::time::{Duration, Instant};
+/// use handsfree_core::timing::StreamClock;
+///
+/// // A clock that is 100 ppm fast delivers 480 sample frames in a little less than 10 ms.
+/// let mut clock = StreamClock::new(SampleRate::new(48_000)?);
+/// for k in 0..1_000u64 {
+///     clock.observe(k * 480, Instant::from_nanos((k as f64 * 9_999_000.1) as i64));
+/// }
+/// let rate = clock.rate().unwrap();
+/// assert!((rate.ppm - 100.0).abs() < 1.0, "{rate:?}");
+/// # Ok::<(), handsfree_core::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct StreamClock {
+    /// Nominal period in 1/2^32 ns. Times and periods are integers, which cost a processor without double
+    /// precision a tenth and are the same on every processor.
+    nominal_q32: i64,
+    /// Position of the last observation.
+    position: u64,
+    /// Filtered time of `position`.
+    time: Instant,
+    /// Fraction of a nanosecond that `time` does not hold, in 1/2^32 ns, from 0 to below 2^32.
+    time_rest_q32: i64,
+    /// Estimated period in 1/2^32 ns.
+    period_q32: i64,
+    /// Variance of the time error, in ns^2. Variances are in single precision, which costs a processor
+    /// without double precision a twentieth.
+    p_tt: f32,
+    /// Covariance of the time error, in ns, and the relative error of the period.
+    p_ts: f32,
+    /// Variance of the relative error of the period.
+    p_ss: f32,
+    jitter_ns2: f32,
+    mean_residual_ns: f32,
+    /// Number of observations since the last change of the rate.
+    since_rate_change: u32,
+    /// Number of observations used.
+    taken: u32,
+    /// Number of successive outliers that agree with each other.
+    outliers: u32,
+    /// Mean residual of these outliers.
+    outlier_mean_ns: f32,
+}
+
+impl StreamClock {
+    /// Returns a clock without observations, which runs at its nominal rate.
+    #[must_use]
+    #[inline(never)]
+    pub fn new(rate: SampleRate) -> Self {
+        Self {
+            nominal_q32: nominal_q32(rate),
+            position: 0,
+            time: Instant::ORIGIN,
+            time_rest_q32: 0,
+            period_q32: nominal_q32(rate),
+            p_tt: 0.0,
+            p_ts: 0.0,
+            p_ss: PRIOR_RATE * PRIOR_RATE,
+            jitter_ns2: FIRST_JITTER_NS * FIRST_JITTER_NS,
+            mean_residual_ns: 0.0,
+            since_rate_change: RATE_JUMP_WINDOW,
+            taken: 0,
+            outliers: 0,
+            outlier_mean_ns: 0.0,
+        }
+    }
+
+    /// Returns whether anything was observed.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.taken > 0
+    }
+
+    /// Returns the rate, from the second observation on.
+    #[must_use]
+    pub fn rate(&self) -> Option<RateEstimate> {
+        (self.taken > 1).then(|| RateEstimate {
+            ppm: (self.nominal_q32 as f64 / self.period_q32 as f64 - 1.0) * 1e6,
+            uncertainty_ppm: f64::from(libm::sqrtf(self.p_ss)) * 1e6,
+        })
+    }
+
+    /// Returns the measured standard deviation of the timestamps.
+    #[must_use]
+    pub fn jitter(&self) -> Duration {
+        Duration::from_nanos(libm::sqrtf(self.jitter_ns2) as i64)
+    }
+
+    /// Returns two variances in ns^2: that of the estimated time and that of one timestamp.
+    pub(crate) const fn variances_ns2(&self) -> (f32, f32) {
+        (self.p_tt, self.jitter_ns2)
+    }
+
+    /// Takes the time of the sample frame at `position`. Positions must not run backwards.
+    pub fn observe(&mut self, position: u64, time: Instant) -> Observation {
+        if self.taken == 0 {
+            self.start(position, time);
+            return Observation::Taken;
+        }
+        let Some(ahead) = position.checked_sub(self.position) else { return Observation::Ignored };
+        self.advance(ahead);
+        let residual_ns = (time - self.time).as_nanos() as f32 - self.time_rest_q32 as f32 / Q32;
+        if residual_ns.abs() > ABSURD_NS {
+            return Observation::Ignored;
+        }
+        // Squares, because a root is expensive on a small processor.
+        let variance_ns2 = self.jitter_ns2 + self.p_tt;
+        if residual_ns.abs() > OUTLIER_NS
+            && residual_ns * residual_ns > OUTLIER_SIGMAS * OUTLIER_SIGMAS * variance_ns2
+        {
+            return self.outlier(residual_ns, variance_ns2);
+        }
+        self.outliers = 0;
+        self.correct(residual_ns);
+        self.check_rate(residual_ns);
+        Observation::Taken
+    }
+
+    /// Applies a jump of the latency to the time of the stream and keeps its rate.
+    pub fn jump(&mut self, by: Duration) {
+        self.time += by;
+        self.p_tt += self.jitter_ns2;
+        self.outliers = 0;
+    }
+
+    /// Restarts the stream at `position`: keeps the rate and learns the time anew. Returns how much later
+    /// than predicted `time` is.
+    #[cold]
+    #[inline(never)]
+    pub fn restart(&mut self, position: u64, time: Instant) -> Option<Duration> {
+        if self.taken == 0 {
+            return None;
+        }
+        let ahead = position.checked_sub(self.position)?;
+        self.advance(ahead);
+        self.p_tt = self.jitter_ns2;
+        self.p_ts = 0.0;
+        self.mean_residual_ns = 0.0;
+        self.outliers = 0;
+        Some(time - self.time)
+    }
+
+    /// Returns the time at which the sample frame at `position` is at the converter. The position may lie on
+    /// either side of the last one observed.
+    #[must_use]
+    #[inline(never)]
+    pub fn time_of(&self, position: u64) -> Instant {
+        let ahead = position.wrapping_sub(self.position) as i64;
+        let half = 1 << 31;
+        self.time + Duration::from_nanos(((self.span_q32(ahead) + half) >> 32) as i64)
+    }
+
+    /// Returns the position that is at the converter at `time`, in sample frames before or after `origin`.
+    #[must_use]
+    pub fn position_at(&self, time: Instant, origin: u64) -> f64 {
+        let ahead_ns = (time - self.time).as_nanos();
+        if ahead_ns.unsigned_abs() > LONGEST_SPAN_NS.unsigned_abs() {
+            let ahead = ahead_ns as f64 * f64::from(Q32) / self.period_q32 as f64;
+            return self.position.wrapping_sub(origin) as i64 as f64 + ahead;
+        }
+        let position = self.fractional_position_at(time);
+        position.index.wrapping_sub(origin as i64) as f64 + f64::from(position.fraction_q32) / f64::from(Q32)
+    }
+
+    /// Returns the position that is at the converter at `time`. Near the last position observed it is exact
+    /// to a few parts in 2^24 of a sample frame, however long the stream is. A time more than 6.5 days from
+    /// the last observation is cut to that distance.
+    #[inline(never)]
+    pub(crate) fn fractional_position_at(&self, time: Instant) -> FractionalPosition {
+        let (whole, rest_q32) =
+            whole_and_rest((time - self.time).as_nanos(), self.period_q32).unwrap_or((0, 0));
+        let rest = (rest_q32 - self.time_rest_q32) as f32 / self.period_q32 as f32;
+        FractionalPosition { index: (self.position as i64).wrapping_add(whole), fraction_q32: 0 }
+            .plus_q32((rest * Q32) as i64)
+    }
+
+    /// Returns the period in 1/2^32 ns.
+    pub(crate) const fn period_q32(&self) -> i64 {
+        self.period_q32
+    }
+
+    /// Returns the variance of the relative rate, from the second observation on.
+    pub(crate) fn rate_variance(&self) -> Option<f32> {
+        (self.taken > 1).then_some(self.p_ss)
+    }
+
+    /// Returns how much longer the period is than that of another clock of the same nominal rate, as a
+    /// fraction.
+    pub(crate) fn slower_than(&self, other: &Self) -> f32 {
+        (self.period_q32 - other.period_q32) as f32 / other.period_q32 as f32
+    }
+
+    /// Returns the time of `ahead` sample frames after the last position, from the whole nanosecond of the
+    /// last time on, in 1/2^32 ns.
+    fn span_q32(&self, ahead: i64) -> i128 {
+        i128::from(ahead) * i128::from(self.period_q32) + i128::from(self.time_rest_q32)
+    }
+
+    fn start(&mut self, position: u64, time: Instant) {
+        self.position = position;
+        self.time = time;
+        self.time_rest_q32 = 0;
+        self.p_tt = self.jitter_ns2;
+        self.taken = 1;
+    }
+
+    /// Predicts time, rate and their covariance `ahead` sample frames on.
+    #[inline(never)]
+    fn advance(&mut self, ahead: u64) {
+        let span_q32 = self.span_q32(ahead as i64);
+        self.move_time((span_q32 >> 32) as i64, span_q32 as i64);
+        self.position += ahead;
+        let nominal_ns = ahead as i64 as f32 * (self.nominal_q32 as f32 / Q32);
+        self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
+        self.p_ts += nominal_ns * self.p_ss;
+        self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;
+    }
+
+    /// Moves the time by whole nanoseconds and keeps the fraction, which is in the low bits of `rest_q32`.
+    fn move_time(&mut self, nanos: i64, rest_q32: i64) {
+        self.time += Duration::from_nanos(nanos);
+        self.time_rest_q32 = rest_q32 & (Q32 as i64 - 1);
+    }
+
+    fn correct(&mut self, residual_ns: f32) {
+        let spread = self.p_tt + self.jitter_ns2;
+        let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
+        let later_q32 = (time_gain * residual_ns * Q32) as i64;
+        let moved_q32 = self.time_rest_q32.saturating_add(later_q32);
+        self.move_time(moved_q32 >> 32, moved_q32);
+        self.period_q32 += (rate_gain * residual_ns * self.nominal_q32 as f32) as i64;
+        // Rounding in single precision can make it negative.
+        self.p_ss = (self.p_ss - rate_gain * self.p_ts).max(0.0);
+        self.p_ts *= 1.0 - time_gain;
+        self.p_tt *= 1.0 - time_gain;
+        self.taken = self.taken.saturating_add(1);
+        // The variance of the residual is that of the jitter plus that of the estimated time.
+        let seen = (residual_ns * residual_ns - self.p_tt).max(LEAST_JITTER_NS * LEAST_JITTER_NS);
+        // Newer observations weigh more from the start, so that the first guess is soon forgotten.
+        let part =
+            if self.taken < JITTER_LEARNT { 2.0 / (self.taken as f32 + 1.0) } else { 1.0 / JITTER_MEMORY };
+        self.jitter_ns2 += (seen - self.jitter_ns2) * part;
+    }
+
+    /// Detects a change of the rate, which shows as a mean residual that is not zero.
+    fn check_rate(&mut self, residual_ns: f32) {
+        self.mean_residual_ns += (residual_ns - self.mean_residual_ns) / RATE_CHECK;
+        let chance_ns2 = self.jitter_ns2 * (RATE_CHECK_SIGMAS * RATE_CHECK_SIGMAS / (2.0 * RATE_CHECK));
+        if self.mean_residual_ns * self.mean_residual_ns > chance_ns2 {
+            self.p_tt += self.jitter_ns2;
+            let change = if self.since_rate_change < RATE_JUMP_WINDOW { RATE_JUMP } else { RATE_DRIFT };
+            self.p_ss += change * change;
+            self.mean_residual_ns = 0.0;
+            self.since_rate_change = 0;
+        }
+        self.since_rate_change = self.since_rate_change.saturating_add(1);
+    }
+
+    #[cold]
+    fn outlier(&mut self, residual_ns: f32, variance_ns2: f32) -> Observation {
+        let agreement_ns2 = (OUTLIER_NS * OUTLIER_NS / 4.0).max(9.0 * variance_ns2);
+        let apart_ns = residual_ns - self.outlier_mean_ns;
+        if self.outliers == 0 || apart_ns * apart_ns > agreement_ns2 {
+            self.outliers = 1;
+            self.outlier_mean_ns = residual_ns;
+            return Observation::Ignored;
+        }
+        self.outliers += 1;
+        self.outlier_mean_ns += (residual_ns - self.outlier_mean_ns) / self.outliers as f32;
+        if self.outliers < JUMP_AFTER {
+            return Observation::Ignored;
+        }
+        self.outliers = 0;
+        // Beyond 4 ms a single-precision number has hardly any fraction to round.
+        Observation::Jumped(Duration::from_nanos(self.outlier_mean_ns as i64))
+    }
+}
+
+#[cfg(test)]
+mod tests;

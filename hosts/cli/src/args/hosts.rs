@@ -1,0 +1,159 @@
+//! Switches that choose a host and say how it is used.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use handsfree::HostChoice;
+use handsfree::sim::{SimRoomConfig, Talker};
+#[cfg(target_os = "linux")]
+use handsfree_alsa::{AlsaConfig, RealTimeConfig, SampleFormat};
+use handsfree_cpal::CpalConfig;
+
+use super::UnplugArg;
+
+/// Value of `--io`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HostArg {
+    /// The desktop's sound server where one answers, else sound cards, else the simulated room
+    #[default]
+    Auto,
+    /// The desktop's audio system: PulseAudio, PipeWire, Core Audio, WASAPI
+    Cpal,
+    /// Linux sound cards, without a sound server
+    #[cfg(target_os = "linux")]
+    Alsa,
+    /// The simulated room, in real time
+    Sim,
+}
+
+impl From<HostArg> for HostChoice {
+    fn from(arg: HostArg) -> Self {
+        match arg {
+            HostArg::Auto => Self::Auto,
+            HostArg::Cpal => Self::Cpal,
+            #[cfg(target_os = "linux")]
+            HostArg::Alsa => Self::Alsa,
+            HostArg::Sim => Self::Sim,
+        }
+    }
+}
+
+/// Value of `--near`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NearArg {
+    /// The talker is silent.
+    None,
+    /// The talker says what is in a WAV file.
+    File(PathBuf),
+}
+
+impl FromStr for NearArg {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text == "none" { Self::None } else { Self::File(text.into()) })
+    }
+}
+
+fn talker(near: Option<&NearArg>) -> Talker {
+    match near {
+        None => Talker::ShippedVoice,
+        Some(NearArg::None) => Talker::Silent,
+        Some(NearArg::File(path)) => Talker::File(path.clone()),
+    }
+}
+
+/// Switches of `--io cpal`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Desktop audio (--io cpal)")]
+pub struct CpalArgs {
+    /// Which audio system, such as pulseaudio, alsa, coreaudio or wasapi [default: the first that answers]
+    #[arg(long, value_name = "SYSTEM")]
+    pub audio_system: Option<String>,
+}
+
+impl CpalArgs {
+    /// Returns the host's configuration.
+    #[must_use]
+    pub fn config(&self) -> CpalConfig {
+        CpalConfig { host: self.audio_system.clone(), ..CpalConfig::default() }
+    }
+}
+
+/// Switches of `--io alsa`.
+#[cfg(target_os = "linux")]
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "ALSA (--io alsa)")]
+pub struct AlsaArgs {
+    /// Periods kept in the loudspeaker's buffer. More periods tolerate scheduling delay; fewer reduce latency
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub periods: u32,
+    /// Open the microphone in this sample format only [default: what it has]
+    #[arg(long, value_name = "FORMAT")]
+    pub input_format: Option<SampleFormat>,
+    /// Open the loudspeaker in this sample format only [default: what it has]
+    #[arg(long, value_name = "FORMAT")]
+    pub output_format: Option<SampleFormat>,
+    /// Priority of the audio thread; 0 leaves it as it is
+    #[arg(long, value_name = "N", default_value_t = 70, value_parser = clap::value_parser!(u8).range(0..=99))]
+    pub real_time: u8,
+}
+
+#[cfg(target_os = "linux")]
+impl AlsaArgs {
+    /// Returns the host's configuration.
+    #[must_use]
+    pub fn config(self) -> AlsaConfig {
+        let real_time = RealTimeConfig {
+            priority: (self.real_time > 0).then_some(self.real_time),
+            lock_memory: self.real_time > 0,
+        };
+        AlsaConfig {
+            real_time,
+            playback_periods: self.periods,
+            capture_format: self.input_format,
+            playback_format: self.output_format,
+            ..AlsaConfig::default()
+        }
+    }
+}
+
+/// Switches of the simulated room.
+#[derive(Args, Clone, Debug)]
+pub struct SimRoomArgs {
+    /// What the talker says now and then, or 'none' [default: a shipped voice]
+    #[arg(long, value_name = "WAV|none", help_heading = "Simulated room")]
+    pub near: Option<NearArg>,
+    /// How much faster than the microphone's the loudspeaker's clock runs, in ppm
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        help_heading = "Simulated room"
+    )]
+    pub playback_ppm: f64,
+    /// From the playback interrupt to the loudspeaker
+    #[arg(long, value_name = "X", default_value_t = 40.0, help_heading = "Simulated room")]
+    pub render_latency_ms: f64,
+    /// Unplug the loudspeaker for SECONDS after S seconds; may be given several times
+    #[arg(long, value_name = "SECONDS@S", help_heading = "Simulated room")]
+    pub unplug: Vec<UnplugArg>,
+    /// Seed of noise, timestamp jitter and of where things stand in the room
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated room")]
+    pub seed: u64,
+}
+
+impl SimRoomArgs {
+    /// Returns the room's properties; `--unplug` is not one of them.
+    #[must_use]
+    pub fn config(&self) -> SimRoomConfig {
+        SimRoomConfig {
+            talker: talker(self.near.as_ref()),
+            playback_ppm: self.playback_ppm,
+            render_latency_ms: self.render_latency_ms,
+            seed: self.seed,
+        }
+    }
+}

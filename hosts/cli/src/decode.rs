@@ -1,0 +1,168 @@
+//! Application side: audio files of the usual kinds as 16-bit samples.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatReader, TrackType};
+use symphonia::core::io::MediaSourceStream;
+
+use handsfree::failure::Failure;
+
+/// An audio file that is being read.
+pub struct Decoder {
+    path: PathBuf,
+    reader: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    track: u32,
+    rate_hz: u32,
+    channels: u32,
+    /// Decoded to learn the format, and not yet taken.
+    first: Option<Vec<i16>>,
+    packets: u64,
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What came of reading on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// There was more.
+    Samples,
+    /// The file is at its end.
+    End,
+    /// It broke off: what was read is all there is, and this is what is wrong.
+    Broken(String),
+}
+
+impl Decoder {
+    /// Opens a file: WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, AAC and ALAC in MP4. The content decides; the
+    /// name's extension is only a hint.
+    ///
+    /// # Errors
+    /// Names the file, and what was found instead of audio.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let wrong = |found: String| Failure::run(format!("{}: {found}", path.display()));
+        let file = File::open(path).map_err(|error| wrong(format!("cannot be opened: {error}")))?;
+        let metadata = file.metadata().map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        if metadata.is_dir() {
+            return Err(wrong("is a directory: expected an audio file".into()));
+        }
+        if metadata.is_file() && metadata.len() == 0 {
+            return Err(wrong("is empty (0 bytes): expected an audio file".into()));
+        }
+        let mut hint = Hint::new();
+        if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
+            hint.with_extension(extension);
+        }
+        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let reader = symphonia::default::get_probe()
+            .probe(&hint, stream, Default::default(), Default::default())
+            .map_err(|error| {
+                wrong(format!("{error}: expected WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3 or MP4"))
+            })?;
+        let track = reader
+            .default_track(TrackType::Audio)
+            .ok_or_else(|| wrong("has no audio in it: expected an audio track".into()))?;
+        let parameters = track
+            .codec_params
+            .as_ref()
+            .and_then(|parameters| parameters.audio())
+            .ok_or_else(|| wrong("does not say how its audio is coded".into()))?;
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .map_err(|error| wrong(error.to_string()))?;
+        let track = track.id;
+        let mut opened = Self {
+            path: path.to_owned(),
+            reader,
+            decoder,
+            track,
+            rate_hz: 0,
+            channels: 0,
+            first: None,
+            packets: 0,
+        };
+        // Not every header tells rate and channels; the first samples do.
+        let mut samples = Vec::new();
+        match opened.next(&mut samples) {
+            Decoded::Samples => {}
+            Decoded::End => return Err(wrong("holds no samples: expected some audio".into())),
+            Decoded::Broken(found) => return Err(wrong(found)),
+        }
+        opened.first = Some(samples);
+        Ok(opened)
+    }
+
+    /// The file's rate, in hertz.
+    #[must_use]
+    pub fn rate_hz(&self) -> u32 {
+        self.rate_hz
+    }
+
+    /// Its channels.
+    #[must_use]
+    pub fn channels(&self) -> u32 {
+        self.channels
+    }
+
+    /// Puts the next interleaved samples into `out`, whose content is replaced.
+    pub fn next(&mut self, out: &mut Vec<i16>) -> Decoded {
+        if let Some(first) = self.first.take() {
+            *out = first;
+            return Decoded::Samples;
+        }
+        loop {
+            let packet = match self.reader.next_packet() {
+                Ok(Some(packet)) => packet,
+                // Another stream that follows the first in the same file is not played.
+                Ok(None) | Err(Error::ResetRequired) => return Decoded::End,
+                Err(error) => return self.broken(&error),
+            };
+            if packet.track_id != self.track {
+                continue;
+            }
+            match self.decoder.decode(&packet) {
+                Ok(decoded) if decoded.frames() == 0 => {}
+                Ok(decoded) => {
+                    let spec = decoded.spec();
+                    let (rate_hz, channels) = (spec.rate(), spec.channels().count() as u32);
+                    if self.packets == 0 {
+                        (self.rate_hz, self.channels) = (rate_hz, channels);
+                    } else if (rate_hz, channels) != (self.rate_hz, self.channels) {
+                        return Decoded::Broken(format!(
+                            "changes to {rate_hz} Hz and {channels} channels in the middle: expected \
+                             {} Hz and {} channels to its end",
+                            self.rate_hz, self.channels
+                        ));
+                    }
+                    self.packets += 1;
+                    decoded.copy_to_vec_interleaved(out);
+                    return Decoded::Samples;
+                }
+                // One packet that makes no sense; the next may.
+                Err(Error::DecodeError(_)) => {}
+                Err(error) => return self.broken(&error),
+            }
+        }
+    }
+
+    fn broken(&self, error: &Error) -> Decoded {
+        match error {
+            Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                if self.packets == 0 {
+                    Decoded::Broken("ends before its first sample: expected some audio".into())
+                } else {
+                    Decoded::Broken("ends in the middle: what is there was played".into())
+                }
+            }
+            other => Decoded::Broken(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The parts of the `handsfree` command.
+//!
+//! ```
+//! use handsfree_cli::switches::Switches;
+//! use handsfree_core::Format;
+//!
+//! // The voice processor that `--no-ns --no-agc` ask for.
+//! let switches = Switches { no_ns: true, no_agc: true, ..Switches::default() };
+//! let mono = Format::new(48_000, 1)?;
+//! let mut voice = switches.voice(mono, mono)?;
+//! assert_eq!(voice.name(), "echo cancellation, high-pass");
+//! # let _ = voice.as_dyn();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod decode;
+pub mod devices;
+pub mod doctor;
+pub mod evaluate;
+pub mod player;
+pub mod process;
+pub mod publish;
+pub mod recorder;
+pub mod report;
+pub mod run;
+pub mod scenario_file;
+pub mod scene;
+pub mod sim;
+pub mod status;
+pub mod switches;
+pub mod view;

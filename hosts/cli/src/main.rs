@@ -1,0 +1,134 @@
+//! The `handsfree` command.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use handsfree::dump;
+use handsfree::failure::Failure;
+use handsfree_cli::args::{Cli, Command, DevicesArgs, ProcessArgs, ReplayArgs, RunArgs, SimArgs};
+use handsfree_cli::{devices, doctor, process, publish, run, scenario_file, sim};
+use handsfree_sim::wav;
+use indicatif::{ProgressBar, ProgressStyle};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Sim(args) => simulate(&args),
+        Command::Process(args) => clean(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay(&args),
+        Command::Devices(args) => list(&args),
+        Command::Doctor(args) => diagnose(&args),
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "handsfree", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("handsfree: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn simulate(args: &SimArgs) -> Result<(), Failure> {
+    let words: Vec<_> = std::env::args_os().collect();
+    let args = &scenario_file::merged(args, &words)?;
+    let bar = progress_bar();
+    let run = sim::run(args, &mut |part| bar.set_position((part * 1_000.0) as u64))?;
+    bar.finish_and_clear();
+    let page = publish::write(&run, &args.out)?;
+    tell(&run.report.notices);
+    if args.json {
+        print!("{}", run.report.summary.to_json());
+    } else {
+        print!("{}", publish::table(&run));
+        println!("  {:<22}{}", "report", page.display());
+    }
+    Ok(())
+}
+
+fn clean(args: &ProcessArgs) -> Result<(), Failure> {
+    let processed = process::run(args)?;
+    let samples = handsfree::pcm::from_i16(&processed.clean);
+    wav::write_mono(&args.out, processed.summary.rate_hz, &samples)?;
+    tell(&processed.notices);
+    if args.json {
+        print!("{}", processed.summary.to_json());
+    } else {
+        println!(
+            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay taken out",
+            args.out.display(),
+            processed.summary.seconds,
+            processed.summary.rate_hz,
+            processed.summary.realtime_factor,
+            processed.summary.processing_delay_samples
+        );
+    }
+    Ok(())
+}
+
+fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    let replayed = dump::replay(&args.dump, args.out.as_deref())?;
+    if args.json {
+        let text = serde_json::to_string(&replayed)
+            .map_err(|error| Failure::run(format!("the replay as JSON: {error}")))?;
+        println!("{text}");
+    } else {
+        println!("{}", dump::summary(&replayed));
+    }
+    if replayed.is_equal() {
+        return Ok(());
+    }
+    Err(Failure::run("the replay differs from the run"))
+}
+
+fn list(args: &DevicesArgs) -> Result<(), Failure> {
+    let (devices, notice) = devices::list(args)?;
+    tell(&notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
+    if args.json {
+        let text = serde_json::to_string(&devices)
+            .map_err(|error| Failure::run(format!("the devices as JSON: {error}")))?;
+        println!("{text}");
+    } else if devices.is_empty() {
+        tell(&["there are no devices".to_owned()]);
+    } else {
+        print!("{}", devices::table(&devices));
+    }
+    Ok(())
+}
+
+fn diagnose(args: &RunArgs) -> Result<(), Failure> {
+    let found = doctor::examine(args, || {
+        if !args.json {
+            eprintln!("handsfree: listening for half a minute; the loudspeaker chirps");
+        }
+    })?;
+    if args.json {
+        let text = serde_json::to_string(&found)
+            .map_err(|error| Failure::run(format!("the diagnosis as JSON: {error}")))?;
+        println!("{text}");
+    } else {
+        print!("{}", doctor::page(&found));
+    }
+    Ok(())
+}
+
+fn tell(notices: &[String]) {
+    for notice in notices {
+        eprintln!("handsfree: note: {notice}");
+    }
+}
+
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(1_000);
+    if let Ok(style) = ProgressStyle::with_template("  simulating {bar:40} {percent:>3} %  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}

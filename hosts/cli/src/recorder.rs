@@ -1,0 +1,142 @@
+//! Application side: a thread that writes the cleaned microphone into a WAV file.
+
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration as WallDuration;
+
+use handsfree_core::{Frame, SampleRate};
+use hound::{SampleFormat, WavSpec, WavWriter};
+
+use handsfree::background::WriterThread;
+use handsfree::failure::Failure;
+use handsfree::terminal::{CAP, CleanedFrames, MAX_WAITING};
+
+/// How often the queue of 2.5 s is emptied.
+const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(20);
+
+/// What was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Sample frames in the file.
+    pub sample_frames: u64,
+    /// Of those, silence in place of what was lost between microphone and file.
+    pub silent_sample_frames: u64,
+}
+
+/// Writes frames as they come until it is finished.
+#[derive(Debug)]
+pub struct Recorder(WriterThread<Recorded>);
+
+impl Recorder {
+    /// Creates the file and records from now on. What is lost on the way becomes silence, so that the
+    /// recording keeps its time; the file is complete on the disk up to the last second.
+    ///
+    /// # Errors
+    /// Names the file when it cannot be created.
+    pub fn start(path: &Path, rate: SampleRate, mut frames: CleanedFrames) -> Result<Self, Failure> {
+        let spec = WavSpec {
+            channels: 1,
+            sample_rate: rate.hz(),
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let cannot = {
+            let path = path.to_owned();
+            move |error: hound::Error| Failure::run(format!("{}: cannot be written: {error}", path.display()))
+        };
+        let writer = WavWriter::create(path, spec).map_err(&cannot)?;
+        frames.listen(MAX_WAITING);
+        let write = move |leave: &AtomicBool| record(writer, || frames.pop(), rate, leave).map_err(cannot);
+        WriterThread::spawn("recorder", write).map(Self)
+    }
+
+    /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.has_failed()
+    }
+
+    /// Writes what is still on its way and closes the file.
+    ///
+    /// # Errors
+    /// Names the file, and what happened to it.
+    pub fn finish(self) -> Result<Recorded, Failure> {
+        self.0.finish()
+    }
+}
+
+fn record<W: Write + Seek>(
+    mut writer: WavWriter<W>,
+    mut next: impl FnMut() -> Option<Frame<CAP>>,
+    rate: SampleRate,
+    leave: &AtomicBool,
+) -> Result<Recorded, hound::Error> {
+    let mut recorded = Recorded::default();
+    let mut flushed = 0;
+    loop {
+        let last = leave.load(Ordering::Relaxed);
+        while let Some(frame) = next() {
+            // What was lost before the first frame is not missing in between.
+            if recorded.sample_frames > 0 {
+                for _ in 0..frame.stamp.lost {
+                    writer.write_sample(0i16)?;
+                }
+                recorded.sample_frames += u64::from(frame.stamp.lost);
+                recorded.silent_sample_frames += u64::from(frame.stamp.lost);
+            }
+            for &sample in frame.samples() {
+                writer.write_sample(sample)?;
+            }
+            recorded.sample_frames += frame.sample_frames() as u64;
+        }
+        if last {
+            writer.finalize()?;
+            return Ok(recorded);
+        }
+        if recorded.sample_frames - flushed >= u64::from(rate.hz()) {
+            writer.flush()?;
+            flushed = recorded.sample_frames;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handsfree_core::Format;
+    use std::io::Cursor;
+
+    #[test]
+    fn what_was_lost_is_silence_in_its_place_but_not_before_the_first_frame() {
+        let rate = SampleRate::new(8_000).unwrap();
+        let frame = |sample: i16, lost: u32| {
+            let mut frame = Frame::silence(Format::with_rate(rate, 1).unwrap()).unwrap();
+            frame.samples_mut().fill(sample);
+            frame.stamp.lost = lost;
+            frame
+        };
+        let mut frames = vec![frame(1, 7), frame(2, 0), frame(3, 5)].into_iter();
+        let spec = WavSpec {
+            channels: 1,
+            sample_rate: 8_000,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let mut file = Cursor::new(Vec::new());
+        let writer = WavWriter::new(&mut file, spec).unwrap();
+        let recorded = record(writer, || frames.next(), rate, &AtomicBool::new(true)).unwrap();
+        assert_eq!(recorded, Recorded { sample_frames: 245, silent_sample_frames: 5 });
+        let samples: Vec<i16> = hound::WavReader::new(Cursor::new(file.into_inner()))
+            .unwrap()
+            .samples()
+            .map(Result::unwrap)
+            .collect();
+        let expected: Vec<i16> = [(1, 80), (2, 80), (0, 5), (3, 80)]
+            .iter()
+            .flat_map(|&(sample, count)| std::iter::repeat_n(sample, count))
+            .collect();
+        assert_eq!(samples, expected);
+    }
+}

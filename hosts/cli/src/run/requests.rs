@@ -1,0 +1,153 @@
+//! What the switches of `handsfree run` mean: which devices to ask for what, and what to play.
+
+use handsfree_core::{ChannelMap, SampleRate};
+use handsfree_host::supervisor::{DirectionConfig, OpenError};
+use handsfree_sim::wav::Clip;
+
+use crate::args::RunArgs;
+use crate::player::Source;
+use handsfree::failure::Failure;
+use handsfree::host::{AnyHostError, HostConfig};
+use handsfree::pcm::to_i16;
+
+/// The device that is none.
+const NO_DEVICE: &str = "none";
+/// A pause between two rounds of the shipped voice, in seconds.
+const BREATH_S: usize = 2;
+
+/// What the host needs to know of the switches.
+///
+/// # Errors
+/// Names a value that cannot be.
+pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
+    within("--period-ms", args.period_ms, 0.1..=500.0)?;
+    within("--playback-ppm", args.sim.playback_ppm, -20_000.0..=20_000.0)?;
+    within("--render-latency-ms", args.sim.render_latency_ms, 0.0..=2_500.0)?;
+    if let Some(duration_s) = args.duration {
+        within("--duration", duration_s, 0.0..=1e9)?;
+    }
+    let period = (args.period_ms * f64::from(rate.hz()) / 1e3).round().max(1.0);
+    Ok(HostConfig {
+        rate,
+        period_sample_frames: period as u32,
+        sim: args.sim.config(),
+        cpal: args.cpal.config(),
+        #[cfg(target_os = "linux")]
+        alsa: args.alsa.config(),
+    })
+}
+
+/// A number that must lie in a range, or an error that names it.
+fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Failure::usage(format!("{name} {value}: expected {} to {}", range.start(), range.end())))
+}
+
+/// What to ask for in each direction, none where no device is wanted.
+pub(crate) fn plans(
+    args: &RunArgs,
+    rate: SampleRate,
+    config: &HostConfig,
+) -> Result<[Option<DirectionConfig>; 2], Failure> {
+    let plan = |device: &Option<String>, channels: u32| DirectionConfig {
+        device: device.clone(),
+        device_channels: channels,
+        period_sample_frames: config.period_sample_frames,
+        ..DirectionConfig::new(rate)
+    };
+    let is_none = |device: &Option<String>| device.as_deref() == Some(NO_DEVICE);
+    let mut capture = plan(&args.input, args.input_channels);
+    if let Some(channel) = args.input_channel {
+        let picks: Vec<u8> = std::iter::once(channel).chain(args.input_loopback).collect();
+        let needed = picks.iter().max().map_or(1, |&highest| u32::from(highest) + 1);
+        capture.device_channels = args.input_channels.max(needed);
+        capture.map = Some(ChannelMap::select(capture.device_channels, &picks)?);
+    }
+    let playback = plan(&args.output, args.output_channels);
+    let plans = [(!is_none(&args.input)).then_some(capture), (!is_none(&args.output)).then_some(playback)];
+    if plans.iter().all(Option::is_none) {
+        return Err(Failure::usage("--input none and --output none: expected at least one device"));
+    }
+    Ok(plans)
+}
+
+pub(super) fn refused(args: &RunArgs, error: OpenError<AnyHostError>) -> Failure {
+    let device = |id: &Option<String>| id.as_deref().unwrap_or("the default device").to_owned();
+    match error {
+        OpenError::Host(error) => {
+            let devices = format!("microphone {}, loudspeaker {}", device(&args.input), device(&args.output));
+            let failure = Failure::from(error);
+            let message = format!("{failure} ({devices}): 'handsfree devices' lists what there is");
+            if failure.code() == 2 { Failure::usage(message) } else { Failure::run(message) }
+        }
+        other => Failure::run(other.to_string()),
+    }
+}
+
+/// What to play: the files, or in the simulated room somebody who speaks.
+pub(super) fn sources(args: &RunArgs, is_simulated: bool) -> Vec<Source> {
+    if !args.play.is_empty() || !is_simulated {
+        return args.play.iter().cloned().map(Source::File).collect();
+    }
+    let clip = Clip::far();
+    let rate_hz = clip.rate_hz;
+    let mut samples = to_i16(&clip.to_mono_at(rate_hz));
+    samples.resize(samples.len() + BREATH_S * rate_hz as usize, 0);
+    vec![Source::Clip { name: "a shipped voice".into(), rate_hz, samples: samples.into() }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn args(words: &str) -> RunArgs {
+        let words = ["handsfree", "run"].into_iter().chain(words.split_whitespace());
+        match crate::args::Cli::try_parse_from(words).unwrap().command {
+            crate::args::Command::Run(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn plans_of(words: &str) -> Result<[Option<DirectionConfig>; 2], Failure> {
+        let args = args(words);
+        let rate = SampleRate::new(args.rate)?;
+        plans(&args, rate, &host_config(&args, rate)?)
+    }
+
+    #[test]
+    fn a_channel_is_picked_out_of_as_many_as_it_takes() {
+        let [capture, _] = plans_of("--input-channel 3 --period-ms 5").unwrap();
+        let capture = capture.unwrap();
+        assert_eq!((capture.device_channels, capture.period_sample_frames), (4, 240));
+        assert_eq!(capture.map, Some(ChannelMap::select(4, &[3]).unwrap()));
+    }
+
+    #[test]
+    fn a_direction_may_be_left_out_but_not_both() {
+        let [capture, playback] = plans_of("--input none --output hw:1").unwrap();
+        assert_eq!(capture, None);
+        assert_eq!(playback.unwrap().device.as_deref(), Some("hw:1"));
+        assert_eq!(plans_of("--input none --output none").unwrap_err().code(), 2);
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_named() {
+        for (words, named) in
+            [("--period-ms 0", "--period-ms 0"), ("--rate 7000", "7000"), ("--duration=-1", "--duration -1")]
+        {
+            let failure = plans_of(words).unwrap_err();
+            assert_eq!(failure.code(), 2);
+            assert!(failure.to_string().contains(named), "{failure}");
+        }
+    }
+
+    #[test]
+    fn only_the_simulated_room_speaks_unasked() {
+        assert!(sources(&args(""), false).is_empty());
+        assert_eq!(sources(&args(""), true).len(), 1);
+        assert!(matches!(sources(&args("--play a.wav"), true)[..], [Source::File(_)]));
+    }
+}

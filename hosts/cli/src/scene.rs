@@ -1,0 +1,90 @@
+//! The scene of a simulated run: who speaks when, through which room.
+
+use handsfree::failure::Failure;
+use handsfree::pcm::to_i16;
+use handsfree::sim::LivingRoom;
+use handsfree_core::SampleRate;
+use handsfree_sim::acoustics::RoomAcoustics;
+use handsfree_sim::convolver::Convolver;
+use handsfree_sim::interpolate::resample_to;
+use handsfree_sim::noise::{Colour, Noise, Rng};
+use handsfree_sim::room::Loudspeaker;
+use handsfree_sim::wav::{self, Clip};
+
+use crate::args::{NearArg, SimArgs};
+
+/// Everything that sounds in a run.
+#[derive(Debug)]
+pub struct Scene {
+    /// What the application plays, at the terminal's rate.
+    pub far: Vec<i16>,
+    /// The talker as it reaches the microphone, at the capture device's rate.
+    pub near: Vec<f32>,
+    /// The air.
+    pub air: RoomAcoustics,
+    /// What the user should know about the clips.
+    pub notices: Vec<String>,
+}
+
+impl Scene {
+    /// Reads the clips and builds the room.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read and the value that a room cannot have.
+    pub fn build(args: &SimArgs, rate: SampleRate, capture: SampleRate) -> Result<Self, Failure> {
+        let mut notices = Vec::new();
+        let mut load = |clip: Clip| {
+            notices.extend(clip.notice.clone());
+            clip
+        };
+        let far_clip = load(args.far.as_ref().map_or_else(|| Ok(Clip::far()), wav::read)?);
+        let near_clip = match &args.near {
+            None => Some(load(Clip::near())),
+            Some(NearArg::None) => None,
+            Some(NearArg::File(path)) => Some(load(wav::read(path)?)),
+        };
+        let response_clip = args.rir.as_ref().map(wav::read).transpose()?.map(load);
+
+        let thirds = near_clip.is_some();
+        let far_s = if thirds { args.seconds * 2.0 / 3.0 } else { args.seconds };
+        let far = repeated(&far_clip.to_mono_at(rate.hz()), samples(far_s, rate));
+        let room = LivingRoom::new(args.seed);
+        let response = match response_clip {
+            // A response is a density: at another rate its samples are that much larger or smaller.
+            Some(clip) => scaled_response(&clip, capture),
+            None => room.loudspeaker_response(capture)?,
+        };
+        let near = match near_clip {
+            None => Vec::new(),
+            Some(clip) => {
+                let begin = samples(args.seconds / 3.0, capture);
+                let total = samples(args.seconds, capture);
+                let mut spoken = vec![0.0; begin];
+                spoken.extend(repeated(&clip.to_mono_at(capture.hz()), total - begin));
+                let path = room.talker_response(capture)?;
+                let mut near = vec![0.0; spoken.len()];
+                Convolver::new(&path).process(&spoken, &mut near);
+                near
+            }
+        };
+        let noise = Noise::new(Rng::for_stream(args.seed, "noise"), Colour::Pink, args.noise_dbfs);
+        let air = RoomAcoustics::new(Loudspeaker::new(0.0)?, &response, near.clone(), noise);
+        Ok(Self { far: to_i16(&far), near, air, notices })
+    }
+}
+
+fn samples(seconds: f64, rate: SampleRate) -> usize {
+    (seconds * f64::from(rate.hz())).round() as usize
+}
+
+fn repeated(clip: &[f32], length: usize) -> Vec<f32> {
+    clip.iter().copied().cycle().take(length).collect()
+}
+
+fn scaled_response(clip: &Clip, rate: SampleRate) -> Vec<f32> {
+    let scale = clip.rate_hz as f32 / rate.hz() as f32;
+    resample_to(&clip.to_mono_at(clip.rate_hz), clip.rate_hz, rate.hz())
+        .iter()
+        .map(|tap| tap * scale)
+        .collect()
+}

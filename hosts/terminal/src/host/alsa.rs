@@ -1,0 +1,27 @@
+//! Control side: direct ALSA as a host.
+
+use handsfree_core::audio_io::Direction;
+use handsfree_host::worker::Work;
+
+use super::{AnyIo, Host, HostConfig, OpenHost};
+use crate::failure::Failure;
+
+pub(super) fn host() -> Host {
+    Host::of_devices("alsa", open)
+}
+
+/// Whether there is a microphone and a loudspeaker.
+pub(super) fn has_devices() -> bool {
+    let Ok(devices) = handsfree_alsa::devices() else { return false };
+    [Direction::Capture, Direction::Playback]
+        .into_iter()
+        .all(|direction| devices.iter().any(|device| device.direction == direction))
+}
+
+/// Starts the board's thread, which also does the work.
+fn open(config: &HostConfig, work: Work) -> Result<OpenHost, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::run(format!("ALSA: {error}"));
+    let (io, board) = handsfree_alsa::open(config.alsa).map_err(|error| failed(&error))?;
+    board.spawn(work).map_err(|error| failed(&error))?;
+    Ok(OpenHost::of_devices(AnyIo::new(io)))
+}

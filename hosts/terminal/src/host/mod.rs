@@ -1,0 +1,261 @@
+//! Control side: the hosts that this build has, and any of them as one type.
+//!
+//! A new host gets a module here with a function that returns a [`Host`], a variant of [`HostChoice`] and a line in
+//! [`HostChoice::resolve`]; no other place names hosts.
+
+#[cfg(all(target_os = "linux", feature = "alsa"))]
+mod alsa;
+mod any;
+#[cfg(feature = "cpal")]
+mod cpal;
+
+use std::fmt;
+use std::str::FromStr;
+
+use handsfree_core::SampleRate;
+use handsfree_host::worker::Work;
+
+pub use self::any::{AnyHostError, AnyIo};
+use crate::failure::Failure;
+#[cfg(feature = "sim")]
+use crate::sim::{SimHandle, SimRoomConfig};
+use crate::terminal::SharedClock;
+
+#[cfg(all(target_os = "linux", feature = "alsa"))]
+pub use handsfree_alsa::AlsaConfig;
+#[cfg(feature = "cpal")]
+pub use handsfree_cpal::CpalConfig;
+
+/// Which host to use. The variants are those that the enabled features bring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostChoice {
+    /// The desktop's sound server where one answers, else sound cards, else the simulated room.
+    #[default]
+    Auto,
+    /// The desktop's audio system: PulseAudio, PipeWire, Core Audio, WASAPI.
+    #[cfg(feature = "cpal")]
+    Cpal,
+    /// Linux sound cards, without a sound server.
+    #[cfg(all(target_os = "linux", feature = "alsa"))]
+    Alsa,
+    /// The simulated room, in real time.
+    #[cfg(feature = "sim")]
+    Sim,
+}
+
+impl HostChoice {
+    /// All choices of this build.
+    pub const ALL: &[Self] = &[
+        Self::Auto,
+        #[cfg(feature = "cpal")]
+        Self::Cpal,
+        #[cfg(all(target_os = "linux", feature = "alsa"))]
+        Self::Alsa,
+        #[cfg(feature = "sim")]
+        Self::Sim,
+    ];
+
+    /// Returns the name that [`FromStr`] takes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            #[cfg(feature = "cpal")]
+            Self::Cpal => "cpal",
+            #[cfg(all(target_os = "linux", feature = "alsa"))]
+            Self::Alsa => "alsa",
+            #[cfg(feature = "sim")]
+            Self::Sim => "sim",
+        }
+    }
+
+    /// Returns the host that is meant. [`Auto`](Self::Auto) asks the hosts for their devices, which takes some
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// When no host of this build has both a microphone and a loudspeaker.
+    pub fn resolve(self) -> Result<Host, Failure> {
+        match self {
+            Self::Auto => first_with_devices(),
+            #[cfg(feature = "cpal")]
+            Self::Cpal => Ok(cpal::host()),
+            #[cfg(all(target_os = "linux", feature = "alsa"))]
+            Self::Alsa => Ok(alsa::host()),
+            #[cfg(feature = "sim")]
+            Self::Sim => Ok(crate::sim::host()),
+        }
+    }
+}
+
+fn first_with_devices() -> Result<Host, Failure> {
+    #[cfg(feature = "cpal")]
+    if cpal::has_devices() {
+        return Ok(cpal::host().with_notice("this is the desktop's audio system"));
+    }
+    #[cfg(all(target_os = "linux", feature = "alsa"))]
+    if alsa::has_devices() {
+        return Ok(alsa::host().with_notice("these are ALSA's devices"));
+    }
+    #[cfg(feature = "sim")]
+    return Ok(crate::sim::host().with_notice("there are no real devices: this is the simulated room"));
+    #[cfg(not(feature = "sim"))]
+    Err(Failure::run("no audio device was found: expected a microphone and a loudspeaker"))
+}
+
+impl fmt::Display for HostChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for HostChoice {
+    type Err = Failure;
+
+    fn from_str(name: &str) -> Result<Self, Failure> {
+        Self::ALL.iter().copied().find(|choice| choice.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|choice| choice.name()).collect();
+            Failure::usage(format!("host '{name}': expected one of {}", names.join(", ")))
+        })
+    }
+}
+
+/// Settings of hosts, beside the requests for streams.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Rate that devices are asked for.
+    pub rate: SampleRate,
+    /// Period that devices are asked for, in sample frames.
+    pub period_sample_frames: u32,
+    /// Properties of the simulated room.
+    #[cfg(feature = "sim")]
+    pub sim: SimRoomConfig,
+    /// Settings of the desktop's audio system.
+    #[cfg(feature = "cpal")]
+    pub cpal: CpalConfig,
+    /// Settings of direct ALSA.
+    #[cfg(all(target_os = "linux", feature = "alsa"))]
+    pub alsa: AlsaConfig,
+}
+
+impl HostConfig {
+    /// Devices of this rate with periods of 10 ms, and each host's defaults.
+    #[must_use]
+    pub fn new(rate: SampleRate) -> Self {
+        Self {
+            rate,
+            period_sample_frames: rate.sample_frames() as u32,
+            #[cfg(feature = "sim")]
+            sim: SimRoomConfig::default(),
+            #[cfg(feature = "cpal")]
+            cpal: CpalConfig::default(),
+            #[cfg(all(target_os = "linux", feature = "alsa"))]
+            alsa: AlsaConfig::default(),
+        }
+    }
+}
+
+/// A running host.
+#[derive(Debug)]
+pub struct OpenHost {
+    /// Control plane of the host.
+    pub io: AnyIo,
+    /// Handle to unplug the simulated devices; `None` unless the host is the simulated room.
+    #[cfg(feature = "sim")]
+    pub sim: Option<SimHandle>,
+}
+
+impl OpenHost {
+    #[cfg(any(feature = "cpal", all(target_os = "linux", feature = "alsa")))]
+    fn of_devices(io: AnyIo) -> Self {
+        Self {
+            io,
+            #[cfg(feature = "sim")]
+            sim: None,
+        }
+    }
+}
+
+type OpenHostFn = Box<dyn FnOnce(&HostConfig, Work) -> Result<OpenHost, Failure> + Send>;
+
+/// A chosen host that does not run yet.
+pub struct Host {
+    name: &'static str,
+    notice: Option<&'static str>,
+    is_simulated: bool,
+    clock: SharedClock,
+    open: OpenHostFn,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// A host of real devices, which stamps periods with the system's monotonic clock.
+    #[cfg(any(feature = "cpal", all(target_os = "linux", feature = "alsa")))]
+    fn of_devices(name: &'static str, open: fn(&HostConfig, Work) -> Result<OpenHost, Failure>) -> Self {
+        let clock = std::sync::Arc::new(handsfree_host::clock::now);
+        Self { name, notice: None, is_simulated: false, clock, open: Box::new(open) }
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(
+        clock: SharedClock,
+        open: impl FnOnce(&HostConfig, Work) -> Result<OpenHost, Failure> + Send + 'static,
+    ) -> Self {
+        Self { name: "sim", notice: None, is_simulated: true, clock, open: Box::new(open) }
+    }
+
+    fn with_notice(self, notice: &'static str) -> Self {
+        Self { notice: Some(notice), ..self }
+    }
+
+    /// Returns the host's name: "cpal", "alsa" or "sim".
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns a sentence for the user when the choice was made by [`HostChoice::Auto`].
+    #[must_use]
+    pub fn notice(&self) -> Option<&'static str> {
+        self.notice
+    }
+
+    /// Whether the devices are simulated.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.is_simulated
+    }
+
+    /// Returns the clock that the host stamps periods with. A terminal on this host must use it.
+    #[must_use]
+    pub fn clock(&self) -> SharedClock {
+        SharedClock::clone(&self.clock)
+    }
+
+    /// Starts the host, which calls `work` on its worker from now on.
+    ///
+    /// # Errors
+    /// Says what the host lacks.
+    pub fn open(self, config: &HostConfig, work: Work) -> Result<OpenHost, Failure> {
+        (self.open)(config, work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_is_parsed_from_its_own_name() {
+        for &choice in HostChoice::ALL {
+            assert_eq!(choice.to_string().parse::<HostChoice>().unwrap(), choice);
+        }
+        let failure = "jack".parse::<HostChoice>().unwrap_err();
+        assert!(failure.to_string().contains("jack") && failure.to_string().contains("auto"), "{failure}");
+    }
+}

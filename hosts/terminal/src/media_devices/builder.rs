@@ -1,0 +1,188 @@
+//! Control side: settings of the devices before they are opened.
+
+use handsfree_apm::{ApmConfig, GainControl};
+use handsfree_core::audio_io::AudioIo;
+use handsfree_core::{Duration, SampleRate};
+use handsfree_host::worker::Work;
+
+use super::{MediaDevices, MediaError, Setup};
+use crate::failure::Failure;
+#[cfg(all(target_os = "linux", feature = "alsa"))]
+use crate::host::AlsaConfig;
+#[cfg(feature = "cpal")]
+use crate::host::CpalConfig;
+use crate::host::{AnyIo, HostChoice, HostConfig};
+#[cfg(feature = "sim")]
+use crate::sim::SimRoomConfig;
+use crate::terminal::{CAP, SLOTS, SharedClock, TerminalConfig};
+
+/// What polls the devices for losses and returns, and wakes waiting tasks when only time has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Polling {
+    /// A thread of its own, fifty times a second. A second thread wakes waiting tasks after the worker's rounds.
+    #[default]
+    Thread,
+    /// The application, by [`MediaDevices::tick`]. Tests in virtual time use this.
+    Manual,
+}
+
+/// Settings of [`MediaDevices`], made by [`MediaDevices::builder`].
+///
+/// The defaults are a terminal at 48 kHz with all voice processing on the first host that has devices, polled by a
+/// thread of its own.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct MediaDevicesBuilder {
+    rate_hz: u32,
+    host: HostChoice,
+    polling: Polling,
+    voice: ApmConfig,
+    loopback_channel: Option<u8>,
+    acoustic_delay: bool,
+    voice_deadline: Duration,
+    #[cfg(feature = "sim")]
+    sim: SimRoomConfig,
+    #[cfg(feature = "cpal")]
+    cpal: CpalConfig,
+    #[cfg(all(target_os = "linux", feature = "alsa"))]
+    alsa: AlsaConfig,
+}
+
+impl Default for MediaDevicesBuilder {
+    fn default() -> Self {
+        Self {
+            rate_hz: 48_000,
+            host: HostChoice::Auto,
+            polling: Polling::Thread,
+            voice: ApmConfig { gain_control: GainControl::Adaptive, ..ApmConfig::default() },
+            loopback_channel: None,
+            acoustic_delay: true,
+            voice_deadline: handsfree_core::limits::PROCESSOR_DEADLINE,
+            #[cfg(feature = "sim")]
+            sim: SimRoomConfig::default(),
+            #[cfg(feature = "cpal")]
+            cpal: CpalConfig::default(),
+            #[cfg(all(target_os = "linux", feature = "alsa"))]
+            alsa: AlsaConfig::default(),
+        }
+    }
+}
+
+impl MediaDevicesBuilder {
+    /// Sets the rate of the voice processing and of microphone frames, in hertz: 8000, 16000, 24000, 32000, 44100 or
+    /// 48000. Devices and tracks may have other rates. The default is 48000.
+    pub fn rate_hz(mut self, rate_hz: u32) -> Self {
+        self.rate_hz = rate_hz;
+        self
+    }
+
+    /// Sets the host that [`open`](Self::open) uses. The default is [`HostChoice::Auto`].
+    pub fn host(mut self, host: HostChoice) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Sets what polls the devices. The default is [`Polling::Thread`].
+    pub fn polling(mut self, polling: Polling) -> Self {
+        self.polling = polling;
+        self
+    }
+
+    /// Sets how strong each part of the voice processing is. [`InputOptions`](super::InputOptions) switches the parts
+    /// off for one opening of the microphone. The default is full echo cancellation, moderate noise suppression, the
+    /// high-pass and adaptive gain control.
+    pub fn voice(mut self, voice: ApmConfig) -> Self {
+        self.voice = voice;
+        self
+    }
+
+    /// Names the channel on which the microphone's device records what the loudspeaker plays, counted from 0. That
+    /// channel is the echo reference then. The default is the played samples themselves.
+    pub fn loopback_channel(mut self, index: u8) -> Self {
+        self.loopback_channel = Some(index);
+        self
+    }
+
+    /// Sets whether the echo's delay is estimated from the sound, and the devices' timestamps are corrected by it. The
+    /// default is true.
+    pub fn acoustic_delay(mut self, is_enabled: bool) -> Self {
+        self.acoustic_delay = is_enabled;
+        self
+    }
+
+    /// Sets the longest time that voice processing may take for a frame before it is bypassed. The default is
+    /// [`PROCESSOR_DEADLINE`](handsfree_core::limits::PROCESSOR_DEADLINE).
+    pub fn voice_deadline(mut self, deadline: Duration) -> Self {
+        self.voice_deadline = deadline;
+        self
+    }
+
+    /// Sets the properties of the simulated room, for [`HostChoice::Sim`].
+    #[cfg(feature = "sim")]
+    pub fn sim(mut self, config: SimRoomConfig) -> Self {
+        self.sim = config;
+        self
+    }
+
+    /// Sets how the desktop's audio system is used, for [`HostChoice::Cpal`].
+    #[cfg(feature = "cpal")]
+    pub fn cpal(mut self, config: CpalConfig) -> Self {
+        self.cpal = config;
+        self
+    }
+
+    /// Sets how ALSA's devices are used, for [`HostChoice::Alsa`].
+    #[cfg(all(target_os = "linux", feature = "alsa"))]
+    pub fn alsa(mut self, config: AlsaConfig) -> Self {
+        self.alsa = config;
+        self
+    }
+
+    /// Starts the chosen host with a terminal on it. No device is opened yet.
+    ///
+    /// # Errors
+    /// Names a rate that the voice processor does not take, or says what the host lacks.
+    pub fn open(self) -> Result<MediaDevices<AnyIo>, MediaError> {
+        let host = self.host.resolve()?;
+        #[allow(unused_mut, reason = "a build without hosts has no settings of theirs")]
+        let mut config = HostConfig::new(SampleRate::new(self.rate_hz)?);
+        #[cfg(feature = "sim")]
+        config.sim.clone_from(&self.sim);
+        #[cfg(feature = "cpal")]
+        config.cpal.clone_from(&self.cpal);
+        #[cfg(all(target_os = "linux", feature = "alsa"))]
+        {
+            config.alsa = self.alsa;
+        }
+        let (name, notice, clock) = (host.name(), host.notice(), host.clock());
+        let mut devices = self.open_with(clock, |work| Ok(host.open(&config, work)?.io))?;
+        devices.host_name = name;
+        devices.notices.extend(notice);
+        Ok(devices)
+    }
+
+    /// Makes a terminal on a host of the application's own. `host` receives the worker's work and returns the host,
+    /// which must call the work after each period and stamp periods with `clock`.
+    ///
+    /// # Errors
+    /// Names a rate that the voice processor does not take, or returns the error of `host`.
+    pub fn open_with<Io>(
+        self,
+        clock: SharedClock,
+        host: impl FnOnce(Work) -> Result<Io, Failure>,
+    ) -> Result<MediaDevices<Io>, MediaError>
+    where
+        Io: AudioIo<'static, CAP, SLOTS> + Send + 'static,
+        Io::Error: Send,
+    {
+        let terminal = TerminalConfig {
+            rate: SampleRate::new(self.rate_hz)?,
+            voice: self.voice,
+            acoustic_delay: self.acoustic_delay,
+            loopback: self.loopback_channel.is_some(),
+            voice_deadline: self.voice_deadline,
+        };
+        let setup = Setup { terminal, loopback_channel: self.loopback_channel, polling: self.polling };
+        MediaDevices::with_setup(setup, clock, host)
+    }
+}

@@ -1,0 +1,107 @@
+//! A reference that arrives 20 or 60 ms after its echo, like a loopback of the loudspeaker. With correct timestamps the
+//! microphone is delayed accordingly; with wrong ones the acoustic delay estimate corrects the alignment.
+#![allow(missing_docs)]
+
+use clap::Parser;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree::pcm::{from_i16, to_i16};
+use handsfree_cli::args::{Cli, Command};
+use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
+use handsfree_cli::sim;
+use handsfree_cli::switches::Switches;
+use handsfree_core::time::{Duration, Instant, PeriodTime};
+use handsfree_core::timing::AcousticMemory;
+use handsfree_core::{ChannelMap, Format, Frame, SampleRate, SessionFormat};
+use handsfree_sim::measure::{erle_windows, median};
+use handsfree_sim::scenario::{CAP, SimSession};
+use handsfree_tests::{intake_config, outlet_config, with_large_stack};
+
+const SWITCHES: Switches = Switches { no_aec: false, no_ns: true, no_agc: true, no_hpf: false };
+
+/// Returns a loudspeaker signal and the microphone signal of a simulated room, at one rate on one clock.
+fn recordings(rate_hz: u32) -> (Vec<i16>, Vec<i16>) {
+    let line = format!(
+        "handsfree sim --near none --no-aec --no-ns --no-agc --no-hpf --noise-dbfs -100 --seconds 60 --rate {rate_hz}"
+    );
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    let Command::Sim(args) = cli.command else { panic!("not a simulation") };
+    let signals = sim::run(&args, &mut |_| {}).unwrap().report.signals;
+    (to_i16(&signals.far), to_i16(&signals.mic))
+}
+
+/// Processes the recordings in a session in which the playback interrupt runs `late` after its samples were at the
+/// converter. With `honest` the timestamps say so, otherwise they claim that the samples are at the converter now. Returns
+/// the cleaned signal and the number of reference jumps.
+fn clean(rate: SampleRate, far: &[i16], mic: &[i16], late: Duration, honest: bool) -> (Vec<i16>, u32) {
+    let format = Format::with_rate(rate, 1).unwrap();
+    let mut voice = SWITCHES.voice(format, format).unwrap();
+    let mut session = Box::new(SimSession::new());
+    let mut acoustic_memory = Box::new(AcousticMemory::new());
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice.as_dyn(), ()).unwrap();
+    halves.capture.use_acoustic_delay(&mut acoustic_memory);
+    let map = ChannelMap::natural(1, 1).unwrap();
+    let length = rate.sample_frames();
+    halves.intake.configure(intake_config(rate, map, length as u32)).unwrap();
+    halves.outlet.configure(outlet_config(rate, map, length as u32)).unwrap();
+    let mut track = halves.tracks.open().unwrap();
+    let (mut period, mut clean, mut far_at) = (vec![0i16; length], Vec::new(), 0);
+    let (mut played, mut heard) = (0u64, 0u64);
+    while clean.len() < mic.len() {
+        let at = |position: u64| Instant::ORIGIN + Duration::of_sample_frames(position, rate);
+        let playback_at = at(played) + late;
+        let capture_at = at(heard + length as u64);
+        let now = playback_at.min(capture_at);
+        if playback_at <= capture_at {
+            far_at += track.push(&far[far_at..]).unwrap();
+            halves.playback.poll();
+            let converter = if honest { at(played) } else { now };
+            halves.outlet.on_period(&mut period, PeriodTime { position: played, converter, called: now });
+            played += length as u64;
+        }
+        if capture_at <= playback_at {
+            let from = (heard as usize).min(mic.len());
+            handsfree_cli::evaluate::copy_padded(&mic[from..], &mut period);
+            let time = PeriodTime { position: heard, converter: at(heard), called: now };
+            halves.intake.on_period(&period, time);
+            heard += length as u64;
+        }
+        halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
+    }
+    clean.truncate(mic.len());
+    (clean, halves.capture.reference_jumps())
+}
+
+#[test]
+fn a_late_reference_hardly_reduces_the_echo_cancellation() {
+    with_large_stack(|| {
+        for rate_hz in [48_000, 16_000] {
+            let rate = SampleRate::new(rate_hz).unwrap();
+            let format = Format::with_rate(rate, 1).unwrap();
+            let (far, mic) = recordings(rate_hz);
+            let delay = processor_delay_samples(&SWITCHES, rate).unwrap();
+            let mut voice = SWITCHES.voice(format, format).unwrap();
+            let oracle = direct(voice.as_dyn(), rate, &far, &mic).unwrap();
+            let settled_db = |clean: &[i16]| {
+                let clean = from_i16(&advanced(clean, delay));
+                let windows = erle_windows(&from_i16(&mic), &clean, &from_i16(&far), &[], rate_hz, 10.0);
+                let settled: Vec<f64> =
+                    windows.iter().filter(|w| w.from_s >= 20.0).filter_map(|w| w.db).collect();
+                (median(settled.iter().copied()).unwrap(), settled.into_iter().fold(f64::MAX, f64::min))
+            };
+            let (oracle_db, _) = settled_db(&oracle);
+            for late_ms in [20, 60] {
+                let late = Duration::from_millis(late_ms);
+                let (honest, jumps) = clean(rate, &far, &mic, late, true);
+                assert_eq!(honest, oracle, "{rate_hz} Hz, {late_ms} ms late with correct timestamps");
+                assert_eq!(jumps, 1);
+                let (lied, jumps) = clean(rate, &far, &mic, late, false);
+                let (middle_db, worst_db) = settled_db(&lied);
+                println!(
+                    "{rate_hz} Hz, {late_ms} ms late: {middle_db:.1} dB, worst {worst_db:.1}, oracle {oracle_db:.1}, {jumps} jumps"
+                );
+                assert!(oracle_db - middle_db <= 2.0 && oracle_db - worst_db <= 4.0);
+            }
+        }
+    });
+}
