@@ -7,7 +7,7 @@ use heapless::spsc::Queue;
 use crate::audio_io::Direction;
 use crate::capture::ProcessorFault;
 use crate::limits::EVENT_DEPTH;
-use crate::queue::{Reader, Writer};
+use crate::queue::{QueueReader, QueueWriter};
 use crate::stats::Counter;
 
 /// An event that a worker reports to the application.
@@ -90,7 +90,7 @@ impl From<ProcessorFault> for SessionEvent {
 pub(crate) type EventQueue = Queue<SessionEvent, EVENT_DEPTH>;
 
 pub(crate) struct EventSender<'a> {
-    pub(crate) queue: Writer<'a, SessionEvent>,
+    pub(crate) queue: QueueWriter<'a, SessionEvent>,
     pub(crate) dropped: &'a Counter,
 }
 
@@ -114,8 +114,8 @@ impl EventSender<'_> {
 /// dropped and counted in [`PlaybackStats::dropped_events`](crate::PlaybackStats::dropped_events) or
 /// [`CaptureStats::dropped_events`](crate::CaptureStats::dropped_events).
 pub struct Events<'a> {
-    pub(crate) capture: Reader<'a, SessionEvent>,
-    pub(crate) playback: Reader<'a, SessionEvent>,
+    pub(crate) capture: QueueReader<'a, SessionEvent>,
+    pub(crate) playback: QueueReader<'a, SessionEvent>,
 }
 
 impl fmt::Debug for Events<'_> {

@@ -58,11 +58,11 @@ fn publish(version: &AtomicU32, [even, odd]: [&[AtomicU32]; 2], words: &[u32]) {
 }
 
 /// Writer of values into words, in order; values that do not fit are dropped.
-pub(crate) struct Writer<'a> {
+pub(crate) struct PublishedWriter<'a> {
     words: core::slice::IterMut<'a, u32>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> PublishedWriter<'a> {
     pub(crate) fn new(words: &'a mut [u32]) -> Self {
         Self { words: words.iter_mut() }
     }
@@ -79,12 +79,12 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Reader of values from words, in the order in which a [`Writer`] wrote them; 0 beyond the end.
-pub(crate) struct Reader<'a> {
+/// Reader of values from words, in the order in which a [`PublishedWriter`] wrote them; 0 beyond the end.
+pub(crate) struct PublishedReader<'a> {
     words: core::slice::Iter<'a, u32>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> PublishedReader<'a> {
     pub(crate) fn new(words: &'a [u32]) -> Self {
         Self { words: words.iter() }
     }
@@ -121,12 +121,12 @@ mod tests {
     #[test]
     fn values_come_out_as_they_went_in() {
         let mut words = [0; 5];
-        let mut writer = Writer::new(&mut words);
+        let mut writer = PublishedWriter::new(&mut words);
         writer.u32(7);
         writer.u64(u64::MAX - 1);
         writer.u64(1 << 40);
         writer.u32(9);
-        let mut reader = Reader::new(&words);
+        let mut reader = PublishedReader::new(&words);
         assert_eq!((reader.u32(), reader.u64(), reader.u64()), (7, u64::MAX - 1, 1 << 40));
         assert_eq!(reader.u32(), 0, "the last value did not fit");
     }

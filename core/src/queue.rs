@@ -13,26 +13,28 @@ use core::sync::atomic::{Ordering, fence};
 use heapless::spsc::{Consumer, Producer, Queue};
 
 /// The writing end of a queue.
-pub(crate) struct Writer<'a, T> {
+pub(crate) struct QueueWriter<'a, T> {
     queue: Producer<'a, T>,
 }
 
 /// The reading end of a queue.
-pub(crate) struct Reader<'a, T> {
+pub(crate) struct QueueReader<'a, T> {
     queue: Consumer<'a, T>,
 }
 
 /// Empties a queue and returns both of its ends.
-pub(crate) fn split_empty<T, const N: usize>(queue: &mut Queue<T, N>) -> (Writer<'_, T>, Reader<'_, T>) {
+pub(crate) fn split_empty<T, const N: usize>(
+    queue: &mut Queue<T, N>,
+) -> (QueueWriter<'_, T>, QueueReader<'_, T>) {
     while queue.dequeue().is_some() {}
     let (producer, consumer) = queue.split();
-    (Writer { queue: producer }, Reader { queue: consumer })
+    (QueueWriter { queue: producer }, QueueReader { queue: consumer })
 }
 
 /// Capacity that `heapless` would report for a queue of length 0, which does not exist.
 const NO_LENGTH: usize = usize::MAX;
 
-impl<T> Writer<'_, T> {
+impl<T> QueueWriter<'_, T> {
     /// Adds an item, or returns it if the queue is full.
     #[inline(never)]
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
@@ -58,7 +60,7 @@ impl<T> Writer<'_, T> {
     }
 }
 
-impl<T> Reader<'_, T> {
+impl<T> QueueReader<'_, T> {
     /// Takes the oldest item from the queue.
     #[inline(never)]
     pub(crate) fn pop(&mut self) -> Option<T> {
@@ -92,14 +94,14 @@ impl<T> Reader<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Writer<'_, T> {
+impl<T> fmt::Debug for QueueWriter<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("len", &self.len()).finish()
+        f.debug_struct("QueueWriter").field("len", &self.len()).finish()
     }
 }
 
-impl<T> fmt::Debug for Reader<'_, T> {
+impl<T> fmt::Debug for QueueReader<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("len", &self.len()).finish()
+        f.debug_struct("QueueReader").field("len", &self.len()).finish()
     }
 }

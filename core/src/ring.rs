@@ -6,7 +6,7 @@ use core::fmt;
 use heapless::spsc::Queue;
 
 use crate::frame::Frame;
-use crate::queue::{self, Reader, Writer};
+use crate::queue::{self, QueueReader, QueueWriter};
 
 /// Memory of a ring that holds `N - 1` frames.
 pub(crate) type RingMemory<const CAP: usize, const SLOTS: usize, const N: usize> =
@@ -14,12 +14,12 @@ pub(crate) type RingMemory<const CAP: usize, const SLOTS: usize, const N: usize>
 
 /// The writing end of a frame ring.
 pub struct FrameProducer<'a, const CAP: usize, const SLOTS: usize = 0> {
-    queue: Writer<'a, Frame<CAP, SLOTS>>,
+    queue: QueueWriter<'a, Frame<CAP, SLOTS>>,
 }
 
 /// The reading end of a frame ring.
 pub struct FrameConsumer<'a, const CAP: usize, const SLOTS: usize = 0> {
-    queue: Reader<'a, Frame<CAP, SLOTS>>,
+    queue: QueueReader<'a, Frame<CAP, SLOTS>>,
 }
 
 /// A ring of frames for an application's own use, such as passing cleaned capture frames from the worker to

@@ -162,3 +162,14 @@ fn a_refused_split_leaves_the_session_usable() {
     let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     assert!(session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).is_ok());
 }
+
+#[test]
+fn a_session_that_is_split_again_opens_tracks_again() {
+    let mut session = Box::new(StaticSession::new());
+    let format = SessionFormat { rate: SampleRate::new(48_000).unwrap(), near_channels: 1, far_channels: 1 };
+    let halves = session.split::<NoopRawMutex, _, _>(format, Bypass, ()).unwrap();
+    halves.tracks.end_input();
+    assert!(halves.tracks.open().is_err(), "the input has ended");
+    let halves = session.split::<NoopRawMutex, _, _>(format, Bypass, ()).unwrap();
+    assert!(halves.tracks.open().is_ok(), "the session starts anew");
+}

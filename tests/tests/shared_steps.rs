@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use handsfree::catch_panic::CatchPanic;
-use handsfree::shared_step::{Busy, PATIENCE, SharedStep};
+use handsfree::shared_step::{Busy, LOCK_TIMEOUT, SharedStep};
 use handsfree_core::capture::{
     Chain, Credentials, FrameProcessor, GainSetting, GainStep, ProcessError, StepHealth, StreamIdentity,
 };
@@ -184,7 +184,7 @@ fn frames_pass_unprocessed_while_a_control_holds_the_step() {
         assert_eq!(log(), [""; 0], "the step was reset");
 
         let refused = control.with(|_| second.with(|_| ())).unwrap();
-        assert!(matches!(refused, Err(Busy { waited }) if waited >= PATIENCE), "{refused:?}");
+        assert!(matches!(refused, Err(Busy { waited }) if waited >= LOCK_TIMEOUT), "{refused:?}");
 
         let other = SampleRate::new(48_000).unwrap();
         rig.intake.configure(intake_config(other, ChannelMap::natural(1, 1).unwrap(), 480)).unwrap();

@@ -4,7 +4,7 @@ use core::fmt;
 
 use heapless::spsc::Queue;
 
-use crate::queue::{self, Reader, Writer};
+use crate::queue::{self, QueueReader, QueueWriter};
 use crate::stats::Counter;
 
 /// Number of bytes in a [`Line`].
@@ -22,14 +22,14 @@ pub struct Journal<const N: usize> {
 
 /// The writing end, for the intake, the outlet or the capture worker of a session.
 pub struct JournalWriter<'a> {
-    lines: Writer<'a, Line>,
+    lines: QueueWriter<'a, Line>,
     lost: &'a Counter,
 }
 
 /// The reading end. Its lines, one after the other, are the bytes that [`Record::read`](super::Record::read)
 /// reads.
 pub struct JournalReader<'a> {
-    lines: Reader<'a, Line>,
+    lines: QueueReader<'a, Line>,
     lost: &'a Counter,
 }
 
@@ -92,7 +92,7 @@ trait PushLine {
     fn push_line(&mut self, line: Line);
 }
 
-impl PushLine for Writer<'_, Line> {
+impl PushLine for QueueWriter<'_, Line> {
     fn push_line(&mut self, line: Line) {
         // `JournalWriter::open` has reserved the space.
         _ = self.push(line);

@@ -147,7 +147,7 @@ pub struct StreamMixer<'a, const CAP: usize, const SLOTS: usize> {
     mixer: Mixer<'a, CAP, SLOTS>,
     counters: &'a PlaybackCounters,
     sender: EventSender<'a>,
-    events: queue::Reader<'a, SessionEvent>,
+    events: queue::QueueReader<'a, SessionEvent>,
     input: &'a InputGate,
     timeout: Duration,
     late_since: Option<Instant>,
@@ -187,8 +187,10 @@ impl<const CAP: usize, const SLOTS: usize> StreamMixer<'_, CAP, SLOTS> {
             events(event);
             tap.on_event(event);
         });
+        // Read before the tracks are counted: a track that was opened before the input ended is then counted.
+        let is_ended = self.input.is_ended();
         let available = self.mixer.available();
-        if available.tracks == 0 && self.input.is_ended() {
+        if available.tracks == 0 && is_ended {
             return MixOutcome::Ended;
         }
         if !available.has_data {

@@ -208,7 +208,8 @@ impl<
         let near = Format::with_rate(format.rate, format.near_channels)?.fitting(CAP)?;
         let far = Format::with_rate(format.rate, format.far_channels)?.fitting(CAP)?;
         self.counters = Counters::new();
-        self.device_state.playback_target.clear();
+        self.device_state = DeviceState::new();
+        self.input = InputGate::new();
         self.intake_frame = Frame::EMPTY;
         self.outlet_frame = Frame::EMPTY;
         let counters = &self.counters;

@@ -7,8 +7,8 @@ use super::{AttachedSink, RefusedSink, SinkId, TapFilter, TeeError, TeeWriter};
 use crate::queue;
 
 pub(super) struct ControlSlot<'a, 's, const CAP: usize> {
-    pub(super) arriving: queue::Writer<'a, AttachedSink<'s, CAP>>,
-    pub(super) left: queue::Reader<'a, TeeWriter<'s, CAP>>,
+    pub(super) arriving: queue::QueueWriter<'a, AttachedSink<'s, CAP>>,
+    pub(super) left: queue::QueueReader<'a, TeeWriter<'s, CAP>>,
     pub(super) removed: &'a AtomicU32,
     /// Identity of the sink that was added and whose writer was not reclaimed.
     pub(super) id: Option<SinkId>,

@@ -11,8 +11,8 @@ use crate::playback::TrackTap;
 use crate::queue;
 
 pub(super) struct FeedSlot<'a, 's, const CAP: usize> {
-    pub(super) arrived: queue::Reader<'a, AttachedSink<'s, CAP>>,
-    pub(super) leaving: queue::Writer<'a, TeeWriter<'s, CAP>>,
+    pub(super) arrived: queue::QueueReader<'a, AttachedSink<'s, CAP>>,
+    pub(super) leaving: queue::QueueWriter<'a, TeeWriter<'s, CAP>>,
     pub(super) removed: &'a AtomicU32,
     pub(super) sink: Option<AttachedSink<'s, CAP>>,
 }

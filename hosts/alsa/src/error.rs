@@ -109,7 +109,7 @@ impl fmt::Display for AlsaError {
             Self::Busy { device } => write!(f, "device '{device}' is in use by another program"),
             Self::Denied { device } => write!(
                 f,
-                "no permission to use device '{device}': expected access to its file in /dev/snd, which \
+                "device '{device}' may not be used: expected access to its file in /dev/snd, which \
                  members of the group 'audio' have"
             ),
             Self::Format { device, asked, offered } => {

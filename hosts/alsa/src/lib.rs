@@ -1,7 +1,7 @@
-//! The audio host of Linux boards without a sound server: direct ALSA.
+//! Audio host for Linux boards without a sound server: accesses ALSA directly.
 //!
-//! [`open`] makes a pair: an [`AlsaIo`], which is the control plane that any host has, and a [`Board`], the
-//! one thread that moves samples and calls the worker.
+//! [`open`] returns a pair: an [`AlsaIo`], the control plane, which implements the core's host trait, and a
+//! [`Board`], the only thread that moves samples and calls the worker.
 //!
 //! ```no_run
 //! use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
@@ -22,7 +22,7 @@
 //!     playback.poll();
 //!     capture.poll(&clock::now, &mut |_: &Frame<480>| ());
 //! }))?;
-//! let end = DirectionRequest {
+//! let direction = DirectionRequest {
 //!     device: Some("hw:CARD=Device,DEV=0"),
 //!     rate,
 //!     device_channels: 1,
@@ -31,7 +31,7 @@
 //!     worker_slack_sample_frames: 0,
 //!     gain: Gain::UNITY,
 //! };
-//! let request = StreamRequest { capture: Some(end), playback: Some(end) };
+//! let request = StreamRequest { capture: Some(direction), playback: Some(direction) };
 //! let halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
 //! let granted = io.start(&request, halves).map_err(|refused| refused.error)?;
 //! println!("{granted:?}");
@@ -40,23 +40,23 @@
 //!
 //! # Latency
 //!
-//! From microphone to loudspeaker, in sample frames, of a session that plays what it hears frame by frame; P is
-//! the period of both devices, F a frame of 10 ms, n [`AlsaConfig::playback_periods`], S the worker's slack that
-//! the request asks for:
+//! The latency from microphone to loudspeaker, in sample frames, of a session that plays each captured frame. P is the
+//! period of both devices, F a frame of 10 ms, n [`AlsaConfig::playback_periods`], and S the worker's slack in the
+//! request:
 //!
 //! ```text
-//! F                      until the frame that a sample begins is complete
-//! 0 to max(F, P)         until the playback ring has room for it: what is left of the frame that is being played
-//! ceil((P + S) / F) * F  in the ring, which is kept at its target
-//! (n - 1) * P            in the device, before the period that it is written with
+//! F                      until the frame that begins with the sample is complete
+//! 0 to max(F, P)         until the playback ring has space: the rest of the frame that is being played
+//! ceil((P + S) / F) * F  in the ring, which is kept at its target fill
+//! (n - 1) * P            in the device, ahead of the period that contains the sample
 //! ```
 //!
-//! Up to P comes on top where F is no multiple of P, or P none of F; beside it what the hardware itself delays,
-//! and what voice processing does. So at 48 kHz with n = 2: 1440 to 1920 at periods of 10 ms, 1200 to 1680 at 5 ms,
-//! 1080 to 1560 at 2.5 ms. Which it is within these bounds is decided at the start and stays. In the kernel machine
-//! (`tests/kernel/tests/kernel/alsa_host_latency.rs`) it is 1440, 1440 or 1680, and 1200; `alsaloop`, which has no frames and no
-//! worker, needs n * P for the same periods before the loudspeaker. Frames make the difference, so periods shorter
-//! than 5 ms gain little.
+//! Up to P is added when F is not a multiple of P or P not a multiple of F. The hardware and the voice processing add
+//! their own delays. At 48 kHz with n = 2 this gives 1440 to 1920 with periods of 10 ms, 1200 to 1680 with 5 ms, and
+//! 1080 to 1560 with 2.5 ms. The value within these bounds is determined when the stream starts and stays constant. The
+//! kernel tests (`tests/kernel/tests/kernel/alsa_host_latency.rs`) measure 1440, 1440 or 1680, and 1200 respectively.
+//! `alsaloop`, which has neither frames nor a worker, needs n * P with the same periods before the loudspeaker. Frames
+//! cause the difference, so periods shorter than 5 ms reduce latency only slightly.
 #![cfg(target_os = "linux")]
 
 mod board;

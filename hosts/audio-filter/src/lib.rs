@@ -61,7 +61,7 @@
 //!
 //! # What is passed to a filter
 //!
-//! - Every 10 ms one call a channel, with the samples of that channel only. LiveKit's host passes all channels
+//! - One call for each channel every 10 ms, with the samples of that channel only. LiveKit's host passes all channels
 //!   interleaved to one session without the number of channels, which works only for a filter without memory.
 //! - Integers by default, like in LiveKit's host, or floats ([`SampleType::Float`]) with full scale at 1.0. The interface
 //!   does not define the full scale of floats, and LiveKit's host (rust-sdks, `livekit/src/plugin.rs`, at 0b5462a9)

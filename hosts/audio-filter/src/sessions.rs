@@ -1,4 +1,4 @@
-//! Worker side: runs 10 ms through one mono session a channel, and checks what the filter wrote.
+//! Worker side: runs 10 ms through one mono session for each channel, and checks what the filter wrote.
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ pub(crate) trait ChannelSessions: Send {
     fn update_stream_info(&mut self, stream_info: &CStr);
 }
 
-/// One session a channel, and the buffers that are passed to them.
+/// One session for each channel, and the buffers that are passed to them.
 pub(crate) struct TypedSessions<S: CheckedSample> {
     sessions: Vec<FilterSession<S>>,
     input: Box<[S]>,

@@ -1,4 +1,4 @@
-//! Both sides: the place of a processor's sessions, which the worker tries to borrow and a control waits for.
+//! Both sides: the slot that holds a processor's sessions. The worker tries to borrow them, and a control waits for them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -19,12 +19,12 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The borrowed place of the sessions; `None` after the processor was closed.
+/// Exclusive access to the sessions in a slot; the content is `None` after the processor was closed.
 pub(crate) type BorrowedSessions<'a> = MutexGuard<'a, Option<Box<dyn ChannelSessions>>>;
 
-/// Place of a processor's sessions.
+/// Slot that holds a processor's sessions.
 ///
-/// Only the holder of the borrowed place may call the sessions. The worker tries to borrow it once for each frame and
+/// Only the holder of a [`BorrowedSessions`] may call the sessions. The worker tries to borrow it once for each frame and
 /// never waits. Controls try until they succeed, one control at a time (they hold the module's
 /// [`ControlCallGuard`](crate::module::ControlCallGuard)), and set `wanted`, so that a worker without a pause between
 /// frames lets them in.

@@ -1,4 +1,4 @@
-//! Application side: audio files of the usual kinds as 16-bit samples.
+//! Application side: decodes audio files to 16-bit samples.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use symphonia::core::io::MediaSourceStream;
 
 use handsfree::failure::Failure;
 
-/// An audio file that is being read.
+/// Reader of an audio file.
 pub struct Decoder {
     path: PathBuf,
     reader: Box<dyn FormatReader>,
@@ -19,7 +19,7 @@ pub struct Decoder {
     track: u32,
     rate_hz: u32,
     channels: u32,
-    /// Decoded to learn the format, and not yet taken.
+    /// Samples that were decoded to learn the format and are not yet taken.
     first: Option<Vec<i16>>,
     packets: u64,
 }
@@ -30,23 +30,23 @@ impl std::fmt::Debug for Decoder {
     }
 }
 
-/// What came of reading on.
+/// Result of reading on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// There was more.
+    /// More samples were read.
     Samples,
-    /// The file is at its end.
+    /// The file ended.
     End,
-    /// It broke off: what was read is all there is, and this is what is wrong.
+    /// The file broke off, with the reason. Everything before was read.
     Broken(String),
 }
 
 impl Decoder {
-    /// Opens a file: WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, AAC and ALAC in MP4. The content decides; the
-    /// name's extension is only a hint.
+    /// Opens a file: WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, AAC and ALAC in MP4. The content decides; the extension of the
+    /// name is only a hint.
     ///
     /// # Errors
-    /// Names the file, and what was found instead of audio.
+    /// Names the file and what was found instead of audio.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let wrong = |found: String| Failure::run(format!("{}: {found}", path.display()));
         let file = File::open(path).map_err(|error| wrong(format!("cannot be opened: {error}")))?;
@@ -89,7 +89,7 @@ impl Decoder {
             first: None,
             packets: 0,
         };
-        // Not every header tells rate and channels; the first samples do.
+        // Not every header states rate and channels; the first samples do.
         let mut samples = Vec::new();
         match opened.next(&mut samples) {
             Decoded::Samples => {}
@@ -100,19 +100,19 @@ impl Decoder {
         Ok(opened)
     }
 
-    /// The file's rate, in hertz.
+    /// Returns the file's rate, in hertz.
     #[must_use]
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// Its channels.
+    /// Returns the number of channels.
     #[must_use]
     pub fn channels(&self) -> u32 {
         self.channels
     }
 
-    /// Puts the next interleaved samples into `out`, whose content is replaced.
+    /// Replaces the content of `out` by the next interleaved samples.
     pub fn next(&mut self, out: &mut Vec<i16>) -> Decoded {
         if let Some(first) = self.first.take() {
             *out = first;
@@ -121,7 +121,7 @@ impl Decoder {
         loop {
             let packet = match self.reader.next_packet() {
                 Ok(Some(packet)) => packet,
-                // Another stream that follows the first in the same file is not played.
+                // A second stream behind the first one in the same file is not played.
                 Ok(None) | Err(Error::ResetRequired) => return Decoded::End,
                 Err(error) => return self.broken(&error),
             };
@@ -146,7 +146,7 @@ impl Decoder {
                     decoded.copy_to_vec_interleaved(out);
                     return Decoded::Samples;
                 }
-                // One packet that makes no sense; the next may.
+                // An invalid packet is skipped; the next may be valid.
                 Err(Error::DecodeError(_)) => {}
                 Err(error) => return self.broken(&error),
             }

@@ -1,4 +1,4 @@
-//! `handsfree devices`: what there is to play and record with.
+//! `handsfree devices`: lists the audio devices.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use handsfree_core::audio_io::AudioIo;
 
 use crate::args::DevicesArgs;
 
-/// The devices of the host that `args` name, and a sentence for the user if there is one.
+/// Returns the devices of the host that `args` name, and a sentence for the user if there is one.
 ///
 /// # Errors
-/// When the host does not answer.
+/// Returns an error when the host does not answer.
 pub fn list(args: &DevicesArgs) -> Result<(Vec<Device>, Option<&'static str>), Failure> {
     let host = HostChoice::from(args.io).resolve()?;
     let notice = host.notice();
@@ -26,7 +26,7 @@ pub fn list(args: &DevicesArgs) -> Result<(Vec<Device>, Option<&'static str>), F
     Ok((devices, notice))
 }
 
-/// A table for people.
+/// Returns a table to print.
 #[must_use]
 pub fn table(devices: &[Device]) -> String {
     let mut text = String::new();

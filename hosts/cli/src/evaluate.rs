@@ -1,4 +1,4 @@
-//! What every figure is held against: the same voice processor, called directly.
+//! The oracle for the figures: the same voice processor, called directly.
 
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
@@ -10,18 +10,18 @@ use handsfree_sim::wav::Clip;
 
 use crate::switches::Switches;
 
-/// How long the probe for the processor's delay is.
+/// Length of the probe for the processor's delay.
 const PROBE_S: usize = 4;
 
 fn failed(error: ProcessError) -> Failure {
     Failure::run(format!("the voice processor failed when called directly: {error}"))
 }
 
-/// Calls the processor directly, frame by frame, `far` first: no ring, no clock, no interrupt.
-/// A last frame that is not whole is padded with silence. Returns as many samples as `mic` has.
+/// Calls the processor directly, frame by frame and `far` first, without rings, clocks or interrupts. Pads an incomplete
+/// last frame with silence. Returns as many samples as `mic` has.
 ///
 /// # Errors
-/// When the processor fails.
+/// Returns an error when the processor fails.
 pub fn direct(
     voice: &mut dyn VoiceProcessor,
     rate: SampleRate,
@@ -45,18 +45,18 @@ pub fn direct(
     Ok(clean)
 }
 
-/// Fills `to` with the start of `from`, and with silence where that ends.
+/// Fills `to` with the start of `from`, and the rest with silence.
 pub fn copy_padded(from: &[i16], to: &mut [i16]) {
     let count = from.len().min(to.len());
     to[..count].copy_from_slice(&from[..count]);
     to[count..].fill(0);
 }
 
-/// How many samples later a processor with these switches gives out what it took in: found by
-/// correlation of the shipped talker's voice with itself after processing.
+/// Returns the delay, in samples, of a processor with these switches: found by correlating the shipped talker's voice
+/// with itself after processing.
 ///
 /// # Errors
-/// When the processor cannot be made for the rate.
+/// Returns an error when the processor cannot be made for the rate.
 pub fn processor_delay_samples(switches: &Switches, rate: SampleRate) -> Result<usize, Failure> {
     let format = Format::with_rate(rate, 1)?;
     let mut voice = switches.voice(format, format)?;
@@ -69,7 +69,7 @@ pub fn processor_delay_samples(switches: &Switches, rate: SampleRate) -> Result<
         .map_err(|_| Failure::run(format!("the voice processor answers {} samples before it hears", -offset)))
 }
 
-/// The signal earlier by `samples`, equally long, silence at its end.
+/// Returns the signal moved earlier by `samples`, of equal length, with silence at its end.
 #[must_use]
 pub fn advanced(signal: &[i16], samples: usize) -> Vec<i16> {
     let mut moved = signal.get(samples..).unwrap_or(&[]).to_vec();

@@ -1,4 +1,4 @@
-//! Application side: a thread that plays files, each on a track of its own.
+//! Application side: a thread that plays files, each on its own track.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::decode::{Decoded, Decoder};
 use handsfree::failure::Failure;
 use handsfree::terminal::{SOURCE_MEMORY, SOURCE_QUALITY, SharedClock, Track, Tracks};
 
-/// How often the tracks' queues of a second are filled up.
+/// Interval at which the tracks' queues of one second are filled.
 const FILL_INTERVAL: WallDuration = WallDuration::from_millis(20);
 
-/// What is to be played.
+/// Source to play.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A file of any usual kind.
+    /// Audio file.
     File(PathBuf),
-    /// Samples in memory, mono, with a name.
+    /// Mono samples in memory.
     Clip {
         /// For people.
         name: String,
-        /// Their rate.
+        /// Rate of the samples, in hertz.
         rate_hz: u32,
-        /// The samples.
+        /// Samples.
         samples: Arc<[i16]>,
     },
 }
@@ -43,22 +43,22 @@ impl Source {
     }
 }
 
-/// What the player tells.
+/// Event of the player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlayerEvent {
     /// All of a source has left the loudspeaker.
     Played {
-        /// Its name.
+        /// Name of the source.
         name: String,
     },
-    /// A source could not be played to its end.
+    /// A source could not be played to its end, with its name and the reason.
     Broken {
         /// Its name, and what is wrong.
         message: String,
     },
 }
 
-/// Plays sources at once until their ends, or over and over.
+/// Player of several sources at the same time, to their ends or repeatedly.
 #[derive(Debug)]
 pub struct Player {
     thread: Option<JoinHandle<()>>,
@@ -71,7 +71,7 @@ impl Player {
     /// Opens all sources and starts to play them.
     ///
     /// # Errors
-    /// Names the file that cannot be played; then nothing is.
+    /// Names the file that cannot be played. Then nothing is played.
     pub fn start(
         sources: &[Source],
         repeat: bool,
@@ -100,24 +100,24 @@ impl Player {
         Ok(Self { thread: Some(thread), leave, playing, events })
     }
 
-    /// Sources that are not yet heard to their ends.
+    /// Returns the number of sources that were not yet heard to their ends.
     #[must_use]
     pub fn playing(&self) -> usize {
         self.playing.load(Ordering::Relaxed)
     }
 
-    /// What happened, oldest first.
+    /// Takes the oldest event.
     pub fn poll_event(&self) -> Option<PlayerEvent> {
         self.events.try_recv().ok()
     }
 }
 
 impl Drop for Player {
-    /// What plays is faded out.
+    /// Fades out what is playing.
     fn drop(&mut self) {
         self.leave.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic in there was printed when it happened.
+            // A panic of the thread was printed when it happened.
             _ = thread.join();
         }
     }
@@ -128,13 +128,13 @@ enum SampleReader {
     Clip { samples: Arc<[i16]>, at: usize },
 }
 
-/// One source with its track.
+/// Source with its track.
 struct Voice {
     source: Source,
     repeat: bool,
     reader: SampleReader,
     track: Box<Track<SOURCE_MEMORY>>,
-    /// Decoded, and taken up to `at`.
+    /// Decoded samples, of which those before `at` are taken.
     chunk: Vec<i16>,
     at: usize,
     ended: bool,
@@ -158,10 +158,10 @@ impl Voice {
         })
     }
 
-    /// Fills the queue; false when there is nothing more to do.
+    /// Fills the queue. Returns false when nothing is left to do.
     fn go_on(&mut self, now: handsfree_core::Instant, tell: &Sender<PlayerEvent>) -> bool {
         let broken = |found: String| {
-            // Nobody listens any more when the player is dropped.
+            // There is no receiver once the player is dropped.
             _ = tell.send(PlayerEvent::Broken { message: format!("{}: {found}", self.source.name()) });
         };
         while !self.ended {

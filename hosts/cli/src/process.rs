@@ -1,4 +1,4 @@
-//! `handsfree process`: two recordings through the production halves, faster than real time.
+//! `handsfree process`: passes two recordings through the production halves, faster than real time.
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree::failure::Failure;
@@ -16,18 +16,18 @@ use handsfree_sim::wav;
 use crate::args::ProcessArgs;
 use crate::evaluate::{advanced, copy_padded, direct, processor_delay_samples};
 
-/// A processed recording.
+/// Result of processing two recordings.
 #[derive(Debug)]
 pub struct Processed {
-    /// The cleaned microphone, delay taken out.
+    /// Cleaned microphone, without the processing delay.
     pub clean: Vec<i16>,
-    /// The figures.
+    /// Figures of the run.
     pub summary: Summary,
-    /// What the user should know about the recordings.
+    /// Sentences for the user about the recordings.
     pub notices: Vec<String>,
 }
 
-/// Processes the recordings that `args` name; writes nothing.
+/// Processes the recordings that `args` name. Writes no file.
 ///
 /// # Errors
 /// Names the file that cannot be read and the value that cannot be used.
@@ -65,7 +65,7 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     Ok(Processed { clean, summary, notices })
 }
 
-/// The recording's own rate where the voice processor takes it.
+/// Returns the recording's own rate if the voice processor takes it.
 fn natural_rate(rate_hz: u32) -> u32 {
     if handsfree_apm::RATES_HZ.contains(&rate_hz) { rate_hz } else { 48_000 }
 }
@@ -81,20 +81,19 @@ fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
     }
 }
 
-/// What came of two recordings.
+/// Output of the terminal for two recordings.
 #[derive(Debug)]
 pub struct Duplex {
-    /// As many samples as the microphone's recording has, as they leave the terminal.
+    /// Output samples of the terminal, as many as the microphone's recording has.
     pub clean: Vec<i16>,
-    /// The counters.
+    /// Counters of the session.
     pub stats: Stats,
-    /// The loudspeaker's clock minus the microphone's.
+    /// The loudspeaker's clock minus the microphone's, in ppm.
     pub drift_ppm: Option<f64>,
 }
 
-/// Both recordings through intake, outlet and pipelines as on a board with a period of 10 ms and no
-/// latency. With `mic_ppm` the microphone had a clock of its own, that much faster; with none that
-/// is found out by listening.
+/// Passes both recordings through intake, outlet and pipelines, as on a board with periods of 10 ms and no latency.
+/// `mic_ppm` is how much faster the microphone's clock ran; with `None` acoustic delay estimation measures it.
 ///
 /// # Errors
 /// Names a rate that does not fit.
@@ -127,7 +126,7 @@ pub fn duplex(
         clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
     })?;
     if mic_ppm.is_none() {
-        // Whether it really was one clock only the echo can tell.
+        // Only the echo shows whether it really was one clock.
         halves.capture.use_acoustic_delay(&mut ear);
     }
     let mut track = halves.tracks.open().ok();
@@ -149,7 +148,7 @@ pub fn duplex(
             played += length as u64;
         }
         if capture_at <= playback_at {
-            // Frames that wait for their reference come out while silence follows the recording.
+            // Silence behind the recording lets frames that wait for their reference come out.
             copy_padded(periods.next().unwrap_or(&[]), &mut period);
             let time = PeriodTime { position: heard, converter: at(heard, mic_hz), called: now };
             halves.intake.on_period(&period, time);
@@ -161,7 +160,7 @@ pub fn duplex(
     Ok(Duplex { clean, stats: halves.stats.read(), drift_ppm: halves.capture.drift_ppm() })
 }
 
-/// When a clock of `hz` is at `position`.
+/// Returns the time at which a clock of `hz` is at `position`.
 fn at(position: u64, hz: f64) -> Instant {
     Instant::from_nanos((position as f64 * 1e9 / hz).round() as i64)
 }

@@ -1,4 +1,4 @@
-//! What a command leaves behind: recordings, the report, a short table.
+//! Outputs of a command: recordings, the report, a short table.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use handsfree_sim::wav;
 use crate::sim::Run;
 use handsfree::failure::Failure;
 
-/// Writes the recordings and both reports into `dir`, and returns where the page is.
+/// Writes the recordings and both reports into `dir`, and returns the page's path.
 ///
 /// # Errors
 /// Names the file or folder that could not be written.
@@ -38,7 +38,7 @@ fn cannot(path: &Path, error: &std::io::Error) -> Failure {
     Failure::run(format!("{}: cannot be written: {error}", path.display()))
 }
 
-/// The figures that one looks at first, a line each.
+/// Returns the main figures, one a line.
 #[must_use]
 pub fn table(run: &Run) -> String {
     let SimulationReport { summary, subtitle, .. } = &run.report;

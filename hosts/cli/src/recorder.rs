@@ -1,4 +1,4 @@
-//! Application side: a thread that writes the cleaned microphone into a WAV file.
+//! Application side: a thread that writes the cleaned microphone to a WAV file.
 
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -12,28 +12,28 @@ use handsfree::background::WriterThread;
 use handsfree::failure::Failure;
 use handsfree::terminal::{CAP, CleanedFrames, MAX_WAITING};
 
-/// How often the queue of 2.5 s is emptied.
+/// Interval at which the queue of 2.5 s is emptied.
 const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(20);
 
-/// What was recorded.
+/// Length of a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Sample frames in the file.
+    /// Number of sample frames in the file.
     pub sample_frames: u64,
-    /// Of those, silence in place of what was lost between microphone and file.
+    /// Number of these that are silence in place of lost samples.
     pub silent_sample_frames: u64,
 }
 
-/// Writes frames as they come until it is finished.
+/// Writer of cleaned frames to a WAV file.
 #[derive(Debug)]
 pub struct Recorder(WriterThread<Recorded>);
 
 impl Recorder {
-    /// Creates the file and records from now on. What is lost on the way becomes silence, so that the
-    /// recording keeps its time; the file is complete on the disk up to the last second.
+    /// Creates the file and starts to record. Lost samples become silence, so that the recording keeps its time. The file on
+    /// the disk is valid up to the last second.
     ///
     /// # Errors
-    /// Names the file when it cannot be created.
+    /// Names the file if it cannot be created.
     pub fn start(path: &Path, rate: SampleRate, mut frames: CleanedFrames) -> Result<Self, Failure> {
         let spec = WavSpec {
             channels: 1,
@@ -51,16 +51,16 @@ impl Recorder {
         WriterThread::spawn("recorder", write).map(Self)
     }
 
-    /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.
+    /// Returns whether the recording ended by itself. That is a failure, which [`finish`](Self::finish) returns.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.0.has_failed()
     }
 
-    /// Writes what is still on its way and closes the file.
+    /// Writes the waiting frames and closes the file.
     ///
     /// # Errors
-    /// Names the file, and what happened to it.
+    /// Names the file and the reason.
     pub fn finish(self) -> Result<Recorded, Failure> {
         self.0.finish()
     }
@@ -77,7 +77,7 @@ fn record<W: Write + Seek>(
     loop {
         let last = leave.load(Ordering::Relaxed);
         while let Some(frame) = next() {
-            // What was lost before the first frame is not missing in between.
+            // Samples lost before the first frame leave no gap in the recording.
             if recorded.sample_frames > 0 {
                 for _ in 0..frame.stamp.lost {
                     writer.write_sample(0i16)?;
@@ -109,7 +109,7 @@ mod tests {
     use std::io::Cursor;
 
     #[test]
-    fn what_was_lost_is_silence_in_its_place_but_not_before_the_first_frame() {
+    fn losses_become_silence_except_before_the_first_frame() {
         let rate = SampleRate::new(8_000).unwrap();
         let frame = |sample: i16, lost: u32| {
             let mut frame = Frame::silence(Format::with_rate(rate, 1).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Control side: what a running terminal tells, as objects for programs and as lines for people.
+//! Control side: events of a running terminal, as JSON objects or as lines of text.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -9,149 +9,149 @@ use serde::Serialize;
 use crate::status::{Flow, Level, Status};
 use crate::view::View;
 
-/// Something to tell. With `--json` each is one object a line, its kind in `event`.
+/// Event to print. With `--json` each is one object a line, with its kind in `event`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Report {
-    /// Audio flows from now on.
+    /// Audio flows.
     Started(Started),
-    /// How it is, each second.
+    /// State of the terminal, once a second.
     Status(Status),
-    /// A device was unplugged; it is waited for.
+    /// A device was unplugged.
     DeviceLost {
-        /// Seconds since the start.
+        /// Time in seconds since the start.
         at_s: f64,
-        /// "capture" or "playback".
+        /// Direction: "capture" or "playback".
         direction: &'static str,
     },
-    /// It runs again.
+    /// A device runs again.
     DeviceReturned {
-        /// Seconds since the start.
+        /// Time in seconds since the start.
         at_s: f64,
-        /// "capture" or "playback".
+        /// Direction: "capture" or "playback".
         direction: &'static str,
-        /// How long it was away.
+        /// Length of the absence, in seconds.
         away_s: f64,
-        /// The device's rate.
+        /// Rate of the device, in hertz.
         rate_hz: u32,
-        /// Its channels.
+        /// Number of channels.
         channels: u32,
     },
-    /// Samples were lost, or played as silence because none came in time.
+    /// Samples were lost, or silence was played because none came in time.
     Xrun {
-        /// Seconds since the start.
+        /// Time in seconds since the start.
         at_s: f64,
-        /// "capture" or "playback".
+        /// Direction: "capture" or "playback".
         direction: &'static str,
-        /// How often since the last such report.
+        /// Number of xruns since the last such event.
         count: u32,
-        /// Sample frames of the device.
+        /// Number of sample frames of the device.
         sample_frames: u32,
     },
     /// All of a source has left the loudspeaker.
     Played {
-        /// Seconds since the start.
+        /// Time in seconds since the start.
         at_s: f64,
-        /// Which.
+        /// Name of the source.
         name: String,
     },
     /// A sentence that a user should read.
     Note {
-        /// Seconds since the start.
+        /// Time in seconds since the start.
         at_s: f64,
-        /// The sentence.
+        /// Text of the sentence.
         message: String,
     },
-    /// The end, with what came of it.
+    /// The terminal ended, with a summary.
     Ended(Ended),
 }
 
-/// What runs.
+/// Description of a started terminal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Started {
-    /// Which host.
+    /// Name of the host.
     pub io: &'static str,
-    /// The terminal's rate.
+    /// Rate of the terminal, in hertz.
     pub rate_hz: u32,
-    /// What the voice processor does.
+    /// Active parts of the voice processing.
     pub processing: String,
-    /// The microphone's device; none when it is not used.
+    /// The microphone's device; `None` when it is not used.
     pub input: Option<Opened>,
-    /// The loudspeaker's device; none when it is not used.
+    /// The loudspeaker's device; `None` when it is not used.
     pub output: Option<Opened>,
-    /// What is played.
+    /// Names of the sources that are played.
     pub playing: Vec<String>,
 }
 
-/// One direction as granted.
+/// Granted stream of one direction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Opened {
-    /// The device's name.
+    /// Name of the device.
     pub name: String,
-    /// Its rate.
+    /// Rate of the device, in hertz.
     pub rate_hz: u32,
-    /// Its channels.
+    /// Number of channels.
     pub channels: u32,
-    /// Its longest period.
+    /// Longest period, in sample frames.
     pub period_sample_frames: u32,
-    /// Its latency as far as it is known before it runs.
+    /// Latency of the device as known before it runs, in milliseconds.
     pub latency_ms: f64,
 }
 
-/// Why it ended.
+/// Reason for the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// `--duration` is over.
+    /// The time given by `--duration` is over.
     Duration,
-    /// All that was to be played was heard.
+    /// All sources were heard to their ends.
     Played,
-    /// Ctrl-C, or a signal that says the same.
+    /// Ctrl-C was pressed, or a signal asked the process to end.
     Signal,
-    /// The recording could not be written any more.
+    /// Writing the recording failed.
     RecordingFailed,
-    /// Nothing more could be written into the dump.
+    /// Writing the dump failed.
     DumpFailed,
 }
 
-/// What came of it.
+/// Summary of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ended {
-    /// Why.
+    /// Reason for the end.
     pub reason: Reason,
-    /// How long it ran.
+    /// Length of the run, in seconds.
     pub seconds: f64,
-    /// Sample frames that left the terminal, at its rate.
+    /// Number of sample frames that left the terminal, at its rate.
     pub captured_sample_frames: u64,
-    /// Sample frames mixed for the loudspeaker, at the terminal's rate.
+    /// Number of sample frames mixed for the loudspeaker, at the terminal's rate.
     pub played_sample_frames: u64,
-    /// Sample frames that the microphone's side lost.
+    /// Number of sample frames lost at the microphone.
     pub lost_sample_frames: u64,
-    /// Overruns, underruns and gaps.
+    /// Number of overruns, underruns and gaps.
     pub xruns: u32,
-    /// How often a device went away.
+    /// Number of times that a device went away.
     pub device_losses: u32,
-    /// Cleaned frames that nobody took in time.
+    /// Number of cleaned frames that were dropped because the queue was full.
     pub dropped_frames: u32,
-    /// Frames that passed unprocessed.
+    /// Number of frames that passed unprocessed.
     pub unprocessed_frames: u32,
-    /// The middle one of the echo reductions of each second with echo.
+    /// Median of the echo reductions of all seconds with echo, in dB.
     pub median_erle_db: Option<f32>,
     /// The last estimate.
     pub delay_ms: f64,
     /// The last estimate.
     pub drift_ppm: Option<f32>,
-    /// How often the echo reference had to jump to another place, the first time included.
+    /// Number of jumps of the echo reference, the first alignment included.
     pub reference_jumps: u32,
-    /// Processor time over time, 100 for one core.
+    /// Processor time over the run's time, in percent of one core.
     pub cpu_percent: Option<f64>,
-    /// How long the recording is.
+    /// Length of the recording, in seconds.
     pub recorded_s: Option<f64>,
-    /// How much of it is silence in place of what was lost.
+    /// Silence in the recording in place of lost samples, in seconds.
     pub recorded_silence_s: Option<f64>,
 }
 
-/// A direction for programs.
+/// Returns a direction's name for programs.
 #[must_use]
 pub const fn direction_name(direction: Direction) -> &'static str {
     match direction {
@@ -160,24 +160,24 @@ pub const fn direction_name(direction: Direction) -> &'static str {
     }
 }
 
-/// Where reports go.
+/// Output of the events.
 #[derive(Debug)]
 pub enum EventOutput {
-    /// One object a line.
+    /// One JSON object a line.
     Json,
-    /// A sentence a line.
+    /// One sentence a line.
     Lines,
-    /// A live view, with sentences below.
+    /// Live view with sentences below it.
     Live(View),
 }
 
-/// Whether the terminal is more than one that prints: on Unix it says so, and one that says nothing is not.
+/// Returns whether the terminal can move its cursor. On Unix `TERM` says so; without `TERM` it cannot.
 fn can_move_cursor() -> bool {
     std::env::var_os("TERM").map_or(cfg!(windows), |name| !name.is_empty() && name != "dumb")
 }
 
 impl EventOutput {
-    /// The live view where there is a terminal to show it on.
+    /// Returns the live view if there is a terminal to show it on.
     #[must_use]
     pub fn new(json: bool, plain: bool) -> Self {
         if json {
@@ -189,7 +189,7 @@ impl EventOutput {
         }
     }
 
-    /// How often a status is wanted, in ms.
+    /// Returns the interval between two status events, in milliseconds.
     #[must_use]
     pub const fn interval_ms(&self) -> i64 {
         match self {
@@ -198,10 +198,10 @@ impl EventOutput {
         }
     }
 
-    /// Tells one report.
+    /// Prints one event.
     ///
     /// # Errors
-    /// When nobody reads any more.
+    /// Returns an error when the reader has closed the output.
     pub fn write(&mut self, report: &Report) -> io::Result<()> {
         match self {
             Self::Json => {
@@ -232,7 +232,7 @@ fn print_at_once(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A report in words, with a line's end.
+/// Returns an event in words, with a line break.
 #[must_use]
 pub fn sentence(report: &Report) -> String {
     let mut text = match report {
@@ -291,7 +291,7 @@ fn line(status: &Status) -> String {
     )
 }
 
-/// A value that may not be known.
+/// Returns the text of a value that may be unknown.
 #[must_use]
 pub fn or_dash(value: Option<String>) -> String {
     value.unwrap_or_else(|| "-".into())

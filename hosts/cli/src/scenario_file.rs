@@ -1,4 +1,4 @@
-//! Switches of `handsfree sim` from a TOML file.
+//! Reads switches of `handsfree sim` from a TOML file.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,14 +9,14 @@ use toml::{Table, Value};
 use crate::args::{Cli, Command, SimArgs};
 use handsfree::failure::Failure;
 
-/// The switches of `args`' scenario file, overridden by those on the command line `words`.
+/// Returns the switches of the scenario file in `args`, overridden by those on the command line `words`.
 ///
 /// # Errors
-/// Names the file, and the key or value that no switch takes.
+/// Names the file and the key or value that no switch takes.
 pub fn merged(args: &SimArgs, words: &[OsString]) -> Result<SimArgs, Failure> {
     let Some(path) = &args.scenario else { return Ok(args.clone()) };
     let file = switches(path)?;
-    // The file's words come first, so that those of the command line override them.
+    // The file's words come first, so that the command line's override them.
     let program_and_command = words.iter().take(2).cloned();
     let all = program_and_command.chain(file).chain(words.iter().skip(2).cloned());
     let cli = Cli::try_parse_from(all).map_err(|error| {

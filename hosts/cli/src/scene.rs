@@ -1,4 +1,4 @@
-//! The scene of a simulated run: who speaks when, through which room.
+//! The signals and the room of a simulated run.
 
 use handsfree::failure::Failure;
 use handsfree::pcm::to_i16;
@@ -13,16 +13,16 @@ use handsfree_sim::wav::{self, Clip};
 
 use crate::args::{NearArg, SimArgs};
 
-/// Everything that sounds in a run.
+/// Signals and acoustics of a run.
 #[derive(Debug)]
 pub struct Scene {
-    /// What the application plays, at the terminal's rate.
+    /// Signal that the application plays, at the terminal's rate.
     pub far: Vec<i16>,
-    /// The talker as it reaches the microphone, at the capture device's rate.
+    /// Talker's signal at the microphone, at the capture device's rate.
     pub near: Vec<f32>,
-    /// The air.
+    /// Acoustics from the loudspeaker to the microphone.
     pub air: RoomAcoustics,
-    /// What the user should know about the clips.
+    /// Sentences for the user about the clips.
     pub notices: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ impl Scene {
     /// Reads the clips and builds the room.
     ///
     /// # Errors
-    /// Names the file that cannot be read and the value that a room cannot have.
+    /// Names a file that cannot be read, or an invalid property of the room.
     pub fn build(args: &SimArgs, rate: SampleRate, capture: SampleRate) -> Result<Self, Failure> {
         let mut notices = Vec::new();
         let mut load = |clip: Clip| {
@@ -50,7 +50,7 @@ impl Scene {
         let far = repeated(&far_clip.to_mono_at(rate.hz()), samples(far_s, rate));
         let room = LivingRoom::new(args.seed);
         let response = match response_clip {
-            // A response is a density: at another rate its samples are that much larger or smaller.
+            // An impulse response is a density: at another rate its samples scale with the rate.
             Some(clip) => scaled_response(&clip, capture),
             None => room.loudspeaker_response(capture)?,
         };

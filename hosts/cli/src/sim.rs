@@ -1,4 +1,4 @@
-//! `handsfree sim`: a terminal in a simulated room, and how it did.
+//! `handsfree sim`: runs a terminal in a simulated room and measures it.
 
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
@@ -18,24 +18,24 @@ use crate::args::{NearArg, SimArgs, StepArg};
 use crate::evaluate::{advanced, direct, processor_delay_samples};
 use crate::scene::Scene;
 
-/// Longest run, in seconds: all of it is kept in memory for the report.
+/// Longest run, in seconds; all of it is kept in memory for the report.
 const MAX_SECONDS: f64 = 3_600.0;
-/// Windows of the ERLE list, in seconds.
+/// Length of the windows of the ERLE list, in seconds.
 const WINDOW_S: f64 = 10.0;
 
-/// A run and everything to be said about it.
+/// Simulated run with its report.
 #[derive(Debug)]
 pub struct Run {
-    /// The report, signals included.
+    /// Report with its signals.
     pub report: SimulationReport,
-    /// How the near end came through when the same frames went straight to the voice processor.
+    /// Near-end figures when the same frames go directly to the voice processor.
     pub oracle_near_end: NearEndFigures,
 }
 
-/// Runs the simulation that `args` describe. `progress` hears the part done, from 0 to 1.
+/// Runs the simulation that `args` describe. Calls `progress` with the completed share, from 0 to 1.
 ///
 /// # Errors
-/// Names what is wrong and what was expected.
+/// Names the invalid value and what was expected.
 pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<Run, Failure> {
     let rate = SampleRate::new(args.rate)?;
     let scenario_board = board(args, rate)?;
@@ -77,7 +77,7 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<Run, Failure
     Ok(Run { report, oracle_near_end })
 }
 
-/// The four signals in 16 bits at the terminal's rate.
+/// The four signals, 16 bits at the terminal's rate.
 struct Aligned {
     far: Vec<i16>,
     mic: Vec<i16>,
@@ -194,7 +194,7 @@ fn millis(ms: f64) -> Duration {
     Duration::from_nanos((ms * 1e6).round() as i64)
 }
 
-/// A number that must lie in a range, or an error that names it.
+/// Returns a number if it lies in the range, and otherwise an error that names it.
 fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
     if range.contains(&value) {
         return Ok(value);
@@ -241,7 +241,7 @@ fn board(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
         args.render_latency_ms,
         ["--playback-ppm", "--render-latency-ms"],
     )?;
-    // What leaves the loudspeaker later than it says is stamped earlier than it is.
+    // Sound that leaves the loudspeaker later than its timestamps say has timestamps that are too early.
     playback.bias = millis(-args.timestamp_bias_ms);
     Ok(BoardConfig {
         capture,
@@ -260,7 +260,7 @@ fn subtitle(args: &SimArgs) -> String {
     format!("{} s in a simulated room at {} Hz: {who}", args.seconds, args.rate)
 }
 
-/// Every switch, a name and a value with its unit.
+/// Returns each switch as a name and a value with its unit.
 fn settings(args: &SimArgs) -> Vec<(String, String)> {
     let file = |path: &Option<std::path::PathBuf>, none: &str| {
         path.as_ref().map_or_else(|| none.to_owned(), |path| path.display().to_string())
@@ -319,7 +319,7 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The command that replays the run: what differs from the defaults, and the seed.
+/// Returns the command that repeats the run: the switches that differ from the defaults, and the seed.
 fn command(args: &SimArgs) -> String {
     let mut words = vec!["handsfree".to_owned(), "sim".to_owned()];
     let mut say = |name: &str, value: Option<String>| {

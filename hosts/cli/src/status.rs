@@ -1,4 +1,4 @@
-//! Control side: how a running terminal is, in figures.
+//! Control side: figures of a running terminal.
 
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, Instant, Stats};
@@ -11,21 +11,21 @@ use handsfree::terminal::Terminal;
 /// Levels of one signal, in dBFS.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Level {
-    /// Root of the mean square over 125 ms.
+    /// Root mean square over 125 ms.
     pub rms_dbfs: f32,
-    /// The highest sample of late, falling back slowly.
+    /// Recent peak, which falls slowly.
     pub peak_dbfs: f32,
 }
 
-/// Whether a direction runs.
+/// State of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flow {
     /// Audio flows.
     Running,
-    /// Its device is away.
+    /// The device is away.
     Waiting,
-    /// Not wanted.
+    /// The direction is not used.
     Closed,
 }
 
@@ -39,55 +39,55 @@ impl From<DirectionState> for Flow {
     }
 }
 
-/// What waits in the rings, in ms.
+/// Audio that waits in the rings, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Rings {
-    /// Captured and not yet processed.
+    /// Captured audio that is not yet processed.
     pub capture: u32,
-    /// Mixed and not yet played.
+    /// Mixed audio that is not yet played.
     pub playback: u32,
-    /// Played and not yet heard by the echo canceller.
+    /// Played audio that has not yet reached the echo reference.
     pub reference: u32,
 }
 
-/// The figures of one moment.
+/// Figures at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
-    /// Seconds since the start.
+    /// Time in seconds since the start.
     pub at_s: f64,
-    /// What the microphone hears.
+    /// Level of the microphone.
     pub microphone: Level,
-    /// What leaves the terminal.
+    /// Level of the cleaned microphone.
     pub cleaned: Level,
-    /// What the loudspeaker plays, when the microphone hears it.
+    /// Level of the loudspeaker's signal, at the time when the microphone records it.
     pub loudspeaker: Level,
-    /// How much quieter the voice processor makes the microphone while the loudspeaker sounds.
+    /// By how many dB the voice processor makes the microphone quieter while the loudspeaker sounds.
     pub erle_db: Option<f32>,
-    /// From the playback interrupt to the capture interrupt, on the way through both devices.
+    /// Latency from the playback interrupt to the capture interrupt through both devices, in milliseconds.
     pub delay_ms: f64,
-    /// The loudspeaker's clock minus the microphone's.
+    /// The loudspeaker's clock minus the microphone's, in ppm.
     pub drift_ppm: Option<f32>,
-    /// How often the echo reference had to jump to another place, the first time included, so far.
+    /// Number of jumps of the echo reference so far, the first alignment included.
     pub reference_jumps: u32,
-    /// What waits in the rings.
+    /// Audio that waits in the rings.
     pub ring_ms: Rings,
-    /// Overruns, underruns and gaps so far.
+    /// Number of overruns, underruns and gaps so far.
     pub xruns: u32,
-    /// Cleaned frames that nobody took in time, so far.
+    /// Number of cleaned frames dropped so far because the queue was full.
     pub dropped_frames: u32,
-    /// Frames that passed unprocessed because the voice processor failed, was slow or rested, so far.
+    /// Number of frames so far that passed unprocessed because the voice processor failed, was slow or was bypassed.
     pub unprocessed_frames: u32,
     /// Processor time of all threads since the last status, 100 for one core.
     pub cpu_percent: Option<f64>,
-    /// Sources that are being played.
+    /// Names of the sources that are playing.
     pub playing: usize,
-    /// The microphone's device.
+    /// State of the microphone's device.
     pub capture: Flow,
-    /// The loudspeaker's device.
+    /// State of the loudspeaker's device.
     pub playback: Flow,
 }
 
-/// Takes the figures of a terminal again and again.
+/// Observer that reads a terminal's figures repeatedly.
 #[derive(Debug)]
 pub struct Observer {
     begun: Instant,
@@ -97,14 +97,14 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Begins at `now`, by the wall clock.
+    /// Begins at `now`, a time of the wall clock.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         let used = usage::process_time();
         Self { begun: now, begun_used: used, last: (now, used), erle_db: Vec::new() }
     }
 
-    /// The figures at `now`.
+    /// Returns the figures at `now`.
     pub fn look(
         &mut self,
         terminal: &Terminal,
@@ -144,12 +144,12 @@ impl Observer {
         }
     }
 
-    /// Remembers a figure for the median.
+    /// Stores a figure for the median.
     pub fn remember(&mut self, status: &Status) {
         self.erle_db.extend(status.erle_db);
     }
 
-    /// The middle one of the echo reductions remembered.
+    /// Returns the median of the stored echo reductions.
     #[must_use]
     pub fn median_erle_db(&self) -> Option<f32> {
         let mut sorted = self.erle_db.clone();
@@ -157,14 +157,14 @@ impl Observer {
         sorted.get(sorted.len() / 2).copied()
     }
 
-    /// Processor time since the start over the time itself, in percent of one core.
+    /// Returns the processor time since the start over the elapsed time, in percent of one core.
     #[must_use]
     pub fn cpu_percent(&self, now: Instant) -> Option<f64> {
         percent((self.begun, self.begun_used), (now, usage::process_time()))
     }
 }
 
-/// Frames that passed the voice processor as they came.
+/// Returns the number of frames that passed unprocessed.
 #[must_use]
 pub fn unprocessed(stats: &Stats) -> u32 {
     let capture = &stats.capture;

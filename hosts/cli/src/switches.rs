@@ -1,4 +1,4 @@
-//! Which parts of the voice processing are on.
+//! Switches of the voice processing.
 
 use clap::Args;
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression};
@@ -7,39 +7,39 @@ use handsfree_core::capture::{Bypass, VoiceProcessor};
 
 use handsfree::failure::Failure;
 
-/// The switches that `sim` and `process` share.
+/// Switches that `sim`, `process` and `run` share.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Switches {
-    /// Leave the echo in
+    /// Switch off echo cancellation
     #[arg(long, help_heading = "Voice processing")]
     pub no_aec: bool,
-    /// Leave steady noise in
+    /// Switch off noise suppression
     #[arg(long, help_heading = "Voice processing")]
     pub no_ns: bool,
-    /// Leave the talker's level as it is
+    /// Switch off gain control
     #[arg(long, help_heading = "Voice processing")]
     pub no_agc: bool,
-    /// Leave rumble below 100 Hz in (full echo cancellation takes it out in any case)
+    /// Switch off the high-pass at 100 Hz (full echo cancellation contains one of its own)
     #[arg(long, help_heading = "Voice processing")]
     pub no_hpf: bool,
 }
 
-/// A voice processor as switched.
+/// Voice processor with the chosen parts.
 #[derive(Debug)]
 pub enum Voice {
-    /// WebRTC's, with some part on.
+    /// WebRTC's voice processor, with at least one part on.
     Apm {
         /// The processor.
         processor: Box<ApmProcessor>,
-        /// What is on.
+        /// Active parts.
         name: String,
     },
-    /// Everything off.
+    /// No processing.
     Bypass(Bypass),
 }
 
 impl Voice {
-    /// The processor, whichever it is.
+    /// Returns the processor as a trait object.
     pub fn as_dyn(&mut self) -> &mut dyn VoiceProcessor {
         match self {
             Self::Apm { processor, .. } => processor.as_mut(),
@@ -47,7 +47,7 @@ impl Voice {
         }
     }
 
-    /// What is on, for people.
+    /// Returns the active parts as text.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -58,7 +58,7 @@ impl Voice {
 }
 
 impl Switches {
-    /// The same as the voice processor's configuration.
+    /// Returns the voice processor's configuration.
     #[must_use]
     pub fn config(&self) -> ApmConfig {
         ApmConfig {
@@ -69,7 +69,7 @@ impl Switches {
         }
     }
 
-    /// A fresh voice processor. With everything off it is [`Bypass`], which takes any format.
+    /// Makes a voice processor. With everything off it is [`Bypass`], which takes any format.
     ///
     /// # Errors
     /// Names a rate or channel count that the processor does not take.
@@ -82,7 +82,7 @@ impl Switches {
         Ok(Voice::Apm { processor, name: self.name() })
     }
 
-    /// What is on, for people.
+    /// Returns the active parts as text.
     #[must_use]
     pub fn name(&self) -> String {
         let parts = [

@@ -8,21 +8,21 @@ use console::{Style, Term, measure_text_width, truncate_str};
 use crate::report::{Started, or_dash};
 use crate::status::{Flow, Level, Status};
 
-/// The left end of a meter.
+/// Level at the left end of a meter, in dBFS.
 const FLOOR_DBFS: f32 = -60.0;
-/// What a meter is at least and at most wide.
+/// Smallest and largest width of a meter, in columns.
 const METER: std::ops::RangeInclusive<usize> = 10..=60;
-/// Sentences shown below.
+/// Number of sentences shown below the figures.
 const NOTES: usize = 4;
 
-/// Draws over itself, some ten times a second.
+/// View that redraws itself in place, about ten times a second.
 #[derive(Debug)]
 pub struct View {
     term: Term,
     heading: String,
     names: [String; 2],
     notes: VecDeque<String>,
-    /// Lines drawn, over which the next drawing goes.
+    /// Number of lines drawn, which the next drawing replaces.
     drawn: usize,
 }
 
@@ -33,7 +33,7 @@ impl Default for View {
 }
 
 impl View {
-    /// A view on stdout.
+    /// Makes a view on stdout.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -45,7 +45,7 @@ impl View {
         }
     }
 
-    /// Says what runs.
+    /// Shows what runs.
     pub fn begin(&mut self, started: &Started) {
         self.heading =
             format!("handsfree over {}, {} Hz: {}", started.io, started.rate_hz, started.processing);
@@ -61,7 +61,7 @@ impl View {
     /// Draws the figures.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// Returns an error when the terminal is gone.
     pub fn show(&mut self, status: &Status) -> io::Result<()> {
         let width = usize::from(self.term.size().1).max(20);
         let lines = self.lines(status, width);
@@ -72,16 +72,16 @@ impl View {
     /// Shows a sentence below the figures.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// Returns an error when the terminal is gone.
     pub fn note(&mut self, sentence: &str) -> io::Result<()> {
         self.remember(sentence);
         Ok(())
     }
 
-    /// Leaves the last drawing as it is and gives the cursor back.
+    /// Keeps the last drawing and shows the cursor again.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// Returns an error when the terminal is gone.
     pub fn end(&mut self) -> io::Result<()> {
         // Where Ctrl-C was pressed the terminal has written "^C".
         self.term.clear_line()?;
@@ -163,7 +163,7 @@ fn meter_line(label: &str, level: &Level, flow: Flow, name: &str, width: usize) 
     format!("{label:<12} {figure} {bar} {}", Style::new().dim().apply_to(name))
 }
 
-/// A bar up to the RMS, and a mark at the peak.
+/// Returns a bar up to the RMS, with a mark at the peak.
 fn meter(level: &Level, width: usize) -> String {
     let place = |dbfs: f32| {
         let share = (dbfs - FLOOR_DBFS) / -FLOOR_DBFS;

@@ -71,16 +71,16 @@ impl<'a> AudioIo<'a, CAP, SLOTS> for FlakyHost<'a> {
         assert_eq!(request.playback.is_some(), halves.outlet.is_some());
         let wanted = [request.capture, request.playback];
         for direction in BOTH {
-            if let Some(end) = wanted[direction as usize] {
+            if let Some(asked) = wanted[direction as usize] {
                 self.attempts[direction as usize].push(self.board.now());
                 let name = ["sim:microphone", "sim:loudspeaker"][direction as usize];
-                assert_eq!(end.device, Some(name), "always the same name");
+                assert_eq!(asked.device, Some(name), "a restart uses the name of the first start");
                 if !self.present[direction as usize] {
                     return Err(StartError { halves, error: Unplugged(direction) });
                 }
             }
         }
-        Ok(self.board.start(request, halves).expect("the board takes what is present"))
+        Ok(self.board.start(request, halves).expect("the board starts every present device"))
     }
 
     fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS> {

@@ -33,7 +33,7 @@ impl<T: Send + 'static> WriterThread<T> {
         Ok(Self { name, thread: Some(thread), finish })
     }
 
-    /// Whether the thread ended without being asked to. [`finish`](Self::finish) returns its error.
+    /// Returns whether the thread ended without being asked to. [`finish`](Self::finish) returns its error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

@@ -1,4 +1,4 @@
-//! Worker side: a frame processor that panics must not take the worker with it.
+//! Worker side: keeps a frame processor's panic from ending the worker.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,19 +14,18 @@ use crate::try_only::TryOnly;
 
 type Payload = Box<dyn Any + Send>;
 
-/// Makes an error of a frame processor's panic: [`ProcessError::Panicked`].
+/// Wrapper that turns a frame processor's panic into [`ProcessError::Panicked`].
 ///
-/// After a panic the processor's state may be anything, so it is not called again until it was reset:
-/// [`reset`](FrameProcessor::reset) promises a start as if new, which is the one call that can mend
-/// it. [`Guarded`](handsfree_core::capture::Guarded) resets before each of its three new tries, so
-/// `Guarded::new(CatchPanic::new(step), ..)` is a processor that panics, rests for a second, starts
-/// anew, and is given up if it cannot stop panicking; `Guarded` also puts the half-changed frame back,
-/// which this does not. Stream and credentials are not lost on a panicked processor: it is reset before
-/// it is told. It is not closed by a panic, for closing may block and belongs to the control side;
-/// [`close`](FrameProcessor::close) is passed on once, whatever its state, and is the last call it gets.
+/// After a panic the processor's state is unknown, so it is not called again until
+/// [`reset`](FrameProcessor::reset), which promises a fresh state. [`Guarded`](handsfree_core::capture::Guarded) resets
+/// before each of its three retries: `Guarded::new(CatchPanic::new(step), ..)` bypasses a panicking processor for a
+/// second, restarts it, and disables it if it keeps panicking. `Guarded` also restores the half-changed frame, which
+/// this type does not. A panicked processor is reset before it receives stream information or credentials, so these are
+/// not lost. A panic does not close the processor, because closing may block and belongs to the control side;
+/// [`close`](FrameProcessor::close) is passed on once, in any state, and is the last call.
 ///
-/// Costs nothing to speak of while nothing panics. A panic itself prints, allocates and takes locks, on
-/// the worker, for that one frame. A program built with `panic = "abort"` ends instead.
+/// The cost is negligible while nothing panics. A panic prints, allocates and takes locks on the worker, for that one
+/// frame. A program built with `panic = "abort"` ends instead.
 ///
 /// ```
 /// use handsfree::catch_panic::CatchPanic;
@@ -56,13 +55,13 @@ type Payload = Box<dyn Any + Send>;
 /// ```
 pub struct CatchPanic<P> {
     step: P,
-    /// Its state may be anything.
+    /// Whether the processor panicked and was not reset since.
     broken: Cell<bool>,
     closed: bool,
     notes: Arc<Notes>,
 }
 
-/// Tells from any thread how often a processor panicked and with which message.
+/// Handle for any thread that reports how often a processor panicked and with which message.
 #[derive(Clone, Debug)]
 pub struct Panics {
     notes: Arc<Notes>,
@@ -70,17 +69,17 @@ pub struct Panics {
 
 #[derive(Debug)]
 struct Notes {
-    /// Written by the worker.
+    /// Number of panics, written by the worker.
     count: AtomicU32,
-    /// The text of the oldest panic that nobody asked for yet.
+    /// Message of the oldest panic that was not taken yet.
     payload: TryOnly<Option<Payload>>,
 }
 
 impl Notes {
-    /// Worker side: waits for nobody. Hands a text over as it is, so that it is neither formatted nor
-    /// freed here.
+    /// Stores a message. Worker side; wait-free. The message is moved as it is, so that it is neither formatted nor freed
+    /// here.
     fn write(&self, payload: Payload) {
-        // One writer at a time, for a processor is called through `&mut`.
+        // One writer at a time, because a processor is called through `&mut`.
         self.count.fetch_add(1, Ordering::Relaxed);
         if text_of(&payload).is_some()
             && let Some(mut oldest) = self.payload.attempt()
@@ -89,7 +88,7 @@ impl Notes {
             *oldest = Some(payload);
             return;
         }
-        // What is no text may be anything, and panic once more when it is dropped.
+        // A payload that is not text can panic again when it is dropped.
         if let Err(once_more) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(once_more);
         }
@@ -104,14 +103,14 @@ fn text_of(payload: &Payload) -> Option<&str> {
 }
 
 impl Panics {
-    /// Panics caught so far.
+    /// Returns the number of panics caught so far.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.notes.count.load(Ordering::Relaxed)
     }
 
-    /// The message of the oldest panic since this was last asked, if it had one. Control side; the
-    /// worker never waits for it.
+    /// Takes the message of the oldest panic since the last call, if it had one. Control side; the worker never waits for
+    /// it.
     #[must_use]
     pub fn take_message(&self) -> Option<String> {
         let payload = self.notes.payload.wait().ok()?.take()?;
@@ -129,25 +128,25 @@ impl<P> fmt::Debug for CatchPanic<P> {
 }
 
 impl<P: FrameProcessor> CatchPanic<P> {
-    /// Catches the panics of `step` from now on. Allocates.
+    /// Wraps `step`. Allocates.
     #[must_use]
     pub fn new(step: P) -> Self {
         let notes = Notes { count: AtomicU32::new(0), payload: TryOnly::new(None) };
         Self { step, broken: Cell::new(false), closed: false, notes: Arc::new(notes) }
     }
 
-    /// What became known of its panics, for any thread.
+    /// Returns a handle that reports the panics, for any thread.
     #[must_use]
     pub fn panics(&self) -> Panics {
         Panics { notes: Arc::clone(&self.notes) }
     }
 
-    /// Calls the processor unless it was closed; `None` then, and when it panicked.
+    /// Calls the processor. Returns `None` when it was closed or panicked.
     fn call<T>(&mut self, work: impl FnOnce(&mut P) -> T) -> Option<T> {
         if self.closed {
             return None;
         }
-        // Safe to look at afterwards, for nobody looks: it is not called again before a reset.
+        // Unwind safe, because the processor is not called again before a reset.
         match catch_unwind(AssertUnwindSafe(|| work(&mut self.step))) {
             Ok(value) => Some(value),
             Err(payload) => {
@@ -162,7 +161,7 @@ impl<P: FrameProcessor> CatchPanic<P> {
         self.notes.write(payload);
     }
 
-    /// Control side: a call that must reach the processor, also if it has to be mended for it.
+    /// Makes a call that must reach the processor, after a reset if it panicked. Control side.
     fn tell(&mut self, work: impl FnOnce(&mut P)) {
         if self.broken.get() {
             self.reset();
@@ -184,7 +183,7 @@ impl<P: FrameProcessor> FrameProcessor for CatchPanic<P> {
         self.call(|step| step.process(frame)).unwrap_or(Err(ProcessError::Panicked))
     }
 
-    /// A broken processor is on, so that its error is seen.
+    /// Returns true for a panicked processor, so that its error is reported.
     fn enabled(&self) -> bool {
         if self.closed || self.broken.get() {
             return !self.closed;
@@ -199,7 +198,7 @@ impl<P: FrameProcessor> FrameProcessor for CatchPanic<P> {
         self.tell(|step| step.set_enabled(enabled));
     }
 
-    /// Mends a processor that panicked, unless this panics too.
+    /// Resets a processor that panicked, unless the reset panics too.
     fn reset(&mut self) {
         if self.call(P::reset).is_some() {
             self.broken.set(false);

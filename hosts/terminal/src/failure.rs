@@ -1,8 +1,8 @@
-//! Why a command failed, in words for the user, and with what exit code.
+//! Failure of an operation, in words for the user, with the exit code of a command.
 
 use std::fmt;
 
-/// A failed command: one sentence that names the value and what was expected.
+/// Failed operation: one sentence that names the value and what was expected.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -10,17 +10,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The user asked for something that cannot be done (exit code 2).
+    /// Makes the failure of an invalid request (exit code 2).
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
     }
 
-    /// Something outside went wrong (exit code 1).
+    /// Makes the failure of something outside the program (exit code 1).
     pub fn run(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 1 }
     }
 
-    /// What a script sees.
+    /// Returns the exit code for a command.
     #[must_use]
     pub const fn code(&self) -> u8 {
         self.code

@@ -1,4 +1,4 @@
-//! Both sides: a frame processor that the worker uses and that an application can still talk to.
+//! Both sides: a frame processor that the worker uses and an application can still reach.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,19 +7,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use handsfree_core::PcmMut;
 use handsfree_core::capture::{Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity};
 
-pub use crate::try_only::{Busy, PATIENCE};
+pub use crate::try_only::{Busy, LOCK_TIMEOUT};
 
 use crate::try_only::TryOnly;
 
-/// A frame processor in two hands: the worker's, which is this, and a [`SharedStepControl`].
+/// Frame processor shared by the worker, which holds this, and the application, which holds a [`SharedStepControl`].
 ///
-/// Each frame the worker borrows the processor by one atomic try. While a control has it, usually for
-/// less than a frame, frames pass untouched and are counted; the processor is not reset for that. The
-/// worker never waits, and never has to wake anybody: a control does not sleep in the lock but beside
-/// it.
+/// For each frame the worker borrows the processor by one attempt at a lock. While a control has it, usually for less
+/// than a frame, frames pass unprocessed and are counted; the processor is not reset for that. The worker never waits and
+/// never has to wake a thread, because a control polls the lock instead of sleeping in it.
 ///
-/// What is called on the shared step itself while no worker uses it (`on_stream`, `close`, ...) goes
-/// through a control.
+/// Calls on the shared step itself while no worker uses it (`on_stream`, `close`, ...) go through a control.
 ///
 /// ```
 /// use handsfree::shared_step::SharedStep;
@@ -54,37 +52,37 @@ use crate::try_only::TryOnly;
 /// ```
 pub struct SharedStep<P> {
     shared: Arc<Shared<P>>,
-    /// It was to be reset while a control had it.
+    /// Whether a reset was requested while a control had the processor.
     stale: bool,
 }
 
-/// The application's hand on a [`SharedStep`]. Any thread but an audio thread.
+/// The application's handle of a [`SharedStep`], for any thread except an audio thread.
 pub struct SharedStepControl<P> {
     shared: Arc<Shared<P>>,
 }
 
 struct Shared<P> {
     step: TryOnly<P>,
-    /// Written by the worker.
+    /// Number of passed frames, written by the worker.
     passed_frames: AtomicU32,
 }
 
 impl<P: FrameProcessor> SharedStep<P> {
-    /// Shares `step`. Allocates.
+    /// Wraps `step`. Allocates.
     #[must_use]
     pub fn new(step: P) -> Self {
         let shared = Shared { step: TryOnly::new(step), passed_frames: AtomicU32::new(0) };
         Self { shared: Arc::new(shared), stale: false }
     }
 
-    /// A hand for the application.
+    /// Returns a handle for the application.
     #[must_use]
     pub fn control(&self) -> SharedStepControl<P> {
         SharedStepControl { shared: Arc::clone(&self.shared) }
     }
 
-    /// Tells the processor something on the control side. A control that holds it beyond all patience
-    /// will have its own reasons, and the trait's methods cannot fail.
+    /// Makes a call on the control side. When another control holds the processor beyond the timeout, the call is dropped,
+    /// because the trait's methods cannot fail.
     fn tell(&mut self, work: impl FnOnce(&mut P)) {
         let _ = self.control().with(work);
     }
@@ -96,7 +94,7 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
             self.shared.pass();
             return Ok(());
         };
-        // A control that panicked with the processor in its hand may have left it half-changed.
+        // A control that panicked while it had the processor may have left it half-changed.
         let spoiled = self.shared.step.take_poison();
         if std::mem::take(&mut self.stale) || spoiled {
             step.reset();
@@ -104,7 +102,7 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
         if step.enabled() { step.process(frame) } else { Ok(()) }
     }
 
-    /// While a control has the processor it counts as on: its frames are counted as passed.
+    /// Returns true while a control has the processor, so that its frames are counted as passed.
     fn enabled(&self) -> bool {
         self.shared.step.attempt().is_none_or(|step| step.enabled())
     }
@@ -113,7 +111,7 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
         self.tell(|step| step.set_enabled(enabled));
     }
 
-    /// Has effect before the next frame that the processor gets.
+    /// Resets the processor before its next frame.
     fn reset(&mut self) {
         self.stale = true;
     }
@@ -136,7 +134,7 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
 }
 
 impl<P> Shared<P> {
-    /// Worker side. One writer, so no more than a load and a store.
+    /// Counts a passed frame. Worker side; with one writer a load and a store are enough.
     fn pass(&self) {
         let passed = self.passed_frames.load(Ordering::Relaxed);
         self.passed_frames.store(passed.wrapping_add(1), Ordering::Relaxed);
@@ -144,28 +142,28 @@ impl<P> Shared<P> {
 }
 
 impl<P: FrameProcessor> SharedStepControl<P> {
-    /// Works on the processor while the worker's frames pass it untouched. What takes longer than a
-    /// frame is better prepared outside.
+    /// Calls `work` with the processor, while the worker's frames pass unprocessed. Prepare outside whatever takes longer
+    /// than a frame.
     ///
     /// # Errors
-    /// [`Busy`] after [`PATIENCE`] in which the worker or another control had it at each try; `work`
+    /// Returns [`Busy`] when the worker or another control had the processor at each attempt for [`LOCK_TIMEOUT`]. `work`
     /// was not called.
     pub fn with<T>(&self, work: impl FnOnce(&mut P) -> T) -> Result<T, Busy> {
         Ok(work(&mut *self.shared.step.wait()?))
     }
 
-    /// Tells the processor whose audio it gets.
+    /// Passes the stream's identity to the processor.
     ///
     /// # Errors
-    /// As [`with`](Self::with).
+    /// Returns the errors of [`with`](Self::with).
     pub fn on_stream(&self, stream: &StreamIdentity<'_>) -> Result<(), Busy> {
         self.with(|step| step.on_stream(stream))
     }
 
-    /// Tells the processor of new credentials.
+    /// Passes new credentials to the processor.
     ///
     /// # Errors
-    /// As [`with`](Self::with).
+    /// Returns the errors of [`with`](Self::with).
     pub fn on_credentials(&self, credentials: &Credentials<'_>) -> Result<(), Busy> {
         self.with(|step| step.on_credentials(credentials))
     }
@@ -173,20 +171,20 @@ impl<P: FrameProcessor> SharedStepControl<P> {
     /// Switches the processor on or off.
     ///
     /// # Errors
-    /// As [`with`](Self::with).
+    /// Returns the errors of [`with`](Self::with).
     pub fn set_enabled(&self, enabled: bool) -> Result<(), Busy> {
         self.with(|step| step.set_enabled(enabled))
     }
 
-    /// Lets the processor go of what it holds; frames pass it untouched from then on.
+    /// Closes the processor, which releases its resources. Frames pass unprocessed from then on.
     ///
     /// # Errors
-    /// As [`with`](Self::with).
+    /// Returns the errors of [`with`](Self::with).
     pub fn close(&self) -> Result<(), Busy> {
         self.with(P::close)
     }
 
-    /// Frames so far that passed because a control had the processor; wraps at 2^32.
+    /// Returns the number of frames that passed because a control had the processor; wraps at 2^32.
     #[must_use]
     pub fn passed_frames(&self) -> u32 {
         self.shared.passed_frames.load(Ordering::Relaxed)

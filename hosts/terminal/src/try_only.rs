@@ -1,25 +1,24 @@
-//! Both sides: a mutex that nobody ever waits in.
+//! Both sides: a mutex without waiting threads.
 //!
-//! The worker takes it by one try and goes on without where it fails. The control side tries, sleeps
-//! and tries again. It never blocks in the lock, because the one who unlocks a lock with a sleeper in
-//! it has to wake the sleeper, by a system call, and that one would be the worker. So on the worker's
-//! side both locking and unlocking are one atomic operation each.
+//! The worker tries once and continues without the lock when that fails. The control side tries, sleeps and tries again.
+//! It never blocks in the lock, because unlocking a lock with a waiting thread takes a system call, which the worker would
+//! have to make. So on the worker's side locking and unlocking are one atomic operation each.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long the control side tries; a worker holds what is shared for a part of a frame's 10 ms.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+/// Longest time for which the control side tries; a worker holds the value for a part of a frame's 10 ms.
+pub const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often the control side tries.
+/// Interval between two attempts of the control side.
 const LOOK_INTERVAL: Duration = Duration::from_micros(500);
 
-/// What is shared with the worker was in use at each try.
+/// Error: the shared value was in use at each attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy {
-    /// How long it was tried.
+    /// Time for which the lock was tried.
     pub waited: Duration,
 }
 
@@ -43,12 +42,12 @@ pub(crate) struct TryOnly<T> {
 impl<T> TryOnly<T> {
     pub(crate) fn new(value: T) -> Self {
         let value = Mutex::new(value);
-        // Where the system's mutex lies on the heap it is made by the first lock: not by the worker's.
+        // Some systems allocate the mutex at the first lock, which must not be the worker's.
         drop(value.try_lock());
         Self { value }
     }
 
-    /// The worker's one try. Wait-free.
+    /// Tries once to lock. Worker side; wait-free.
     pub(crate) fn attempt(&self) -> Option<MutexGuard<'_, T>> {
         match self.value.try_lock() {
             Ok(guard) => Some(guard),
@@ -57,7 +56,7 @@ impl<T> TryOnly<T> {
         }
     }
 
-    /// The control side's tries, for at most [`PATIENCE`].
+    /// Tries to lock for at most [`LOCK_TIMEOUT`]. Control side.
     pub(crate) fn wait(&self) -> Result<MutexGuard<'_, T>, Busy> {
         let began = Instant::now();
         loop {
@@ -65,15 +64,14 @@ impl<T> TryOnly<T> {
                 return Ok(guard);
             }
             let waited = began.elapsed();
-            if waited >= PATIENCE {
+            if waited >= LOCK_TIMEOUT {
                 return Err(Busy { waited });
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
     }
 
-    /// Whether somebody panicked with the value in hand since this was last asked. To be asked with
-    /// the value in hand.
+    /// Returns whether a thread panicked while it held the lock since the last call. Call it while the lock is held.
     pub(crate) fn take_poison(&self) -> bool {
         let poisoned = self.value.is_poisoned();
         if poisoned {

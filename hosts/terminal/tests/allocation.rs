@@ -23,7 +23,7 @@ fn no_round_of_the_worker_allocates() {
     stretches();
     let totals: Arc<[AtomicU64; 3]> = Arc::new([const { AtomicU64::new(0) }; 3]);
     let told = Arc::clone(&totals);
-    // With journals, which nobody reads: they fill up, and that must cost nothing either.
+    // With journals that are not read: full journals must not allocate either.
     let (mut stage, _journals) = Stage::with_journals(100.0, |mut work| {
         Box::new(move || {
             watched(&mut work);

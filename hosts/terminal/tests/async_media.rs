@@ -128,8 +128,8 @@ async fn listen(mut input: InputCapture<SimIo>, speaking: Speaking) {
     speaking.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Lets virtual time pass, 10 ms in each of its turns, until nobody speaks; the others are tasks of their own, which
-/// have their turns when they are woken.
+/// Advances virtual time by 10 ms at a time until all speakers are done. The speakers are tasks that run when they are
+/// woken.
 async fn drive(
     (devices, sim, mut player): (MediaDevices<SimIo>, SimHandle, OutputPlayer<SimIo>),
     speaking: Speaking,
@@ -142,7 +142,7 @@ async fn drive(
         }
         Stage::step(&sim, &devices);
         yield_now().await;
-        assert!(turn < 1_000, "10 s of virtual time and no end: somebody was not woken");
+        assert!(turn < 1_000, "10 s of virtual time and no end: a task was not woken");
     }
 }
 
@@ -225,7 +225,7 @@ fn in_a_thread_of_its_own() {
 }
 
 #[test]
-fn a_future_that_is_dropped_takes_nothing_and_one_whose_track_is_removed_ends() {
+fn a_dropped_future_takes_nothing_and_a_removed_track_ends_it() {
     let Stage { devices, sim, mut player, mut track, mut input } = stage(Polling::Manual);
     let mut context = Context::from_waker(Waker::noop());
     assert!(pin!(input.frame()).poll(&mut context).is_pending());

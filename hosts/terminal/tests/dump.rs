@@ -1,4 +1,4 @@
-//! A run written down and had again, sample by sample: with devices that come and go, with a worker that is late,
+//! Records runs and replays them, sample by sample: with devices that come and go, with a worker that is late,
 //! with interrupts that really run at the same time as the worker, and with files that are broken.
 #![allow(missing_docs)]
 
@@ -140,8 +140,8 @@ impl Clock for Ticks {
     }
 }
 
-/// Two interrupts and a worker on a thread each, as fast as they can: rings run over and run dry, and nobody knows
-/// in what order it was.
+/// Two interrupts and a worker run on a thread each, as fast as they can: rings overflow and run empty, in no known
+/// order.
 #[test]
 fn interrupts_that_race_with_the_worker_need_no_common_order() {
     const PERIODS: u64 = 3_000;
@@ -348,7 +348,7 @@ fn what_no_run_wrote_is_refused_with_file_and_record() {
     }
 }
 
-/// Nobody reads for so long that the rings are full: the end is missing, not the middle.
+/// The journals are not read until they are full: then the end is missing, not the middle.
 #[test]
 fn a_disk_that_is_too_slow_costs_the_end_and_is_told() {
     let folder = folder("slow");

@@ -60,10 +60,10 @@ fn tokio_speaks_to_the_last_sample_and_hears_meanwhile() {
 }
 
 #[test]
-fn the_agent_stops_when_it_is_spoken_to_and_its_transcript_where_it_was_heard() {
+fn the_agent_stops_when_spoken_to_and_knows_what_was_heard() {
     let text = run("voice_agent", &["sim"]);
     let heard = number(&text, " of 320000 samples");
-    // Somebody speaks from 10 s on; the canceller's residue of the agent's own voice is not taken for it.
+    // A talker speaks from 10 s on; the residual echo of the agent's own voice is not taken for a talker.
     assert!((10.0..12.0).contains(&(heard / 16_000.0)), "{text}");
     let pieces = (heard / (0.4 * 16_000.0)).floor() as u64;
     assert_eq!(number(&text, " of 50 pieces"), pieces as f64, "{text}");

@@ -104,7 +104,7 @@ impl Stage {
         Self::new(rate_hz, side.clone(), side, Box::new(Wire))
     }
 
-    /// A room in which nobody talks, 50 ms from end to end.
+    /// Room without a talker, with a latency of 50 ms.
     fn room() -> Self {
         let mut capture = side(16_000, 1, 160);
         capture.latency = Duration::from_millis(10);
@@ -256,7 +256,7 @@ fn the_delay_is_known_and_follows_a_jump() {
 
 /// Theirs: an output that is opened before the input silently means no echo cancellation.
 #[test]
-fn echo_is_cancelled_whatever_is_opened_first_and_whenever_it_is_opened_again() {
+fn echo_is_cancelled_in_any_order_of_opening_and_reopening() {
     for output_first in [true, false] {
         let stage = Stage::room();
         let mut input = (!output_first).then(|| stage.devices.open_input(canceller()).unwrap());
@@ -320,7 +320,7 @@ fn a_player_starts_again_and_goes_on_where_it_stopped() {
 
 /// Theirs: the default devices are always None.
 #[test]
-fn the_defaults_are_the_systems_and_an_unknown_device_is_refused_by_name() {
+fn defaults_are_the_systems_and_unknown_devices_are_refused() {
     let stage = Stage::wire(16_000);
     assert_eq!(stage.devices.default_input_device().unwrap().unwrap().id, "sim:microphone");
     assert_eq!(stage.devices.default_output_device().unwrap().unwrap().id, "sim:loudspeaker");
@@ -336,7 +336,7 @@ fn the_defaults_are_the_systems_and_an_unknown_device_is_refused_by_name() {
 
 /// Theirs: every error is swallowed.
 #[test]
-fn what_cannot_be_done_is_said_and_leaves_things_as_they_were() {
+fn impossible_requests_are_errors_and_change_nothing() {
     let stage = Stage::wire(16_000);
     let input = stage.devices.open_input(raw()).unwrap();
     assert!(matches!(stage.devices.open_input(raw()), Err(MediaError::InputOpen)));
@@ -370,7 +370,7 @@ fn what_cannot_be_done_is_said_and_leaves_things_as_they_were() {
 }
 
 #[test]
-fn several_players_play_at_once_and_one_that_stops_leaves_the_other() {
+fn several_players_play_at_once_and_stop_separately() {
     let stage = Stage::wire(16_000);
     let mut input = stage.devices.open_input(raw()).unwrap();
     let mut players = [1_000i16, 2_000].map(|sample| {
@@ -420,7 +420,7 @@ fn the_volume_is_in_the_reference_so_the_echo_stays_away() {
 }
 
 #[test]
-fn the_volume_and_a_tracks_own_gain_multiply_also_when_set_before_the_start() {
+fn volume_and_gain_multiply_also_when_set_before_the_start() {
     let stage = Stage::wire(16_000);
     let mut input = stage.devices.open_input(raw()).unwrap();
     let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
@@ -459,7 +459,7 @@ fn a_muted_microphone_is_silent_and_goes_on_cancelling() {
 }
 
 #[test]
-fn a_lost_device_is_told_and_the_capture_goes_on_when_it_is_back() {
+fn a_lost_device_is_reported_and_capture_resumes_with_it() {
     let stage = Stage::wire(16_000);
     let mut input = stage.devices.open_input(raw()).unwrap();
     stage.pass(500);

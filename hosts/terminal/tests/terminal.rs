@@ -29,7 +29,7 @@ fn echo_is_taken_out_and_the_meters_say_how_much() {
 
 /// Fault 1: a device that returns, and the echo is gone again within a second of audio.
 #[test]
-fn a_device_that_returns_is_started_again_and_its_echo_is_gone_within_a_second() {
+fn a_returned_device_starts_and_its_echo_is_gone_in_a_second() {
     for direction in [Direction::Playback, Direction::Capture] {
         let mut stage = Stage::new(200.0);
         stage.pass(20_000);
@@ -63,7 +63,7 @@ fn a_device_that_returns_is_started_again_and_its_echo_is_gone_within_a_second()
 
 /// Fault 8: a device of another format is another device: the processor begins anew, and no frame passes without.
 #[test]
-fn another_format_starts_the_voice_processor_anew_without_an_unprocessed_frame() {
+fn another_format_restarts_the_voice_without_unprocessed_frames() {
     let mut stage = Stage::new(0.0);
     stage.pass(10_000);
     stage.unplug(Direction::Playback);
@@ -98,12 +98,12 @@ fn a_voice_processor_that_was_given_up_can_be_replaced() {
     assert_eq!((given_up(&stage), stage.terminal.meters().voice_changes()), (1, 1), "tried, and given up");
 }
 
-/// Fault 11: nobody takes the frames.
+/// Fault 11: the application takes no frames.
 #[test]
-fn frames_that_nobody_takes_are_bounded_and_counted_and_it_goes_on_at_once() {
+fn untaken_frames_are_bounded_and_counted_and_it_resumes() {
     let mut stage = Stage::new(0.0);
     stage.pass(1_000);
-    assert_eq!(stage.terminal.dropped_frames(), 0, "nobody listens, so nothing is lost");
+    assert_eq!(stage.terminal.dropped_frames(), 0, "without a reader nothing is lost");
     stage.frames.listen(20);
     stage.pass(5_000);
     assert_eq!((stage.frames.waiting(), stage.terminal.dropped_frames()), (20, 480));

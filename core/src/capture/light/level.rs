@@ -77,11 +77,11 @@ impl FloorTracker {
 
 /// Generator of uniformly distributed noise.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Noise {
+pub(super) struct ComfortNoise {
     state: u32,
 }
 
-impl Noise {
+impl ComfortNoise {
     pub(super) const fn new() -> Self {
         Self { state: 0x1234_5678 }
     }

@@ -10,7 +10,7 @@ mod level;
 mod suppressor;
 
 use self::gate::{AutoGain, NoiseGate};
-use self::level::{FloorTracker, HighPass, Noise, mean_square};
+use self::level::{ComfortNoise, FloorTracker, HighPass, mean_square};
 use self::suppressor::Suppressor;
 use crate::capture::processor::{ProcessError, VoiceProcessor, VoiceStats};
 use crate::frame::{PcmMut, PcmRef};
@@ -87,7 +87,7 @@ pub struct LightVoice {
     suppressor: Suppressor,
     gate: NoiseGate,
     auto_gain: AutoGain,
-    noise: Noise,
+    noise: ComfortNoise,
     far: u32,
     gain_q16: u32,
     reading: LightReading,
@@ -104,7 +104,7 @@ impl LightVoice {
             suppressor: Suppressor::new(),
             gate: NoiseGate::new(),
             auto_gain: AutoGain::new(),
-            noise: Noise::new(),
+            noise: ComfortNoise::new(),
             far: 0,
             gain_q16: UNITY_Q16,
             reading: LightReading {

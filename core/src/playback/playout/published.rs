@@ -3,7 +3,7 @@
 use super::clock_anchor::{ClockAnchor, NEVER, ROUNDING_TOLERANCE, RateRatio};
 use super::track_playout::{PlayedStretch, TrackPlayout};
 use crate::limits::PLAYOUT_STRETCHES;
-use crate::published::{Published, Reader};
+use crate::published::{Published, PublishedReader};
 use crate::time::Instant;
 
 const ANCHOR_WORDS: usize = 8;
@@ -122,7 +122,7 @@ impl Playout {
     }
 
     fn from_words(words: &[u32; WORDS]) -> Self {
-        let mut reader = Reader::new(words);
+        let mut reader = PublishedReader::new(words);
         let anchor = ClockAnchor {
             time_ns: reader.u64() as i64,
             position: reader.u64() as i64,

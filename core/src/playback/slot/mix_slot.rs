@@ -42,7 +42,7 @@ impl SlotGains {
 /// The mixer's end of a slot.
 pub(crate) struct MixSlot<'a, const CAP: usize> {
     pub(crate) frames: FrameConsumer<'a, CAP>,
-    pub(super) commands: queue::Reader<'a, TrackCommand>,
+    pub(super) commands: queue::QueueReader<'a, TrackCommand>,
     pub(crate) shared: &'a SlotShared,
     /// Identity of the track that plays, 0 for none.
     pub(crate) track: u32,

@@ -100,7 +100,7 @@ pub(crate) fn split<const CAP: usize, const QUEUE: usize, const SLOTS: usize>(
 /// The application's end of a slot. It stays in the track pool while no track uses it.
 pub(crate) struct TrackPort<'a, const CAP: usize> {
     pub(crate) frames: FrameProducer<'a, CAP>,
-    pub(crate) commands: queue::Writer<'a, TrackCommand>,
+    pub(crate) commands: queue::QueueWriter<'a, TrackCommand>,
     pub(crate) pending: &'a mut Frame<CAP>,
     pub(crate) shared: &'a SlotShared,
     /// Index of the slot in the session.

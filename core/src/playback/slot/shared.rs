@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::playback::playout::PublishedPlayout;
-use crate::published::{Published, Reader, Writer};
+use crate::published::{Published, PublishedReader, PublishedWriter};
 
 /// How a track on a slot ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl SlotShared {
     /// Mixer side.
     pub(crate) fn publish_progress(&self, progress: MixProgress) {
         let mut words = [0; MixProgress::WORDS];
-        let mut writer = Writer::new(&mut words);
+        let mut writer = PublishedWriter::new(&mut words);
         writer.u32(progress.track);
         writer.u32(progress.epoch);
         writer.u64(progress.cut);
@@ -153,7 +153,7 @@ impl SlotShared {
     /// Application side.
     pub(crate) fn progress(&self) -> MixProgress {
         let words = self.progress.read();
-        let mut reader = Reader::new(&words);
+        let mut reader = PublishedReader::new(&words);
         MixProgress { track: reader.u32(), epoch: reader.u32(), cut: reader.u64(), position: reader.u64() }
     }
 }

@@ -118,7 +118,7 @@ impl<const CAP: usize, const FRAMES: usize, const TRACKS: usize> TeeSink<CAP, FR
 /// The writing end of a sink, which a tee uses while the sink is attached. It may be dropped at any time.
 pub struct TeeWriter<'s, const CAP: usize> {
     frames: FrameProducer<'s, CAP>,
-    events: queue::Writer<'s, SinkEvent>,
+    events: queue::QueueWriter<'s, SinkEvent>,
     losses: &'s mut [TrackLoss],
     shared: &'s SinkShared,
     /// Number of frames pushed to the ring, modulo 2^32.
@@ -191,7 +191,7 @@ impl<const CAP: usize> TeeWriter<'_, CAP> {
 /// frame, and everything it misses is counted.
 pub struct TeeReader<'s, const CAP: usize> {
     frames: FrameConsumer<'s, CAP>,
-    events: queue::Reader<'s, SinkEvent>,
+    events: queue::QueueReader<'s, SinkEvent>,
     /// Oldest event, which waits for the frames before it.
     next_event: Option<SinkEvent>,
     /// Number of frames taken from the ring, modulo 2^32.

@@ -1,17 +1,18 @@
-/* A sound card in user space (libasound's ioplug) that works by the clock and fails as its name says.
+/* A simulated sound card (an ioplug of libasound) that moves samples by the clock and fails according to its mode.
  *
  *   pcm.eio { type broken  mode "eio" }
  *
- * mode     what it does
- * none     nothing wrong
- * eio      after half a second every transfer fails with EIO, for ever
- * gone     after half a second every transfer fails with ENODEV
- * lost     after half a second it ran out once, and preparing it then fails with ENODEV
- * short    transfers take 1, 2, 3 ... 7 sample frames at a time, and every third is refused with EAGAIN or EINTR
- * delay    says delays that are negative, absurd, or right, in turns
- * frozen   after half a second its position stands still, though it says that it runs
- * asleep   after half a second it is suspended for two seconds, and refuses with EAGAIN or ESTRPIPE before
- * once     runs out once, after half a second, and is well after that
+ * mode             behaviour
+ * healthy          The card works.
+ * eio              From half a second on, every transfer fails with EIO.
+ * gone             From half a second on, every transfer fails with ENODEV.
+ * gone_at_restart  From half a second on, the card reports an xrun, and preparing it for a restart fails with ENODEV.
+ * short            Each transfer accepts 1 to 7 sample frames; every third one fails with EAGAIN or EINTR.
+ * bad_delays       The reported delay is in turn negative, far too large (twice), and right.
+ * stalled          From half a second on, the position stands still, although the state is running.
+ * suspended        After half a second the card is suspended for two seconds. Preparing it fails with EAGAIN or ESTRPIPE
+ *                  meanwhile.
+ * xrun             The card reports one xrun after half a second, and works afterwards.
  */
 #define _GNU_SOURCE
 #include <alsa/asoundlib.h>
@@ -27,15 +28,15 @@
 
 struct broken {
     snd_pcm_ioplug_t io;
-    char mode[16];
+    char mode[32];
     int timer;
-    int64_t started_ns;  /* when it was started; 0: it stands */
-    int64_t opened_ns;   /* when it was first started */
-    int64_t asleep_ns;   /* when it fell asleep */
+    int64_t started_ns;       /* Time of the last start; 0 while the card is stopped. */
+    int64_t first_start_ns;   /* Time of the first start; 0 before it. */
+    int64_t suspended_ns;     /* Time of the suspend; 0 before it. */
     unsigned transfers;
-    unsigned questions;
+    unsigned queries;         /* Number of queries that were answered in turn with different results. */
     int failed;
-    uint32_t next;       /* the next sample that is recorded */
+    uint32_t next_sample;     /* Value of the next captured sample. */
 };
 
 static int64_t now_ns(void)
@@ -45,29 +46,29 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static int is(const struct broken *card, const char *mode)
+static int has_mode(const struct broken *card, const char *mode)
 {
     return strcmp(card->mode, mode) == 0;
 }
 
-/* Whether its time to fail has come. */
-static int due(const struct broken *card)
+/* Returns whether the card has run for half a second and must fail from now on. */
+static int must_fail(const struct broken *card)
 {
-    return card->opened_ns && now_ns() - card->opened_ns > 500000000;
+    return card->first_start_ns && now_ns() - card->first_start_ns > 500000000;
 }
 
 static int broken_start(snd_pcm_ioplug_t *io)
 {
     struct broken *card = io->private_data;
     card->started_ns = now_ns();
-    if (!card->opened_ns)
-        card->opened_ns = card->started_ns;
+    if (!card->first_start_ns)
+        card->first_start_ns = card->started_ns;
     int64_t period_ns = (int64_t)io->period_size * 1000000000 / io->rate;
-    struct itimerspec every = {
+    struct itimerspec each_period = {
         .it_interval = { .tv_nsec = period_ns },
         .it_value = { .tv_nsec = period_ns },
     };
-    return timerfd_settime(card->timer, 0, &every, NULL);
+    return timerfd_settime(card->timer, 0, &each_period, NULL);
 }
 
 static int broken_stop(snd_pcm_ioplug_t *io)
@@ -83,23 +84,23 @@ static snd_pcm_sframes_t broken_pointer(snd_pcm_ioplug_t *io)
     struct broken *card = io->private_data;
     if (!card->started_ns)
         return 0;
-    if (is(card, "asleep") && due(card) && !card->failed) {
+    if (has_mode(card, "suspended") && must_fail(card) && !card->failed) {
         card->failed = 1;
-        card->asleep_ns = now_ns();
-        /* An error from here would become an xrun. */
+        card->suspended_ns = now_ns();
+        /* The state is set here because libasound treats every error of this function as an xrun. */
         snd_pcm_ioplug_set_state(io, SND_PCM_STATE_SUSPENDED);
     }
-    if (is(card, "once") && due(card) && !card->failed) {
+    if (has_mode(card, "xrun") && must_fail(card) && !card->failed) {
         card->failed = 1;
         return -EPIPE;
     }
-    if (is(card, "lost") && due(card)) {
+    if (has_mode(card, "gone_at_restart") && must_fail(card)) {
         card->failed = 1;
         return -EPIPE;
     }
     int64_t until_ns = now_ns();
-    if (is(card, "frozen") && due(card))
-        until_ns = card->opened_ns + 500000000;
+    if (has_mode(card, "stalled") && must_fail(card))
+        until_ns = card->first_start_ns + 500000000;
     if (until_ns < card->started_ns)
         until_ns = card->started_ns;
     int64_t frames = (int64_t)((double)(until_ns - card->started_ns) * io->rate / 1e9);
@@ -111,20 +112,20 @@ static snd_pcm_sframes_t broken_transfer(snd_pcm_ioplug_t *io, const snd_pcm_cha
 {
     struct broken *card = io->private_data;
     card->transfers++;
-    if (is(card, "eio") && due(card))
+    if (has_mode(card, "eio") && must_fail(card))
         return -EIO;
-    if (is(card, "gone") && due(card))
+    if (has_mode(card, "gone") && must_fail(card))
         return -ENODEV;
-    if (is(card, "short")) {
+    if (has_mode(card, "short")) {
         if (card->transfers % 3 == 0)
             return card->transfers % 2 ? -EAGAIN : -EINTR;
-        snd_pcm_uframes_t few = 1 + card->transfers % 7;
-        size = size < few ? size : few;
+        snd_pcm_uframes_t limit = 1 + card->transfers % 7;
+        size = size < limit ? size : limit;
     }
     if (io->stream == SND_PCM_STREAM_CAPTURE) {
         int16_t *samples = (int16_t *)((char *)areas[0].addr + areas[0].first / 8) + offset * (areas[0].step / 16);
         for (snd_pcm_uframes_t k = 0; k < size; k++)
-            samples[k * (areas[0].step / 16)] = (int16_t)card->next++;
+            samples[k * (areas[0].step / 16)] = (int16_t)card->next_sample++;
     }
     return size;
 }
@@ -133,11 +134,11 @@ static int broken_prepare(snd_pcm_ioplug_t *io)
 {
     struct broken *card = io->private_data;
     card->started_ns = 0;
-    if (is(card, "lost") && card->failed)
+    if (has_mode(card, "gone_at_restart") && card->failed)
         return -ENODEV;
-    /* libasound does not hand on what a plug-in's resume says, so it is said here. */
-    if (card->asleep_ns && now_ns() - card->asleep_ns < 2000000000)
-        return card->questions++ % 2 ? -EAGAIN : -ESTRPIPE;
+    /* libasound ignores the result of a plug-in's resume function, so a suspended card refuses to be prepared instead. */
+    if (card->suspended_ns && now_ns() - card->suspended_ns < 2000000000)
+        return card->queries++ % 2 ? -EAGAIN : -ESTRPIPE;
     return 0;
 }
 
@@ -148,8 +149,8 @@ static int broken_delay(snd_pcm_ioplug_t *io, snd_pcm_sframes_t *delay)
     if (io->stream == SND_PCM_STREAM_CAPTURE)
         queued = -queued;
     *delay = queued;
-    if (is(card, "delay"))
-        switch (card->questions++ % 4) {
+    if (has_mode(card, "bad_delays"))
+        switch (card->queries++ % 4) {
         case 0: *delay = -480; break;
         case 1: *delay = LONG_MAX; break;
         case 2: *delay = 7000000000000000000; break;
@@ -209,21 +210,21 @@ static int constrain(snd_pcm_ioplug_t *io)
 SND_PCM_PLUGIN_DEFINE_FUNC(broken)
 {
     (void)root;
-    const char *wanted = "none";
+    const char *mode_name = "healthy";
     snd_config_iterator_t i, next;
     snd_config_for_each(i, next, conf) {
         snd_config_t *node = snd_config_iterator_entry(i);
         const char *id;
         if (snd_config_get_id(node, &id) >= 0 && strcmp(id, "mode") == 0)
-            snd_config_get_string(node, &wanted);
+            snd_config_get_string(node, &mode_name);
     }
     struct broken *card = calloc(1, sizeof *card);
     if (!card)
         return -ENOMEM;
-    strncpy(card->mode, wanted, sizeof card->mode - 1);
+    strncpy(card->mode, mode_name, sizeof card->mode - 1);
     card->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     card->io.version = SND_PCM_IOPLUG_VERSION;
-    card->io.name = "a broken card";
+    card->io.name = "broken card";
     card->io.mmap_rw = 0;
     card->io.callback = &callbacks;
     card->io.private_data = card;

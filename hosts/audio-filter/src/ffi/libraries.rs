@@ -1,4 +1,4 @@
-//! Control side: opens the libraries of a filter, dependencies first, and closes them in the opposite order.
+//! Control side: opens the libraries of a filter, dependencies first, and closes them in reverse order.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ impl Libraries {
         Ok(libraries)
     }
 
-    /// The filter's own library, which was opened last.
+    /// Returns the filter's own library, which was opened last.
     pub(super) fn filter(&self) -> Option<&Library> {
         self.opened.last().map(|(_, library)| library)
     }

@@ -44,7 +44,7 @@ impl From<HostArg> for HostChoice {
 pub enum NearArg {
     /// The talker is silent.
     None,
-    /// The talker says what is in a WAV file.
+    /// The talker speaks a WAV file.
     File(PathBuf),
 }
 
@@ -68,7 +68,7 @@ fn talker(near: Option<&NearArg>) -> Talker {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Desktop audio (--io cpal)")]
 pub struct CpalArgs {
-    /// Which audio system, such as pulseaudio, alsa, coreaudio or wasapi [default: the first that answers]
+    /// Audio system, such as pulseaudio, alsa, coreaudio or wasapi [default: the first that answers]
     #[arg(long, value_name = "SYSTEM")]
     pub audio_system: Option<String>,
 }
@@ -89,13 +89,13 @@ pub struct AlsaArgs {
     /// Periods kept in the loudspeaker's buffer. More periods tolerate scheduling delay; fewer reduce latency
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub periods: u32,
-    /// Open the microphone in this sample format only [default: what it has]
+    /// Open the microphone in this sample format only [default: the best that it offers]
     #[arg(long, value_name = "FORMAT")]
     pub input_format: Option<SampleFormat>,
-    /// Open the loudspeaker in this sample format only [default: what it has]
+    /// Open the loudspeaker in this sample format only [default: the best that it offers]
     #[arg(long, value_name = "FORMAT")]
     pub output_format: Option<SampleFormat>,
-    /// Priority of the audio thread; 0 leaves it as it is
+    /// Real-time priority of the audio thread; 0 leaves the normal scheduling
     #[arg(long, value_name = "N", default_value_t = 70, value_parser = clap::value_parser!(u8).range(0..=99))]
     pub real_time: u8,
 }
@@ -122,10 +122,10 @@ impl AlsaArgs {
 /// Switches of the simulated room.
 #[derive(Args, Clone, Debug)]
 pub struct SimRoomArgs {
-    /// What the talker says now and then, or 'none' [default: a shipped voice]
+    /// Recording that the talker speaks now and then, or 'none' [default: a shipped voice]
     #[arg(long, value_name = "WAV|none", help_heading = "Simulated room")]
     pub near: Option<NearArg>,
-    /// How much faster than the microphone's the loudspeaker's clock runs, in ppm
+    /// How much faster the loudspeaker's clock runs than the microphone's, in ppm
     #[arg(
         long,
         value_name = "X",
@@ -134,13 +134,13 @@ pub struct SimRoomArgs {
         help_heading = "Simulated room"
     )]
     pub playback_ppm: f64,
-    /// From the playback interrupt to the loudspeaker
+    /// Latency from the playback interrupt to the loudspeaker, in ms
     #[arg(long, value_name = "X", default_value_t = 40.0, help_heading = "Simulated room")]
     pub render_latency_ms: f64,
     /// Unplug the loudspeaker for SECONDS after S seconds; may be given several times
     #[arg(long, value_name = "SECONDS@S", help_heading = "Simulated room")]
     pub unplug: Vec<UnplugArg>,
-    /// Seed of noise, timestamp jitter and of where things stand in the room
+    /// Seed of the noise, timestamp jitter and positions in the room
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated room")]
     pub seed: u64,
 }

@@ -1,17 +1,17 @@
-//! Control side: a sound that is found again wherever it is in a recording.
+//! Control side: a chirp that can be found in a recording.
 
 use std::f64::consts::TAU;
 
 /// Length, in seconds: long enough to rise out of a room's noise, short enough for its echo to end soon.
 const LENGTH_S: f64 = 0.1;
-/// From where to where it sweeps, in hertz; 8 kHz terminals carry it still.
+/// First and last frequency of the sweep, in hertz; a terminal at 8 kHz carries both.
 const SWEEP_HZ: (f64, f64) = (400.0, 3_400.0);
-/// How loud it is, full scale at 1.
+/// Amplitude of the chirp, with full scale 1.
 const LEVEL: f64 = 0.35;
-/// A place where it is found stands out of the rest by this factor of its mean square.
+/// Factor over the mean square of the correlation from which a peak counts as the chirp.
 const STANDS_OUT: f64 = 60.0;
 
-/// A sweep with soft ends, and its matched filter.
+/// Sweep with soft ends, and its matched filter.
 #[derive(Debug)]
 pub(crate) struct Chirp {
     samples: Vec<i16>,
@@ -27,7 +27,7 @@ impl Chirp {
                 let t = k as f64 / rate;
                 let sweep = (SWEEP_HZ.1 - SWEEP_HZ.0) / LENGTH_S;
                 let phase = TAU * (SWEEP_HZ.0 * t + sweep * t * t / 2.0);
-                // Raised cosine: no click at either end, no side lobes beside the peak.
+                // A raised cosine avoids clicks at both ends and side lobes beside the peak.
                 let window = 0.5 - 0.5 * (TAU * k as f64 / count as f64).cos();
                 phase.sin() * window
             })
@@ -42,8 +42,8 @@ impl Chirp {
         &self.samples
     }
 
-    /// Where it begins in `recording`, in samples and parts of one; `None` where it is not heard. Costs a
-    /// product for each sample of the recording and of the chirp.
+    /// Returns where the chirp begins in `recording`, in samples with a fraction; `None` if it is not found. Costs a product
+    /// for each pair of a sample of the recording and one of the chirp.
     pub(crate) fn find(&self, recording: &[i16]) -> Option<f64> {
         let places = recording.len().checked_sub(self.filter.len())?;
         let air: Vec<f32> = recording.iter().map(|&sample| f32::from(sample)).collect();
@@ -62,7 +62,7 @@ impl Chirp {
         let (Some(before), Some(after)) = (beside(best.checked_sub(1)), beside(Some(best + 1))) else {
             return Some(best as f64);
         };
-        // The peak of the parabola through it and its neighbours.
+        // Peak of the parabola through the largest value and its neighbours.
         let bend = before - 2.0 * peak.abs() + after;
         let part = if bend < 0.0 { (before - after) / (2.0 * bend) } else { 0.0 };
         Some(best as f64 + part.clamp(-0.5, 0.5))

@@ -1,4 +1,4 @@
-//! `handsfree doctor`: what the devices and the machine really do, and what to change.
+//! `handsfree doctor`: measures the devices and the machine, and suggests settings.
 
 mod chirp;
 pub mod scheduling;
@@ -23,68 +23,68 @@ use handsfree::failure::Failure;
 use handsfree::host::{AnyIo, HostConfig};
 use handsfree::terminal::{CAP, CleanedFrames, Parts, SLOTS, Terminal, TerminalConfig, Track};
 
-/// Chirps that are played.
+/// Number of chirps that are played.
 const CHIRPS: usize = 5;
-/// From one chirp to the next, in seconds.
+/// Time from one chirp to the next, in seconds.
 const EVERY_S: f64 = 0.8;
-/// How long the clocks are given to be known.
+/// Longest time to wait for the clocks to settle.
 const CLOCKS_S: f64 = 20.0;
-/// How long each period is tried.
+/// Time for which each period is tried.
 const TRIAL_S: f64 = 3.0;
-/// Periods that are tried, in milliseconds.
+/// Periods to try, in milliseconds.
 const TRIED_MS: [f64; 4] = [2.5, 5.0, 10.0, 20.0];
-/// Sound that takes longer than this from loudspeaker to microphone crosses no table.
+/// Longest plausible time of sound from loudspeaker to microphone on a table.
 const FAR_AWAY_MS: f64 = 15.0;
 const TICK: WallDuration = WallDuration::from_millis(5);
 
 type HostSupervisor = StreamSupervisor<'static, AnyIo, CAP, SLOTS>;
 
-/// What was found.
+/// Results of the examination.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
-    /// Which host.
+    /// Name of the host.
     pub io: &'static str,
-    /// Scheduling.
+    /// Figures of the scheduling.
     pub scheduling: Scheduling,
-    /// From the interrupt that wrote a sample to the one that read its echo.
+    /// Latency from the interrupt that wrote a sample to the one that read its echo.
     pub round_trip: RoundTrip,
-    /// The loudspeaker's clock minus the microphone's; none where that was not known in time.
+    /// The loudspeaker's clock minus the microphone's, in ppm; `None` if it did not settle in time.
     pub drift_ppm: Option<f64>,
-    /// How the devices ran with each period.
+    /// Result of each tried period.
     pub periods: Vec<Trial>,
-    /// The shortest period that ran without a fault, and the next longer one to be safe.
+    /// Safe period: the next longer one than the shortest that ran without a fault, in milliseconds.
     pub safe_period_ms: Option<f64>,
-    /// What to change, in words; empty when nothing is wrong.
+    /// Suggestions in words; empty when nothing is wrong.
     pub advice: Vec<String>,
 }
 
 /// Latency from a sample's writing to the reading of its echo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RoundTrip {
-    /// Chirps that were played, and how many were heard.
+    /// Number of chirps that were played.
     pub chirps: usize,
-    /// How many of them were heard.
+    /// Number of chirps that were found.
     pub heard: usize,
-    /// As the devices' times say.
+    /// Latency by the devices' timestamps, in milliseconds.
     pub by_times_ms: f64,
-    /// As the sound says, the median; none where it was not heard.
+    /// Median latency by the chirps, in milliseconds; `None` if none was found.
     pub by_sound_ms: Option<f64>,
-    /// The difference between the earliest and the latest chirp.
+    /// Difference between the earliest and the latest chirp, in milliseconds.
     pub spread_ms: Option<f64>,
 }
 
-/// One period, tried.
+/// Result of trying a period.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trial {
-    /// What was asked for.
+    /// Requested period, in milliseconds.
     pub asked_ms: f64,
-    /// What each direction's device granted, the longer one.
+    /// Longer of the two granted periods, in milliseconds.
     pub granted_ms: f64,
-    /// Overruns, underruns and gaps.
+    /// Number of overruns, underruns and gaps.
     pub xruns: u32,
 }
 
-/// Examines the devices that `args` name, in half a minute; calls `on_listening` when they run.
+/// Examines the devices that `args` name, in half a minute. Calls `on_listening` when they run.
 ///
 /// # Errors
 /// Names the device or value that cannot be used.
@@ -151,13 +151,13 @@ impl Bench {
         self.supervisor.close(Direction::Playback);
     }
 
-    /// Plays chirps and looks for each in what is heard after it.
+    /// Plays chirps and looks for each in the recording behind it.
     fn round_trip(&mut self) -> Result<RoundTrip, Failure> {
         let chirp = Chirp::new(self.rate.hz());
         let gap = (EVERY_S * f64::from(self.rate.hz())) as usize;
         let mut signal = vec![0; gap * CHIRPS];
         for place in signal.chunks_mut(gap) {
-            // Silence first: the one before has died away when it is looked for.
+            // Silence first, so that the previous chirp has died away.
             place.iter_mut().zip(chirp.samples()).for_each(|(to, &sample)| *to = sample);
         }
         let mut track: Track =
@@ -166,9 +166,9 @@ impl Bench {
         let mut recording = Recording::default();
         let mut pushed = 0;
         let mut played_at: Vec<Instant> = Vec::new();
-        let patience = Moment::now() + WallDuration::from_secs_f64(EVERY_S * CHIRPS as f64 + 5.0);
+        let deadline = Moment::now() + WallDuration::from_secs_f64(EVERY_S * CHIRPS as f64 + 5.0);
         let mut end: Option<Moment> = None;
-        while end.is_none_or(|end| Moment::now() < end) && Moment::now() < patience {
+        while end.is_none_or(|end| Moment::now() < end) && Moment::now() < deadline {
             pushed += track
                 .push(signal.get(pushed..).unwrap_or_default())
                 .map_err(|error| Failure::run(error.to_string()))?;
@@ -193,7 +193,7 @@ impl Bench {
         let heard: Vec<Duration> = played_at
             .iter()
             .filter_map(|&played| {
-                // A little before it, for times that are wrong.
+                // A little earlier than the chirp, in case the times are wrong.
                 let from = recording.sample_at(played - Duration::from_millis(100), self.rate)?;
                 let part = recording.samples.get(from..(from + gap).min(recording.samples.len()))?;
                 let at = from as f64 + chirp.find(part)?;
@@ -213,17 +213,17 @@ impl Bench {
         })
     }
 
-    /// Waits until the clocks are known.
+    /// Waits until the clocks have settled.
     fn drift(&mut self) -> Result<Option<f64>, Failure> {
-        let patience = Moment::now() + WallDuration::from_secs_f64(CLOCKS_S);
-        while Moment::now() < patience {
+        let deadline = Moment::now() + WallDuration::from_secs_f64(CLOCKS_S);
+        while Moment::now() < deadline {
             self.look_after()?;
             std::thread::sleep(TICK);
         }
         Ok(self.terminal.meters().drift_ppm().map(|ppm| (f64::from(ppm) * 10.0).round() / 10.0))
     }
 
-    /// What is measured is two devices: without one of them, or with another, it is worth nothing.
+    /// Returns an error when a device was lost or replaced, because the measurement needs the same two devices throughout.
     fn look_after(&mut self) -> Result<(), Failure> {
         while let Some(notice) = self.supervisor.poll(self.terminal.now()) {
             let (direction, what) = match notice {
@@ -249,16 +249,16 @@ impl Bench {
         let period = (asked_ms * f64::from(config.rate.hz()) / 1e3).round() as u32;
         let with = |plan: &DirectionConfig| DirectionConfig { period_sample_frames: period, ..plan.clone() };
         let granted_ms = self.open(&with(capture), &with(playback))?;
-        // Starting is no fault.
+        // Xruns of the start do not count.
         std::thread::sleep(WallDuration::from_millis(300));
         let before = self.terminal.stats().xruns();
-        let patience = Moment::now() + WallDuration::from_secs_f64(TRIAL_S);
+        let deadline = Moment::now() + WallDuration::from_secs_f64(TRIAL_S);
         let mut track: Track =
             self.terminal.tracks().open().map_err(|error| Failure::run(error.to_string()))?;
-        while Moment::now() < patience {
-            // Something must play, or nothing can be missing.
+        while Moment::now() < deadline {
+            // A track plays, because without one no underrun could be seen.
             while track.push(&[0; 480]).is_ok_and(|taken| taken > 0) {}
-            // A device that does not bear the period may fail: that counts as what it is, xruns.
+            // A device that cannot keep the period may fail, which counts as xruns.
             _ = self.supervisor.poll(self.terminal.now());
             std::thread::sleep(TICK);
         }
@@ -268,11 +268,11 @@ impl Bench {
     }
 }
 
-/// The microphone's samples, and when some of them were at the converter.
+/// Samples of the microphone with the converter times of some of them.
 #[derive(Default)]
 struct Recording {
     samples: Vec<i16>,
-    /// Time and place of each frame's first sample.
+    /// Time and position of each frame's first sample.
     frames: Vec<(Instant, usize)>,
 }
 
@@ -297,9 +297,9 @@ impl Recording {
     }
 }
 
-/// The shortest period that ran well, but with a longer one to spare where there is one.
+/// Returns the next longer period than the shortest that ran well, or the shortest if there is no longer one.
 fn safe_period(periods: &[Trial]) -> Option<f64> {
-    // All longer ones must have run well, or it was luck.
+    // All longer periods must have run well too, or a short one ran well by luck.
     let well = periods.iter().rev().take_while(|trial| trial.xruns == 0).count();
     let good = periods.get(periods.len() - well..)?;
     good.get(1).or(good.first()).map(|trial| trial.granted_ms)
@@ -348,7 +348,7 @@ fn advice(found: &Diagnosis) -> Vec<String> {
     advice
 }
 
-/// A page for people.
+/// Returns the results as text.
 #[must_use]
 pub fn page(found: &Diagnosis) -> String {
     let mut text = String::new();
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_safe_period_is_one_longer_than_the_shortest_that_ran_well() {
+    fn the_safe_period_is_one_longer_than_the_shortest_good_one() {
         assert_eq!(safe_period(&trials([0, 0, 0, 0])), Some(5.0));
         assert_eq!(safe_period(&trials([1, 0, 0, 0])), Some(10.0));
         assert_eq!(safe_period(&trials([0, 1, 0, 0])), Some(20.0), "2.5 ms was luck");

@@ -1,29 +1,29 @@
-//! Control side: how punctually this machine lets a thread run.
+//! Control side: measures how punctually this machine runs a thread.
 
 use std::time::{Duration, Instant};
 
 use handsfree_core::time::Duration as Span;
 use serde::Serialize;
 
-/// Naps that are measured.
+/// Number of sleeps that are measured.
 const NAPS: u32 = 1_000;
-/// How long each is.
+/// Length of each sleep.
 const NAP: Duration = Duration::from_millis(1);
 
-/// What the system allows, and how late threads wake up.
+/// Permissions for real time, and the lateness of threads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scheduling {
-    /// Why real-time scheduling was refused.
+    /// Reason why real-time scheduling was refused.
     pub real_time_refused: Option<String>,
-    /// Why locking memory was refused.
+    /// Reason why locking memory was refused.
     pub locked_memory_refused: Option<String>,
-    /// The latest that a thread woke up from a nap of a millisecond, of a thousand.
+    /// Latest wake-up of a thread of a thousand sleeps of one millisecond, in milliseconds.
     pub latest_wake_ms: f64,
-    /// The same but for the ten latest.
+    /// Latest wake-up without the ten latest, in milliseconds.
     pub usual_wake_ms: f64,
 }
 
-/// Measures it on a thread that asks for real time as an audio thread does; a second.
+/// Measures on a thread that asks for real-time scheduling like an audio thread. Takes a second.
 #[must_use]
 pub fn measure() -> Scheduling {
     std::thread::spawn(nap_often).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -58,7 +58,7 @@ fn ask() -> (Option<String>, Option<String>) {
     (None, None)
 }
 
-/// Milliseconds for people and programs: to a hundredth.
+/// Returns milliseconds rounded to a hundredth.
 #[must_use]
 pub fn ms(span: Span) -> f64 {
     (span.as_millis_f64() * 100.0).round() / 100.0

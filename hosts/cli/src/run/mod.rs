@@ -1,4 +1,4 @@
-//! `handsfree run`: a terminal over real or simulated devices, until somebody ends it.
+//! `handsfree run`: runs a terminal over real or simulated devices.
 
 pub(crate) mod requests;
 
@@ -24,14 +24,14 @@ use handsfree::host::{AnyIo, HostConfig};
 use handsfree::sim::SimHandle;
 use handsfree::terminal::{CAP, Parts, SLOTS, Terminal, TerminalConfig};
 
-/// How often the control side looks.
+/// Polling interval of the control side.
 const TICK: WallDuration = WallDuration::from_millis(20);
-/// Xruns are told together, at most so often.
+/// Shortest interval between two reports of xruns, which are reported together.
 const XRUN_INTERVAL: Duration = Duration::from_millis(200);
 
 type HostSupervisor = StreamSupervisor<'static, AnyIo, CAP, SLOTS>;
 
-/// Runs a terminal as `args` say.
+/// Runs a terminal by the switches in `args`.
 ///
 /// # Errors
 /// Names the device, file or value that cannot be used.
@@ -46,21 +46,21 @@ struct Running {
     supervisor: HostSupervisor,
     sim: Option<Unplugging>,
     player: Player,
-    /// All sources play to their ends, and that is the end of the run.
+    /// Whether the run ends when all sources have been heard.
     ends_with_player: bool,
     recorder: Option<Recorder>,
     dump: Option<DumpWriter>,
     output: EventOutput,
     observer: Observer,
     begun: Instant,
-    /// When a direction's device went away.
+    /// Time at which each direction's device went away.
     lost_at: [Option<Instant>; 2],
     device_losses: u32,
     counted: Stats,
     xruns_at: Instant,
-    /// Sample frames in 10 ms of the microphone's device.
+    /// Number of sample frames in 10 ms of the microphone's device.
     capture_frame: u32,
-    /// Nobody reads what is told.
+    /// Whether the reader of the events has closed them.
     is_output_closed: bool,
 }
 
@@ -88,7 +88,7 @@ impl Running {
         };
         let open = host.open(&config, work)?;
         let mut supervisor = StreamSupervisor::new(open.io, halves);
-        // Files first: a missing one is no reason to make a sound.
+        // Files are opened first, so that a missing one is found before any sound is made.
         let sources = sources(args, is_simulated);
         let repeat = args.repeat || args.play.is_empty();
         let player = Player::start(&sources, repeat, terminal.tracks(), terminal.clock())?;
@@ -134,7 +134,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Serves until there is a reason to end.
+    /// Runs until there is a reason to end.
     fn go_on(&mut self, args: &RunArgs) -> Reason {
         let mut look_at = self.begun + Duration::from_millis(self.output.interval_ms());
         let mut remember_at = self.begun + Duration::from_millis(1_000);
@@ -214,7 +214,7 @@ impl Running {
             recorded_silence_s: written.map(|written| seconds(written.silent_sample_frames)),
         };
         self.tell(&Report::Ended(ended));
-        // Both are closed before either's failure is told.
+        // Both files are closed before a failure of either is reported.
         recorded.transpose()?;
         dumped.transpose().map(|_| ())
     }
@@ -267,7 +267,7 @@ impl Running {
                 Notice::Host(Event::EventsLost { count }) => {
                     self.note(now, &format!("{count} events of the host were lost"));
                 }
-                // Xruns are told from the counters, which know of those between interrupt and worker too.
+                // Xruns are reported from the counters, which include those between interrupt and worker.
                 _ => {}
             }
         }
@@ -348,7 +348,7 @@ impl Running {
             }
         });
         if let Err(error) = listed {
-            // It runs all the same; only its name is not known.
+            // The device runs; only its name is unknown.
             name = format!("{name} ({error})");
         }
         Some(Opened {
@@ -373,11 +373,11 @@ impl Running {
     }
 }
 
-/// What `--unplug` does to the simulated loudspeaker.
+/// Schedule of `--unplug` for the simulated loudspeaker.
 struct Unplugging {
     handle: SimHandle,
     device: handsfree_sim::device::DeviceConfig,
-    /// When, and whether it is then plugged in; soonest last.
+    /// Times, with whether the device is plugged in from then on; the soonest is last.
     turns: Vec<(f64, bool)>,
 }
 
@@ -395,7 +395,7 @@ impl Unplugging {
 
     fn follow(&mut self, at_s: f64) {
         while let Some((_, plugged_in)) = self.turns.pop_if(|(turn_at_s, _)| *turn_at_s <= at_s) {
-            // A driver that has ended is told by its streams.
+            // The streams report a driver that has ended.
             _ = match plugged_in {
                 true => self.handle.plug_in(Direction::Playback, self.device.clone()),
                 false => self.handle.unplug(Direction::Playback),

@@ -1,4 +1,4 @@
-//! What the switches of `handsfree run` mean: which devices to ask for what, and what to play.
+//! Translates the switches of `handsfree run` into requests for devices and sources to play.
 
 use handsfree_core::{ChannelMap, SampleRate};
 use handsfree_host::supervisor::{DirectionConfig, OpenError};
@@ -10,15 +10,15 @@ use handsfree::failure::Failure;
 use handsfree::host::{AnyHostError, HostConfig};
 use handsfree::pcm::to_i16;
 
-/// The device that is none.
+/// Name that selects no device.
 const NO_DEVICE: &str = "none";
-/// A pause between two rounds of the shipped voice, in seconds.
+/// Pause between two repetitions of the shipped voice, in seconds.
 const BREATH_S: usize = 2;
 
-/// What the host needs to know of the switches.
+/// Returns the host's settings from the switches.
 ///
 /// # Errors
-/// Names a value that cannot be.
+/// Names an invalid value.
 pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
     within("--period-ms", args.period_ms, 0.1..=500.0)?;
     within("--playback-ppm", args.sim.playback_ppm, -20_000.0..=20_000.0)?;
@@ -37,7 +37,7 @@ pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failu
     })
 }
 
-/// A number that must lie in a range, or an error that names it.
+/// Returns a number if it lies in the range, and otherwise an error that names it.
 fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
     if range.contains(&value) {
         return Ok(value);
@@ -45,7 +45,7 @@ fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Resul
     Err(Failure::usage(format!("{name} {value}: expected {} to {}", range.start(), range.end())))
 }
 
-/// What to ask for in each direction, none where no device is wanted.
+/// Returns the request for each direction, `None` where no device is used.
 pub(crate) fn plans(
     args: &RunArgs,
     rate: SampleRate,
@@ -86,7 +86,7 @@ pub(super) fn refused(args: &RunArgs, error: OpenError<AnyHostError>) -> Failure
     }
 }
 
-/// What to play: the files, or in the simulated room somebody who speaks.
+/// Returns the sources to play: the files or, in the simulated room, the shipped voice.
 pub(super) fn sources(args: &RunArgs, is_simulated: bool) -> Vec<Source> {
     if !args.play.is_empty() || !is_simulated {
         return args.play.iter().cloned().map(Source::File).collect();

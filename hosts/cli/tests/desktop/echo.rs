@@ -53,7 +53,7 @@ impl Echo {
         Self { supervisor, terminal, notices: Vec::new(), frames, track, speech, said: 0, powers: Vec::new() }
     }
 
-    /// Lets so much time pass.
+    /// Lets the given time pass.
     pub(crate) fn pass(&mut self, seconds: f64) {
         let began = Moment::now();
         while began.elapsed().as_secs_f64() < seconds {
@@ -97,7 +97,7 @@ impl Echo {
         10.0 * (microphone / cleaned.max(1e-12)).log10()
     }
 
-    /// When the reduction first fell below so many decibels, in seconds after a moment and before `until_s`.
+    /// Returns when the reduction first fell below a level in dB, in seconds after a moment and before `until_s`.
     pub(crate) fn falls_s(&self, below_db: f64, since: Moment, until_s: f64, step_s: f64) -> Option<f64> {
         let steps = (until_s / step_s).round() as u32;
         let begin_s = |step: u32| f64::from(step) * step_s;

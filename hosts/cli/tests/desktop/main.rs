@@ -20,7 +20,7 @@ use handsfree_host::supervisor::Notice;
 use serde_json::Value;
 use server::{ServerKind, with, with_server};
 
-/// Recorded speech, joined to one file of so many seconds.
+/// Joins recorded speech to one file of the given length.
 fn speech(name: &str, seconds: u32) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.wav", std::process::id()));
     let words = ["Front_Center", "Rear_Left", "Side_Right", "Front_Right", "Rear_Center", "Side_Left"];
@@ -118,8 +118,8 @@ fn a_server_that_answers_is_what_is_used() {
 
 /// The loudspeaker that becomes the default one is seven times louder, so what was learned of the old one is of no use.
 #[test]
-fn the_echo_of_another_default_device_is_gone_a_second_after_it_sounds() {
-    with_server("the_echo_of_another_default_device_is_gone_a_second_after_it_sounds", |server| {
+fn another_default_devices_echo_is_gone_within_a_second() {
+    with_server("another_default_devices_echo_is_gone_within_a_second", |server| {
         let file = speech("default", 20);
         server.pactl(&["set-sink-volume", "speaker", "50%"]);
         let mut echo = Echo::start(48_000, &file);

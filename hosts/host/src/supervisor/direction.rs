@@ -8,6 +8,7 @@ use super::{DirectionConfig, FIRST_RETRY_DELAY, MAX_RETRY_DELAY};
 /// Running time after which a device counts as reliable: a later loss starts again with the shortest retry delay.
 const RELIABLE_AFTER: Duration = Duration::from_millis(2_000);
 
+/// State of a supervised direction.
 #[derive(Debug)]
 pub(super) enum SupervisedState {
     Closed,
@@ -15,7 +16,7 @@ pub(super) enum SupervisedState {
     Waiting { last_attempt: Instant, retry_at: Instant },
 }
 
-/// One direction, apart from its half of the terminal.
+/// One supervised direction, without its half of the terminal.
 #[derive(Debug)]
 pub(super) struct SupervisedDirection<E> {
     pub(super) config: Option<DirectionConfig>,
@@ -35,14 +36,14 @@ impl<E> SupervisedDirection<E> {
         }
     }
 
-    /// The state after a first successful start.
+    /// Creates the state of a direction that was started successfully for the first time.
     pub(super) fn opened(config: DirectionConfig, info: DirectionInfo, now: Instant) -> Self {
         let mut direction = Self { config: Some(config), ..Self::closed() };
         direction.record_start(info, now);
         direction
     }
 
-    /// Whether the direction follows the system's default device.
+    /// Returns whether the direction follows the system's default device.
     pub(super) fn follows_default(&self) -> bool {
         self.config.as_ref().is_some_and(|config| config.device.is_none())
     }

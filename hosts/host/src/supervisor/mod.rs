@@ -116,7 +116,7 @@ impl<'a, Io: AudioIo<'a, CAP, SLOTS>, const CAP: usize, const SLOTS: usize>
     /// Calls `visit` with every device; see [`AudioIo::devices`].
     ///
     /// # Errors
-    /// When the host's audio system does not answer.
+    /// Returns the host's error when its audio system does not answer.
     pub fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), Io::Error> {
         self.io.devices(visit)
     }

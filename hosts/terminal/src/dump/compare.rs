@@ -1,34 +1,34 @@
-//! Control side: what came out against what came out then.
+//! Control side: compares a replay's output with the recorded output.
 
 use handsfree_core::SampleRate;
 use serde::Serialize;
 
-/// How a replay's cleaned frames compare with the run's.
+/// Comparison of a replay's cleaned frames with the recorded ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Compared {
-    /// Frames in the run.
+    /// Number of frames in the recording.
     pub frames: u64,
-    /// Those that the replay has otherwise, or not at all.
+    /// Number of frames that the replay has differently or not at all.
     pub differing_frames: u64,
-    /// The largest difference of two samples.
+    /// Largest difference between two samples.
     pub largest_difference: u16,
-    /// The first difference.
+    /// First difference.
     pub first: Option<Difference>,
 }
 
-/// Where two frames differ.
+/// Place at which two frames differ.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// Which frame, counted from 0.
+    /// Number of the frame, counted from 0.
     pub frame: u64,
-    /// Its place in the stream.
+    /// Position of the frame in the stream.
     pub at_s: f64,
-    /// Which sample of it; none where the frame's place or length differs, or there is none.
+    /// Number of the sample in the frame; `None` where the frame's position or length differs, or the frame is missing.
     pub sample: Option<usize>,
 }
 
 impl Compared {
-    /// Compares one frame of the run with the replay's. Place is position and what was lost before.
+    /// Compares one recorded frame with the replay's. The position and the number of lost sample frames count too.
     pub(crate) fn frame(
         &mut self,
         rate: SampleRate,
@@ -53,7 +53,7 @@ impl Compared {
         self.first.get_or_insert(Difference { frame, at_s, sample });
     }
 
-    /// Whether nothing differs.
+    /// Returns whether nothing differs.
     #[must_use]
     pub const fn is_equal(&self) -> bool {
         self.differing_frames == 0

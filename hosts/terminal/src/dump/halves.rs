@@ -1,4 +1,4 @@
-//! Control side: the interrupt halves do again what their journals say.
+//! Control side: drives the interrupt halves by their journals.
 
 use std::collections::VecDeque;
 
@@ -13,21 +13,21 @@ use super::spool::Spool;
 use crate::failure::Failure;
 use crate::terminal::{CAP, SLOTS};
 
-/// More than a second of 64 channels at 192 kHz.
+/// Buffer for a period: more than a second of 64 channels at 192 kHz.
 const MOST_SAMPLES: u32 = 16 << 20;
 
-/// An interrupt half and its journal.
+/// Interrupt half with its journal.
 pub(crate) trait Half {
-    /// Frames that wait for the worker.
+    /// Returns the number of frames that wait for the worker.
     fn waiting(&self) -> usize;
 
-    /// How its journal ended, once it has.
+    /// Returns how the journal ended, once it has.
     fn end(&self) -> Option<End>;
 
-    /// Does what the next record says; false at the journal's end.
+    /// Replays the next record. Returns false at the journal's end.
     fn step(&mut self) -> Result<bool, Failure>;
 
-    /// Runs until so many frames wait, or to the end; how the journal ended where there are fewer.
+    /// Replays until `frames` frames wait. Returns how the journal ended if there are fewer.
     fn run_to(&mut self, frames: u32) -> Result<Option<End>, Failure> {
         while self.waiting() < frames as usize && self.step()? {}
         Ok(self.end().filter(|_| self.waiting() < frames as usize))
@@ -39,7 +39,7 @@ pub(crate) trait Half {
     }
 }
 
-/// Periods of one direction.
+/// Counts of one direction's periods.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub(crate) periods: u64,

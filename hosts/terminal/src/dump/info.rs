@@ -1,4 +1,4 @@
-//! Control side: what a terminal was made as.
+//! Control side: the settings of a recorded terminal.
 
 use std::path::Path;
 
@@ -9,30 +9,30 @@ use super::INFO_FILE;
 use crate::failure::Failure;
 use crate::terminal::{TerminalConfig, voice_code, voice_of_code};
 
-/// Which form the files have.
+/// Version of the files' format.
 const FORM: u32 = 1;
 
-/// `run.json`.
+/// Content of `run.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// Which form the files have: 1.
+    /// Version of the files' format: 1.
     pub form: u32,
-    /// The program's version.
+    /// Version of the program.
     pub handsfree: String,
-    /// The processor's architecture and what it has that voice processing uses; with others floating point may
+    /// Architecture of the processor and the extensions that voice processing uses. With others, floating-point results may
     /// differ.
     pub processor: String,
-    /// Which host the devices were of.
+    /// Name of the devices' host.
     pub io: String,
-    /// Rate of the terminal.
+    /// Rate of the terminal, in hertz.
     pub rate_hz: u32,
-    /// What the voice processor did at first, in a number.
+    /// Number of the voice processor's configuration at the start.
     pub voice: u64,
-    /// Whether it listened for the echo.
+    /// Whether acoustic delay estimation was on.
     pub acoustic_delay: bool,
-    /// Whether the capture device recorded the loudspeaker too.
+    /// Whether the capture device recorded the loudspeaker as well.
     pub loopback: bool,
-    /// The longest that voice processing might take for a frame.
+    /// Longest time that voice processing was allowed for a frame.
     pub voice_deadline_us: i64,
 }
 
@@ -61,7 +61,7 @@ impl RunInfo {
         })
     }
 
-    /// Where it was written, if that is not such a place as this.
+    /// Returns a description of the recording's program and machine if they differ from this one.
     pub(crate) fn differs_from_here(&self) -> Option<String> {
         let is_same = self.processor == processor() && self.handsfree == env!("CARGO_PKG_VERSION");
         (!is_same).then(|| format!("by version {} on {}", self.handsfree, self.processor))
@@ -93,7 +93,7 @@ impl RunInfo {
     }
 }
 
-/// WebRTC chooses its code by these when it runs.
+/// Extensions by which WebRTC chooses its code at run time.
 fn processor() -> String {
     let mut processor = std::env::consts::ARCH.to_owned();
     #[cfg(target_arch = "x86_64")]

@@ -1,18 +1,17 @@
-//! Control side: a run in a folder, and the run had again from it.
+//! Control side: records a run in a folder, and replays it from there.
 //!
-//! `handsfree run --dump DIR` writes what the terminal took and gave, with its times, while it runs;
-//! `handsfree replay DIR` puts the same into the production halves, intake, outlet, capture worker and
-//! voice processor, faster than real time, and compares what comes out sample by sample. What tracks held
-//! is not in it: their mixture is.
+//! `handsfree run --dump DIR` records the terminal's inputs and outputs with their times. `handsfree replay DIR` feeds the
+//! inputs to the production code (intake, outlet, capture worker and voice processor), faster than real time, and
+//! compares the outputs sample by sample. The recording holds the mixed signal, not the single tracks.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `run.json` | what the terminal was made as: [`RunInfo`] |
-//! | `microphone.journal` | each period that the capture device gave |
-//! | `loudspeaker.journal` | each mixed frame, and what periods it was asked for |
-//! | `worker.journal` | what the worker found in its rings, its clock's readings, the cleaned frames |
+//! | `run.json` | settings of the terminal: [`RunInfo`] |
+//! | `microphone.journal` | each period of the capture device |
+//! | `loudspeaker.journal` | each mixed frame, and each period of the playback device |
+//! | `worker.journal` | number of frames in the worker's rings, readings of its clock, the cleaned frames |
 //!
-//! The journals' form is [`handsfree_core::journal`]'s.
+//! [`handsfree_core::journal`] describes the format of the journals.
 
 mod compare;
 mod halves;

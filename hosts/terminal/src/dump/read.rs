@@ -1,4 +1,4 @@
-//! Control side: records from a file, one after the other.
+//! Control side: reads records from a journal's file, one after the other.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -8,10 +8,11 @@ use handsfree_core::journal::{LINE_BYTES, Record};
 
 use crate::failure::Failure;
 
-/// More than a second of 64 channels at 48 kHz.
+/// Largest record: more than a second of 64 channels at 48 kHz.
 const LONGEST_BYTES: usize = 16 << 20;
 
-/// A journal's file. One that ends in the middle of a record ends before it; what follows its end is not read.
+/// Reader of a journal's file. An incomplete record at the end of the file is ignored, and so is everything behind the
+/// end record.
 pub(crate) struct Records {
     path: PathBuf,
     file: BufReader<File>,
@@ -20,14 +21,14 @@ pub(crate) struct Records {
     end: Option<End>,
 }
 
-/// How a journal ended.
+/// End of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It was closed, and nothing is missing.
+    /// The journal was closed and is complete.
     Whole,
-    /// Records are missing, for its ring was full.
+    /// Records are missing because the journal's ring was full.
     Full,
-    /// Nobody closed it.
+    /// The journal was not closed.
     Torn,
 }
 
@@ -45,13 +46,13 @@ impl Records {
         })
     }
 
-    /// The next record, if there is a whole one.
+    /// Returns the next record, if there is a complete one.
     pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>, Failure> {
         self.record.clear();
         if self.end.is_some() {
             return Ok(None);
         }
-        // How long it is its first line says.
+        // The first line says how long the record is.
         let mut needed = LINE_BYTES;
         loop {
             let missing = (needed - self.record.len()) as u64;
@@ -85,12 +86,12 @@ impl Records {
         }
     }
 
-    /// How it ended, once it has.
+    /// Returns how the journal ended, once it has.
     pub(crate) fn end(&self) -> Option<End> {
         self.end
     }
 
-    /// For an error at the record read last.
+    /// Names the record read last, for an error.
     pub(crate) fn bad(&self, why: &str) -> Failure {
         Failure::run(format!("{}: record {}: {why}", self.path.display(), self.number))
     }

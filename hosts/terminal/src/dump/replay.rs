@@ -1,8 +1,8 @@
-//! Control side: the run again.
+//! Control side: replays a recorded run.
 //!
-//! Each half does what its journal says, with the ring behind it as full as it was then. The worker's
-//! journal says how many frames each round found, so interrupts run as far ahead of a round as it needs
-//! and no further; whether they overlapped it then does not matter.
+//! Each half repeats what its journal says, with the same free space in the ring behind it. The worker's journal says how
+//! many frames each round found, so interrupts run just as far ahead of a round as it needs. Whether they overlapped the
+//! round in the recorded run does not matter.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,37 +23,37 @@ use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, WORKER_FILE};
 use crate::failure::Failure;
 use crate::terminal::{CAP, HostSession, Meters, SLOTS, roomy, voice, voice_of_code};
 
-/// What came of a replay.
+/// Result of a replay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Replayed {
-    /// What the terminal was made as.
+    /// Settings of the recorded terminal.
     #[serde(skip)]
     pub info: RunInfo,
-    /// How much was compared: the cleaned frames, or from the first period to the last where there are none.
+    /// Compared time in seconds: that of the cleaned frames or, where there are none, from the first period to the last.
     pub seconds: f64,
-    /// Why the dump does not reach to the run's end, if it does not.
+    /// Reason why the dump does not reach the end of the run, if it does not.
     pub incomplete: Option<String>,
-    /// The cleaned microphone.
+    /// Comparison of the cleaned microphone.
     pub cleaned: Compared,
-    /// Periods of the microphone.
+    /// Number of periods of the microphone.
     pub microphone_periods: u64,
-    /// Periods of the loudspeaker.
+    /// Number of periods of the loudspeaker.
     pub loudspeaker_periods: u64,
-    /// Those of both whose samples or frames came out otherwise.
+    /// Number of periods of both whose samples or frames differ.
     pub differing_periods: u64,
-    /// Rounds of the worker that read its clock more or less often, or found less than then.
+    /// Number of rounds of the worker that read its clock a different number of times, or found fewer frames.
     pub differing_rounds: u64,
 }
 
 impl Replayed {
-    /// Whether everything that was compared came out as it did then, to the sample.
+    /// Returns whether everything that was compared is equal, to the sample.
     #[must_use]
     pub const fn is_equal(&self) -> bool {
         self.cleaned.is_equal() && self.differing_periods == 0 && self.differing_rounds == 0
     }
 }
 
-/// What came of a replay, for people.
+/// Returns a text about the result, for a user.
 #[must_use]
 pub fn summary(replayed: &Replayed) -> String {
     let Replayed { info, cleaned, .. } = replayed;
@@ -92,16 +92,16 @@ pub fn summary(replayed: &Replayed) -> String {
     text
 }
 
-/// More than the session's, for while a round goes through its ring more may come in.
+/// Capacity of the capture ring: larger than the session's, because frames may arrive while a round empties the ring.
 type CapturedRing = FrameRing<CAP, 0, 4_096>;
-/// As the session's.
+/// Capacity of the playback ring, the same as the session's.
 type PlayedRing = FrameRing<CAP, SLOTS, 128>;
 
-/// Has the run in `folder` again and compares; with `out`, a folder, writes `microphone.wav`,
-/// `loudspeaker.wav` (each as in its ring, at the device's rate) and `cleaned.wav`.
+/// Replays the run in `folder` and compares. With `out`, a folder, it also writes `microphone.wav` and `loudspeaker.wav`
+/// (each as in its ring, at the device's rate) and `cleaned.wav`.
 ///
 /// # Errors
-/// Names the file that cannot be read or written, and the record in it that no run wrote.
+/// Names the file that cannot be read or written, and an invalid record in it.
 pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
     let info = RunInfo::read(folder)?;
     let config = info.config()?;
@@ -114,7 +114,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
 
     let mut session = roomy(|| Box::new(HostSession::new()))?;
     let mut ear = Box::new(AcousticMemory::new());
-    // A few words, which the voice processor's meter wants for ever.
+    // Leaked: a few words that the voice processor's meter holds for the life of the process.
     let meters = Box::leak(Box::new(Meters::new()));
     let (halves, exchange) = config.split(&mut session, &mut ear, meters)?;
     let [mut taken_ring, mut found_ring] = [captured_ring()?, captured_ring()?];
@@ -168,7 +168,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
             Record::Polled { captured_frames, reference_frames, plays, one_clock } => {
                 let short = [microphone.run_to(captured_frames)?, loudspeaker.run_to(reference_frames)?];
                 if short.into_iter().flatten().any(|end| end != End::Whole) {
-                    // What this round found was lost with the end of that journal.
+                    // The frames of this round were lost with the end of that journal.
                     break;
                 }
                 capture.replay_round(plays, one_clock);
@@ -212,10 +212,10 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
     })
 }
 
-/// What is to be said of a journal that ended so.
+/// Returns a text about a journal's end, unless the journal is complete.
 fn incomplete(name: &str, end: Option<End>) -> Option<String> {
     match end {
-        // It was left because another one ended.
+        // This journal was not read to its end because another one ended.
         None | Some(End::Whole) => None,
         Some(End::Full) => Some(format!("{name} lacks its end, for the disk was too slow")),
         Some(End::Torn) => Some(format!("{name} was not closed")),
@@ -230,7 +230,7 @@ fn played_ring() -> Result<Box<PlayedRing>, Failure> {
     roomy(|| Box::new(PlayedRing::new()))
 }
 
-/// Gives the worker what it found then; false when there is less.
+/// Gives the worker the frames that it found in the recorded run. Returns false when there are fewer.
 fn hand_over<const SLOTS: usize>(
     waiting: &mut VecDeque<Frame<CAP, SLOTS>>,
     ring: &mut FrameProducer<'_, CAP, SLOTS>,
@@ -239,7 +239,7 @@ fn hand_over<const SLOTS: usize>(
     (0..frames).all(|_| waiting.pop_front().is_some_and(|frame| ring.push(frame).is_ok()))
 }
 
-/// Frames as the worker gives them.
+/// Frames in the order in which the worker delivers them.
 #[derive(Default)]
 struct Made(Vec<Frame<CAP>>);
 
@@ -249,11 +249,11 @@ impl FrameSink<CAP> for Made {
     }
 }
 
-/// What the worker's next round is to read and to make.
+/// Expected inputs and outputs of the worker's next round.
 struct Round {
     reads: RefCell<VecDeque<Instant>>,
     last_read: Cell<Instant>,
-    /// It found and read what it did then.
+    /// Whether the round found and read the same as in the recorded run.
     is_whole: bool,
     read_too_often: Cell<bool>,
     expected: VecDeque<Frame<CAP>>,
@@ -281,7 +281,7 @@ impl Round {
         now
     }
 
-    /// Compares what was made, and whether the round was the same; the next one begins.
+    /// Compares the round's outputs and inputs, and begins the next round.
     fn compare(&mut self, made: &[Frame<CAP>], cleaned: &mut Compared, rate: SampleRate) -> bool {
         let place = |frame: &Frame<CAP>| (frame.stamp.position, frame.stamp.lost);
         let mut is_same = made.len() == self.expected.len();

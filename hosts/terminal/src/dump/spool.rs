@@ -1,4 +1,4 @@
-//! Control side: a stream of frames as WAV files, one for each format it has.
+//! Control side: writes a stream of frames to WAV files, one for each format.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -9,21 +9,20 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::failure::Failure;
 
-/// A device that was away longer than this is silent for as long as this.
+/// Longest silence written for one absence of a device.
 const LONGEST_GAP: Duration = Duration::from_millis(600_000);
-/// And all gaps of a stream together are silent for no longer than this.
+/// Longest silence written for all gaps of a stream together.
 const MOST_SILENCE_S: u32 = 3_600;
-/// A WAV file counts its bytes in 32 bits.
+/// Largest length of a WAV file, which counts its bytes in 32 bits.
 const MOST_SAMPLES: u64 = 1 << 30;
 
-/// Writes frames at their times: what was lost between them, and the time that a device was away, is
-/// silence.
+/// Writer of frames at their times. Samples lost between frames, and the time of a device's absence, become silence.
 pub(crate) struct Spool {
     folder: PathBuf,
     name: &'static str,
     open: Option<Part>,
     parts: u32,
-    /// Sample frames of silence so far.
+    /// Number of sample frames of silence so far.
     silence: u32,
 }
 
@@ -31,7 +30,7 @@ struct Part {
     path: PathBuf,
     format: Format,
     writer: WavWriter<BufWriter<File>>,
-    /// When the last sample written was over.
+    /// End of the last sample written.
     end: Instant,
     samples: u64,
 }
@@ -82,7 +81,7 @@ impl Spool {
         Ok(Part { path, format, writer, end: Instant::ORIGIN, samples: 0 })
     }
 
-    /// Completes the file that is open.
+    /// Completes the open file.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         let Some(part) = self.open.take() else { return Ok(()) };
         part.writer.finalize().map_err(|error| cannot(&part.path, &error))

@@ -1,4 +1,4 @@
-//! Control side: a thread that empties the journals into files.
+//! Control side: a thread that writes the journals to files.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -13,19 +13,19 @@ use crate::background::WriterThread;
 use crate::failure::Failure;
 use crate::terminal::{JournalReaders, TerminalConfig};
 
-/// How often journals that hold seconds are emptied.
+/// Interval at which the journals, which hold seconds, are emptied.
 const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(50);
 
-/// What was written.
+/// Result of writing a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dumped {
-    /// Bytes of all journals.
+    /// Number of bytes in all journals.
     pub bytes: u64,
-    /// Records missing at the end, since the disk was too slow; the run can be had again up to there.
+    /// Number of records missing at the end because the disk was too slow. The run can be replayed up to there.
     pub lost_records: u64,
 }
 
-/// Writes a run into a folder until it is finished.
+/// Writer of a run's journals. It runs until it is finished.
 #[derive(Debug)]
 pub struct DumpWriter(WriterThread<Dumped>);
 
@@ -43,7 +43,7 @@ impl Journal {
         Ok(Self { reader, path, file: BufWriter::with_capacity(1 << 16, file) })
     }
 
-    /// Writes what waits and returns how many bytes that was.
+    /// Writes the waiting lines and returns their number of bytes.
     fn empty(&mut self) -> Result<u64, Failure> {
         let mut lines = 0;
         let written = loop {
@@ -56,7 +56,7 @@ impl Journal {
         written.map(|()| lines * LINE_BYTES as u64).map_err(|error| self.cannot(&error))
     }
 
-    /// Writes that nothing follows, and returns how many records are missing.
+    /// Writes the end record and returns the number of missing records.
     fn close(&mut self) -> Result<u32, Failure> {
         let lost_records = self.reader.lost_records();
         let written = self.file.write_all(&Record::end(lost_records)).and_then(|()| self.file.flush());
@@ -69,10 +69,10 @@ impl Journal {
 }
 
 impl DumpWriter {
-    /// Makes `folder`, which must be new or empty, and writes from now on. `io` names the devices' host.
+    /// Makes `folder`, which must be new or empty, and starts to write. `io` is the name of the devices' host.
     ///
     /// # Errors
-    /// Names the folder or the file that cannot be made.
+    /// Names the folder or file that cannot be made.
     pub fn start(
         folder: &Path,
         config: &TerminalConfig,
@@ -89,7 +89,8 @@ impl DumpWriter {
             return Err(cannot(&format_args!("there is {:?} in it", entry.file_name())));
         }
         RunInfo::new(config, io).write(folder)?;
-        // The worker's is emptied first: whenever the process is killed, what a round found is in the others.
+        // The worker's journal is emptied first: whenever the process is killed, the frames of a written round are in the
+        // other journals.
         let journals = [
             Journal::create(folder, WORKER_FILE, journals.worker)?,
             Journal::create(folder, MICROPHONE_FILE, journals.intake)?,
@@ -98,16 +99,16 @@ impl DumpWriter {
         WriterThread::spawn("dump", move |leave| write(journals, leave)).map(Self)
     }
 
-    /// Whether it ended by itself, which is a failure that [`finish`](Self::finish) tells.
+    /// Returns whether the writer ended by itself. That is a failure, which [`finish`](Self::finish) returns.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.0.has_failed()
     }
 
-    /// Writes what is still on its way; to be called when nothing runs any more.
+    /// Writes the rest. Call it when nothing runs any more.
     ///
     /// # Errors
-    /// Names the file, and what happened to it.
+    /// Names the file and the reason.
     pub fn finish(self) -> Result<Dumped, Failure> {
         self.0.finish()
     }
@@ -116,7 +117,7 @@ impl DumpWriter {
 fn write(mut journals: [Journal; 3], leave: &AtomicBool) -> Result<Dumped, Failure> {
     let mut dumped = Dumped::default();
     loop {
-        // Looked at first, so that what came before is written.
+        // Read before the journals are emptied, so that everything recorded earlier is written.
         let last = leave.load(Ordering::Relaxed);
         for journal in &mut journals {
             dumped.bytes += journal.empty()?;

@@ -10,7 +10,7 @@ pub(super) fn host() -> Host {
     Host::of_devices("alsa", open)
 }
 
-/// Whether there is a microphone and a loudspeaker.
+/// Returns whether there is a microphone and a loudspeaker.
 pub(super) fn has_devices() -> bool {
     let Ok(devices) = handsfree_alsa::devices() else { return false };
     [Direction::Capture, Direction::Playback]

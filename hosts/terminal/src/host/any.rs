@@ -9,7 +9,7 @@ use handsfree_core::audio_io::{
 use crate::failure::Failure;
 use crate::terminal::{CAP, HostStreamHalves, SLOTS};
 
-/// The error of any host.
+/// Error of any host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnyHostError {
     kind: ErrorKind,
@@ -48,7 +48,7 @@ impl From<AnyHostError> for Failure {
 
 type DynIo = dyn AudioIo<'static, CAP, SLOTS, Error = AnyHostError> + Send;
 
-/// A running host of any kind.
+/// Running host of any kind.
 pub struct AnyIo(Box<DynIo>);
 
 impl fmt::Debug for AnyIo {
@@ -88,7 +88,7 @@ impl AudioIo<'static, CAP, SLOTS> for AnyIo {
     }
 }
 
-/// A host with its error translated.
+/// Host whose error is translated to [`IoFailure`].
 struct Erased<Io>(Io);
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> AudioIo<'static, CAP, SLOTS> for Erased<Io> {

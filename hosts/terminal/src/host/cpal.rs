@@ -12,7 +12,7 @@ pub(super) fn host() -> Host {
     Host::of_devices("cpal", open)
 }
 
-/// Whether a sound server answers that has a microphone and a loudspeaker.
+/// Returns whether a sound server answers that has a microphone and a loudspeaker.
 pub(super) fn has_devices() -> bool {
     let Some(host) = handsfree_cpal::server() else { return false };
     let config = CpalConfig { host: Some(host), priority: None, ..CpalConfig::default() };

@@ -26,7 +26,7 @@ pub use handsfree_alsa::AlsaConfig;
 #[cfg(feature = "cpal")]
 pub use handsfree_cpal::CpalConfig;
 
-/// Which host to use. The variants are those that the enabled features bring.
+/// Choice of a host. The variants depend on the enabled features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostChoice {
@@ -70,11 +70,10 @@ impl HostChoice {
         }
     }
 
-    /// Returns the host that is meant. [`Auto`](Self::Auto) asks the hosts for their devices, which takes some
-    /// milliseconds.
+    /// Returns the chosen host. [`Auto`](Self::Auto) asks the hosts for their devices, which takes some milliseconds.
     ///
     /// # Errors
-    /// When no host of this build has both a microphone and a loudspeaker.
+    /// Returns an error when no host of this build has both a microphone and a loudspeaker.
     pub fn resolve(self) -> Result<Host, Failure> {
         match self {
             Self::Auto => first_with_devices(),
@@ -139,7 +138,7 @@ pub struct HostConfig {
 }
 
 impl HostConfig {
-    /// Devices of this rate with periods of 10 ms, and each host's defaults.
+    /// Returns settings for devices of this rate with periods of 10 ms, and each host's defaults.
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
         Self {
@@ -225,7 +224,7 @@ impl Host {
         self.notice
     }
 
-    /// Whether the devices are simulated.
+    /// Returns whether the devices are simulated.
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         self.is_simulated

@@ -1,4 +1,4 @@
-//! Application side: why something about the devices did not work.
+//! Application side: errors of the devices.
 
 use std::fmt;
 
@@ -8,41 +8,41 @@ use handsfree_core::playback::TrackError;
 
 use crate::failure::Failure;
 
-/// Why a device, player or track did not do what it was asked for.
+/// Reason why a device, player or track could not do what was requested.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MediaError {
     /// The microphone is open already; close that capture first.
     InputOpen,
-    /// There is no such device.
+    /// No device has this id.
     NoSuchDevice {
-        /// The id asked for.
+        /// Requested id.
         id: String,
     },
     /// The device has no such channel.
     NoSuchChannel {
-        /// Which was asked for, counted from 0.
+        /// Requested channel, counted from 0.
         index: u8,
-        /// How many there are.
+        /// Number of channels of the device.
         channels: u32,
     },
-    /// Another player plays on another device; the echo of one loudspeaker is taken out, not of two.
+    /// Another player uses another device. The echo of only one loudspeaker is removed.
     OtherOutput {
-        /// The device that plays.
+        /// Device that is playing.
         playing: String,
     },
     /// The player or track was closed or removed.
     Closed,
-    /// A configuration that cannot work on any host.
+    /// The configuration cannot work on any host.
     Config(ConfigError),
-    /// A track could not do it.
+    /// A track refused the request.
     Track(TrackError),
-    /// The host refused.
+    /// The host refused the request.
     Host {
-        /// What it says.
+        /// Message of the host.
         message: String,
     },
-    /// Something outside failed.
+    /// Something outside the program failed.
     Failed(Failure),
 }
 

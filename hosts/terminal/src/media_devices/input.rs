@@ -14,27 +14,27 @@ use super::{Inner, Shared};
 use crate::host::AnyIo;
 use crate::terminal::{CAP, CleanedFrames, SLOTS};
 
-/// How the microphone is to be opened.
+/// Settings for opening the microphone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputOptions {
-    /// Take the loudspeaker's echo out.
+    /// Whether the loudspeaker's echo is removed.
     pub enable_aec: bool,
-    /// Take steady noise out.
+    /// Whether steady noise is suppressed.
     pub noise_suppression: bool,
-    /// Take out what is below 100 Hz.
+    /// Whether frequencies below 100 Hz are removed.
     pub high_pass_filter: bool,
-    /// Keep the talker's level even.
+    /// Whether the talker's level is kept even.
     pub auto_gain_control: bool,
-    /// Which device, by its id; the system's default when not said.
+    /// Id of the device; `None` selects the system's default.
     pub input_device: Option<String>,
-    /// Frames of 10 ms that may wait, 1 to 255; the newest is dropped and counted when it is full.
+    /// Largest number of 10 ms frames that wait, 1 to 255. When the queue is full, the newest frame is dropped and counted.
     pub queue_capacity: u32,
     /// Channel of the device to take, counted from 0. `None` takes the mean of all channels; where the echo reference
     /// is a [loopback channel](super::MediaDevicesBuilder::loopback_channel), `None` takes channel 0.
     pub input_channel_index: Option<u8>,
-    /// Channels to open; as many as the device has, at most 2, when not said.
+    /// Number of channels to open; `None` opens all that the device has, at most 2.
     pub device_channels: Option<u32>,
-    /// The device's period in sample frames; 10 ms when not said.
+    /// Period of the device, in sample frames; `None` selects 10 ms.
     pub period_sample_frames: Option<u32>,
 }
 
@@ -55,7 +55,7 @@ impl Default for InputOptions {
 }
 
 impl InputOptions {
-    /// What of the voice processing is left on.
+    /// Returns the parts of the voice processing that stay on.
     fn voice(&self, all: ApmConfig) -> ApmConfig {
         ApmConfig {
             echo_cancellation: if self.enable_aec { all.echo_cancellation } else { EchoCancellation::Off },
@@ -77,7 +77,7 @@ impl InputOptions {
         let known = match (&device, &self.input_device) {
             (Some(device), _) => device.max_channels,
             (None, Some(id)) => return Err(MediaError::NoSuchDevice { id: id.clone() }),
-            // A host that marks no default opens what it likes.
+            // A host that marks no default chooses a device itself.
             (None, None) => 1,
         };
         let mut plan = DirectionConfig::new(inner.terminal.config().rate);
@@ -103,7 +103,7 @@ impl InputOptions {
 /// The open microphone. Dropping it closes it.
 pub struct InputCapture<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<Shared<Io>>,
-    /// Gone once closed.
+    /// `None` once the capture is closed.
     frames: Option<CleanedFrames>,
     options: InputOptions,
     format: Format,
@@ -137,63 +137,63 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
         Ok(Self { shared, frames: Some(frames), options, format, dropped_before })
     }
 
-    /// The format of its frames: 10 ms each, at the terminal's rate.
+    /// Returns the format of the frames: 10 ms each, at the terminal's rate.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The oldest frame that waits. [`Stamp::lost`](handsfree_core::Stamp::lost) says what is missing
-    /// before it.
+    /// Takes the oldest waiting frame, if there is one. [`Stamp::lost`](handsfree_core::Stamp::lost) is the number of
+    /// sample frames that are missing before it.
     pub fn try_frame(&mut self) -> Option<Frame<CAP>> {
         self.frames.as_mut().and_then(CleanedFrames::pop)
     }
 
-    /// The next frame; waits for it in this thread, at most so long. With
-    /// [`Polling::Manual`](super::Polling::Manual) another thread has to tick meanwhile.
-    pub fn next_frame(&mut self, patience: WallDuration) -> Option<Frame<CAP>> {
+    /// Waits in this thread for the next frame, at most for the given time, and returns `None` after that. With
+    /// [`Polling::Manual`](super::Polling::Manual) another thread has to call `tick` meanwhile.
+    pub fn next_frame(&mut self, timeout: WallDuration) -> Option<Frame<CAP>> {
         let Self { shared, frames, .. } = self;
-        shared.waiters.block_until(patience, || frames.as_mut().and_then(CleanedFrames::pop))
+        shared.waiters.block_until(timeout, || frames.as_mut().and_then(CleanedFrames::pop))
     }
 
-    /// The next frame, in any executor; for as long as it takes, so also until a lost microphone is back. A
-    /// future that is dropped, as by a `select`, has taken nothing.
+    /// Waits for the next frame in any executor, without a time limit: also until a lost microphone returns. A future
+    /// that is dropped, as by a `select`, takes no frame.
     pub async fn frame(&mut self) -> Frame<CAP> {
         let Self { shared, frames, .. } = self;
         shared.waiters.until(|| frames.as_mut().and_then(CleanedFrames::pop)).await
     }
 
-    /// Frames that were dropped since it was opened because nobody took them in time.
+    /// Returns the number of frames that were dropped since the capture was opened, because the queue was full.
     #[must_use]
     pub fn dropped_frames(&self) -> u32 {
         self.frames.as_ref().map_or(0, |frames| frames.dropped_frames().wrapping_sub(self.dropped_before))
     }
 
-    /// Silence instead of the microphone; the echo canceller goes on learning.
+    /// Replaces the microphone by silence, or stops doing so. The echo canceller goes on learning meanwhile.
     pub fn set_muted(&self, muted: bool) {
         self.shared.lock().terminal.set_muted(muted);
     }
 
-    /// Whether there is silence instead of the microphone.
+    /// Returns whether silence replaces the microphone.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         self.shared.lock().terminal.is_muted()
     }
 
-    /// Render plus capture latency as estimated: smoothed, and following jumps.
+    /// Returns the estimated render plus capture latency, smoothed; it follows jumps.
     #[must_use]
     pub fn delay(&self) -> Duration {
         Duration::from_micros(self.shared.lock().terminal.stats().capture.delay_us.into())
     }
 
-    /// How much quieter the processing makes the microphone while the loudspeaker sounds; see
-    /// [`Meters::erle_db`](crate::terminal::Meters::erle_db).
+    /// Returns the echo return loss enhancement, in dB: how much quieter the processing makes the microphone while the
+    /// loudspeaker sounds. See [`Meters::erle_db`](crate::terminal::Meters::erle_db).
     #[must_use]
     pub fn erle_db(&self) -> Option<f32> {
         self.shared.lock().terminal.meters().erle_db()
     }
 
-    /// Closes the microphone; it may be opened again.
+    /// Closes the microphone. It can be opened again.
     pub fn close(self) {
         drop(self);
     }

@@ -1,8 +1,7 @@
-//! Application side: the devices of one host as an application wants them: a microphone without echo, and
-//! a loudspeaker for several tracks.
+//! Application side: the devices of one host, as a microphone without echo and a loudspeaker for several tracks.
 //!
-//! Whatever is opened first, the microphone is cleaned of all that any player plays; what is closed can be
-//! opened again, on another device too; a device that is unplugged is waited for.
+//! The microphone is cleaned of the sound of every player, in whatever order they are opened. What is closed can be
+//! opened again, also on another device. A device that is unplugged is used again when it returns.
 //!
 //! ```
 //! use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, TrackOptions};
@@ -27,12 +26,12 @@
 //! # Ok::<(), handsfree::MediaError>(())
 //! ```
 //!
-//! What waits can be waited for in any executor, or in a thread of its own: [`InputCapture::frame`] and
-//! [`next_frame`](InputCapture::next_frame), [`OutputTrack::push_all`] and
-//! [`push_blocking`](OutputTrack::push_blocking). After its rounds the worker lets a thread know, and that calls the
-//! wakers, so frames and room are told without delay. What becomes true by time alone, as that the last sample was
-//! played or where an interruption stopped a track, no round tells: for that [`tick`](MediaDevices::tick) calls all
-//! wakers too, with [`Polling::Thread`] every 20 ms. `examples/` has four small programs.
+//! Each operation that waits exists twice: for any executor, such as [`InputCapture::frame`] and
+//! [`OutputTrack::push_all`], and for the calling thread, such as [`InputCapture::next_frame`] and
+//! [`OutputTrack::push_blocking`]. After each round the worker wakes a thread that calls the wakers, so frames and free
+//! queue space are noticed at once. Some conditions become true by time alone, such as the end of playout:
+//! [`tick`](MediaDevices::tick) calls all wakers for these, every 20 ms with [`Polling::Thread`]. `examples/` has four
+//! small programs.
 
 mod builder;
 mod error;
@@ -64,24 +63,24 @@ use crate::failure::Failure;
 use crate::host::AnyIo;
 use crate::terminal::{CAP, CleanedFrames, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
 
-/// How often devices are looked after.
+/// Interval at which devices are polled; short against the supervisor's first retry of 250 ms.
 const TICK: WallDuration = WallDuration::from_millis(20);
-/// Events that wait for the application; older ones make room.
+/// Largest number of events that wait for the application; the oldest is dropped for a new one.
 const MOST_EVENTS: usize = 256;
 
-/// Something that happened.
+/// Event of the devices or of the processing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// To a device.
+    /// Event of a device.
     Device(Notice),
-    /// To a track, or to the processing.
+    /// Event of a track or of the processing.
     Session(SessionEvent),
 }
 
-/// The devices of one host with one terminal over them.
+/// The devices of one host, with one terminal over them.
 ///
-/// Any thread may use it, no audio thread. Its memory is the [`Terminal`]'s and is never freed, so make one
-/// for the life of the process; when it and all that was opened with it are dropped, the host stops.
+/// Any thread may use it, except an audio thread. Its memory is the [`Terminal`]'s and is never freed, so make one for
+/// the life of the process. The host stops when this and everything opened with it are dropped.
 pub struct MediaDevices<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<Shared<Io>>,
     host_name: &'static str,
@@ -92,27 +91,27 @@ pub struct MediaDevices<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
 struct Shared<Io: AudioIo<'static, CAP, SLOTS>> {
     inner: Mutex<Inner<Io>>,
     waiters: Arc<Waiters>,
-    /// None where the application ticks.
+    /// `None` with [`Polling::Manual`].
     _dispatcher: Option<Dispatcher>,
 }
 
 struct Inner<Io: AudioIo<'static, CAP, SLOTS>> {
     supervisor: StreamSupervisor<'static, Io, CAP, SLOTS>,
     terminal: Terminal,
-    /// Here while no input is open.
+    /// `None` while an input is open.
     frames: Option<CleanedFrames>,
-    /// Players that are started.
+    /// Number of started players.
     playing: u32,
-    /// The loudspeaker's device while a player is started.
+    /// Id of the loudspeaker's device while a player is started.
     output_device: Option<String>,
-    /// How strong each part of the voice processing is where an input does not switch it off.
+    /// Strength of each part of the voice processing, unless an input switches the part off.
     voice: ApmConfig,
-    /// Channel of the microphone's device with the loudspeaker's signal, the echo reference.
+    /// Channel of the microphone's device that records the loudspeaker and is the echo reference.
     loopback_channel: Option<u8>,
     events: VecDeque<MediaEvent>,
 }
 
-/// What the builder hands over.
+/// Settings that the builder passes on.
 struct Setup {
     terminal: TerminalConfig,
     loopback_channel: Option<u8>,
@@ -126,7 +125,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> fmt::Debug for MediaDevices<Io> {
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> Shared<Io> {
-    /// What is inside stays whole when somebody panics with it in hand: each change is one step.
+    /// Locks the state. A poisoned lock is used on, because each change is a single step and leaves the state whole.
     fn lock(&self) -> MutexGuard<'_, Inner<Io>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,68 +187,69 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
         &self.notices
     }
 
-    /// Microphones, the system's default marked.
+    /// Lists the microphones and marks the system's default.
     ///
     /// # Errors
-    /// When the host does not answer.
+    /// Returns an error when the host does not answer.
     pub fn list_input_devices(&self) -> Result<Vec<Device>, MediaError> {
         self.shared.lock().list(Direction::Capture)
     }
 
-    /// Loudspeakers, the system's default marked.
+    /// Lists the loudspeakers and marks the system's default.
     ///
     /// # Errors
-    /// When the host does not answer.
+    /// Returns an error when the host does not answer.
     pub fn list_output_devices(&self) -> Result<Vec<Device>, MediaError> {
         self.shared.lock().list(Direction::Playback)
     }
 
-    /// The system's default microphone.
+    /// Returns the system's default microphone, if there is one.
     ///
     /// # Errors
-    /// When the host does not answer.
+    /// Returns an error when the host does not answer.
     pub fn default_input_device(&self) -> Result<Option<Device>, MediaError> {
         Ok(self.list_input_devices()?.into_iter().find(|device| device.is_default))
     }
 
-    /// The system's default loudspeaker.
+    /// Returns the system's default loudspeaker, if there is one.
     ///
     /// # Errors
-    /// When the host does not answer.
+    /// Returns an error when the host does not answer.
     pub fn default_output_device(&self) -> Result<Option<Device>, MediaError> {
         Ok(self.list_output_devices()?.into_iter().find(|device| device.is_default))
     }
 
-    /// Opens the microphone and cleans it from now on.
+    /// Opens the microphone. Its frames are cleaned from the first one on.
     ///
     /// # Errors
-    /// [`MediaError::InputOpen`] while another capture has it; names a device or channel that there is not.
+    /// Returns [`MediaError::InputOpen`] while another capture has the microphone, and names a device or channel that does
+    /// not exist.
     pub fn open_input(&self, options: InputOptions) -> Result<InputCapture<Io>, MediaError> {
         InputCapture::open(Arc::clone(&self.shared), options)
     }
 
-    /// A player for the loudspeaker, which it opens when it is started. Several may play at once, on the same
-    /// device.
+    /// Makes a player for the loudspeaker. Starting the player opens the device. Several players may play at once, on the
+    /// same device.
     ///
     /// # Errors
-    /// Names a device that there is not.
+    /// Names a device that does not exist.
     pub fn open_output(&self, options: OutputOptions) -> Result<OutputPlayer<Io>, MediaError> {
         OutputPlayer::open(Arc::clone(&self.shared), options)
     }
 
-    /// The oldest event that was not taken.
+    /// Takes the oldest event.
     pub fn poll_event(&self) -> Option<MediaEvent> {
         self.shared.lock().events.pop_front()
     }
 
-    /// Looks after the devices and lets who waits for frames and tracks look again; with [`Polling::Thread`]
-    /// nobody needs to.
+    /// Polls the devices for losses and returns, and wakes the tasks that wait for frames and tracks. Unnecessary with
+    /// [`Polling::Thread`].
     pub fn tick(&self) {
         tick(&self.shared);
     }
 
-    /// Does something with the host itself, such as asking it for what is its own. All else waits meanwhile, and a
-    /// call to these devices, or to a capture or player of theirs, inside `what` would wait for itself for ever.
+    /// Calls `what` with the host, for operations that only this host has. All other calls wait meanwhile: a call to these
+    /// devices, or to a capture or player of theirs, inside `what` would deadlock.
     pub fn with_host<T>(&self, what: impl FnOnce(&mut Io) -> T) -> T {
         what(self.shared.lock().supervisor.io_mut())
     }
@@ -278,7 +278,7 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
         let mut inner = shared.lock();
         let now = inner.terminal.now();
         while let Some(notice) = inner.supervisor.poll(now) {
-            // As below: without a new processor the old one goes on.
+            // When no new voice processor can be made, the old one continues.
             _ = inner.terminal.handle_notice(&notice);
             inner.tell(MediaEvent::Device(notice));
         }
@@ -286,12 +286,12 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
             match inner.terminal.poll_event() {
                 Ok(Some(event)) => inner.tell(MediaEvent::Session(event)),
                 Ok(None) => break,
-                // The old processor stays and finds its way by itself; the event comes next.
+                // The old voice processor continues and converges again; the next call returns the event.
                 Err(_) => {}
             }
         }
     }
-    // Wakers are the application's: not called with the lock in hand.
+    // Wakers are application code, so they are called without the lock.
     shared.waiters.wake_all();
 }
 
@@ -315,7 +315,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
         Ok(devices)
     }
 
-    /// The device meant, if it is listed now.
+    /// Returns the requested device, if it is listed.
     fn find(&self, direction: Direction, id: Option<&str>) -> Result<Option<Device>, MediaError> {
         let devices = self.list(direction)?;
         Ok(devices.into_iter().find(|device| id.map_or(device.is_default, |id| device.id == id)))
@@ -344,7 +344,7 @@ mod tests {
     use handsfree_sim::device::DeviceConfig;
 
     #[test]
-    fn a_device_of_another_format_is_told_where_no_new_voice_processor_can_be_made_too() {
+    fn a_changed_format_is_reported_without_a_new_voice_processor() {
         let rate = SampleRate::new(16_000).unwrap();
         let clock = SimClock::shared();
         let mut handle = None;

@@ -14,18 +14,18 @@ use super::track::{OutputTrack, SharedVoice, TrackOptions, Voice, lock};
 use crate::host::AnyIo;
 use crate::terminal::{CAP, SLOTS, SOURCE_MEMORY, SOURCE_QUALITY};
 
-/// How a player is to play.
+/// Settings of a player.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
-    /// Which device, by its id; the system's default when not said.
+    /// Id of the device; `None` selects the system's default.
     pub output_device: Option<String>,
-    /// Channels to open; as many as the device has, at most 2, when not said. All play the same.
+    /// Number of channels to open; `None` opens all that the device has, at most 2. All channels play the same signal.
     pub device_channels: Option<u32>,
-    /// The device's period in sample frames; 10 ms when not said.
+    /// Period of the device, in sample frames; `None` selects 10 ms.
     pub period_sample_frames: Option<u32>,
 }
 
-/// Plays any number of tracks up to [`SLOTS`], started and stopped as one. Dropping it closes it.
+/// Player of up to [`SLOTS`] tracks that start and stop together. Dropping it closes it.
 pub struct OutputPlayer<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<Shared<Io>>,
     options: OutputOptions,
@@ -54,12 +54,12 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         Ok(Self { shared, options, voices: Vec::new(), volume: 1.0, is_started: false })
     }
 
-    /// A track for samples of any rate and channels; it takes a second of them ahead. It sounds while the
-    /// player is started.
+    /// Adds a track for samples of any rate and channel count, with a queue of one second. It plays while the player is
+    /// started.
     ///
     /// # Errors
-    /// [`MediaError::Track`] when all slots are in use, [`MediaError::Config`] for a rate or channels that
-    /// cannot be.
+    /// Returns [`MediaError::Track`] when all slots are in use, and [`MediaError::Config`] for an invalid rate or channel
+    /// count.
     pub fn add_track(&mut self, options: TrackOptions) -> Result<OutputTrack, MediaError> {
         let (tracks, clock) = {
             let inner = self.shared.lock();
@@ -82,7 +82,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
             playing: self.is_started,
         };
         if self.volume != 1.0 {
-            // Its first sample is at the volume already, without a ramp.
+            // Without a ramp, so that the first sample has the full volume.
             voice.track()?.set_gain(Gain::linear(self.volume)?, Duration::ZERO)?;
             voice.applied = self.volume;
         }
@@ -93,7 +93,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         Ok(OutputTrack { id, voice, clock, waiters, channels: options.channels as usize })
     }
 
-    /// Fades a track out and gives its slot back; false when it is not this player's.
+    /// Fades a track out and frees its slot. Returns false when the track is not this player's.
     pub fn remove_track(&mut self, id: u32) -> bool {
         let Some(at) = self.voices.iter().position(|(this, _)| *this == id) else { return false };
         let (_, voice) = self.voices.swap_remove(at);
@@ -102,10 +102,11 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         true
     }
 
-    /// Opens the loudspeaker, unless another player has, and plays; starting twice does nothing.
+    /// Starts to play, and opens the loudspeaker unless another player has opened it. Starting twice has no effect.
     ///
     /// # Errors
-    /// [`MediaError::OtherOutput`] while a player plays on another device; what the host says.
+    /// Returns [`MediaError::OtherOutput`] while a player uses another device, and the host's error when it cannot open the
+    /// device.
     pub fn start(&mut self) -> Result<(), MediaError> {
         if self.is_started {
             return Ok(());
@@ -131,13 +132,12 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         self.set_started(true)
     }
 
-    /// Stops, keeping what is queued; the loudspeaker is closed when no player plays. It can be started
-    /// again.
+    /// Stops and keeps what is queued. The loudspeaker is closed when no player plays. The player can be started again.
     pub fn stop(&mut self) {
         if !self.is_started {
             return;
         }
-        // Only a start has something to tell the tracks that they may be too busy to hear.
+        // Only a start sends commands to the tracks, and only commands can be refused.
         _ = self.set_started(false);
         let mut inner = self.shared.lock();
         inner.playing -= 1;
@@ -158,18 +158,18 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         outcome
     }
 
-    /// Whether it is started.
+    /// Returns whether the player is started.
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.is_started
     }
 
-    /// Makes all its tracks louder or quieter, 1 being as they are. The echo canceller hears the same, so it
-    /// need not learn anew.
+    /// Sets the volume of all the player's tracks as a factor; 1 leaves them unchanged. The echo reference has the same
+    /// volume, so the echo canceller need not converge again.
     ///
     /// # Errors
-    /// [`MediaError::Config`] for a factor that is not 0 to 64; [`MediaError::Track`] when the worker has
-    /// not yet taken the changes before.
+    /// Returns [`MediaError::Config`] for a factor outside 0 to 64, and [`MediaError::Track`] when the worker has not yet
+    /// taken the previous changes.
     pub fn set_volume(&mut self, volume: f32) -> Result<(), MediaError> {
         Gain::linear(volume)?;
         self.volume = volume;
@@ -181,13 +181,13 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         Ok(())
     }
 
-    /// The volume that was set last.
+    /// Returns the volume that was set last.
     #[must_use]
     pub fn volume(&self) -> f32 {
         self.volume
     }
 
-    /// Stops and removes all tracks.
+    /// Stops the player and removes all its tracks.
     pub fn close(self) {
         drop(self);
     }

@@ -10,30 +10,30 @@ use super::error::MediaError;
 use super::waiting::Waiters;
 use crate::terminal::{SOURCE_MEMORY, SharedClock, Track};
 
-/// How long a change of the volume takes.
+/// Length of the ramp of a change of volume.
 const RAMP: Duration = Duration::from_millis(20);
-/// The largest factor that a track takes, volume and its own gain together.
+/// Largest factor that a track takes, for the product of the player's volume and the track's own gain.
 const LOUDEST: f32 = 64.0;
 
-/// What a track's samples are like.
+/// Format of a track's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackOptions {
-    /// Their rate, 4 to 192 kHz.
+    /// Rate of the samples in hertz, 4000 to 192000.
     pub rate_hz: u32,
-    /// Interleaved channels, 1 to 8.
+    /// Number of interleaved channels, 1 to 8.
     pub channels: u32,
 }
 
-/// A track as its player and its owner share it.
+/// Track shared by its player and its owner.
 pub(super) struct Voice {
-    /// Gone once removed.
+    /// `None` once the track is removed.
     pub(super) track: Option<Box<Track<SOURCE_MEMORY>>>,
     pub(super) gain: f32,
     pub(super) volume: f32,
-    /// What the worker was told last.
+    /// State that was sent to the worker last.
     pub(super) applied: f32,
     pub(super) paused: bool,
-    /// Its player is started.
+    /// Whether the track's player is started.
     pub(super) playing: bool,
 }
 
@@ -42,8 +42,8 @@ impl Voice {
         self.track.as_deref_mut().ok_or(MediaError::Closed)
     }
 
-    /// The volume is part of the mix, so it is in what the echo canceller hears. While nothing plays nobody
-    /// takes commands, so a change waits for the start.
+    /// Applies volume and gain. The volume is part of the mix and so of the echo reference. While nothing plays, commands
+    /// are not taken, so a change waits for the start.
     pub(super) fn apply_gain(&mut self) -> Result<(), MediaError> {
         let factor = (self.gain * self.volume).clamp(0.0, LOUDEST);
         if !self.playing || factor == self.applied {
@@ -68,8 +68,7 @@ pub(super) fn lock(voice: &SharedVoice) -> MutexGuard<'_, Voice> {
     voice.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The owner's hand on a track of a player. It may be pushed to from any thread; dropping it leaves what was
-/// pushed to the player.
+/// Handle of a player's track. Any thread may push to it. When it is dropped, the player still plays what was pushed.
 pub struct OutputTrack {
     pub(super) id: u32,
     pub(super) voice: SharedVoice,
@@ -85,38 +84,39 @@ impl fmt::Debug for OutputTrack {
 }
 
 impl OutputTrack {
-    /// Names it to its player, and in events.
+    /// Returns the number that identifies the track to its player and in events.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Queues interleaved samples and returns how many were taken: fewer when the queue of a second is full.
+    /// Queues interleaved samples and returns how many were taken: fewer than given when the queue of one second is full.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] after it was removed.
+    /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn push(&mut self, samples: &[i16]) -> Result<usize, MediaError> {
         Ok(lock(&self.voice).track()?.push(samples)?)
     }
 
-    /// Queues all of the whole sample frames among `samples`, in any executor, and waits where the queue is full,
-    /// so also while the player is stopped. A future that is dropped has queued a part.
+    /// Queues all whole sample frames of `samples` in any executor, and waits while the queue is full, also while the player
+    /// is stopped. A future that is dropped may have queued a part.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] once it is removed.
+    /// Returns [`MediaError::Closed`] once the track is removed.
     pub async fn push_all(&mut self, samples: &[i16]) -> Result<(), MediaError> {
         let mut rest = self.whole(samples);
         self.waiters.until(|| self.push_some(&mut rest)).await
     }
 
-    /// The same in this thread, at most so long, and returns how many were queued.
+    /// Queues `samples` like [`push_all`](Self::push_all), but waits in this thread and at most for the given time. Returns
+    /// how many samples were queued.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] once it is removed.
-    pub fn push_blocking(&mut self, samples: &[i16], patience: WallDuration) -> Result<usize, MediaError> {
+    /// Returns [`MediaError::Closed`] once the track is removed.
+    pub fn push_blocking(&mut self, samples: &[i16], timeout: WallDuration) -> Result<usize, MediaError> {
         let whole = self.whole(samples);
         let mut rest = whole;
-        match self.waiters.block_until(patience, || self.push_some(&mut rest)) {
+        match self.waiters.block_until(timeout, || self.push_some(&mut rest)) {
             Some(Err(error)) => Err(error),
             Some(Ok(())) | None => Ok(whole.len() - rest.len()),
         }
@@ -126,7 +126,7 @@ impl OutputTrack {
         &samples[..samples.len() - samples.len() % self.channels.max(1)]
     }
 
-    /// Says when nothing is left.
+    /// Returns a value when nothing is left to queue.
     fn push_some(&self, rest: &mut &[i16]) -> Option<Result<(), MediaError>> {
         let pushed = lock(&self.voice).track().and_then(|track| Ok(track.push(rest)?));
         match pushed {
@@ -138,11 +138,11 @@ impl OutputTrack {
         }
     }
 
-    /// Waits until all that was pushed has left the loudspeaker, in any executor; while the track is paused or
-    /// its player stopped, until it goes on.
+    /// Waits in any executor until everything pushed has left the loudspeaker. While the track is paused or its player
+    /// stopped, the future waits on.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] once it is removed.
+    /// Returns [`MediaError::Closed`] once the track is removed.
     pub async fn wait_for_playout(&mut self) -> Result<(), MediaError> {
         let played_out = || match self.is_played_out() {
             Ok(false) => None,
@@ -152,18 +152,18 @@ impl OutputTrack {
         self.waiters.until(played_out).await
     }
 
-    /// How long it can play from what is queued.
+    /// Returns how long the track can play from its queue.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] after it was removed.
+    /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn queued_duration(&self) -> Result<Duration, MediaError> {
         Ok(lock(&self.voice).track()?.queued_duration())
     }
 
-    /// Whether all that was pushed has left the loudspeaker.
+    /// Returns whether everything pushed has left the loudspeaker.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] after it was removed.
+    /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn is_played_out(&self) -> Result<bool, MediaError> {
         let now = self.clock.now();
         let mut voice = lock(&self.voice);
@@ -171,58 +171,58 @@ impl OutputTrack {
         Ok(track.flush().is_ok() && track.is_played_out(now))
     }
 
-    /// Sample frames of its own rate that have left the loudspeaker.
+    /// Returns how many sample frames, at the track's own rate, have left the loudspeaker.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] after it was removed.
+    /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn played_position(&self) -> Result<u64, MediaError> {
         let now = self.clock.now();
         Ok(lock(&self.voice).track()?.played_position(now))
     }
 
-    /// Fades out and keeps what is queued, or goes on.
+    /// Pauses the track with a fade and keeps its queue, or resumes it.
     pub fn set_paused(&mut self, paused: bool) {
         let mut voice = lock(&self.voice);
         voice.paused = paused;
         voice.apply_pause();
     }
 
-    /// Fades out and drops what is queued.
+    /// Fades the track out and drops its queue.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] after it was removed.
+    /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn interrupt(&mut self) -> Result<(), MediaError> {
         let mut voice = lock(&self.voice);
         voice.track()?.interrupt();
-        // An interruption ends a pause; a stopped player's tracks stay silent.
+        // An interruption ends a pause, but the tracks of a stopped player stay silent.
         voice.paused = false;
         voice.apply_pause();
         Ok(())
     }
 
-    /// Where the last interruption stopped it: one past the last sample frame of its own rate that left the
-    /// loudspeaker, counted from its opening. `None` until that is known, some 10 ms and the device's latency
-    /// after [`interrupt`](Self::interrupt), and while there was no interruption.
+    /// Returns where the last interruption stopped the track: one past the last sample frame, at the track's own rate, that
+    /// left the loudspeaker, counted from the track's opening. `None` until that is known, about 10 ms plus the device's
+    /// latency after [`interrupt`](Self::interrupt), and if there was no interruption.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] after it was removed.
+    /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn interrupted_at(&self) -> Result<Option<u64>, MediaError> {
         let now = self.clock.now();
         Ok(lock(&self.voice).track()?.interrupted_at(now))
     }
 
-    /// The same, waiting for it in any executor.
+    /// Waits in any executor for the position that [`interrupted_at`](Self::interrupted_at) returns.
     ///
     /// # Errors
-    /// [`MediaError::Closed`] once it is removed.
+    /// Returns [`MediaError::Closed`] once the track is removed.
     pub async fn interrupted(&mut self) -> Result<u64, MediaError> {
         self.waiters.until(|| self.interrupted_at().transpose()).await
     }
 
-    /// Makes it louder or quieter, 1 being as it is, beside the player's volume.
+    /// Sets the track's gain as a factor, multiplied with the player's volume; 1 leaves the track unchanged.
     ///
     /// # Errors
-    /// As [`OutputPlayer::set_volume`](super::OutputPlayer::set_volume).
+    /// Returns the errors of [`OutputPlayer::set_volume`](super::OutputPlayer::set_volume).
     pub fn set_gain(&mut self, gain: f32) -> Result<(), MediaError> {
         let mut voice = lock(&self.voice);
         Gain::linear(gain)?;

@@ -1,4 +1,4 @@
-//! Worker to application: waiting for what the worker's next round may bring, in any executor or in a thread.
+//! Worker to application: waits for results of the worker's rounds, in any executor or in a thread.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,20 +13,21 @@ use handsfree_host::worker::Work;
 
 use crate::failure::Failure;
 
-/// Who waits. The worker only ever wakes the [`Dispatcher`], and only while somebody waits; wakers are the
-/// application's, and called by the dispatcher or by control.
+/// Waiting tasks and threads. The worker only wakes the [`Dispatcher`], and only while something waits. Wakers are
+/// application code and are called by the dispatcher or by the control side.
 #[derive(Default)]
 pub(super) struct Waiters {
     waiting: Mutex<Vec<Waker>>,
-    /// Whether the worker is to wake the dispatcher.
+    /// Whether the worker has to wake the dispatcher.
     is_wanted: AtomicBool,
-    /// Says that the dispatcher is to leave.
+    /// Whether the dispatcher has to exit.
     leave: AtomicBool,
     dispatcher: OnceLock<Thread>,
 }
 
 impl Waiters {
-    /// The same work, after which who waits looks again. Wait-free, and without a system call while nobody waits.
+    /// Wraps the worker's work so that waiting tasks are polled after it. Wait-free, and without a system call while nothing
+    /// waits.
     pub(super) fn told_by(self: &Arc<Self>, mut work: Work) -> Work {
         let waiters = Arc::clone(self);
         Box::new(move || {
@@ -36,7 +37,7 @@ impl Waiters {
     }
 
     fn after_round(&self) {
-        // Partner of the fence in `register`: who registered before this sees what the round brought, or is
+        // Partner of the fence in `register`: a task that registered before this fence sees the round's results, or is
         // seen here.
         fence(Ordering::SeqCst);
         if self.is_wanted.load(Ordering::Relaxed) {
@@ -60,8 +61,8 @@ impl Waiters {
         fence(Ordering::SeqCst);
     }
 
-    /// Has all who wait look again. Calls the application's wakers: no lock of theirs in hand, no audio thread. One
-    /// that panics keeps none of the others asleep, and the thread goes on; the panic's hook has told of it.
+    /// Wakes everything that waits. Calls application code, so not on an audio thread and without a lock. When a waker
+    /// panics, the others are still called and the thread continues; the panic hook has reported it.
     pub(super) fn wake_all(&self) {
         let woken = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,35 +70,31 @@ impl Waiters {
             std::mem::take(&mut *waiting)
         };
         for waker in woken {
-            // The list is emptied already, and nothing else of ours is in their hands.
+            // The list is empty already, and a waker sees no other state of ours.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // Freeing it may panic again, and the text was told.
+                // Dropping the payload may panic again, and its text was reported.
                 std::mem::forget(payload);
             }
         }
     }
 
-    /// Waits until `look` finds something, in any executor.
+    /// Waits in any executor until `look` returns a value.
     pub(super) async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
         poll_fn(|context| {
             if let Some(found) = look() {
                 return Poll::Ready(found);
             }
             self.register(context.waker());
-            // What came in between is not missed.
+            // Looking again after registering misses nothing that came in between.
             look().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 
-    /// The same in this thread, at most so long.
-    pub(super) fn block_until<T>(
-        &self,
-        patience: WallDuration,
-        look: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        // One that is beyond the clock's end never comes.
-        let deadline = WallInstant::now().checked_add(patience);
+    /// Waits in this thread until `look` returns a value, at most for the given time.
+    pub(super) fn block_until<T>(&self, timeout: WallDuration, look: impl FnMut() -> Option<T>) -> Option<T> {
+        // A deadline beyond the clock's range never comes.
+        let deadline = WallInstant::now().checked_add(timeout);
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut found = pin!(self.until(look));
         loop {
@@ -121,11 +118,11 @@ impl Wake for Unpark {
     }
 }
 
-/// The thread that calls wakers after the worker's rounds. Dropping it lets it leave.
+/// Thread that calls wakers after the worker's rounds. It exits when this is dropped.
 pub(super) struct Dispatcher(Arc<Waiters>);
 
 impl Dispatcher {
-    /// Starts it, once for these waiters.
+    /// Starts the thread, once for these waiters.
     pub(super) fn spawn(waiters: &Arc<Waiters>) -> Result<Self, Failure> {
         let inside = Arc::clone(waiters);
         let thread = thread::Builder::new()
@@ -141,14 +138,14 @@ impl Dispatcher {
                 Failure::run(format!("the thread that wakes who waits could not be started: {error}"))
             })?;
         _ = waiters.dispatcher.set(thread.thread().clone());
-        // Somebody may have begun to wait before it was known.
+        // A task may have begun to wait before the thread was known.
         waiters.wake_dispatcher();
         Ok(Self(Arc::clone(waiters)))
     }
 }
 
 impl Drop for Dispatcher {
-    /// It is not waited for: the last handle may be dropped by a waker that it calls.
+    /// Does not wait for the thread: a waker that the thread calls may drop the last handle.
     fn drop(&mut self) {
         // Release: partner of the Acquire in the thread.
         self.0.leave.store(true, Ordering::Release);
@@ -164,7 +161,7 @@ mod tests {
 
     const LONG: WallDuration = WallDuration::from_secs(60);
 
-    /// No tick and no time helps: only what the worker's rounds say.
+    /// Only the worker's rounds wake here, neither ticks nor time.
     #[test]
     fn each_of_many_rounds_is_seen_by_all_who_wait() {
         const ROUNDS: u32 = 2_000;
@@ -192,7 +189,7 @@ mod tests {
                 .collect();
             drop(ask);
             for count in 1.. {
-                // One round for three questions: nobody can be ahead of the slowest.
+                // One round answers three questions, so no waiter can be ahead of the slowest.
                 let Ok(()) = asked.recv() else { break };
                 if count % 3 == 0 {
                     work();
@@ -221,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waker_that_panics_leaves_nobody_asleep_and_the_dispatcher_at_work() {
+    fn a_panicking_waker_does_not_stop_the_others_or_the_thread() {
         let waiters = Arc::new(Waiters::default());
         let mut work = waiters.told_by(Box::new(|| {}));
         let dispatcher = Dispatcher::spawn(&waiters).unwrap();

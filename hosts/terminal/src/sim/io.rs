@@ -1,5 +1,4 @@
-//! Control side and a driver thread: the simulated board as a host like any other, in real time or in
-//! steps.
+//! Control side and a driver thread: the simulated board as a host, in real time or in steps.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,21 +19,21 @@ use handsfree_sim::device::DeviceConfig;
 use crate::failure::Failure;
 use crate::terminal::{CAP, HostStreamHalves, SLOTS, SharedClock};
 
-/// While no stream runs, the virtual clock goes on in steps of this.
+/// Step of the virtual clock while no stream runs.
 const IDLE_STEP: Duration = Duration::from_millis(10);
-/// A driver that is later than this, as after a suspension, goes on from there instead of catching up.
+/// Lateness from which the driver continues from the current time instead of catching up, as after a suspension.
 const MAX_LATENESS: WallDuration = WallDuration::from_millis(500);
 
-/// What makes the virtual time pass.
+/// Source of the virtual time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// The wall clock.
     RealTime,
-    /// [`SimHandle::advance`] only: for tests, which never sleep.
+    /// [`SimHandle::advance`] only, for tests, which never sleep.
     Stepped,
 }
 
-/// Why the simulated board did not start.
+/// Reason why the simulated board did not start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimIoError {
     kind: ErrorKind,
@@ -66,32 +65,32 @@ type DriverTask = Box<dyn FnOnce(&mut Driver) + Send>;
 
 /// The simulated board as [`AudioIo`].
 ///
-/// A thread of its own steps the board, calls the interrupt halves and, at the worker's turn, the work.
+/// A driver thread steps the board and calls the interrupt halves and the worker's work.
 pub struct SimIo {
     tasks: Sender<DriverTask>,
     config: BoardConfig,
 }
 
-/// What a test or a demonstration does to the simulated board.
+/// Handle with which a test or a demonstration controls the simulated board.
 #[derive(Clone)]
 pub struct SimHandle {
     tasks: Sender<DriverTask>,
     time: Arc<SimClock>,
 }
 
-/// The virtual time of the last step.
+/// Virtual time of the last step.
 #[derive(Debug, Default)]
 pub struct SimClock(AtomicI64);
 
 impl Clock for SimClock {
     fn now(&self) -> Instant {
-        // Relaxed: nothing is told by it but the time itself.
+        // Relaxed: no other memory depends on the time.
         Instant::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
 
 impl SimClock {
-    /// A clock for [`SimIo::spawn`] and the terminal that runs on it.
+    /// Makes a clock for [`SimIo::spawn`] and the terminal that runs on it.
     #[must_use]
     pub fn shared() -> Arc<Self> {
         Arc::new(Self::default())
@@ -110,23 +109,23 @@ impl fmt::Debug for SimHandle {
     }
 }
 
-/// What the driver thread owns.
+/// State of the driver thread.
 struct Driver {
     board: SimBoard,
     work: Work,
     time: Arc<SimClock>,
-    /// Microphone, loudspeaker: whether the device is plugged in.
+    /// Whether the microphone and the loudspeaker are plugged in.
     present: [bool; 2],
 }
 
 impl Driver {
-    /// Goes to the next thing that is due.
+    /// Runs the next event that is due.
     fn step(&mut self) {
         match self.board.step() {
             Step::Worker => (self.work)(),
             Step::Idle => {
                 self.board.clock().advance(IDLE_STEP);
-                // Tracks that are closed while nothing plays give their slots back in the worker.
+                // The worker frees the slots of tracks that are closed while nothing plays.
                 (self.work)();
             }
             Step::Capture | Step::Playback => {}
@@ -162,11 +161,10 @@ impl Driver {
 }
 
 impl SimIo {
-    /// A board with its driver thread, which calls `work`. `clock` is set by it and must be the
-    /// terminal's.
+    /// Starts a board with its driver thread, which calls `work`. The thread sets `clock`, which must be the terminal's.
     ///
     /// # Errors
-    /// Names what is wrong with the board, or that no thread could be started.
+    /// Names an invalid value of the board, or reports that no thread could be started.
     pub fn spawn(
         config: BoardConfig,
         air: Box<dyn Acoustics + Send>,
@@ -180,11 +178,11 @@ impl SimIo {
         std::thread::Builder::new()
             .name("simulated board".into())
             .spawn(move || {
-                // The board is made here, for its clock does not leave the thread.
+                // The board is made here because its clock cannot leave the thread.
                 let board = match SimulatedBoard::new(thread_config, air) {
                     Ok(board) => board,
                     Err(error) => {
-                        // Who spawns waits for this.
+                        // The spawning thread waits for this.
                         _ = ready.send(Err(error));
                         return;
                     }
@@ -206,13 +204,13 @@ impl SimIo {
 }
 
 impl Driver {
-    /// The host is gone: what still runs is stopped before it is dropped.
+    /// Stops what still runs before it is dropped.
     fn quit(mut self) {
         _ = self.board.stop(Directions::Both);
     }
 }
 
-/// Steps the board when it is told to.
+/// Steps the board by commands only.
 fn stepped(mut driver: Driver, inbox: &Receiver<DriverTask>) {
     for task in inbox {
         task(&mut driver);
@@ -220,7 +218,7 @@ fn stepped(mut driver: Driver, inbox: &Receiver<DriverTask>) {
     driver.quit();
 }
 
-/// Steps the board at the wall clock's pace until nobody gives tasks any more.
+/// Steps the board at the pace of the wall clock until all handles are dropped.
 fn real_time(mut driver: Driver, inbox: &Receiver<DriverTask>) {
     let mut origin = (WallInstant::now(), driver.board.now());
     loop {
@@ -240,7 +238,7 @@ fn real_time(mut driver: Driver, inbox: &Receiver<DriverTask>) {
     }
 }
 
-/// Has the driver thread do something and waits for what comes of it.
+/// Runs a task on the driver thread and waits for its result.
 fn run_on_driver<T: Send + 'static>(
     tasks: &Sender<DriverTask>,
     what: impl FnOnce(&mut Driver) -> T + Send + 'static,
@@ -252,18 +250,18 @@ fn run_on_driver<T: Send + 'static>(
 }
 
 impl SimHandle {
-    /// Lets virtual time pass, interrupts and worker served; returns when it has.
+    /// Advances the virtual time, serves interrupts and the worker, and returns afterwards.
     ///
     /// # Errors
-    /// When the driver thread has ended, as after a panic of the work.
+    /// Returns an error when the driver thread has ended, as after a panic of the work.
     pub fn advance(&self, span: Duration) -> Result<(), SimIoError> {
         run_on_driver(&self.tasks, move |driver| driver.advance(span))
     }
 
-    /// Takes a device away in mid-stream; it cannot be started until it is plugged in again.
+    /// Unplugs a device, also in mid-stream. It cannot be started until it is plugged in again.
     ///
     /// # Errors
-    /// As [`advance`](Self::advance).
+    /// Returns the errors of [`advance`](Self::advance).
     pub fn unplug(&self, direction: Direction) -> Result<(), SimIoError> {
         run_on_driver(&self.tasks, move |driver| {
             driver.present[direction as usize] = false;
@@ -271,10 +269,10 @@ impl SimHandle {
         })
     }
 
-    /// Plugs a device in: the one that was there, or another one.
+    /// Plugs in a device: the previous one or another.
     ///
     /// # Errors
-    /// As [`advance`](Self::advance), and for a device without a period.
+    /// Returns the errors of [`advance`](Self::advance), and an error for a device without a period.
     pub fn plug_in(&self, direction: Direction, device: DeviceConfig) -> Result<(), SimIoError> {
         let outcome = run_on_driver(&self.tasks, move |driver| {
             driver.present[direction as usize] = true;
@@ -283,10 +281,10 @@ impl SimHandle {
         outcome.map_err(|error| SimIoError { kind: ErrorKind::Config(error), message: error.to_string() })
     }
 
-    /// Has the board do something of its own, such as a jump of its latency.
+    /// Calls `task` with the board, for example to make its latency jump.
     ///
     /// # Errors
-    /// As [`advance`](Self::advance).
+    /// Returns the errors of [`advance`](Self::advance).
     pub fn with_board<T: Send + 'static>(
         &self,
         what: impl FnOnce(&mut SimulatedBoard<'static, CAP, SLOTS>) -> T + Send + 'static,
@@ -294,14 +292,14 @@ impl SimHandle {
         run_on_driver(&self.tasks, move |driver| what(&mut driver.board))
     }
 
-    /// The virtual clock.
+    /// Returns the virtual clock.
     #[must_use]
     pub fn clock(&self) -> SharedClock {
         Arc::clone(&self.time) as SharedClock
     }
 }
 
-/// One direction's request without borrowed words, to go to the driver thread.
+/// Request for one direction without borrowed strings, for the driver thread.
 struct OwnedRequest {
     end: DirectionRequest<'static>,
     device: Option<String>,
@@ -364,13 +362,13 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
         });
         match started {
             Ok(outcome) => outcome,
-            // The halves went down with the thread.
+            // The halves were dropped with the thread.
             Err(error) => Err(StartError { halves: HostStreamHalves::default(), error }),
         }
     }
 
     fn stop(&mut self, directions: Directions) -> HostStreamHalves {
-        // Halves that are not there went down with the thread.
+        // Missing halves were dropped with the thread.
         run_on_driver(&self.tasks, move |driver| driver.board.stop(directions))
             .unwrap_or_else(|_gone| HostStreamHalves::default())
     }

@@ -13,7 +13,7 @@ use handsfree_sim::wav::{self, Clip};
 
 use crate::failure::Failure;
 
-/// The talker's first word, and from one first word to the next.
+/// Time of the talker's first word, and the time from one first word to the next.
 const FIRST_TURN_S: f64 = 10.0;
 const TURN_EVERY_S: f64 = 30.0;
 /// Level of the noise at the microphone, in dB of full scale.
@@ -27,13 +27,13 @@ const TALKER_GAIN: f32 = 6.3;
 /// Length of the reverberation that is computed, in seconds.
 const RESPONSE_S: f64 = 0.3;
 
-/// What the talker in the simulated room says.
+/// Speech of the talker in the simulated room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Talker {
-    /// The recorded sentence that is part of the simulator.
+    /// Recorded sentence that is part of the simulator.
     #[default]
     ShippedVoice,
-    /// Nothing.
+    /// No speech.
     Silent,
     /// A WAV file.
     File(PathBuf),
@@ -42,7 +42,7 @@ pub enum Talker {
 /// Properties of the simulated room and its devices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimRoomConfig {
-    /// What the talker says, for the first time after 10 s and then every 30 s.
+    /// Speech of the talker, for the first time after 10 s and then every 30 s.
     pub talker: Talker,
     /// How much faster the loudspeaker's clock runs than the microphone's, in ppm.
     pub playback_ppm: f64,
@@ -59,7 +59,7 @@ impl Default for SimRoomConfig {
 }
 
 impl SimRoomConfig {
-    /// The simulated board of such a room, with devices of this rate and period.
+    /// Returns the simulated board of this room, with devices of the given rate and period.
     #[must_use]
     pub fn board(&self, rate: SampleRate, period_sample_frames: u32) -> BoardConfig {
         let device = |ppm: f64, latency_ms: f64| {
@@ -84,7 +84,7 @@ impl SimRoomConfig {
 pub struct LivingRoom(Room);
 
 impl LivingRoom {
-    /// The room of this seed.
+    /// Returns the room of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::for_stream(seed, "room");
@@ -97,18 +97,18 @@ impl LivingRoom {
         Self(room)
     }
 
-    /// Impulse response from the loudspeaker to a microphone of this rate.
+    /// Returns the impulse response from the loudspeaker to a microphone of this rate.
     ///
     /// # Errors
-    /// Names what a room cannot have.
+    /// Names an invalid property of the room.
     pub fn loudspeaker_response(&self, rate: SampleRate) -> Result<Vec<f32>, Failure> {
         self.response(RoomSource::Loudspeaker, rate, LOUDSPEAKER_GAIN)
     }
 
-    /// Impulse response from the talker to a microphone of this rate.
+    /// Returns the impulse response from the talker to a microphone of this rate.
     ///
     /// # Errors
-    /// Names what a room cannot have.
+    /// Names an invalid property of the room.
     pub fn talker_response(&self, rate: SampleRate) -> Result<Vec<f32>, Failure> {
         self.response(RoomSource::Talker, rate, TALKER_GAIN)
     }
@@ -120,11 +120,11 @@ impl LivingRoom {
     }
 }
 
-/// A room with echo and noise, in which a person speaks now and then.
+/// Room with echo and noise, in which a talker speaks now and then.
 #[derive(Debug)]
 pub struct LiveRoom {
     room: RoomAcoustics,
-    /// One turn of the talker as it reaches the microphone.
+    /// One utterance of the talker as it reaches the microphone.
     turn: Vec<f32>,
     first: u64,
     every: u64,

@@ -9,14 +9,14 @@ use handsfree_core::{Frame, FrameConsumer, FrameProducer};
 use super::CAP;
 use super::meters::Meters;
 
-/// What both ends share; each word has one writer.
+/// State shared by both ends; each word has one writer.
 #[derive(Debug)]
 pub(crate) struct QueueState {
-    /// By the application: frames that may wait, 0 while nobody listens.
+    /// Largest number of waiting frames, 0 while there is no reader. Written by the application.
     capacity: AtomicU32,
-    /// By the application.
+    /// Whether silence replaces the microphone. Written by the application.
     muted: AtomicBool,
-    /// By the worker: frames that found the queue full.
+    /// Number of frames that found the queue full. Written by the worker.
     dropped_frames: AtomicU32,
 }
 
@@ -25,8 +25,8 @@ impl QueueState {
         Self { capacity: AtomicU32::new(0), muted: AtomicBool::new(false), dropped_frames: AtomicU32::new(0) }
     }
 
-    /// Silence instead of the microphone, from the next frame on. What is heard is processed all the
-    /// same, so that the echo canceller goes on learning.
+    /// Replaces the microphone by silence from the next frame on. The microphone is still processed, so that the echo
+    /// canceller goes on learning.
     pub(crate) fn set_muted(&self, muted: bool) {
         self.muted.store(muted, Ordering::Relaxed);
     }
@@ -40,12 +40,12 @@ impl QueueState {
     }
 }
 
-/// The worker's end: measures what leaves the terminal and queues it while somebody listens.
+/// The worker's end: measures what leaves the terminal, and queues it while there is a reader.
 pub(crate) struct CleanedSink {
     ring: FrameProducer<'static, CAP>,
     state: &'static QueueState,
     meter: LevelMeter<'static>,
-    /// Sample frames dropped before the next one that is queued.
+    /// Number of sample frames dropped before the next queued frame.
     lost: u32,
 }
 
@@ -60,7 +60,7 @@ impl CleanedSink {
 }
 
 impl FrameSink<CAP> for CleanedSink {
-    /// Wait-free: a copy of the frame.
+    /// Queues a copy of the frame. Wait-free.
     fn on_frame(&mut self, frame: &Frame<CAP>) {
         self.meter.measure(frame.samples());
         let capacity = self.state.capacity.load(Ordering::Relaxed) as usize;
@@ -84,10 +84,10 @@ impl FrameSink<CAP> for CleanedSink {
     }
 }
 
-/// The application's end: frames of the cleaned microphone, oldest first.
+/// The application's end: a queue of frames of the cleaned microphone, oldest first.
 ///
-/// At most as many wait as it was opened for; one that finds the queue full is dropped, counted, and said
-/// in [`Stamp::lost`](handsfree_core::Stamp::lost) of the next.
+/// The number of waiting frames is limited when the queue is opened. A frame that finds the queue full is dropped and
+/// counted, and [`Stamp::lost`](handsfree_core::Stamp::lost) of the next frame reports it.
 pub struct CleanedFrames {
     ring: FrameConsumer<'static, CAP>,
     state: &'static QueueState,
@@ -98,14 +98,14 @@ impl CleanedFrames {
         Self { ring, state }
     }
 
-    /// Listens from now on, with room for so many frames and at most [`MAX_WAITING`]. What waited from an
-    /// earlier time is dropped.
+    /// Starts to queue frames, at most `frames` and at most [`MAX_WAITING`] of them. Frames from an earlier time are
+    /// dropped.
     pub fn listen(&mut self, frames: u32) {
         self.ignore();
         self.state.capacity.store(frames.clamp(1, MAX_WAITING), Ordering::Relaxed);
     }
 
-    /// Listens no more.
+    /// Stops queueing frames.
     pub fn ignore(&mut self) {
         self.state.capacity.store(0, Ordering::Relaxed);
         for _ in 0..=MAX_WAITING {
@@ -115,18 +115,18 @@ impl CleanedFrames {
         }
     }
 
-    /// The oldest frame that waits.
+    /// Takes the oldest waiting frame.
     pub fn pop(&mut self) -> Option<Frame<CAP>> {
         self.ring.pop()
     }
 
-    /// Frames that wait.
+    /// Returns the number of waiting frames.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.ring.len()
     }
 
-    /// Frames dropped so far because nobody took them in time; wraps at 2^32.
+    /// Returns the number of frames dropped so far because the queue was full; wraps at 2^32.
     #[must_use]
     pub fn dropped_frames(&self) -> u32 {
         self.state.dropped_frames()
@@ -139,7 +139,7 @@ impl fmt::Debug for CleanedFrames {
     }
 }
 
-/// Most frames that may wait for an application: 2.55 s.
+/// Largest number of frames that may wait for an application: 2.55 s.
 pub const MAX_WAITING: u32 = 255;
 
 #[cfg(test)]
@@ -162,10 +162,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_loses_the_newest_and_the_next_frame_says_how_much() {
+    fn a_full_queue_drops_the_newest_and_the_next_frame_reports_it() {
         let (mut sink, mut frames, _, _) = halves();
         sink.on_frame(&frame(1));
-        assert_eq!((frames.waiting(), frames.dropped_frames()), (0, 0), "nobody listens, nothing is lost");
+        assert_eq!((frames.waiting(), frames.dropped_frames()), (0, 0), "without a reader nothing is lost");
         frames.listen(2);
         (2..=5).for_each(|number| sink.on_frame(&frame(number)));
         assert_eq!((frames.waiting(), frames.dropped_frames()), (2, 2));

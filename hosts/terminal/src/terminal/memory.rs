@@ -1,11 +1,11 @@
-//! Control side: memory by the megabyte, and the journals that take most of it.
+//! Control side: large memory blocks, and the journals that take most of it.
 
 use handsfree_core::journal::{Journal, JournalReader, JournalWriter};
 
 use crate::failure::Failure;
 
-/// Megabytes that are made on the stack before they are boxed want a thread with room for them: callers
-/// may have 2 MB, and without optimisation the box is filled from there.
+/// Makes a large value on a thread with a large stack: without optimisation the value is built on the stack before it is
+/// boxed, and callers may have only 2 MB of stack.
 pub(crate) fn roomy<T: Send>(make: impl FnOnce() -> T + Send) -> Result<T, Failure> {
     const STACK_BYTES: usize = 64 << 20;
     std::thread::scope(|scope| {
@@ -17,15 +17,14 @@ pub(crate) fn roomy<T: Send>(make: impl FnOnce() -> T + Send) -> Result<T, Failu
     })
 }
 
-/// What is written down in the reader's good time: each journal holds more than 5 s of a device with one or two
-/// channels.
+/// Reading ends of the journals. Each journal holds more than 5 s of a device with one or two channels.
 #[derive(Debug)]
 pub struct JournalReaders {
-    /// What the intake took.
+    /// Journal of the intake.
     pub intake: JournalReader<'static>,
-    /// What the outlet played.
+    /// Journal of the outlet.
     pub outlet: JournalReader<'static>,
-    /// What the capture worker found and made.
+    /// Journal of the capture worker.
     pub worker: JournalReader<'static>,
 }
 

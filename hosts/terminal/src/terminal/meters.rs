@@ -1,31 +1,31 @@
-//! Worker to anybody: levels and echo reduction while the terminal runs.
+//! Worker to any thread: levels and echo reduction while the terminal runs.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use handsfree_core::capture::{LevelMeter, Levels};
 
-/// A frame of the loudspeaker counts as sound from this mean square on: -55 dBFS, full scale at 1.
+/// Mean square from which a frame of the loudspeaker counts as sound: -55 dBFS, with full scale 1.
 const SOUNDS: f64 = 3.2e-6;
-/// After its last sound the loudspeaker's echo still rings in the room for so many frames.
+/// Number of frames for which the echo still rings in the room after the loudspeaker's last sound.
 const RING_FRAMES: u32 = 20;
-/// How much of a frame the sums take up: a memory of a second.
+/// Weight of a frame in the sums: a memory of one second.
 const UPTAKE: f64 = 0.01;
-/// Frames with echo before a figure is given.
+/// Number of frames with echo before a figure is reported.
 const LEAST_FRAMES: u32 = 50;
-/// Frames without echo after which the figure is too old.
+/// Number of frames without echo after which the figure is outdated.
 const STALE_FRAMES: u32 = 300;
 
-/// What the worker measures; read from any thread.
+/// Figures that the worker measures; any thread may read them.
 ///
-/// `microphone` and `loudspeaker` are what the voice processor is given, `cleaned` is what leaves the
-/// terminal, the chain included. The first two stand still while the voice processor is bypassed.
+/// `microphone` and `loudspeaker` are the voice processor's inputs; `cleaned` is the terminal's output behind the chain.
+/// The first two keep their values while the voice processor is bypassed.
 #[derive(Debug)]
 pub struct Meters {
-    /// What the microphone heard.
+    /// Level of the microphone.
     pub microphone: Levels,
-    /// What the loudspeaker played at that time.
+    /// Level of the loudspeaker's signal at that time.
     pub loudspeaker: Levels,
-    /// What leaves the terminal.
+    /// Level of the cleaned microphone.
     pub cleaned: Levels,
     erle_db: AtomicU32,
     drift_ppm: AtomicU32,
@@ -33,7 +33,7 @@ pub struct Meters {
     voice_changes: AtomicU32,
 }
 
-/// The words of what is not known.
+/// Words that stand for an unknown figure.
 const UNKNOWN: u32 = f32::NAN.to_bits();
 
 impl Meters {
@@ -49,41 +49,41 @@ impl Meters {
         }
     }
 
-    /// How much quieter the voice processor makes the microphone while the loudspeaker sounds, in dB:
-    /// the power that goes in over the power that comes out, averaged over the last second with echo.
+    /// Returns how much quieter the voice processor makes the microphone while the loudspeaker sounds, in dB: input power
+    /// over output power, averaged over the last second with echo.
     ///
-    /// With nobody talking that is the echo return loss enhancement, and what the noise suppression takes
-    /// out counts with it; a talker, and a gain control that raises what is left, make it smaller. `None`
-    /// before half a second of echo was heard, and 3 s after the last of it.
+    /// Without a talker this is the echo return loss enhancement, together with the effect of noise suppression. A talker,
+    /// and a gain control that raises the residue, make it smaller. `None` before half a second of echo, and 3 s after the
+    /// last echo.
     #[must_use]
     pub fn erle_db(&self) -> Option<f32> {
         known(&self.erle_db)
     }
 
-    /// The loudspeaker's clock minus the microphone's, in ppm.
+    /// Returns the loudspeaker's clock minus the microphone's, in ppm.
     #[must_use]
     pub fn drift_ppm(&self) -> Option<f32> {
         known(&self.drift_ppm)
     }
 
-    /// How often the echo reference had to jump to another place, the first time included.
+    /// Returns the number of jumps of the echo reference, the first alignment included.
     #[must_use]
     pub fn reference_jumps(&self) -> u32 {
         self.reference_jumps.load(Ordering::Relaxed)
     }
 
-    /// How often the voice processor was replaced.
+    /// Returns how often the voice processor was replaced.
     #[must_use]
     pub fn voice_changes(&self) -> u32 {
         self.voice_changes.load(Ordering::Relaxed)
     }
 
-    /// By the worker alone.
+    /// Called by the worker only.
     pub(crate) fn count_voice_change(&self) {
         self.voice_changes.store(self.voice_changes().wrapping_add(1), Ordering::Relaxed);
     }
 
-    // Relaxed, here and above: each is one word, and nobody needs them to be of the same frame.
+    // Relaxed, here and above: each figure is one word, and readers do not need figures of the same frame.
     pub(crate) fn show_clocks(&self, drift_ppm: Option<f64>, reference_jumps: u32) {
         self.drift_ppm.store(drift_ppm.map_or(UNKNOWN, |ppm| (ppm as f32).to_bits()), Ordering::Relaxed);
         self.reference_jumps.store(reference_jumps, Ordering::Relaxed);
@@ -94,13 +94,13 @@ fn known(word: &AtomicU32) -> Option<f32> {
     Some(f32::from_bits(word.load(Ordering::Relaxed))).filter(|value| !value.is_nan())
 }
 
-/// Compares what goes into a voice processor with what comes out of it. Worker side.
+/// Compares a voice processor's input with its output. Worker side.
 #[derive(Debug)]
 pub(crate) struct EchoMeter {
     meters: &'static Meters,
     microphone: LevelMeter<'static>,
     loudspeaker: LevelMeter<'static>,
-    /// Of the frame that is being processed.
+    /// Mean square of the frame that is being processed.
     heard: f64,
     /// Mean squares over the last second with echo.
     before: f64,
@@ -141,13 +141,13 @@ impl EchoMeter {
         }
         let is_known =
             self.frames_with_echo >= LEAST_FRAMES && self.since_sound < STALE_FRAMES && self.before > 0.0;
-        // What is left is no more exact than a 16-bit sample.
+        // The residue is no more exact than a 16-bit sample.
         let erle_db = (10.0 * (self.before / self.after.max(1e-11)).log10()) as f32;
         self.meters.erle_db.store(if is_known { erle_db.to_bits() } else { UNKNOWN }, Ordering::Relaxed);
     }
 }
 
-/// Full scale at 1.
+/// Returns the mean square with full scale 1.
 fn mean_square(samples: &[i16]) -> f64 {
     let energy: u64 = samples.iter().map(|&s| u64::from(u32::from(s.unsigned_abs()).pow(2))).sum();
     energy as f64 / (samples.len().max(1) as f64 * f64::from(1u32 << 30))
@@ -186,7 +186,7 @@ mod tests {
         let (mut meter, meters) = meter();
         frames(&mut meter, 200, [10_000, 1_000, 10]);
         frames(&mut meter, 250, [0, 20_000, 20_000]);
-        // Of these the first count as echo that still rings.
+        // The first of these frames count as echo that still rings.
         let with_tail = meters.erle_db().unwrap();
         frames(&mut meter, 40, [0, 20_000, 20_000]);
         assert_eq!(meters.erle_db(), Some(with_tail), "a talker alone changes nothing");

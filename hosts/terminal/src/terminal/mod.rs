@@ -1,10 +1,9 @@
-//! Control side: a running terminal over any host: its memory, its worker's work, and what an application
-//! holds of it.
+//! Control side: a running terminal over any host: its memory, the worker's work and the application's handle.
 //!
-//! A host calls the [`Work`] on its one worker: on a board its real-time thread after the audio interrupts,
-//! elsewhere a thread that the callbacks wake. The [`StreamHalves`] go to the host with
-//! [`AudioIo::start`](handsfree_core::audio_io::AudioIo::start), usually by a
-//! [`StreamSupervisor`](handsfree_host::supervisor::StreamSupervisor). Everything else is the [`Terminal`]'s.
+//! A host calls the [`Work`] on its one worker: a Linux board's real-time thread after the audio interrupts, elsewhere a
+//! thread that the callbacks wake. The [`StreamHalves`] go to the host with
+//! [`AudioIo::start`](handsfree_core::audio_io::AudioIo::start), usually through a
+//! [`StreamSupervisor`](handsfree_host::supervisor::StreamSupervisor). The [`Terminal`] holds everything else.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -60,24 +59,24 @@ pub(crate) use self::voice_slot::{VoiceExchange, VoiceSlot};
 use crate::failure::Failure;
 use crate::try_only::Busy;
 
-/// Samples a frame holds: 10 ms at 48 kHz stereo, or at 96 kHz mono.
+/// Capacity of a frame in samples: 10 ms at 48 kHz stereo, or at 96 kHz mono.
 pub const CAP: usize = 960;
-/// Tracks that play at once.
+/// Largest number of tracks that play at the same time.
 pub const SLOTS: usize = 8;
-/// The clocks' drift is told once it is known to within this, after some seconds.
+/// Uncertainty of the drift below which it is reported, which takes some seconds.
 const SETTLED_PPM: f64 = 20.0;
-/// A terminal's memory: 63 frames of capture and playback, 127 of reference, a second of each track, and
-/// 3 s of what was played at 48 kHz mono.
+/// Memory of a terminal: 63 frames of capture and of playback, 127 of reference, one second for each track, and 3 s of
+/// echo history at 48 kHz mono.
 pub type HostSession = Session<CAP, SLOTS, 64, 64, 128, 101, 144_000>;
-/// Where a terminal's tracks are opened.
+/// Pool in which a terminal's tracks are opened.
 pub type Tracks = TrackPool<'static, CriticalSectionRawMutex, CAP, SLOTS>;
-/// One track of a terminal; `MEMORY` as for
+/// Track of a terminal. `MEMORY` is described at
 /// [`TrackPool::open_source`](handsfree_core::playback::TrackPool::open_source).
 pub type Track<const MEMORY: usize = 0> =
     playback::Track<'static, 'static, CriticalSectionRawMutex, CAP, SLOTS, MEMORY>;
-/// The halves that a host runs.
+/// Interrupt halves that a host runs.
 pub type HostStreamHalves = StreamHalves<'static, CAP, SLOTS>;
-/// The clock by which the host's periods are stamped.
+/// Clock with which the host stamps periods.
 pub type SharedClock = Arc<dyn Clock + Send + Sync>;
 
 type CleanedRing = FrameRing<CAP, 0, { MAX_WAITING as usize + 1 }>;
@@ -85,38 +84,37 @@ type HostHalves<'a> = Halves<'a, CriticalSectionRawMutex, VoiceSlot, (), CAP, SL
 type CaptureWorker = capture::Pipeline<'static, CAP, SLOTS, VoiceSlot>;
 type PlaybackWorker = playback::Pipeline<'static, CAP, SLOTS>;
 
-/// How sources of other rates than the terminal's are converted.
+/// Quality with which sources of other rates than the terminal's are converted.
 pub const SOURCE_QUALITY: &Quality = Quality::MEDIUM;
-/// Memory of a source's track: enough to convert any source, and to convert 44.1 kHz to 48 kHz from a table.
+/// Memory of a source's track: enough to convert any rate, and to convert 44.1 kHz to 48 kHz with a table.
 pub const SOURCE_MEMORY: usize = {
     let (usual, down) =
         (SOURCE_QUALITY.fast_memory(44_100, 48_000, 1), SOURCE_QUALITY.memory(192_000, 8_000, 1));
     if usual > down { usual } else { down }
 };
 
-/// What a terminal is to be.
+/// Settings of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TerminalConfig {
-    /// Rate of tracks, processing and cleaned frames; devices may have others.
+    /// Rate of tracks, processing and cleaned frames. Devices may have other rates.
     pub rate: SampleRate,
-    /// What the voice processor does.
+    /// Settings of the voice processor.
     pub voice: ApmConfig,
-    /// Whether to listen for the echo and correct what the devices' times say.
+    /// Whether acoustic delay estimation corrects the devices' timestamps.
     pub acoustic_delay: bool,
-    /// Whether the capture device records the loudspeaker on its second channel; that is the echo
-    /// reference then.
+    /// Whether the capture device's second channel records the loudspeaker and is the echo reference.
     pub loopback: bool,
-    /// The longest time that voice processing may take for a frame before it is bypassed.
+    /// Longest time that voice processing may take for a frame before it is bypassed.
     pub voice_deadline: Duration,
 }
 
-/// What a terminal comes apart into before it runs.
+/// Parts of a terminal before it runs.
 pub struct Parts {
-    /// For the application.
+    /// The application's handle.
     pub terminal: Terminal,
-    /// For the host to start.
+    /// Interrupt halves for the host to start.
     pub halves: HostStreamHalves,
-    /// For the host's worker.
+    /// Work for the host's worker.
     pub work: Work,
 }
 
@@ -126,17 +124,17 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// What an application holds of a terminal.
+/// The application's handle of a terminal.
 ///
-/// Its memory, some 3 MB, is never freed: audio callbacks may use it as long as the process lives. So make
-/// one and start and stop its directions as often as you like.
+/// The memory of about 3 MB is never freed, because audio callbacks may use it as long as the process lives. Make one
+/// terminal, and start and stop its directions as often as you like.
 pub struct Terminal {
     config: TerminalConfig,
     format: Format,
     clock: SharedClock,
     tracks: &'static Tracks,
     events: Events<'static>,
-    /// An event whose new voice processor could not be made.
+    /// Event that waits because its new voice processor could not be made.
     untold: Option<SessionEvent>,
     stats: StatsReader<'static>,
     meters: &'static Meters,
@@ -152,7 +150,7 @@ impl fmt::Debug for Terminal {
 }
 
 impl TerminalConfig {
-    /// Full voice processing, mono.
+    /// Returns settings for full voice processing, mono.
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
         Self {
@@ -164,7 +162,7 @@ impl TerminalConfig {
         }
     }
 
-    /// Makes a terminal's parts. `clock` must be the one that the host stamps periods with.
+    /// Makes a terminal's parts. `clock` must be the clock with which the host stamps periods.
     ///
     /// # Errors
     /// Names a rate that the voice processor does not take.
@@ -172,11 +170,11 @@ impl TerminalConfig {
         self.build_with(clock, None)
     }
 
-    /// The same, with everything that the terminal takes and gives written down, as
-    /// `dump::DumpWriter` wants it. Takes 12 MB more, and a copy of each period.
+    /// Makes a terminal's parts like [`build`](Self::build), with journals of all inputs and outputs for
+    /// `dump::DumpWriter`. Costs 12 MB more, and a copy of each period.
     ///
     /// # Errors
-    /// As [`build`](Self::build).
+    /// Returns the errors of [`build`](Self::build).
     pub fn build_with_journals(self, clock: SharedClock) -> Result<(Parts, JournalReaders), Failure> {
         let (pens, readers) = journals()?;
         Ok((self.build_with(clock, Some(pens))?, readers))
@@ -219,7 +217,7 @@ impl TerminalConfig {
         Ok(Parts { terminal, halves, work: round.into_work() })
     }
 
-    /// The session's halves as they run and as a replay runs them.
+    /// Splits the session, in the same way for a run and for its replay.
     pub(crate) fn split<'a>(
         self,
         session: &'a mut HostSession,
@@ -245,7 +243,7 @@ impl TerminalConfig {
     }
 }
 
-/// A voice processor as configured. Allocates.
+/// Makes a voice processor. Allocates.
 pub(crate) fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failure> {
     if config == ApmConfig::BYPASS {
         return Ok(Box::new(Bypass));
@@ -253,7 +251,7 @@ pub(crate) fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failu
     Ok(Box::new(ApmProcessor::new(format, format, config)?))
 }
 
-/// What the worker owns.
+/// State of the worker.
 struct Round {
     capture: CaptureWorker,
     playback: PlaybackWorker,
@@ -267,11 +265,11 @@ impl Round {
         Box::new(move || self.run())
     }
 
-    /// One round: allocates nothing, waits for nothing.
+    /// Runs one round, without allocating or waiting.
     fn run(&mut self) {
         self.playback.poll();
         if let Some(made_from) = self.capture.voice_mut().take_next() {
-            // A new processor has a clean record.
+            // A new processor starts without faults.
             self.capture.reset_breaker();
             self.capture.note([made_from, 0]);
             self.meters.count_voice_change();
@@ -288,70 +286,70 @@ impl Round {
 }
 
 impl Terminal {
-    /// What it was made as; the voice processor's part as last set.
+    /// Returns the settings, with the voice processor's as set last.
     #[must_use]
     pub fn config(&self) -> TerminalConfig {
         self.config
     }
 
-    /// Where tracks are opened.
+    /// Returns the pool in which tracks are opened.
     #[must_use]
     pub fn tracks(&self) -> &'static Tracks {
         self.tracks
     }
 
-    /// The present moment by the clock that positions and events are told by.
+    /// Returns the current time of the clock that positions and events refer to.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    /// The clock itself, for a track's futures.
+    /// Returns the clock, for a track's futures.
     #[must_use]
     pub fn clock(&self) -> SharedClock {
         Arc::clone(&self.clock)
     }
 
-    /// The counters.
+    /// Returns the counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.stats.read()
     }
 
-    /// Levels, echo reduction, drift.
+    /// Returns the meters: levels, echo reduction, drift.
     #[must_use]
     pub fn meters(&self) -> &'static Meters {
         self.meters
     }
 
-    /// The queue of cleaned frames, once: it has one reader.
+    /// Takes the queue of cleaned frames. Returns it once, because it has one reader.
     pub fn take_cleaned(&mut self) -> Option<CleanedFrames> {
         self.cleaned.take()
     }
 
-    /// Frames of the cleaned microphone that nobody took in time.
+    /// Returns the number of cleaned frames that were dropped because the queue was full.
     #[must_use]
     pub fn dropped_frames(&self) -> u32 {
         self.queue.dropped_frames()
     }
 
-    /// Hands out silence instead of the microphone, while the echo canceller goes on learning.
+    /// Replaces the microphone by silence, or stops doing so. The echo canceller goes on learning.
     pub fn set_muted(&self, muted: bool) {
         self.queue.set_muted(muted);
     }
 
-    /// Whether silence is handed out.
+    /// Returns whether silence replaces the microphone.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         self.queue.is_muted()
     }
 
-    /// What the workers reported, oldest first. A device of another format makes what the voice processor
-    /// learned worthless, so a new one takes its place before the event is told.
+    /// Takes the oldest event of the workers. When a device changed its format, the echo path that the voice processor
+    /// learned is outdated, so a new voice processor replaces it before the event is returned.
     ///
     /// # Errors
-    /// When no new processor could be made; the old one stays, and finds its way by itself in some seconds. The
-    /// event is told by the next call, which does not try again.
+    /// Returns an error when no new processor could be made. The old one stays and converges again in some seconds. The next
+    /// call returns the event and does not retry.
     pub fn poll_event(&mut self) -> Result<Option<SessionEvent>, Failure> {
         if let Some(event) = self.untold.take() {
             return Ok(Some(event));
@@ -366,7 +364,7 @@ impl Terminal {
         Ok(event)
     }
 
-    /// From now on no voice processor can be made.
+    /// Makes every later attempt to make a voice processor fail.
     #[cfg(test)]
     pub(crate) fn refuse_voices(&mut self) -> Result<(), Failure> {
         self.format = Format::new(12_000, 1)?;
@@ -374,11 +372,11 @@ impl Terminal {
             .map_or(Ok(()), |()| Err(Failure::run("a voice processor at 12000 Hz".to_owned())))
     }
 
-    /// Lets the voice processor know what happened to the devices: what it learned of a default device that is
-    /// no longer used is worthless, so a new one takes its place.
+    /// Replaces the voice processor when the stream moved to another device, because the echo path it learned is then
+    /// outdated. Other notices have no effect.
     ///
     /// # Errors
-    /// When no new processor could be made; the old one stays.
+    /// Returns an error when no new processor could be made; the old one stays.
     pub fn handle_notice(&mut self, notice: &Notice) -> Result<(), Failure> {
         match notice {
             Notice::Moved { .. } => self.restart_voice(),
@@ -386,19 +384,20 @@ impl Terminal {
         }
     }
 
-    /// Forgets what the voice processor learned, from the next frame on. No frame passes unprocessed.
+    /// Replaces the voice processor by a new one with the same settings, from the next frame on. No frame passes
+    /// unprocessed.
     ///
     /// # Errors
-    /// As [`set_voice`](Self::set_voice).
+    /// Returns the errors of [`set_voice`](Self::set_voice).
     pub fn restart_voice(&mut self) -> Result<(), Failure> {
         self.set_voice(self.config.voice)
     }
 
-    /// Puts a new voice processor in place of the present one, from the next frame on, whether frames flow
-    /// or not. Takes some milliseconds.
+    /// Replaces the voice processor by a new one, from the next frame on, whether frames flow or not. Takes some
+    /// milliseconds.
     ///
     /// # Errors
-    /// When it cannot be made; the old one stays.
+    /// Returns an error when the processor cannot be made; the old one stays.
     pub fn set_voice(&mut self, config: ApmConfig) -> Result<(), Failure> {
         self.voice.replace(voice(self.format, config)?, voice_code(config))?;
         self.config.voice = config;

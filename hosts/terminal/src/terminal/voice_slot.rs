@@ -1,8 +1,8 @@
 //! Worker and control side: a voice processor that can be replaced between two frames.
 //!
-//! A new one is made, with all that this allocates, where that is allowed; the worker only swaps two
-//! pointers, and no frame passes unprocessed meanwhile. Resetting the one in use would cost a loan of it,
-//! one to three frames with the echo in them, and needs frames to flow at that moment.
+//! The control side makes the new processor, which allocates. The worker only swaps two pointers, and no frame passes
+//! unprocessed. Resetting the processor in use would take it from the worker for one to three frames, which would keep
+//! their echo, and would need frames to flow.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use handsfree_core::{Duration, PcmMut, PcmRef};
 use super::meters::EchoMeter;
 use crate::try_only::{Busy, TryOnly};
 
-/// Any voice processor, on its way between threads.
+/// Any voice processor that can be sent between threads.
 pub type AnyVoice = Box<dyn VoiceProcessor + Send>;
 
 struct Parked {
     voice: Option<AnyVoice>,
-    /// What the one that waits was made from, in a number; none while the one before is parked.
+    /// Number of the configuration of the waiting processor; `None` while the replaced one is parked.
     next: Option<u64>,
 }
 
 struct Exchange {
     parked: TryOnly<Parked>,
-    /// Only a hint, so that the worker does not try the lock at each frame.
+    /// Hint that lets the worker skip the lock while nothing waits.
     waiting: AtomicBool,
 }
 
-/// The voice processor in use, measured. Worker side.
+/// Voice processor in use, with its echo meter. Worker side.
 pub(crate) struct VoiceSlot {
     current: AnyVoice,
     exchange: Arc<Exchange>,
     meter: EchoMeter,
 }
 
-/// Replaces the voice processor of a running terminal.
+/// Control side of the slot: replaces the voice processor of a running terminal.
 #[derive(Clone)]
 pub(crate) struct VoiceExchange(Arc<Exchange>);
 
@@ -51,10 +51,10 @@ impl VoiceSlot {
         VoiceExchange(Arc::clone(&self.exchange))
     }
 
-    /// Uses the processor that waits from now on, if there is one, and returns what it was made from.
-    /// Between two rounds of the worker. Wait-free; frees nothing, for the old one stays parked.
+    /// Takes the waiting processor into use, if there is one, and returns the number of its configuration. Called between
+    /// two rounds of the worker. Wait-free; frees nothing, because the old processor stays parked.
     pub(crate) fn take_next(&mut self) -> Option<u64> {
-        // Relaxed: the lock orders what matters.
+        // Relaxed: the lock orders the accesses.
         if !self.exchange.waiting.load(Ordering::Relaxed) {
             return None;
         }
@@ -69,11 +69,12 @@ impl VoiceSlot {
 }
 
 impl VoiceExchange {
-    /// Puts `voice`, made from what `made_from` says, in place of the present one, from the worker's next
-    /// round on; of several the last. The one before is freed at the next replacement, or with the terminal.
+    /// Replaces the processor by `voice`, of the configuration with number `made_from`, from the worker's next round on. Of
+    /// several replacements before that round the last one counts. The old processor is freed at the next replacement or
+    /// with the terminal.
     ///
     /// # Errors
-    /// [`Busy`] when the worker does not let go; it holds what is exchanged for some nanoseconds.
+    /// Returns [`Busy`] when the worker does not release the slot, which it holds for some nanoseconds only.
     pub(crate) fn replace(&self, voice: AnyVoice, made_from: u64) -> Result<(), Busy> {
         let old = {
             let mut parked = self.0.parked.wait()?;
@@ -81,12 +82,12 @@ impl VoiceExchange {
             self.0.waiting.store(true, Ordering::Relaxed);
             parked.voice.replace(voice)
         };
-        // Not while the lock is held: that would make the worker miss its try.
+        // Freed after the lock is released, because the worker tries the lock only once.
         drop(old);
         Ok(())
     }
 
-    /// Whether a replacement waits for the worker.
+    /// Returns whether a replacement waits for the worker.
     #[cfg(test)]
     fn is_waiting(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed)
@@ -134,7 +135,7 @@ mod tests {
     use handsfree_core::Format;
     use std::sync::atomic::AtomicU32;
 
-    /// Fills frames with its number, and counts when it is freed and on which thread.
+    /// Voice processor that fills frames with its number and records when and on which thread it is freed.
     struct Numbered(i16, Arc<AtomicU32>, std::thread::ThreadId);
 
     impl VoiceProcessor for Numbered {
@@ -158,7 +159,7 @@ mod tests {
         }
     }
 
-    /// A round of the worker with one frame: what was taken before it, and what it made.
+    /// Runs a round of the worker with one frame. Returns the number taken before it and the resulting sample.
     fn round(slot: &mut VoiceSlot) -> (Option<u64>, i16) {
         let taken = slot.take_next();
         let format = Format::new(8_000, 1).unwrap();
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_several_is_in_force_from_the_next_round_on_and_control_frees_the_others() {
+    fn the_last_replacement_counts_and_control_frees_the_others() {
         let freed = Arc::new(AtomicU32::new(0));
         let voice = |number| Numbered(number, Arc::clone(&freed), std::thread::current().id());
         let meter = EchoMeter::new(Box::leak(Box::new(Meters::new())));

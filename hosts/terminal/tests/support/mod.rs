@@ -24,7 +24,7 @@ pub fn canceller() -> ApmConfig {
     }
 }
 
-/// A terminal in a room, somebody speaking over the loudspeaker all the time.
+/// Terminal in a room, with a voice from the loudspeaker all the time.
 pub struct Stage {
     pub supervisor: StreamSupervisor<'static, SimIo, CAP, SLOTS>,
     pub terminal: Terminal,
