@@ -1,8 +1,7 @@
 //! The audio core of a hands-free voice device: microphone and loudspeaker at the same time, with the
 //! loudspeaker's echo removed from the microphone signal.
 //!
-//! `no_std`, without allocation, locks or `unsafe` of its own. The modules in the order in which a sample
-//! passes them:
+//! `no_std`, without allocation, locks or `unsafe` of its own. The modules:
 //!
 //! | module | side | contents |
 //! |---|---|---|

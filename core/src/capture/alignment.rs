@@ -155,8 +155,8 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
     }
 
     /// Distrusts the timestamps of a reference that is late for a second while the loudspeaker's frames keep
-    /// coming: it is not late, its times are wrong. It is read as new as there is from then on, and the
-    /// acoustic delay estimate finds where it belongs.
+    /// coming: it is not late, but its times are wrong. From then on the newest reference is read, and the
+    /// acoustic delay estimate finds the right place.
     fn count_late_frame(&mut self, position: u64) {
         let Some(corrector) = &mut self.corrector else { return };
         self.late_frames = self.late_frames.saturating_add(1);

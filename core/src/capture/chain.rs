@@ -19,8 +19,8 @@ use crate::limits::MAX_CHAIN_STEPS;
 /// FILTER.set(false);
 /// assert!(!FILTER.is_on());
 /// ```
-// A flag for each step instead of a word for all: a store is enough then, even if several threads switch
-// steps at once, and a Cortex-M0 has no compare-and-swap.
+// Each step has a flag of its own, instead of a bit in a common word, so that a store is enough even if several
+// threads switch steps at the same time: a Cortex-M0 has no compare-and-swap.
 #[derive(Debug)]
 pub struct StepSwitch {
     on: AtomicBool,

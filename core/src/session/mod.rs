@@ -46,8 +46,8 @@ pub struct SessionFormat {
 /// - `CAPTURE`, `PLAYBACK`, `REFERENCE`: depths of the rings, in frames of 10 ms plus one (a ring of 4 holds
 ///   3).
 /// - `QUEUE`: depth of one track's queue, in frames of 10 ms plus one.
-/// - `HISTORY`: length of the echo history in samples, all channels. It is the longest render plus capture
-///   latency across which echo is found (3 s on a host).
+/// - `HISTORY`: length of the echo history in samples, all channels: the longest render plus capture latency
+///   across which echo is found (3 s on a host), plus 100 ms if reference frames may be late.
 ///
 /// [`new`](Self::new) is const and makes all zero bytes, so a static session lies in `.bss`.
 ///

@@ -40,7 +40,7 @@ fn simulate(args: &SimArgs) -> Result<(), Failure> {
     let run = sim::run(args, &mut |part| bar.set_position((part * 1_000.0) as u64))?;
     bar.finish_and_clear();
     let page = publish::write(&run, &args.out)?;
-    tell(&run.report.notices);
+    print_notices(&run.report.notices);
     if args.json {
         print!("{}", run.report.summary.to_json());
     } else {
@@ -54,7 +54,7 @@ fn clean(args: &ProcessArgs) -> Result<(), Failure> {
     let processed = process::run(args)?;
     let samples = handsfree::pcm::from_i16(&processed.clean);
     wav::write_mono(&args.out, processed.summary.rate_hz, &samples)?;
-    tell(&processed.notices);
+    print_notices(&processed.notices);
     if args.json {
         print!("{}", processed.summary.to_json());
     } else {
@@ -87,13 +87,13 @@ fn replay(args: &ReplayArgs) -> Result<(), Failure> {
 
 fn list(args: &DevicesArgs) -> Result<(), Failure> {
     let (devices, notice) = devices::list(args)?;
-    tell(&notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
+    print_notices(&notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
     if args.json {
         let text = serde_json::to_string(&devices)
             .map_err(|error| Failure::run(format!("the devices as JSON: {error}")))?;
         println!("{text}");
     } else if devices.is_empty() {
-        tell(&["there are no devices".to_owned()]);
+        print_notices(&["there are no devices".to_owned()]);
     } else {
         print!("{}", devices::table(&devices));
     }
@@ -116,7 +116,7 @@ fn diagnose(args: &RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(notices: &[String]) {
+fn print_notices(notices: &[String]) {
     for notice in notices {
         eprintln!("handsfree: note: {notice}");
     }

@@ -80,7 +80,7 @@ impl Player {
     ) -> Result<Self, Failure> {
         let mut voices = Vec::new();
         for source in sources {
-            voices.push(Voice::open(source, repeat, tracks)?);
+            voices.push(PlayingSource::open(source, repeat, tracks)?);
         }
         let leave = Arc::new(AtomicBool::new(false));
         let playing = Arc::new(AtomicUsize::new(voices.len()));
@@ -129,7 +129,7 @@ enum SampleReader {
 }
 
 /// Source with its track.
-struct Voice {
+struct PlayingSource {
     source: Source,
     repeat: bool,
     reader: SampleReader,
@@ -140,7 +140,7 @@ struct Voice {
     ended: bool,
 }
 
-impl Voice {
+impl PlayingSource {
     fn open(source: &Source, repeat: bool, tracks: &'static Tracks) -> Result<Self, Failure> {
         let (reader, rate_hz, channels) = open(source)?;
         let config = SourceConfig { rate_hz, channels, quality: SOURCE_QUALITY, matching: None };

@@ -137,9 +137,9 @@ pub struct Ended {
     pub unprocessed_frames: u32,
     /// Median of the echo reductions of all seconds with echo, in dB.
     pub median_erle_db: Option<f32>,
-    /// The last estimate.
+    /// Last estimate of render plus capture latency, in milliseconds.
     pub delay_ms: f64,
-    /// The last estimate.
+    /// Last estimate of the loudspeaker's clock minus the microphone's, in ppm.
     pub drift_ppm: Option<f32>,
     /// Number of jumps of the echo reference, the first alignment included.
     pub reference_jumps: u32,

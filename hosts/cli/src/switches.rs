@@ -11,22 +11,22 @@ use handsfree::failure::Failure;
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Switches {
     /// Switch off echo cancellation
-    #[arg(long, help_heading = "Voice processing")]
+    #[arg(long, help_heading = "SwitchedVoice processing")]
     pub no_aec: bool,
     /// Switch off noise suppression
-    #[arg(long, help_heading = "Voice processing")]
+    #[arg(long, help_heading = "SwitchedVoice processing")]
     pub no_ns: bool,
     /// Switch off gain control
-    #[arg(long, help_heading = "Voice processing")]
+    #[arg(long, help_heading = "SwitchedVoice processing")]
     pub no_agc: bool,
     /// Switch off the high-pass at 100 Hz (full echo cancellation contains one of its own)
-    #[arg(long, help_heading = "Voice processing")]
+    #[arg(long, help_heading = "SwitchedVoice processing")]
     pub no_hpf: bool,
 }
 
-/// Voice processor with the chosen parts.
+/// SwitchedVoice processor with the chosen parts.
 #[derive(Debug)]
-pub enum Voice {
+pub enum SwitchedVoice {
     /// WebRTC's voice processor, with at least one part on.
     Apm {
         /// The processor.
@@ -38,7 +38,7 @@ pub enum Voice {
     Bypass(Bypass),
 }
 
-impl Voice {
+impl SwitchedVoice {
     /// Returns the processor as a trait object.
     pub fn as_dyn(&mut self) -> &mut dyn VoiceProcessor {
         match self {
@@ -73,13 +73,13 @@ impl Switches {
     ///
     /// # Errors
     /// Names a rate or channel count that the processor does not take.
-    pub fn voice(&self, near: Format, far: Format) -> Result<Voice, Failure> {
+    pub fn voice(&self, near: Format, far: Format) -> Result<SwitchedVoice, Failure> {
         let config = self.config();
         if config == ApmConfig::BYPASS {
-            return Ok(Voice::Bypass(Bypass));
+            return Ok(SwitchedVoice::Bypass(Bypass));
         }
         let processor = Box::new(ApmProcessor::new(near, far, config)?);
-        Ok(Voice::Apm { processor, name: self.name() })
+        Ok(SwitchedVoice::Apm { processor, name: self.name() })
     }
 
     /// Returns the active parts as text.

@@ -162,7 +162,7 @@ impl<P: FrameProcessor> CatchPanic<P> {
     }
 
     /// Makes a call that must reach the processor, after a reset if it panicked. Control side.
-    fn tell(&mut self, work: impl FnOnce(&mut P)) {
+    fn deliver(&mut self, work: impl FnOnce(&mut P)) {
         if self.broken.get() {
             self.reset();
         }
@@ -195,7 +195,7 @@ impl<P: FrameProcessor> FrameProcessor for CatchPanic<P> {
     }
 
     fn set_enabled(&mut self, enabled: bool) {
-        self.tell(|step| step.set_enabled(enabled));
+        self.deliver(|step| step.set_enabled(enabled));
     }
 
     /// Resets a processor that panicked, unless the reset panics too.
@@ -210,11 +210,11 @@ impl<P: FrameProcessor> FrameProcessor for CatchPanic<P> {
     }
 
     fn on_stream(&mut self, stream: &StreamIdentity<'_>) {
-        self.tell(|step| step.on_stream(stream));
+        self.deliver(|step| step.on_stream(stream));
     }
 
     fn on_credentials(&mut self, credentials: &Credentials<'_>) {
-        self.tell(|step| step.on_credentials(credentials));
+        self.deliver(|step| step.on_credentials(credentials));
     }
 
     fn close(&mut self) {

@@ -11,7 +11,7 @@
 //! player.start()?;
 //! let mut microphone = devices.open_input(InputOptions::default())?;
 //! loop {
-//!     // Whatever is pushed is taken out of what the microphone hears. Half a second of silence here.
+//!     // The echo of everything pushed is removed from the microphone. This pushes half a second of silence.
 //!     track.push(&[0; 8_000])?;
 //!     let Some(frame) = microphone.next_frame(Duration::from_secs(5)) else { break };
 //!     println!("{} samples without echo", frame.samples().len());
@@ -30,7 +30,7 @@
 //! | `alsa` | yes | Linux sound cards without a sound server; no effect on other systems |
 //! | `sim` | no | `sim`: a simulated room with devices on a virtual clock |
 //! | `dump` | no | `dump`: records a session's inputs and outputs, and replays them |
-//! | `serde` | no | `serde::Serialize` for what is listed and reported |
+//! | `serde` | no | `serde::Serialize` for listed devices and reported figures |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

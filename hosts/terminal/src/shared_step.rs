@@ -83,7 +83,7 @@ impl<P: FrameProcessor> SharedStep<P> {
 
     /// Makes a call on the control side. When another control holds the processor beyond the timeout, the call is dropped,
     /// because the trait's methods cannot fail.
-    fn tell(&mut self, work: impl FnOnce(&mut P)) {
+    fn deliver(&mut self, work: impl FnOnce(&mut P)) {
         let _ = self.control().with(work);
     }
 }
@@ -108,7 +108,7 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
     }
 
     fn set_enabled(&mut self, enabled: bool) {
-        self.tell(|step| step.set_enabled(enabled));
+        self.deliver(|step| step.set_enabled(enabled));
     }
 
     /// Resets the processor before its next frame.
@@ -121,15 +121,15 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
     }
 
     fn on_stream(&mut self, stream: &StreamIdentity<'_>) {
-        self.tell(|step| step.on_stream(stream));
+        self.deliver(|step| step.on_stream(stream));
     }
 
     fn on_credentials(&mut self, credentials: &Credentials<'_>) {
-        self.tell(|step| step.on_credentials(credentials));
+        self.deliver(|step| step.on_credentials(credentials));
     }
 
     fn close(&mut self) {
-        self.tell(P::close);
+        self.deliver(P::close);
     }
 }
 

@@ -2,7 +2,7 @@
 //! interrupts of a board. malloc itself is counted, so the C++ is too.
 #![allow(missing_docs)]
 
-#[path = "../../../tests/support/malloc_counter.rs"]
+#[path = "support/malloc_counter.rs"]
 mod malloc_counter;
 mod support;
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use handsfree_core::audio_io::Direction;
 use malloc_counter::{Calls, stretches, taken, watched};
-use support::Stage;
+use support::TerminalRig;
 
 /// What AEC3 frees at the end of its start-up; see `tests/tests/allocation_apm.rs`.
 const STARTUP_FREES: u64 = 2;
@@ -24,7 +24,7 @@ fn no_round_of_the_worker_allocates() {
     let totals: Arc<[AtomicU64; 3]> = Arc::new([const { AtomicU64::new(0) }; 3]);
     let told = Arc::clone(&totals);
     // With journals that are not read: full journals must not allocate either.
-    let (mut stage, _journals) = Stage::with_journals(100.0, |mut work| {
+    let (mut rig, _journals) = TerminalRig::with_journals(100.0, |mut work| {
         Box::new(move || {
             watched(&mut work);
             let calls = taken();
@@ -34,22 +34,22 @@ fn no_round_of_the_worker_allocates() {
         })
     });
     let read = || totals.each_ref().map(|total| total.load(Ordering::Relaxed));
-    stage.frames.listen(10);
-    stage.pass(8_000);
+    rig.frames.listen(10);
+    rig.pass(8_000);
     let [allocations, frees, rounds] = read();
     assert!(rounds > 800, "{rounds} rounds in 8 s");
     assert!(allocations == 0 && frees <= STARTUP_FREES, "{allocations} and {frees}, with a full queue");
 
-    stage.terminal.restart_voice().unwrap();
-    stage.pass(2_000);
-    stage.unplug(Direction::Playback);
-    stage.pass(1_000);
-    let side = stage.side.clone();
-    stage.plug_in(Direction::Playback, side);
-    stage.pass(2_000);
-    stage.terminal.restart_voice().unwrap();
-    stage.terminal.set_muted(true);
-    stage.pass(5_000);
+    rig.terminal.restart_voice().unwrap();
+    rig.pass(2_000);
+    rig.unplug(Direction::Playback);
+    rig.pass(1_000);
+    let side = rig.side.clone();
+    rig.plug_in(Direction::Playback, side);
+    rig.pass(2_000);
+    rig.terminal.restart_voice().unwrap();
+    rig.terminal.set_muted(true);
+    rig.pass(5_000);
     let [allocations, frees, _] = read();
     // Each of the three processors had its start-up, and one of them its end: not here.
     assert!(allocations == 0 && frees <= 3 * STARTUP_FREES, "{allocations} and {frees} in the end");

@@ -23,7 +23,7 @@ const MONO: TrackOptions = TrackOptions { rate_hz: RATE_HZ, channels: 1 };
 const LONG: WallDuration = WallDuration::from_secs(60);
 const LATENCY: Duration = Duration::from_millis(70);
 
-struct Stage {
+struct AsyncRig {
     devices: MediaDevices<SimIo>,
     sim: SimHandle,
     player: OutputPlayer<SimIo>,
@@ -32,7 +32,7 @@ struct Stage {
 }
 
 /// A wire from loudspeaker to microphone, and nothing that changes a sample.
-fn stage(polling: Polling) -> Stage {
+fn rig(polling: Polling) -> AsyncRig {
     let rate = SampleRate::new(RATE_HZ).unwrap();
     let capture = DeviceConfig::new(rate, 160);
     let playback = DeviceConfig { latency: LATENCY, ..capture.clone() };
@@ -61,10 +61,10 @@ fn stage(polling: Polling) -> Stage {
     let input = devices.open_input(options).unwrap();
     let mut player = devices.open_output(OutputOptions::default()).unwrap();
     let track = player.add_track(MONO).unwrap();
-    Stage { devices, sim: handle.unwrap(), player, track, input }
+    AsyncRig { devices, sim: handle.unwrap(), player, track, input }
 }
 
-impl Stage {
+impl AsyncRig {
     fn step(sim: &SimHandle, devices: &MediaDevices<SimIo>) {
         sim.advance(Duration::from_millis(10)).unwrap();
         devices.tick();
@@ -140,7 +140,7 @@ async fn drive(
         if speaking.load(Ordering::Relaxed) == 0 {
             break;
         }
-        Stage::step(&sim, &devices);
+        AsyncRig::step(&sim, &devices);
         yield_now().await;
         assert!(turn < 1_000, "10 s of virtual time and no end: a task was not woken");
     }
@@ -149,7 +149,7 @@ async fn drive(
 #[test]
 fn a_conversation_runs_on_tokio_in_one_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let Stage { devices, sim, player, track, input } = stage(Polling::Manual);
+    let AsyncRig { devices, sim, player, track, input } = rig(Polling::Manual);
     let speaking = Arc::new(AtomicU32::new(2));
     let tasks = [
         runtime.spawn(talk(track, Arc::clone(&speaking))),
@@ -182,7 +182,7 @@ async fn listen_task(input: InputCapture<SimIo>, speaking: Speaking) {
 fn a_conversation_runs_on_embassys_executor() {
     let executor: &'static mut embassy_executor::Executor =
         Box::leak(Box::new(embassy_executor::Executor::new()));
-    let Stage { devices, sim, player, track, input } = stage(Polling::Manual);
+    let AsyncRig { devices, sim, player, track, input } = rig(Polling::Manual);
     let speaking = Arc::new(AtomicU32::new(2));
     executor.run_until(
         |spawner| {
@@ -198,7 +198,7 @@ fn a_conversation_runs_on_embassys_executor() {
 #[test]
 fn conversations_run_on_tokio_in_several_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let Stage { devices, sim, mut player, mut track, mut input } = stage(Polling::Thread);
+    let AsyncRig { devices, sim, mut player, mut track, mut input } = rig(Polling::Thread);
     player.start().unwrap();
     let talk = runtime.spawn(async move { speak(&mut track).await });
     let listen = runtime.spawn(async move { hear(&mut input, &speech(3 * RATE_HZ as usize + 33)).await });
@@ -212,7 +212,7 @@ fn conversations_run_on_tokio_in_several_threads() {
 
 #[test]
 fn in_a_thread_of_its_own() {
-    let Stage { devices, sim, mut player, mut track, mut input } = stage(Polling::Thread);
+    let AsyncRig { devices, sim, mut player, mut track, mut input } = rig(Polling::Thread);
     let taken = track.push_blocking(&[1; 40_000], WallDuration::from_millis(5)).unwrap();
     assert!((16_000..=16_160).contains(&taken), "{taken}: a second and a begun frame, for nothing plays yet");
     player.start().unwrap();
@@ -226,11 +226,11 @@ fn in_a_thread_of_its_own() {
 
 #[test]
 fn a_dropped_future_takes_nothing_and_a_removed_track_ends_it() {
-    let Stage { devices, sim, mut player, mut track, mut input } = stage(Polling::Manual);
+    let AsyncRig { devices, sim, mut player, mut track, mut input } = rig(Polling::Manual);
     let mut context = Context::from_waker(Waker::noop());
     assert!(pin!(input.frame()).poll(&mut context).is_pending());
-    Stage::step(&sim, &devices);
-    Stage::step(&sim, &devices);
+    AsyncRig::step(&sim, &devices);
+    AsyncRig::step(&sim, &devices);
     assert!(pin!(input.frame()).poll(&mut context).is_ready());
 
     let id = track.id();
@@ -238,7 +238,7 @@ fn a_dropped_future_takes_nothing_and_a_removed_track_ends_it() {
     {
         let mut pushing = pin!(track.push_all(&said));
         assert!(pushing.as_mut().poll(&mut context).is_pending(), "the player is stopped and the queue full");
-        Stage::step(&sim, &devices);
+        AsyncRig::step(&sim, &devices);
         assert!(pushing.as_mut().poll(&mut context).is_pending());
         assert!(player.remove_track(id));
         let Poll::Ready(Err(MediaError::Closed)) = pushing.as_mut().poll(&mut context) else {

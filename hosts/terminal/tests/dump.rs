@@ -19,7 +19,7 @@ use handsfree_core::time::PeriodTime;
 use handsfree_core::{ChannelMap, Clock, Duration, Gain, Instant, SampleRate};
 use handsfree_sim::device::{DeviceConfig, DeviceSampleFormat, Jitter};
 use handsfree_sim::noise::Rng;
-use support::{Stage, canceller};
+use support::{TerminalRig, canceller};
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dump").join(name);
@@ -61,38 +61,38 @@ fn any_device(rng: &mut Rng, like: &DeviceConfig) -> DeviceConfig {
 }
 
 /// Everything that may happen to a terminal, at random.
-fn live(stage: &mut Stage, rng: &mut Rng, ms: i64) {
+fn live(rig: &mut TerminalRig, rng: &mut Rng, ms: i64) {
     let mut away = [false; 2];
     for _ in 0..ms / 20 {
-        stage.pass(20);
+        rig.pass(20);
         let direction = *pick(rng, &[Direction::Capture, Direction::Playback]);
         match rng.range(0, 60) {
             0 if !away[direction as usize] => {
-                stage.unplug(direction);
+                rig.unplug(direction);
                 away[direction as usize] = true;
             }
             1..=6 if away[direction as usize] => {
-                let device = any_device(rng, &stage.side.clone());
-                stage.plug_in(direction, device);
+                let device = any_device(rng, &rig.side.clone());
+                rig.plug_in(direction, device);
                 away[direction as usize] = false;
             }
             7 => {
                 let span = Duration::from_millis(rng.range(1, 1_500) as i64);
-                stage.sim.with_board(move |board| board.stall_worker(span)).unwrap();
+                rig.sim.with_board(move |board| board.stall_worker(span)).unwrap();
             }
             8 => {
                 let lost = rng.range(1, 3_000) as u32;
-                stage.sim.with_board(move |board| board.lose_capture(lost)).unwrap();
+                rig.sim.with_board(move |board| board.lose_capture(lost)).unwrap();
             }
             9 => {
                 let by = Duration::from_millis(rng.range(0, 200) as i64 - 100);
-                stage.sim.with_board(move |board| board.step_render_latency(by)).unwrap();
+                rig.sim.with_board(move |board| board.step_render_latency(by)).unwrap();
             }
-            10 => stage.terminal.restart_voice().unwrap(),
+            10 => rig.terminal.restart_voice().unwrap(),
             11 => {
                 let noise = *pick(rng, &[NoiseSuppression::Off, NoiseSuppression::High]);
                 let config = ApmConfig { noise_suppression: noise, ..canceller() };
-                stage.terminal.set_voice(*pick(rng, &[config, ApmConfig::BYPASS])).unwrap();
+                rig.terminal.set_voice(*pick(rng, &[config, ApmConfig::BYPASS])).unwrap();
             }
             _ => {}
         }
@@ -100,9 +100,9 @@ fn live(stage: &mut Stage, rng: &mut Rng, ms: i64) {
 }
 
 /// Closes what runs and writes what is left.
-fn finish(mut stage: Stage, writer: DumpWriter) {
-    stage.supervisor.close(Direction::Capture);
-    stage.supervisor.close(Direction::Playback);
+fn finish(mut rig: TerminalRig, writer: DumpWriter) {
+    rig.supervisor.close(Direction::Capture);
+    rig.supervisor.close(Direction::Playback);
     let dumped = writer.finish().unwrap();
     assert_eq!(dumped.lost_records, 0);
 }
@@ -113,11 +113,11 @@ fn whatever_happens_to_a_terminal_happens_again_to_the_sample() {
     for seed in seeds(12) {
         let mut rng = Rng::for_stream(seed, "dump");
         let folder = folder(&format!("any-{seed}"));
-        let (mut stage, journals) = Stage::with_journals(100.0, |work| work);
-        let writer = DumpWriter::start(&folder, &stage.terminal.config(), "sim", journals).unwrap();
-        live(&mut stage, &mut rng, 6_000);
-        let (stats, voices) = (stage.terminal.stats(), stage.terminal.meters().voice_changes());
-        finish(stage, writer);
+        let (mut rig, journals) = TerminalRig::with_journals(100.0, |work| work);
+        let writer = DumpWriter::start(&folder, &rig.terminal.config(), "sim", journals).unwrap();
+        live(&mut rig, &mut rng, 6_000);
+        let (stats, voices) = (rig.terminal.stats(), rig.terminal.meters().voice_changes());
+        finish(rig, writer);
         let replayed = replay(&folder, None).unwrap();
         assert!(replayed.is_equal() && replayed.incomplete.is_none(), "seed {seed}: {replayed:?}");
         assert_eq!(replayed.cleaned.frames, u64::from(stats.capture.frames), "seed {seed}");
@@ -245,10 +245,10 @@ fn good() -> BTreeMap<String, Vec<u8>> {
     static ONCE: std::sync::OnceLock<BTreeMap<String, Vec<u8>>> = std::sync::OnceLock::new();
     let made = ONCE.get_or_init(|| {
         let folder = folder("good");
-        let (mut stage, journals) = Stage::with_journals(0.0, |work| work);
-        let writer = DumpWriter::start(&folder, &stage.terminal.config(), "sim", journals).unwrap();
-        stage.pass(2_000);
-        finish(stage, writer);
+        let (mut rig, journals) = TerminalRig::with_journals(0.0, |work| work);
+        let writer = DumpWriter::start(&folder, &rig.terminal.config(), "sim", journals).unwrap();
+        rig.pass(2_000);
+        finish(rig, writer);
         let files = std::fs::read_dir(&folder).unwrap().map(Result::unwrap);
         files.map(|f| (f.file_name().into_string().unwrap(), std::fs::read(f.path()).unwrap())).collect()
     });
@@ -352,12 +352,12 @@ fn what_no_run_wrote_is_refused_with_file_and_record() {
 #[test]
 fn a_disk_that_is_too_slow_costs_the_end_and_is_told() {
     let folder = folder("slow");
-    let (mut stage, journals): (Stage, JournalReaders) = Stage::with_journals(0.0, |work| work);
-    stage.pass(200_000);
-    let writer = DumpWriter::start(&folder, &stage.terminal.config(), "sim", journals).unwrap();
-    stage.pass(1_000);
-    stage.supervisor.close(Direction::Capture);
-    stage.supervisor.close(Direction::Playback);
+    let (mut rig, journals): (TerminalRig, JournalReaders) = TerminalRig::with_journals(0.0, |work| work);
+    rig.pass(200_000);
+    let writer = DumpWriter::start(&folder, &rig.terminal.config(), "sim", journals).unwrap();
+    rig.pass(1_000);
+    rig.supervisor.close(Direction::Capture);
+    rig.supervisor.close(Direction::Playback);
     let dumped = writer.finish().unwrap();
     assert!(dumped.lost_records > 0, "{dumped:?}");
     let replayed = replay(&folder, None).unwrap();

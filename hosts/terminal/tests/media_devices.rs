@@ -56,7 +56,7 @@ impl AudioIo<'static, CAP, SLOTS> for Spy {
     }
 }
 
-struct Stage {
+struct DevicesRig {
     devices: MediaDevices<AnyIo>,
     sim: SimHandle,
     requests: Requests,
@@ -68,7 +68,7 @@ fn side(rate_hz: u32, channels: u32, period: u32) -> DeviceConfig {
     side
 }
 
-impl Stage {
+impl DevicesRig {
     fn new(
         rate_hz: u32,
         capture: DeviceConfig,
@@ -148,7 +148,7 @@ fn samples(input: &mut InputCapture<AnyIo>) -> Vec<i16> {
 }
 
 /// Keeps a track full of speech while time passes.
-fn speak(stage: &Stage, track: &mut OutputTrack, said: &mut usize, ms: i64) {
+fn speak(rig: &DevicesRig, track: &mut OutputTrack, said: &mut usize, ms: i64) {
     let speech = to_i16(&Clip::far().to_mono_at(16_000));
     for _ in 0..ms / 100 {
         loop {
@@ -159,7 +159,7 @@ fn speak(stage: &Stage, track: &mut OutputTrack, said: &mut usize, ms: i64) {
                 break;
             }
         }
-        stage.pass(100);
+        rig.pass(100);
     }
 }
 
@@ -169,16 +169,16 @@ const MONO_16K: TrackOptions = TrackOptions { rate_hz: 16_000, channels: 1 };
 #[test]
 fn no_sample_is_lost_at_any_period() {
     for period in [100, 160, 441, 1_024] {
-        let stage = Stage::new(16_000, side(16_000, 1, period), side(16_000, 1, 160), Box::new(Wire));
-        let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+        let rig = DevicesRig::new(16_000, side(16_000, 1, period), side(16_000, 1, 160), Box::new(Wire));
+        let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
         let mut track = player.add_track(MONO_16K).unwrap();
         let sent: Vec<i16> = (0..16_000).map(|at| (at % 8_000) as i16 + 1).collect();
         assert_eq!(track.push(&sent).unwrap(), sent.len());
-        let mut input = stage.devices.open_input(raw()).unwrap();
+        let mut input = rig.devices.open_input(raw()).unwrap();
         player.start().unwrap();
         let mut heard = Vec::new();
         for _ in 0..15 {
-            stage.pass(100);
+            rig.pass(100);
             heard.extend(samples(&mut input));
         }
         let begin = heard.iter().position(|&sample| sample != 0).unwrap();
@@ -190,9 +190,9 @@ fn no_sample_is_lost_at_any_period() {
 #[test]
 fn a_frame_is_10_ms_at_every_rate() {
     for rate_hz in [8_000, 16_000, 48_000] {
-        let stage = Stage::wire(rate_hz);
-        let mut input = stage.devices.open_input(raw()).unwrap();
-        stage.pass(100);
+        let rig = DevicesRig::wire(rate_hz);
+        let mut input = rig.devices.open_input(raw()).unwrap();
+        rig.pass(100);
         assert_eq!(input.format().rate_hz(), rate_hz);
         assert_eq!(input.try_frame().unwrap().sample_frames() as u32, rate_hz / 100);
     }
@@ -201,16 +201,16 @@ fn a_frame_is_10_ms_at_every_rate() {
 /// Theirs: stereo fails on input and plays at half speed on output.
 #[test]
 fn stereo_devices_and_stereo_tracks_play_at_their_speed() {
-    let stage = Stage::new(16_000, side(16_000, 2, 160), side(16_000, 2, 160), Box::new(Wire));
-    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let rig = DevicesRig::new(16_000, side(16_000, 2, 160), side(16_000, 2, 160), Box::new(Wire));
+    let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(TrackOptions { rate_hz: 16_000, channels: 2 }).unwrap();
     let ramp: Vec<i16> = (1..=8_000).collect();
     let stereo: Vec<i16> = ramp.iter().flat_map(|&sample| [sample, sample]).collect();
     assert_eq!(track.push(&stereo).unwrap(), stereo.len());
-    let mut input = stage.devices.open_input(raw()).unwrap();
+    let mut input = rig.devices.open_input(raw()).unwrap();
     player.start().unwrap();
-    stage.pass(1_000);
-    let requests = stage.requests.lock().unwrap();
+    rig.pass(1_000);
+    let requests = rig.requests.lock().unwrap();
     assert_eq!(requests[0].capture.unwrap().device_channels, 2);
     assert_eq!(requests[1].playback.unwrap().device_channels, 2);
     let heard = samples(&mut input);
@@ -221,32 +221,32 @@ fn stereo_devices_and_stereo_tracks_play_at_their_speed() {
 /// Theirs: `input_channel_index` is accepted and ignored.
 #[test]
 fn a_channel_is_picked_and_one_that_is_not_there_is_refused() {
-    let stage = Stage::new(16_000, side(16_000, 4, 160), side(16_000, 1, 160), Box::new(Wire));
+    let rig = DevicesRig::new(16_000, side(16_000, 4, 160), side(16_000, 1, 160), Box::new(Wire));
     let pick = |index| InputOptions { input_channel_index: Some(index), ..raw() };
-    drop(stage.devices.open_input(pick(3)).unwrap());
-    let asked = stage.requests.lock().unwrap()[0].capture.unwrap();
+    drop(rig.devices.open_input(pick(3)).unwrap());
+    let asked = rig.requests.lock().unwrap()[0].capture.unwrap();
     assert_eq!((asked.device_channels, asked.map), (4, Some(ChannelMap::select(4, &[3]).unwrap())));
-    let error = stage.devices.open_input(pick(4)).unwrap_err();
+    let error = rig.devices.open_input(pick(4)).unwrap_err();
     assert!(matches!(error, MediaError::NoSuchChannel { index: 4, channels: 4 }), "{error}");
 }
 
 /// Theirs: the delay is the last value only and does not follow a jump.
 #[test]
 fn the_delay_is_known_and_follows_a_jump() {
-    let stage = Stage::room();
-    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let rig = DevicesRig::room();
+    let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     player.start().unwrap();
-    let input = stage.devices.open_input(canceller()).unwrap();
+    let input = rig.devices.open_input(canceller()).unwrap();
     let mut said = 0;
-    speak(&stage, &mut track, &mut said, 5_000);
+    speak(&rig, &mut track, &mut said, 5_000);
     assert!(
         (input.delay() - Duration::from_millis(50)).abs() < Duration::from_millis(1),
         "{:?}",
         input.delay()
     );
-    stage.sim.with_board(|board| board.step_render_latency(Duration::from_millis(150))).unwrap();
-    speak(&stage, &mut track, &mut said, 3_000);
+    rig.sim.with_board(|board| board.step_render_latency(Duration::from_millis(150))).unwrap();
+    speak(&rig, &mut track, &mut said, 3_000);
     assert!(
         (input.delay() - Duration::from_millis(200)).abs() < Duration::from_millis(1),
         "{:?}",
@@ -258,21 +258,21 @@ fn the_delay_is_known_and_follows_a_jump() {
 #[test]
 fn echo_is_cancelled_in_any_order_of_opening_and_reopening() {
     for output_first in [true, false] {
-        let stage = Stage::room();
-        let mut input = (!output_first).then(|| stage.devices.open_input(canceller()).unwrap());
-        let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+        let rig = DevicesRig::room();
+        let mut input = (!output_first).then(|| rig.devices.open_input(canceller()).unwrap());
+        let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
         let mut track = player.add_track(MONO_16K).unwrap();
         player.start().unwrap();
         let mut said = 0;
-        speak(&stage, &mut track, &mut said, 1_000);
+        speak(&rig, &mut track, &mut said, 1_000);
         for round in 0..2 {
-            let open = input.take().unwrap_or_else(|| stage.devices.open_input(canceller()).unwrap());
-            speak(&stage, &mut track, &mut said, 10_000);
+            let open = input.take().unwrap_or_else(|| rig.devices.open_input(canceller()).unwrap());
+            speak(&rig, &mut track, &mut said, 10_000);
             let erle_db = open.erle_db().unwrap();
             println!("output first: {output_first}, round {round}: {erle_db:.1} dB");
             assert!(erle_db > 30.0, "output first: {output_first}, round {round}: {erle_db} dB");
             open.close();
-            stage.pass(300);
+            rig.pass(300);
         }
     }
 }
@@ -280,9 +280,9 @@ fn echo_is_cancelled_in_any_order_of_opening_and_reopening() {
 /// Theirs: the queue is unbounded, drops are not counted.
 #[test]
 fn the_queue_is_bounded_and_what_it_drops_is_counted() {
-    let stage = Stage::wire(16_000);
-    let mut input = stage.devices.open_input(InputOptions { queue_capacity: 7, ..raw() }).unwrap();
-    stage.pass(1_000);
+    let rig = DevicesRig::wire(16_000);
+    let mut input = rig.devices.open_input(InputOptions { queue_capacity: 7, ..raw() }).unwrap();
+    rig.pass(1_000);
     let mut waiting = 0;
     while input.try_frame().is_some() {
         waiting += 1;
@@ -290,30 +290,30 @@ fn the_queue_is_bounded_and_what_it_drops_is_counted() {
     assert_eq!(waiting, 7);
     assert!((90..=94).contains(&input.dropped_frames()), "{}", input.dropped_frames());
     drop(input);
-    let input = stage.devices.open_input(raw()).unwrap();
+    let input = rig.devices.open_input(raw()).unwrap();
     assert_eq!(input.dropped_frames(), 0, "counted from the opening on");
 }
 
 /// Theirs: a player that stopped cannot start again.
 #[test]
 fn a_player_starts_again_and_goes_on_where_it_stopped() {
-    let stage = Stage::wire(16_000);
-    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let rig = DevicesRig::wire(16_000);
+    let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     assert_eq!(track.push(&[5_000; 12_000]).unwrap(), 12_000);
-    stage.pass(500);
+    rig.pass(500);
     assert_eq!(track.queued_duration().unwrap(), Duration::from_millis(750), "not started yet");
     for _ in 0..3 {
         player.start().unwrap();
         player.start().unwrap();
-        stage.pass(200);
+        rig.pass(200);
         player.stop();
-        stage.pass(300);
+        rig.pass(300);
     }
     let left = track.queued_duration().unwrap();
     assert!(left > Duration::from_millis(50) && left < Duration::from_millis(300), "{left:?}");
     player.start().unwrap();
-    stage.pass(500);
+    rig.pass(500);
     assert!(track.is_played_out().unwrap());
     assert_eq!(track.played_position().unwrap(), 12_000, "and nothing was lost");
 }
@@ -321,42 +321,42 @@ fn a_player_starts_again_and_goes_on_where_it_stopped() {
 /// Theirs: the default devices are always None.
 #[test]
 fn defaults_are_the_systems_and_unknown_devices_are_refused() {
-    let stage = Stage::wire(16_000);
-    assert_eq!(stage.devices.default_input_device().unwrap().unwrap().id, "sim:microphone");
-    assert_eq!(stage.devices.default_output_device().unwrap().unwrap().id, "sim:loudspeaker");
-    let inputs = stage.devices.list_input_devices().unwrap();
+    let rig = DevicesRig::wire(16_000);
+    assert_eq!(rig.devices.default_input_device().unwrap().unwrap().id, "sim:microphone");
+    assert_eq!(rig.devices.default_output_device().unwrap().unwrap().id, "sim:loudspeaker");
+    let inputs = rig.devices.list_input_devices().unwrap();
     assert!(inputs.iter().all(|device| device.direction == "capture") && inputs.len() == 1);
     let options = InputOptions { input_device: Some("hw:9".into()), ..raw() };
-    let error = stage.devices.open_input(options).unwrap_err();
+    let error = rig.devices.open_input(options).unwrap_err();
     assert!(error.to_string().contains("hw:9"), "{error}");
     let options = OutputOptions { output_device: Some("hw:8".into()), ..OutputOptions::default() };
-    assert!(stage.devices.open_output(options).unwrap_err().to_string().contains("hw:8"));
-    stage.devices.open_input(InputOptions { input_device: Some("sim:microphone".into()), ..raw() }).unwrap();
+    assert!(rig.devices.open_output(options).unwrap_err().to_string().contains("hw:8"));
+    rig.devices.open_input(InputOptions { input_device: Some("sim:microphone".into()), ..raw() }).unwrap();
 }
 
 /// Theirs: every error is swallowed.
 #[test]
 fn impossible_requests_are_errors_and_change_nothing() {
-    let stage = Stage::wire(16_000);
-    let input = stage.devices.open_input(raw()).unwrap();
-    assert!(matches!(stage.devices.open_input(raw()), Err(MediaError::InputOpen)));
+    let rig = DevicesRig::wire(16_000);
+    let input = rig.devices.open_input(raw()).unwrap();
+    assert!(matches!(rig.devices.open_input(raw()), Err(MediaError::InputOpen)));
     drop(input);
-    stage.sim.unplug(Direction::Capture).unwrap();
-    assert!(stage.devices.open_input(raw()).is_err(), "unplugged");
-    stage.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
-    let mut input = stage.devices.open_input(raw()).expect("a refusal keeps nothing");
-    stage.pass(100);
+    rig.sim.unplug(Direction::Capture).unwrap();
+    assert!(rig.devices.open_input(raw()).is_err(), "unplugged");
+    rig.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
+    let mut input = rig.devices.open_input(raw()).expect("a refusal keeps nothing");
+    rig.pass(100);
     assert!(input.try_frame().is_some());
 
-    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut tracks: Vec<OutputTrack> = (0..SLOTS).map(|_| player.add_track(MONO_16K).unwrap()).collect();
     assert!(matches!(player.add_track(MONO_16K), Err(MediaError::Track(_))), "all slots are in use");
     assert!(player.remove_track(tracks[0].id()) && !player.remove_track(tracks[0].id()));
     assert!(matches!(tracks[0].push(&[0]), Err(MediaError::Closed)));
-    stage.pass(100);
+    rig.pass(100);
     player.add_track(MONO_16K).expect("its slot is free again");
     assert!(player.set_volume(-1.0).is_err() && player.volume() == 1.0);
-    let mut other = stage
+    let mut other = rig
         .devices
         .open_output(OutputOptions {
             output_device: Some("sim:loudspeaker".into()),
@@ -371,17 +371,17 @@ fn impossible_requests_are_errors_and_change_nothing() {
 
 #[test]
 fn several_players_play_at_once_and_stop_separately() {
-    let stage = Stage::wire(16_000);
-    let mut input = stage.devices.open_input(raw()).unwrap();
+    let rig = DevicesRig::wire(16_000);
+    let mut input = rig.devices.open_input(raw()).unwrap();
     let mut players = [1_000i16, 2_000].map(|sample| {
-        let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+        let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
         let mut track = player.add_track(MONO_16K).unwrap();
         track.push(&[sample; 15_000]).unwrap();
         player.start().unwrap();
         (player, track)
     });
     let mut level = |ms| {
-        stage.pass(ms);
+        rig.pass(ms);
         *samples(&mut input).last().unwrap()
     };
     assert_eq!(level(200), 3_000);
@@ -403,16 +403,16 @@ fn several_players_play_at_once_and_stop_separately() {
 
 #[test]
 fn the_volume_is_in_the_reference_so_the_echo_stays_away() {
-    let stage = Stage::room();
-    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let rig = DevicesRig::room();
+    let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     player.start().unwrap();
-    let input = stage.devices.open_input(canceller()).unwrap();
+    let input = rig.devices.open_input(canceller()).unwrap();
     let mut said = 0;
-    speak(&stage, &mut track, &mut said, 20_000);
+    speak(&rig, &mut track, &mut said, 20_000);
     let before_db = input.erle_db().unwrap();
     player.set_volume(0.25).unwrap();
-    speak(&stage, &mut track, &mut said, 2_000);
+    speak(&rig, &mut track, &mut said, 2_000);
     let after_db = input.erle_db().unwrap();
     // 12 dB less echo above the same noise and the same least bit.
     println!("{before_db:.1} dB, 2 s after a quarter of the volume {after_db:.1} dB");
@@ -421,9 +421,9 @@ fn the_volume_is_in_the_reference_so_the_echo_stays_away() {
 
 #[test]
 fn volume_and_gain_multiply_also_when_set_before_the_start() {
-    let stage = Stage::wire(16_000);
-    let mut input = stage.devices.open_input(raw()).unwrap();
-    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let rig = DevicesRig::wire(16_000);
+    let mut input = rig.devices.open_input(raw()).unwrap();
+    let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     track.push(&[8_000; 15_000]).unwrap();
     // More often than commands can wait.
@@ -432,44 +432,44 @@ fn volume_and_gain_multiply_also_when_set_before_the_start() {
     }
     track.set_gain(0.5).unwrap();
     player.start().unwrap();
-    stage.pass(300);
+    rig.pass(300);
     assert_eq!(*samples(&mut input).last().unwrap(), 2_000);
     player.set_volume(2.0).unwrap();
-    stage.pass(300);
+    rig.pass(300);
     assert_eq!(*samples(&mut input).last().unwrap(), 8_000);
 }
 
 #[test]
 fn a_muted_microphone_is_silent_and_goes_on_cancelling() {
-    let stage = Stage::room();
-    let mut player = stage.devices.open_output(OutputOptions::default()).unwrap();
+    let rig = DevicesRig::room();
+    let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     player.start().unwrap();
-    let mut input = stage.devices.open_input(InputOptions { queue_capacity: 20, ..canceller() }).unwrap();
+    let mut input = rig.devices.open_input(InputOptions { queue_capacity: 20, ..canceller() }).unwrap();
     input.set_muted(true);
     assert!(input.is_muted());
     let mut said = 0;
-    speak(&stage, &mut track, &mut said, 15_000);
+    speak(&rig, &mut track, &mut said, 15_000);
     assert!(std::iter::from_fn(|| input.try_frame()).all(|frame| frame.samples().iter().all(|&s| s == 0)));
     let muted_db = input.erle_db().unwrap();
     assert!(muted_db > 30.0, "{muted_db}");
     input.set_muted(false);
-    speak(&stage, &mut track, &mut said, 200);
+    speak(&rig, &mut track, &mut said, 200);
     assert!(std::iter::from_fn(|| input.try_frame()).any(|frame| frame.samples().iter().any(|&s| s != 0)));
 }
 
 #[test]
 fn a_lost_device_is_reported_and_capture_resumes_with_it() {
-    let stage = Stage::wire(16_000);
-    let mut input = stage.devices.open_input(raw()).unwrap();
-    stage.pass(500);
-    stage.sim.unplug(Direction::Capture).unwrap();
-    stage.pass(1_000);
+    let rig = DevicesRig::wire(16_000);
+    let mut input = rig.devices.open_input(raw()).unwrap();
+    rig.pass(500);
+    rig.sim.unplug(Direction::Capture).unwrap();
+    rig.pass(1_000);
     samples(&mut input);
-    stage.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
-    stage.pass(1_000);
+    rig.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
+    rig.pass(1_000);
     assert!(std::iter::from_fn(|| input.try_frame()).count() > 50, "the same capture hears again");
-    let told: Vec<MediaEvent> = std::iter::from_fn(|| stage.devices.poll_event()).collect();
+    let told: Vec<MediaEvent> = std::iter::from_fn(|| rig.devices.poll_event()).collect();
     assert!(
         matches!(
             told[..],
@@ -503,9 +503,9 @@ fn a_host_by_name_runs_by_itself() {
 
 #[test]
 fn a_reader_that_waits_gives_up_in_time() {
-    let stage = Stage::wire(16_000);
-    let mut input = stage.devices.open_input(raw()).unwrap();
+    let rig = DevicesRig::wire(16_000);
+    let mut input = rig.devices.open_input(raw()).unwrap();
     assert!(input.next_frame(WallDuration::from_millis(10)).is_none(), "no virtual time passes");
-    stage.pass(50);
+    rig.pass(50);
     assert!(input.next_frame(WallDuration::from_secs(10)).is_some());
 }

@@ -8,112 +8,112 @@ use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, SampleRate, SessionEvent};
 use handsfree_host::supervisor::Notice;
 use handsfree_sim::device::DeviceConfig;
-use support::Stage;
+use support::TerminalRig;
 
 #[test]
 fn echo_is_taken_out_and_the_meters_say_how_much() {
-    let mut stage = Stage::new(200.0);
-    stage.pass(20_000);
-    let meters = stage.terminal.meters();
+    let mut rig = TerminalRig::new(200.0);
+    rig.pass(20_000);
+    let meters = rig.terminal.meters();
     let erle_db = meters.erle_db().unwrap();
-    let reduction_db = stage.reduction_db(10_000);
+    let reduction_db = rig.reduction_db(10_000);
     println!("ERLE {erle_db:.1} dB, levels {reduction_db:.1} dB, drift {:?} ppm", meters.drift_ppm());
     assert!(erle_db > 30.0 && reduction_db > 30.0, "{erle_db} {reduction_db}");
     assert!((meters.drift_ppm().unwrap() - 200.0).abs() < 5.0, "{:?}", meters.drift_ppm());
-    let stats = stage.terminal.stats();
-    let true_delay = stage.sim.with_board(|board| board.true_delay()).unwrap();
+    let stats = rig.terminal.stats();
+    let true_delay = rig.sim.with_board(|board| board.true_delay()).unwrap();
     let delay = Duration::from_micros(stats.capture.delay_us.into());
     assert!((delay - true_delay).abs() < Duration::from_millis(1), "{delay:?} {true_delay:?}");
-    assert_eq!((stats.xruns(), stage.terminal.dropped_frames()), (0, 0));
+    assert_eq!((stats.xruns(), rig.terminal.dropped_frames()), (0, 0));
 }
 
 /// Fault 1: a device that returns, and the echo is gone again within a second of audio.
 #[test]
 fn a_returned_device_starts_and_its_echo_is_gone_in_a_second() {
     for direction in [Direction::Playback, Direction::Capture] {
-        let mut stage = Stage::new(200.0);
-        stage.pass(20_000);
-        let before_db = stage.reduction_db(5_000);
-        stage.unplug(direction);
-        stage.pass(3_000);
-        assert_eq!(stage.notices, [Notice::Lost { direction }]);
+        let mut rig = TerminalRig::new(200.0);
+        rig.pass(20_000);
+        let before_db = rig.reduction_db(5_000);
+        rig.unplug(direction);
+        rig.pass(3_000);
+        assert_eq!(rig.notices, [Notice::Lost { direction }]);
         let device = DeviceConfig {
             ppm: if direction == Direction::Capture { 0.0 } else { 200.0 },
             latency: if direction == Direction::Capture {
                 Duration::from_millis(10)
             } else {
-                stage.side.latency
+                rig.side.latency
             },
-            ..stage.side.clone()
+            ..rig.side.clone()
         };
-        stage.plug_in(direction, device);
-        while stage.notices.len() < 2 {
-            stage.pass(10);
+        rig.plug_in(direction, device);
+        while rig.notices.len() < 2 {
+            rig.pass(10);
         }
-        assert!(matches!(stage.notices[1], Notice::Returned { direction: back, .. } if back == direction));
+        assert!(matches!(rig.notices[1], Notice::Returned { direction: back, .. } if back == direction));
         // The device's own latency, then a second of audio, then what is left of the echo.
-        stage.pass(60 + 1_000 + 2_000);
-        let after_db = stage.reduction_db(2_000);
+        rig.pass(60 + 1_000 + 2_000);
+        let after_db = rig.reduction_db(2_000);
         println!("{direction:?}: {before_db:.1} dB before, {after_db:.1} dB after a second");
         assert!(after_db > 30.0 && after_db > before_db - 6.0, "{direction:?}: {before_db} {after_db}");
-        assert_eq!(stage.terminal.stats().capture.voice_bypassed_frames, 0);
-        assert_eq!(stage.terminal.meters().voice_changes(), 0, "what was learned is still good");
+        assert_eq!(rig.terminal.stats().capture.voice_bypassed_frames, 0);
+        assert_eq!(rig.terminal.meters().voice_changes(), 0, "what was learned is still good");
     }
 }
 
 /// Fault 8: a device of another format is another device: the processor begins anew, and no frame passes without.
 #[test]
 fn another_format_restarts_the_voice_without_unprocessed_frames() {
-    let mut stage = Stage::new(0.0);
-    stage.pass(10_000);
-    stage.unplug(Direction::Playback);
-    stage.pass(500);
+    let mut rig = TerminalRig::new(0.0);
+    rig.pass(10_000);
+    rig.unplug(Direction::Playback);
+    rig.pass(500);
     let rate = SampleRate::new(44_100).unwrap();
-    let device = DeviceConfig { rate, periods: vec![512, 441, 1_024], ..stage.side.clone() };
-    stage.plug_in(Direction::Playback, device);
-    stage.pass(15_000);
+    let device = DeviceConfig { rate, periods: vec![512, 441, 1_024], ..rig.side.clone() };
+    rig.plug_in(Direction::Playback, device);
+    rig.pass(15_000);
     let changed = SessionEvent::DeviceChanged { direction: Direction::Playback };
-    assert_eq!(stage.events.iter().filter(|&&event| event == changed).count(), 1, "{:?}", stage.events);
-    assert_eq!(stage.terminal.meters().voice_changes(), 1, "a new processor for the new device");
-    let reduction_db = stage.reduction_db(5_000);
+    assert_eq!(rig.events.iter().filter(|&&event| event == changed).count(), 1, "{:?}", rig.events);
+    assert_eq!(rig.terminal.meters().voice_changes(), 1, "a new processor for the new device");
+    let reduction_db = rig.reduction_db(5_000);
     println!("{reduction_db:.1} dB with the other device");
     assert!(reduction_db > 25.0, "{reduction_db}");
-    let capture = stage.terminal.stats().capture;
+    let capture = rig.terminal.stats().capture;
     assert_eq!((capture.voice_bypassed_frames, capture.voice_errors, capture.voice_slow_frames), (0, 0, 0));
 }
 
 #[test]
 fn a_voice_processor_that_was_given_up_can_be_replaced() {
-    let mut stage = Stage::too_slow();
-    let given_up = |stage: &Stage| {
-        stage.events.iter().filter(|event| matches!(event, SessionEvent::VoiceDisabled)).count()
+    let mut rig = TerminalRig::too_slow();
+    let given_up = |rig: &TerminalRig| {
+        rig.events.iter().filter(|event| matches!(event, SessionEvent::VoiceDisabled)).count()
     };
-    stage.pass(60_000);
-    assert_eq!((given_up(&stage), stage.terminal.meters().voice_changes()), (1, 0));
-    stage.events.clear();
-    stage.pass(60_000);
-    assert_eq!(stage.events, [], "given up for good");
-    stage.terminal.restart_voice().unwrap();
-    stage.pass(60_000);
-    assert_eq!((given_up(&stage), stage.terminal.meters().voice_changes()), (1, 1), "tried, and given up");
+    rig.pass(60_000);
+    assert_eq!((given_up(&rig), rig.terminal.meters().voice_changes()), (1, 0));
+    rig.events.clear();
+    rig.pass(60_000);
+    assert_eq!(rig.events, [], "given up for good");
+    rig.terminal.restart_voice().unwrap();
+    rig.pass(60_000);
+    assert_eq!((given_up(&rig), rig.terminal.meters().voice_changes()), (1, 1), "tried, and given up");
 }
 
 /// Fault 11: the application takes no frames.
 #[test]
 fn untaken_frames_are_bounded_and_counted_and_it_resumes() {
-    let mut stage = Stage::new(0.0);
-    stage.pass(1_000);
-    assert_eq!(stage.terminal.dropped_frames(), 0, "without a reader nothing is lost");
-    stage.frames.listen(20);
-    stage.pass(5_000);
-    assert_eq!((stage.frames.waiting(), stage.terminal.dropped_frames()), (20, 480));
+    let mut rig = TerminalRig::new(0.0);
+    rig.pass(1_000);
+    assert_eq!(rig.terminal.dropped_frames(), 0, "without a reader nothing is lost");
+    rig.frames.listen(20);
+    rig.pass(5_000);
+    assert_eq!((rig.frames.waiting(), rig.terminal.dropped_frames()), (20, 480));
     let mut position = None;
-    while let Some(frame) = stage.frames.pop() {
+    while let Some(frame) = rig.frames.pop() {
         assert!(position.is_none_or(|position| position == frame.stamp.position));
         position = Some(frame.stamp.position + frame.sample_frames() as u64);
     }
-    stage.pass(10);
-    let frame = stage.frames.pop().unwrap();
+    rig.pass(10);
+    let frame = rig.frames.pop().unwrap();
     assert_eq!(u64::from(frame.stamp.lost), 480 * 160);
     assert_eq!(frame.stamp.position, position.unwrap() + 480 * 160, "and nothing else is missing");
 }

@@ -110,7 +110,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     }
 
     /// Lets the track take audio. With `manual` control the next interruption closes the input until this is
-    /// called again, so that nothing of an old answer gets into the new one.
+    /// called again, so that late samples of an interrupted answer are refused.
     pub fn enable_input(&mut self, manual: bool) {
         self.manual = manual;
         self.accepting = true;

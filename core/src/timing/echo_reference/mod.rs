@@ -112,9 +112,9 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     history: History<'a>,
     clock: StreamClock,
     rate: SampleRate,
-    /// Time of the first sample of the block in the making.
+    /// Time of the first sample of the incomplete block.
     block_time: Option<Instant>,
-    /// Whether the times start anew with the next block.
+    /// Whether the next block begins a new timeline, without relation to the previous times.
     fresh: bool,
     /// Index from which on the times disagree with the clock.
     suspect_from: i64,
@@ -160,7 +160,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Returns the time by which the reference runs ahead of the microphone, which is the delay that a
-    /// canceller is configured with. It is zero with one clock, and the lead that was set with two.
+    /// canceller is configured with. It is zero if one clock drives both devices, and otherwise the lead that was set.
     #[must_use]
     pub(crate) fn lead(&self) -> Duration {
         self.lead_in_use.unwrap_or(self.lead)
@@ -224,11 +224,11 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             self.fresh = true;
         }
         if frame.stamp.fresh && self.memory.block.sample_frames() > 0 {
-            // The block in the making belongs to another time.
+            // The incomplete block belongs to the previous timeline.
             self.memory.block.extend_silence(usize::MAX);
             self.finish_block();
         }
-        // Beyond a second of losses the times start anew.
+        // Losses of more than a second begin a new timeline.
         self.fresh |= frame.stamp.fresh || frame.stamp.lost > format.rate_hz();
         let mut silent = (frame.stamp.lost as usize).min(format.rate_hz() as usize);
         while silent > 0 {

@@ -163,7 +163,7 @@ impl Bench {
         let mut track: Track =
             self.terminal.tracks().open().map_err(|error| Failure::run(error.to_string()))?;
         self.frames.listen(handsfree::terminal::MAX_WAITING);
-        let mut recording = Recording::default();
+        let mut recording = MicrophoneSignal::default();
         let mut pushed = 0;
         let mut played_at: Vec<Instant> = Vec::new();
         let deadline = Moment::now() + WallDuration::from_secs_f64(EVERY_S * CHIRPS as f64 + 5.0);
@@ -270,13 +270,13 @@ impl Bench {
 
 /// Samples of the microphone with the converter times of some of them.
 #[derive(Default)]
-struct Recording {
+struct MicrophoneSignal {
     samples: Vec<i16>,
     /// Time and position of each frame's first sample.
     frames: Vec<(Instant, usize)>,
 }
 
-impl Recording {
+impl MicrophoneSignal {
     fn push(&mut self, frame: &Frame<CAP>) {
         self.frames.push((frame.stamp.time, self.samples.len()));
         self.samples.extend_from_slice(frame.samples());

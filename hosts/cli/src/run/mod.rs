@@ -127,7 +127,7 @@ impl Running {
             output: running.opened(args.output.as_deref(), Direction::Playback, info),
             playing: sources.iter().map(Source::name).collect(),
         };
-        running.tell(&Report::Started(started));
+        running.report(&Report::Started(started));
         if let Some(notice) = notice {
             running.note(now, notice);
         }
@@ -158,7 +158,7 @@ impl Running {
                     remember_at = now.max(remember_at + Duration::from_millis(1_000));
                     self.observer.remember(&status);
                 }
-                self.tell(&Report::Status(status));
+                self.report(&Report::Status(status));
             }
             if is_interrupted() || self.is_output_closed {
                 return Reason::Signal;
@@ -213,7 +213,7 @@ impl Running {
             recorded_s: written.map(|written| seconds(written.sample_frames)),
             recorded_silence_s: written.map(|written| seconds(written.silent_sample_frames)),
         };
-        self.tell(&Report::Ended(ended));
+        self.report(&Report::Ended(ended));
         // Both files are closed before a failure of either is reported.
         recorded.transpose()?;
         dumped.transpose().map(|_| ())
@@ -226,14 +226,14 @@ impl Running {
                     self.device_losses += 1;
                     self.lost_at[direction as usize] = Some(now);
                     let direction = direction_name(direction);
-                    self.tell(&Report::DeviceLost { at_s: self.at_s(now), direction });
+                    self.report(&Report::DeviceLost { at_s: self.at_s(now), direction });
                 }
                 Notice::Returned { direction, info } => {
                     if direction == Direction::Capture {
                         self.capture_frame = info.rate.sample_frames() as u32;
                     }
                     let away = self.lost_at[direction as usize].take().map_or(Duration::ZERO, |at| now - at);
-                    self.tell(&Report::DeviceReturned {
+                    self.report(&Report::DeviceReturned {
                         at_s: self.at_s(now),
                         direction: direction_name(direction),
                         away_s: (away.as_millis_f64()).round() / 1e3,
@@ -300,7 +300,7 @@ impl Running {
         while let Some(event) = self.player.poll_event() {
             match event {
                 PlayerEvent::Played { name } => {
-                    self.tell(&Report::Played { at_s: self.at_s(now), name });
+                    self.report(&Report::Played { at_s: self.at_s(now), name });
                 }
                 PlayerEvent::Broken { message } => self.note(now, &message),
             }
@@ -330,7 +330,7 @@ impl Running {
         ] {
             if count > 0 {
                 let direction = direction_name(direction);
-                self.tell(&Report::Xrun { at_s: self.at_s(now), direction, count, sample_frames });
+                self.report(&Report::Xrun { at_s: self.at_s(now), direction, count, sample_frames });
             }
         }
     }
@@ -365,10 +365,10 @@ impl Running {
     }
 
     fn note(&mut self, now: Instant, message: &str) {
-        self.tell(&Report::Note { at_s: self.at_s(now), message: message.to_owned() });
+        self.report(&Report::Note { at_s: self.at_s(now), message: message.to_owned() });
     }
 
-    fn tell(&mut self, report: &Report) {
+    fn report(&mut self, report: &Report) {
         self.is_output_closed |= self.output.write(report).is_err();
     }
 }

@@ -6,7 +6,7 @@
 
 mod desktop_rig;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
-#[path = "../../../../tests/support/malloc_counter.rs"]
+#[path = "../support/malloc_counter.rs"]
 mod malloc_counter;
 mod server;
 mod signal_checker;

@@ -7,7 +7,7 @@
 mod defaults;
 mod host;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
-#[path = "../../../../tests/support/malloc_counter.rs"]
+#[path = "../support/malloc_counter.rs"]
 mod malloc_counter;
 mod scripted_rig;
 #[allow(dead_code, reason = "shared with tests that use more of it")]

@@ -8,7 +8,7 @@ use handsfree_core::playback::Outlet;
 use handsfree_core::time::PeriodTime;
 use handsfree_core::{DeviceSample, Frame, FrameConsumer, FrameProducer, I24, Instant, PackedI24};
 
-use super::read::{End, Records};
+use super::read::{JournalEnd, Records};
 use super::spool::Spool;
 use crate::failure::Failure;
 use crate::terminal::{CAP, SLOTS};
@@ -17,18 +17,18 @@ use crate::terminal::{CAP, SLOTS};
 const MOST_SAMPLES: u32 = 16 << 20;
 
 /// Interrupt half with its journal.
-pub(crate) trait Half {
+pub(crate) trait ReplayHalf {
     /// Returns the number of frames that wait for the worker.
     fn waiting(&self) -> usize;
 
     /// Returns how the journal ended, once it has.
-    fn end(&self) -> Option<End>;
+    fn end(&self) -> Option<JournalEnd>;
 
     /// Replays the next record. Returns false at the journal's end.
     fn step(&mut self) -> Result<bool, Failure>;
 
     /// Replays until `frames` frames wait. Returns how the journal ended if there are fewer.
-    fn run_to(&mut self, frames: u32) -> Result<Option<End>, Failure> {
+    fn run_to(&mut self, frames: u32) -> Result<Option<JournalEnd>, Failure> {
         while self.waiting() < frames as usize && self.step()? {}
         Ok(self.end().filter(|_| self.waiting() < frames as usize))
     }
@@ -41,13 +41,13 @@ pub(crate) trait Half {
 
 /// Counts of one direction's periods.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Tally {
+pub(crate) struct PeriodCount {
     pub(crate) periods: u64,
     pub(crate) differing: u64,
     span: Option<(Instant, Instant)>,
 }
 
-impl Tally {
+impl PeriodCount {
     fn period(&mut self, time: PeriodTime, is_same: bool) {
         self.periods += 1;
         self.differing += u64::from(!is_same);
@@ -65,16 +65,16 @@ pub(crate) struct Microphone<'s> {
     pub(crate) intake: Intake<'s, CAP>,
     pub(crate) taken: FrameConsumer<'s, CAP>,
     pub(crate) waiting: VecDeque<Frame<CAP>>,
-    pub(crate) tally: Tally,
+    pub(crate) counted_periods: PeriodCount,
     pub(crate) spool: Option<Spool>,
 }
 
-impl Half for Microphone<'_> {
+impl ReplayHalf for Microphone<'_> {
     fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    fn end(&self) -> Option<End> {
+    fn end(&self) -> Option<JournalEnd> {
         self.records.end()
     }
 
@@ -101,7 +101,7 @@ impl Half for Microphone<'_> {
                     }
                     self.waiting.push_back(frame);
                 }
-                self.tally.period(time, self.waiting.len() - before == accepted.count_ones() as usize);
+                self.counted_periods.period(time, self.waiting.len() - before == accepted.count_ones() as usize);
                 None
             }
             _ => Some("not a microphone's".to_owned()),
@@ -121,16 +121,16 @@ pub(crate) struct Loudspeaker<'s> {
     pub(crate) mixed: FrameProducer<'s, CAP, SLOTS>,
     pub(crate) played: FrameConsumer<'s, CAP, SLOTS>,
     pub(crate) waiting: VecDeque<Frame<CAP, SLOTS>>,
-    pub(crate) tally: Tally,
+    pub(crate) counted_periods: PeriodCount,
     pub(crate) spool: Option<Spool>,
 }
 
-impl Half for Loudspeaker<'_> {
+impl ReplayHalf for Loudspeaker<'_> {
     fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    fn end(&self) -> Option<End> {
+    fn end(&self) -> Option<JournalEnd> {
         self.records.end()
     }
 
@@ -190,7 +190,7 @@ impl Half for Loudspeaker<'_> {
             self.waiting.push_back(frame);
         }
         if let Some((time, is_same)) = period {
-            self.tally.period(time, is_same && self.waiting.len() - before == accepted.count_ones() as usize);
+            self.counted_periods.period(time, is_same && self.waiting.len() - before == accepted.count_ones() as usize);
         }
         failed.map_or(Ok(true), |why| Err(self.records.bad(&why)))
     }

@@ -18,12 +18,12 @@ pub(crate) struct Records {
     file: BufReader<File>,
     record: Vec<u8>,
     number: u64,
-    end: Option<End>,
+    end: Option<JournalEnd>,
 }
 
-/// End of a journal.
+/// JournalEnd of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum JournalEnd {
     /// The journal was closed and is complete.
     Whole,
     /// Records are missing because the journal's ring was full.
@@ -60,7 +60,7 @@ impl Records {
             let read = read
                 .map_err(|error| Failure::run(format!("{}: cannot be read: {error}", self.path.display())))?;
             if (read as u64) < missing {
-                self.end.get_or_insert(End::Torn);
+                self.end.get_or_insert(JournalEnd::Torn);
                 return Ok(None);
             }
             let whole = Record::bytes(&self.record);
@@ -75,8 +75,8 @@ impl Records {
         }
         self.number += 1;
         match Record::read(&self.record) {
-            Ok(Some((Record::End { lost_records }, _))) => {
-                self.end = Some(if lost_records == 0 { End::Whole } else { End::Full });
+            Ok(Some((Record::JournalEnd { lost_records }, _))) => {
+                self.end = Some(if lost_records == 0 { JournalEnd::Whole } else { JournalEnd::Full });
                 Ok(None)
             }
             Ok(read) => Ok(read.map(|(record, _)| record)),
@@ -87,7 +87,7 @@ impl Records {
     }
 
     /// Returns how the journal ended, once it has.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<JournalEnd> {
         self.end
     }
 

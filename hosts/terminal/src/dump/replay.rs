@@ -15,9 +15,9 @@ use handsfree_core::{Frame, FrameProducer, FrameRing, Instant, SampleRate};
 use serde::Serialize;
 
 use super::compare::Compared;
-use super::halves::{Half, Loudspeaker, Microphone, Tally};
+use super::halves::{ReplayHalf, Loudspeaker, Microphone, PeriodCount};
 use super::info::RunInfo;
-use super::read::{End, Records};
+use super::read::{JournalEnd, Records};
 use super::spool::Spool;
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, WORKER_FILE};
 use crate::failure::Failure;
@@ -134,7 +134,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
         intake,
         taken,
         waiting: VecDeque::new(),
-        tally: Tally::default(),
+        counted_periods: PeriodCount::default(),
         spool: spool("microphone"),
     };
     let mut loudspeaker = Loudspeaker {
@@ -143,7 +143,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
         mixed,
         played,
         waiting: VecDeque::new(),
-        tally: Tally::default(),
+        counted_periods: PeriodCount::default(),
         spool: spool("loudspeaker"),
     };
     let mut cleaned_spool = spool("cleaned");
@@ -167,7 +167,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
             }
             Record::Polled { captured_frames, reference_frames, plays, one_clock } => {
                 let short = [microphone.run_to(captured_frames)?, loudspeaker.run_to(reference_frames)?];
-                if short.into_iter().flatten().any(|end| end != End::Whole) {
+                if short.into_iter().flatten().any(|end| end != JournalEnd::Whole) {
                     // The frames of this round were lost with the end of that journal.
                     break;
                 }
@@ -196,7 +196,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
         (LOUDSPEAKER_FILE, loudspeaker.end()),
         (WORKER_FILE, worker.end()),
     ];
-    let (heard, said) = (microphone.tally, loudspeaker.tally);
+    let (heard, said) = (microphone.counted_periods, loudspeaker.counted_periods);
     Ok(Replayed {
         info,
         seconds: match cleaned.frames {
@@ -213,12 +213,12 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
 }
 
 /// Returns a text about a journal's end, unless the journal is complete.
-fn incomplete(name: &str, end: Option<End>) -> Option<String> {
+fn incomplete(name: &str, end: Option<JournalEnd>) -> Option<String> {
     match end {
         // This journal was not read to its end because another one ended.
-        None | Some(End::Whole) => None,
-        Some(End::Full) => Some(format!("{name} lacks its end, for the disk was too slow")),
-        Some(End::Torn) => Some(format!("{name} was not closed")),
+        None | Some(JournalEnd::Whole) => None,
+        Some(JournalEnd::Full) => Some(format!("{name} lacks its end, for the disk was too slow")),
+        Some(JournalEnd::Torn) => Some(format!("{name} was not closed")),
     }
 }
 

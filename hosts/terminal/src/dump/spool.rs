@@ -30,7 +30,7 @@ struct Part {
     path: PathBuf,
     format: Format,
     writer: WavWriter<BufWriter<File>>,
-    /// End of the last sample written.
+    /// JournalEnd of the last sample written.
     end: Instant,
     samples: u64,
 }

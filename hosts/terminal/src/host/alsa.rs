@@ -3,11 +3,11 @@
 use handsfree_core::audio_io::Direction;
 use handsfree_host::worker::Work;
 
-use super::{AnyIo, Host, HostConfig, OpenHost};
+use super::{AnyIo, ChosenHost, HostConfig, OpenHost};
 use crate::failure::Failure;
 
-pub(super) fn host() -> Host {
-    Host::of_devices("alsa", open)
+pub(super) fn host() -> ChosenHost {
+    ChosenHost::of_devices("alsa", open)
 }
 
 /// Returns whether there is a microphone and a loudspeaker.

@@ -88,7 +88,7 @@ impl AudioIo<'static, CAP, SLOTS> for AnyIo {
     }
 }
 
-/// Host whose error is translated to [`IoFailure`].
+/// ChosenHost whose error is translated to [`IoFailure`].
 struct Erased<Io>(Io);
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> AudioIo<'static, CAP, SLOTS> for Erased<Io> {

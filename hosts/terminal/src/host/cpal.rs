@@ -4,12 +4,12 @@ use handsfree_core::audio_io::Direction;
 use handsfree_cpal::CpalConfig;
 use handsfree_host::worker::Work;
 
-use super::{AnyIo, Host, HostConfig, OpenHost};
+use super::{AnyIo, ChosenHost, HostConfig, OpenHost};
 use crate::failure::Failure;
 use crate::terminal::{CAP, SLOTS};
 
-pub(super) fn host() -> Host {
-    Host::of_devices("cpal", open)
+pub(super) fn host() -> ChosenHost {
+    ChosenHost::of_devices("cpal", open)
 }
 
 /// Returns whether a sound server answers that has a microphone and a loudspeaker.

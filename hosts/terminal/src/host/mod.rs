@@ -1,6 +1,6 @@
 //! Control side: the hosts that this build has, and any of them as one type.
 //!
-//! A new host gets a module here with a function that returns a [`Host`], a variant of [`HostChoice`] and a line in
+//! A new host gets a module here with a function that returns a [`ChosenHost`], a variant of [`HostChoice`] and a line in
 //! [`HostChoice::resolve`]; no other place names hosts.
 
 #[cfg(all(target_os = "linux", feature = "alsa"))]
@@ -74,7 +74,7 @@ impl HostChoice {
     ///
     /// # Errors
     /// Returns an error when no host of this build has both a microphone and a loudspeaker.
-    pub fn resolve(self) -> Result<Host, Failure> {
+    pub fn resolve(self) -> Result<ChosenHost, Failure> {
         match self {
             Self::Auto => first_with_devices(),
             #[cfg(feature = "cpal")]
@@ -87,7 +87,7 @@ impl HostChoice {
     }
 }
 
-fn first_with_devices() -> Result<Host, Failure> {
+fn first_with_devices() -> Result<ChosenHost, Failure> {
     #[cfg(feature = "cpal")]
     if cpal::has_devices() {
         return Ok(cpal::host().with_notice("this is the desktop's audio system"));
@@ -178,7 +178,7 @@ impl OpenHost {
 type OpenHostFn = Box<dyn FnOnce(&HostConfig, Work) -> Result<OpenHost, Failure> + Send>;
 
 /// A chosen host that does not run yet.
-pub struct Host {
+pub struct ChosenHost {
     name: &'static str,
     notice: Option<&'static str>,
     is_simulated: bool,
@@ -186,13 +186,13 @@ pub struct Host {
     open: OpenHostFn,
 }
 
-impl fmt::Debug for Host {
+impl fmt::Debug for ChosenHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ChosenHost").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Host {
+impl ChosenHost {
     /// A host of real devices, which stamps periods with the system's monotonic clock.
     #[cfg(any(feature = "cpal", all(target_os = "linux", feature = "alsa")))]
     fn of_devices(name: &'static str, open: fn(&HostConfig, Work) -> Result<OpenHost, Failure>) -> Self {

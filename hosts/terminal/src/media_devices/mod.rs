@@ -149,7 +149,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
     {
         let Parts { mut terminal, halves, work } = setup.terminal.build(clock)?;
         let waiters = Arc::new(Waiters::default());
-        let supervisor = StreamSupervisor::new(host(waiters.told_by(work))?, halves);
+        let supervisor = StreamSupervisor::new(host(waiters.notify_after(work))?, halves);
         let frames = terminal.take_cleaned();
         let inner = Inner {
             supervisor,
@@ -280,11 +280,11 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
         while let Some(notice) = inner.supervisor.poll(now) {
             // When no new voice processor can be made, the old one continues.
             _ = inner.terminal.handle_notice(&notice);
-            inner.tell(MediaEvent::Device(notice));
+            inner.push_event(MediaEvent::Device(notice));
         }
         loop {
             match inner.terminal.poll_event() {
-                Ok(Some(event)) => inner.tell(MediaEvent::Session(event)),
+                Ok(Some(event)) => inner.push_event(MediaEvent::Session(event)),
                 Ok(None) => break,
                 // The old voice processor continues and converges again; the next call returns the event.
                 Err(_) => {}
@@ -296,7 +296,7 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
-    fn tell(&mut self, event: MediaEvent) {
+    fn push_event(&mut self, event: MediaEvent) {
         if self.events.len() == MOST_EVENTS {
             self.events.pop_front();
         }

@@ -10,7 +10,7 @@ use handsfree_host::supervisor::DirectionConfig;
 
 use super::Shared;
 use super::error::MediaError;
-use super::track::{OutputTrack, SharedVoice, TrackOptions, Voice, lock};
+use super::track::{OutputTrack, SharedPlayerTrack, TrackOptions, PlayerTrack, lock};
 use crate::host::AnyIo;
 use crate::terminal::{CAP, SLOTS, SOURCE_MEMORY, SOURCE_QUALITY};
 
@@ -29,7 +29,7 @@ pub struct OutputOptions {
 pub struct OutputPlayer<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<Shared<Io>>,
     options: OutputOptions,
-    voices: Vec<(u32, SharedVoice)>,
+    voices: Vec<(u32, SharedPlayerTrack)>,
     volume: f32,
     is_started: bool,
 }
@@ -73,7 +73,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         };
         let track = Box::new(tracks.open_source::<SOURCE_MEMORY>(source)?);
         let id = track.id();
-        let mut voice = Voice {
+        let mut voice = PlayerTrack {
             track: Some(track),
             gain: 1.0,
             volume: self.volume,

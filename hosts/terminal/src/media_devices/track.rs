@@ -25,7 +25,7 @@ pub struct TrackOptions {
 }
 
 /// Track shared by its player and its owner.
-pub(super) struct Voice {
+pub(super) struct PlayerTrack {
     /// `None` once the track is removed.
     pub(super) track: Option<Box<Track<SOURCE_MEMORY>>>,
     pub(super) gain: f32,
@@ -37,7 +37,7 @@ pub(super) struct Voice {
     pub(super) playing: bool,
 }
 
-impl Voice {
+impl PlayerTrack {
     pub(super) fn track(&mut self) -> Result<&mut Track<SOURCE_MEMORY>, MediaError> {
         self.track.as_deref_mut().ok_or(MediaError::Closed)
     }
@@ -62,16 +62,16 @@ impl Voice {
     }
 }
 
-pub(super) type SharedVoice = Arc<Mutex<Voice>>;
+pub(super) type SharedPlayerTrack = Arc<Mutex<PlayerTrack>>;
 
-pub(super) fn lock(voice: &SharedVoice) -> MutexGuard<'_, Voice> {
+pub(super) fn lock(voice: &SharedPlayerTrack) -> MutexGuard<'_, PlayerTrack> {
     voice.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Handle of a player's track. Any thread may push to it. When it is dropped, the player still plays what was pushed.
 pub struct OutputTrack {
     pub(super) id: u32,
-    pub(super) voice: SharedVoice,
+    pub(super) voice: SharedPlayerTrack,
     pub(super) clock: SharedClock,
     pub(super) waiters: Arc<Waiters>,
     pub(super) channels: usize,

@@ -28,7 +28,7 @@ pub(super) struct Waiters {
 impl Waiters {
     /// Wraps the worker's work so that waiting tasks are polled after it. Wait-free, and without a system call while nothing
     /// waits.
-    pub(super) fn told_by(self: &Arc<Self>, mut work: Work) -> Work {
+    pub(super) fn notify_after(self: &Arc<Self>, mut work: Work) -> Work {
         let waiters = Arc::clone(self);
         Box::new(move || {
             work();
@@ -169,7 +169,7 @@ mod tests {
         let round = Arc::new(AtomicU32::new(0));
         let (ask, asked) = mpsc::channel::<()>();
         let inside = Arc::clone(&round);
-        let mut work = waiters.told_by(Box::new(move || {
+        let mut work = waiters.notify_after(Box::new(move || {
             inside.fetch_add(1, Ordering::Relaxed);
         }));
         let dispatcher = Dispatcher::spawn(&waiters).unwrap();
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_panicking_waker_does_not_stop_the_others_or_the_thread() {
         let waiters = Arc::new(Waiters::default());
-        let mut work = waiters.told_by(Box::new(|| {}));
+        let mut work = waiters.notify_after(Box::new(|| {}));
         let dispatcher = Dispatcher::spawn(&waiters).unwrap();
         let (tell, told) = mpsc::channel();
         for round in 0..3 {

@@ -5,13 +5,13 @@ mod room;
 
 pub use self::io::{Pace, SimClock, SimHandle, SimIo, SimIoError};
 pub use self::room::{LiveRoom, LivingRoom, SimRoomConfig, Talker};
-use crate::host::{AnyIo, Host, OpenHost};
+use crate::host::{AnyIo, ChosenHost, OpenHost};
 use crate::terminal::SharedClock;
 
 /// The simulated room in real time.
-pub(crate) fn host() -> Host {
+pub(crate) fn host() -> ChosenHost {
     let clock = SimClock::shared();
-    Host::simulated(clock.clone() as SharedClock, move |config, work| {
+    ChosenHost::simulated(clock.clone() as SharedClock, move |config, work| {
         let board = config.sim.board(config.rate, config.period_sample_frames);
         let acoustics = LiveRoom::new(board.capture.rate, &config.sim.talker, config.sim.seed)?;
         let (io, handle) = SimIo::spawn(board, Box::new(acoustics), work, &clock, Pace::RealTime)?;

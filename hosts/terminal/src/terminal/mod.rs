@@ -135,7 +135,7 @@ pub struct Terminal {
     tracks: &'static Tracks,
     events: Events<'static>,
     /// Event that waits because its new voice processor could not be made.
-    untold: Option<SessionEvent>,
+    pending_event: Option<SessionEvent>,
     stats: StatsReader<'static>,
     meters: &'static Meters,
     cleaned: Option<CleanedFrames>,
@@ -206,7 +206,7 @@ impl TerminalConfig {
             clock,
             tracks: Box::leak(Box::new(halves.tracks)),
             events: halves.events,
-            untold: None,
+            pending_event: None,
             stats: halves.stats,
             meters,
             cleaned: Some(CleanedFrames::new(consumer, queue)),
@@ -351,14 +351,14 @@ impl Terminal {
     /// Returns an error when no new processor could be made. The old one stays and converges again in some seconds. The next
     /// call returns the event and does not retry.
     pub fn poll_event(&mut self) -> Result<Option<SessionEvent>, Failure> {
-        if let Some(event) = self.untold.take() {
+        if let Some(event) = self.pending_event.take() {
             return Ok(Some(event));
         }
         let event = self.events.poll();
         if matches!(event, Some(SessionEvent::DeviceChanged { .. }))
             && let Err(failure) = self.restart_voice()
         {
-            self.untold = event;
+            self.pending_event = event;
             return Err(failure);
         }
         Ok(event)

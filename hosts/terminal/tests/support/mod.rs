@@ -25,7 +25,7 @@ pub fn canceller() -> ApmConfig {
 }
 
 /// Terminal in a room, with a voice from the loudspeaker all the time.
-pub struct Stage {
+pub struct TerminalRig {
     pub supervisor: StreamSupervisor<'static, SimIo, CAP, SLOTS>,
     pub terminal: Terminal,
     pub sim: SimHandle,
@@ -56,7 +56,7 @@ pub fn board(rate: SampleRate, playback_ppm: f64) -> BoardConfig {
     }
 }
 
-impl Stage {
+impl TerminalRig {
     pub fn new(playback_ppm: f64) -> Self {
         Self::watched(playback_ppm, |work| work)
     }
@@ -82,12 +82,12 @@ impl Stage {
     /// The same with its journals.
     pub fn with_journals(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> (Self, JournalReaders) {
         let mut journals = None;
-        let stage = Self::made(playback_ppm, around, |config, clock| {
+        let rig = Self::made(playback_ppm, around, |config, clock| {
             let (parts, readers) = config.build_with_journals(clock).unwrap();
             journals = Some(readers);
             parts
         });
-        (stage, journals.unwrap())
+        (rig, journals.unwrap())
     }
 
     fn made(

@@ -1,0 +1,1 @@
+../../../../tests/support/malloc_counter.rs
