@@ -21,7 +21,7 @@ pub(crate) struct Records {
     end: Option<JournalEnd>,
 }
 
-/// JournalEnd of a journal.
+/// How a journal ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JournalEnd {
     /// The journal was closed and is complete.
@@ -75,7 +75,7 @@ impl Records {
         }
         self.number += 1;
         match Record::read(&self.record) {
-            Ok(Some((Record::JournalEnd { lost_records }, _))) => {
+            Ok(Some((Record::End { lost_records }, _))) => {
                 self.end = Some(if lost_records == 0 { JournalEnd::Whole } else { JournalEnd::Full });
                 Ok(None)
             }

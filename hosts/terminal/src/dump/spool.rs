@@ -30,7 +30,7 @@ struct Part {
     path: PathBuf,
     format: Format,
     writer: WavWriter<BufWriter<File>>,
-    /// JournalEnd of the last sample written.
+    /// End of the last sample written.
     end: Instant,
     samples: u64,
 }

@@ -88,7 +88,7 @@ impl AudioIo<'static, CAP, SLOTS> for AnyIo {
     }
 }
 
-/// ChosenHost whose error is translated to [`IoFailure`].
+/// A host with its error translated to [`AnyHostError`].
 struct Erased<Io>(Io);
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> AudioIo<'static, CAP, SLOTS> for Erased<Io> {

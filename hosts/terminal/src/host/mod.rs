@@ -208,6 +208,7 @@ impl ChosenHost {
         Self { name: "sim", notice: None, is_simulated: true, clock, open: Box::new(open) }
     }
 
+    #[cfg(any(feature = "cpal", feature = "sim", all(target_os = "linux", feature = "alsa")))]
     fn with_notice(self, notice: &'static str) -> Self {
         Self { notice: Some(notice), ..self }
     }
