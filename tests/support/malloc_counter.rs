@@ -14,8 +14,8 @@ pub(crate) struct Calls {
 }
 
 thread_local! {
-    // Constant and without destructors, so that reading them does not allocate. They are per thread because the test
-    // harness allocates on its own threads.
+    // These are constants without destructors, so that reading them does not allocate. They are per thread because the
+    // test harness allocates on other threads.
     static WATCHING: Cell<bool> = const { Cell::new(false) };
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     static FREES: Cell<u64> = const { Cell::new(0) };
@@ -71,14 +71,14 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 extern "C" fn calloc(items: usize, size: usize) -> *mut c_void {
     count(&ALLOCATIONS);
-    // SAFETY: As in `malloc`.
+    // SAFETY: This is glibc's own function under its internal name, called with the caller's arguments.
     unsafe { __libc_calloc(items, size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     count(&ALLOCATIONS);
-    // SAFETY: As in `malloc`; all blocks come from glibc.
+    // SAFETY: This is glibc's own realloc, called with the caller's arguments; all blocks come from glibc.
     unsafe { __libc_realloc(block, size) }
 }
 
@@ -87,14 +87,14 @@ unsafe extern "C" fn free(block: *mut c_void) {
     if !block.is_null() {
         count(&FREES);
     }
-    // SAFETY: As in `realloc`.
+    // SAFETY: This is glibc's own free, called with the caller's argument; all blocks come from glibc.
     unsafe { __libc_free(block) }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
     count(&ALLOCATIONS);
-    // SAFETY: As in `malloc`.
+    // SAFETY: This is glibc's own function under its internal name, called with the caller's arguments.
     unsafe { __libc_memalign(alignment, size) }
 }
 

@@ -6,7 +6,7 @@ use clap::Parser;
 use handsfree::pcm::{from_i16, to_i16};
 use handsfree_cli::args::{Cli, Command, SimArgs};
 use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
-use handsfree_cli::sim::{self, Run};
+use handsfree_cli::sim::{self, SimulatedRun};
 use handsfree_core::{Format, SampleRate};
 use handsfree_sim::measure;
 
@@ -22,7 +22,7 @@ fn sim_args(more: &[&str]) -> SimArgs {
     }
 }
 
-fn simulate(more: &[&str]) -> (SimArgs, Run) {
+fn simulate(more: &[&str]) -> (SimArgs, SimulatedRun) {
     let args = sim_args(more);
     let run = sim::run(&args, &mut |_| {}).unwrap();
     (args, run)
@@ -30,7 +30,7 @@ fn simulate(more: &[&str]) -> (SimArgs, Run) {
 
 /// Checks the median of the windows after the first, and each window against the oracle; returns a description of a
 /// violation.
-fn check_erle(run: &Run, name: &str) -> Option<String> {
+fn check_erle(run: &SimulatedRun, name: &str) -> Option<String> {
     let windows = &run.report.summary.erle_db;
     let db = |value: Option<f64>| value.expect("the far end is alone in every window");
     let short: Vec<f64> = windows.iter().map(|window| db(window.oracle_db) - db(window.db)).collect();

@@ -11,7 +11,7 @@ use symphonia::core::io::MediaSourceStream;
 
 use handsfree::failure::Failure;
 
-/// Reader of an audio file.
+/// Decoder of one audio file.
 pub struct Decoder {
     path: PathBuf,
     reader: Box<dyn FormatReader>,
@@ -19,8 +19,9 @@ pub struct Decoder {
     track: u32,
     rate_hz: u32,
     channels: u32,
-    /// Samples that were decoded to learn the format and are not yet taken.
+    /// First samples, which were decoded to find the rate and channels; `None` once they are returned.
     first: Option<Vec<i16>>,
+    /// Number of packets decoded so far.
     packets: u64,
 }
 
@@ -30,32 +31,32 @@ impl std::fmt::Debug for Decoder {
     }
 }
 
-/// Result of reading on.
+/// Result of decoding the next samples of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// More samples were read.
+    /// Samples were decoded.
     Samples,
     /// The file ended.
     End,
-    /// The file broke off, with the reason. Everything before was read.
+    /// The file cannot be decoded further, with the reason. All samples before this point were returned.
     Broken(String),
 }
 
 impl Decoder {
-    /// Opens a file: WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, AAC and ALAC in MP4. The content decides; the extension of the
-    /// name is only a hint.
+    /// Opens an audio file. Supported are WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, and AAC or ALAC in MP4. The format is detected
+    /// from the content; the file name's extension is only a hint.
     ///
     /// # Errors
-    /// Names the file and what was found instead of audio.
+    /// Returns an error that names the file and what was found instead of audio.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let wrong = |found: String| Failure::run(format!("{}: {found}", path.display()));
-        let file = File::open(path).map_err(|error| wrong(format!("cannot be opened: {error}")))?;
-        let metadata = file.metadata().map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let invalid = |found: String| Failure::run(format!("{}: {found}", path.display()));
+        let file = File::open(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
+        let metadata = file.metadata().map_err(|error| invalid(format!("cannot be read: {error}")))?;
         if metadata.is_dir() {
-            return Err(wrong("is a directory: expected an audio file".into()));
+            return Err(invalid("is a directory: expected an audio file".into()));
         }
         if metadata.is_file() && metadata.len() == 0 {
-            return Err(wrong("is empty (0 bytes): expected an audio file".into()));
+            return Err(invalid("is empty (0 bytes): expected an audio file".into()));
         }
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
@@ -65,19 +66,19 @@ impl Decoder {
         let reader = symphonia::default::get_probe()
             .probe(&hint, stream, Default::default(), Default::default())
             .map_err(|error| {
-                wrong(format!("{error}: expected WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3 or MP4"))
+                invalid(format!("{error}: expected WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3 or MP4"))
             })?;
         let track = reader
             .default_track(TrackType::Audio)
-            .ok_or_else(|| wrong("has no audio in it: expected an audio track".into()))?;
+            .ok_or_else(|| invalid("contains no audio track: expected at least one".into()))?;
         let parameters = track
             .codec_params
             .as_ref()
             .and_then(|parameters| parameters.audio())
-            .ok_or_else(|| wrong("does not say how its audio is coded".into()))?;
+            .ok_or_else(|| invalid("does not state how its audio is coded: expected a codec".into()))?;
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(|error| wrong(error.to_string()))?;
+            .map_err(|error| invalid(error.to_string()))?;
         let track = track.id;
         let mut opened = Self {
             path: path.to_owned(),
@@ -89,30 +90,30 @@ impl Decoder {
             first: None,
             packets: 0,
         };
-        // Not every header states rate and channels; the first samples do.
+        // Some headers lack the rate and channels; decoded samples always have them.
         let mut samples = Vec::new();
         match opened.next(&mut samples) {
             Decoded::Samples => {}
-            Decoded::End => return Err(wrong("holds no samples: expected some audio".into())),
-            Decoded::Broken(found) => return Err(wrong(found)),
+            Decoded::End => return Err(invalid("contains no samples: expected at least one".into())),
+            Decoded::Broken(reason) => return Err(invalid(reason)),
         }
         opened.first = Some(samples);
         Ok(opened)
     }
 
-    /// Returns the file's rate, in hertz.
+    /// Returns the file's sample rate, in hertz.
     #[must_use]
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// Returns the number of channels.
+    /// Returns the file's number of channels.
     #[must_use]
     pub fn channels(&self) -> u32 {
         self.channels
     }
 
-    /// Replaces the content of `out` by the next interleaved samples.
+    /// Replaces the content of `out` with the next interleaved samples. `out` stays unchanged at the end or after an error.
     pub fn next(&mut self, out: &mut Vec<i16>) -> Decoded {
         if let Some(first) = self.first.take() {
             *out = first;
@@ -121,9 +122,9 @@ impl Decoder {
         loop {
             let packet = match self.reader.next_packet() {
                 Ok(Some(packet)) => packet,
-                // A second stream behind the first one in the same file is not played.
+                // Only the first of several chained streams in a file is played.
                 Ok(None) | Err(Error::ResetRequired) => return Decoded::End,
-                Err(error) => return self.broken(&error),
+                Err(error) => return self.read_error(&error),
             };
             if packet.track_id != self.track {
                 continue;
@@ -138,7 +139,7 @@ impl Decoder {
                     } else if (rate_hz, channels) != (self.rate_hz, self.channels) {
                         return Decoded::Broken(format!(
                             "changes to {rate_hz} Hz and {channels} channels in the middle: expected \
-                             {} Hz and {} channels to its end",
+                             {} Hz and {} channels throughout",
                             self.rate_hz, self.channels
                         ));
                     }
@@ -146,20 +147,20 @@ impl Decoder {
                     decoded.copy_to_vec_interleaved(out);
                     return Decoded::Samples;
                 }
-                // An invalid packet is skipped; the next may be valid.
+                // An invalid packet is skipped, because the next packet may be valid.
                 Err(Error::DecodeError(_)) => {}
-                Err(error) => return self.broken(&error),
+                Err(error) => return self.read_error(&error),
             }
         }
     }
 
-    fn broken(&self, error: &Error) -> Decoded {
+    fn read_error(&self, error: &Error) -> Decoded {
         match error {
             Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 if self.packets == 0 {
-                    Decoded::Broken("ends before its first sample: expected some audio".into())
+                    Decoded::Broken("ends before its first sample: expected at least one".into())
                 } else {
-                    Decoded::Broken("ends in the middle: what is there was played".into())
+                    Decoded::Broken("is incomplete: the part before its end was played".into())
                 }
             }
             other => Decoded::Broken(other.to_string()),

@@ -1,4 +1,4 @@
-//! `handsfree devices`: lists the audio devices.
+//! Control side: `handsfree devices`, which lists the audio devices.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use handsfree_core::audio_io::AudioIo;
 
 use crate::args::DevicesArgs;
 
-/// Returns the devices of the host that `args` name, and a sentence for the user if there is one.
+/// Returns the devices of the host that `args` name, and the host's message for the user, if any.
 ///
 /// # Errors
-/// Returns an error when the host does not answer.
+/// Returns an error when the host does not respond.
 pub fn list(args: &DevicesArgs) -> Result<(Vec<Device>, Option<&'static str>), Failure> {
     let host = HostChoice::from(args.io).resolve()?;
     let notice = host.notice();
@@ -26,7 +26,7 @@ pub fn list(args: &DevicesArgs) -> Result<(Vec<Device>, Option<&'static str>), F
     Ok((devices, notice))
 }
 
-/// Returns a table to print.
+/// Returns the devices as a table for people; `*` marks default devices.
 #[must_use]
 pub fn table(devices: &[Device]) -> String {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The oracle for the figures: the same voice processor, called directly.
+//! Control side: reference results from the same voice processor, called directly.
 
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
@@ -10,15 +10,15 @@ use handsfree_sim::wav::Clip;
 
 use crate::switches::Switches;
 
-/// Length of the probe for the processor's delay.
+/// Length of the speech that measures the processor's delay, in seconds: enough for a clear correlation peak.
 const PROBE_S: usize = 4;
 
-fn failed(error: ProcessError) -> Failure {
+fn processing_failure(error: ProcessError) -> Failure {
     Failure::run(format!("the voice processor failed when called directly: {error}"))
 }
 
-/// Calls the processor directly, frame by frame and `far` first, without rings, clocks or interrupts. Pads an incomplete
-/// last frame with silence. Returns as many samples as `mic` has.
+/// Processes `mic` with direct calls of the processor, without rings, clocks or interrupts: for each 10 ms frame first the
+/// far end, then the microphone. Pads an incomplete last frame with silence. The result has the length of `mic`.
 ///
 /// # Errors
 /// Returns an error when the processor fails.
@@ -33,30 +33,32 @@ pub fn direct(
     let mut clean = Vec::with_capacity(mic.len() + length);
     let mut reference = vec![0; length];
     let mut frame = vec![0; length];
-    for (k, heard) in mic.chunks(length).enumerate() {
+    for (k, recorded) in mic.chunks(length).enumerate() {
         let played = far.get(k * length..).unwrap_or(&[]);
         copy_padded(played, &mut reference);
-        copy_padded(heard, &mut frame);
-        voice.process_reverse(PcmRef { format, samples: &reference }).map_err(failed)?;
-        voice.process_capture(PcmMut { format, samples: &mut frame }, Duration::ZERO).map_err(failed)?;
+        copy_padded(recorded, &mut frame);
+        voice.process_reverse(PcmRef { format, samples: &reference }).map_err(processing_failure)?;
+        voice
+            .process_capture(PcmMut { format, samples: &mut frame }, Duration::ZERO)
+            .map_err(processing_failure)?;
         clean.extend_from_slice(&frame);
     }
     clean.truncate(mic.len());
     Ok(clean)
 }
 
-/// Fills `to` with the start of `from`, and the rest with silence.
+/// Copies the start of `from` to `to`, and fills the rest of `to` with silence.
 pub fn copy_padded(from: &[i16], to: &mut [i16]) {
     let count = from.len().min(to.len());
     to[..count].copy_from_slice(&from[..count]);
     to[count..].fill(0);
 }
 
-/// Returns the delay, in samples, of a processor with these switches: found by correlating the shipped talker's voice
-/// with itself after processing.
+/// Measures the delay of a processor with these switches, in samples, by correlating the shipped talker's voice before and
+/// after processing.
 ///
 /// # Errors
-/// Returns an error when the processor cannot be made for the rate.
+/// Returns an error when the processor does not support the rate or its output precedes its input.
 pub fn processor_delay_samples(switches: &Switches, rate: SampleRate) -> Result<usize, Failure> {
     let format = Format::with_rate(rate, 1)?;
     let mut voice = switches.voice(format, format)?;
@@ -65,11 +67,12 @@ pub fn processor_delay_samples(switches: &Switches, rate: SampleRate) -> Result<
     let mic = to_i16(&probe);
     let clean = direct(voice.as_dyn(), rate, &[], &mic)?;
     let offset = measure::best_offset(&from_i16(&mic), &from_i16(&clean), rate.hz() as usize / 20);
-    usize::try_from(offset)
-        .map_err(|_| Failure::run(format!("the voice processor answers {} samples before it hears", -offset)))
+    usize::try_from(offset).map_err(|_| {
+        Failure::run(format!("the voice processor has a delay of {offset} samples: expected at least 0"))
+    })
 }
 
-/// Returns the signal moved earlier by `samples`, of equal length, with silence at its end.
+/// Returns the signal shifted earlier by `samples`, with silence appended to keep its length.
 #[must_use]
 pub fn advanced(signal: &[i16], samples: usize) -> Vec<i16> {
     let mut moved = signal.get(samples..).unwrap_or(&[]).to_vec();

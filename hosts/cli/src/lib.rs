@@ -1,10 +1,10 @@
-//! The parts of the `handsfree` command.
+//! Modules of the `handsfree` command.
 //!
 //! ```
 //! use handsfree_cli::switches::Switches;
 //! use handsfree_core::Format;
 //!
-//! // The voice processor that `--no-ns --no-agc` ask for.
+//! // Voice processor for `--no-ns --no-agc`.
 //! let switches = Switches { no_ns: true, no_agc: true, ..Switches::default() };
 //! let mono = Format::new(48_000, 1)?;
 //! let mut voice = switches.voice(mono, mono)?;

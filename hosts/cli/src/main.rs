@@ -14,10 +14,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sim(args) => simulate(&args),
-        Command::Process(args) => clean(&args),
+        Command::Process(args) => remove_echo(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay(&args),
-        Command::Devices(args) => list(&args),
+        Command::Devices(args) => list_devices(&args),
         Command::Doctor(args) => diagnose(&args),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "handsfree", &mut std::io::stdout());
@@ -34,10 +34,10 @@ fn main() -> ExitCode {
 }
 
 fn simulate(args: &SimArgs) -> Result<(), Failure> {
-    let words: Vec<_> = std::env::args_os().collect();
-    let args = &scenario_file::merged(args, &words)?;
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let args = &scenario_file::merged(args, &arguments)?;
     let bar = progress_bar();
-    let run = sim::run(args, &mut |part| bar.set_position((part * 1_000.0) as u64))?;
+    let run = sim::run(args, &mut |share| bar.set_position((share * 1_000.0) as u64))?;
     bar.finish_and_clear();
     let page = publish::write(&run, &args.out)?;
     print_notices(&run.report.notices);
@@ -50,7 +50,7 @@ fn simulate(args: &SimArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn clean(args: &ProcessArgs) -> Result<(), Failure> {
+fn remove_echo(args: &ProcessArgs) -> Result<(), Failure> {
     let processed = process::run(args)?;
     let samples = handsfree::pcm::from_i16(&processed.clean);
     wav::write_mono(&args.out, processed.summary.rate_hz, &samples)?;
@@ -59,7 +59,7 @@ fn clean(args: &ProcessArgs) -> Result<(), Failure> {
         print!("{}", processed.summary.to_json());
     } else {
         println!(
-            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay taken out",
+            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay removed",
             args.out.display(),
             processed.summary.seconds,
             processed.summary.rate_hz,
@@ -74,7 +74,7 @@ fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let replayed = dump::replay(&args.dump, args.out.as_deref())?;
     if args.json {
         let text = serde_json::to_string(&replayed)
-            .map_err(|error| Failure::run(format!("the replay as JSON: {error}")))?;
+            .map_err(|error| Failure::run(format!("the replay cannot be written as JSON: {error}")))?;
         println!("{text}");
     } else {
         println!("{}", dump::summary(&replayed));
@@ -82,18 +82,18 @@ fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     if replayed.is_equal() {
         return Ok(());
     }
-    Err(Failure::run("the replay differs from the run"))
+    Err(Failure::run("the replay differs from the recorded run"))
 }
 
-fn list(args: &DevicesArgs) -> Result<(), Failure> {
+fn list_devices(args: &DevicesArgs) -> Result<(), Failure> {
     let (devices, notice) = devices::list(args)?;
     print_notices(&notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
     if args.json {
         let text = serde_json::to_string(&devices)
-            .map_err(|error| Failure::run(format!("the devices as JSON: {error}")))?;
+            .map_err(|error| Failure::run(format!("the devices cannot be written as JSON: {error}")))?;
         println!("{text}");
     } else if devices.is_empty() {
-        print_notices(&["there are no devices".to_owned()]);
+        print_notices(&["no audio devices were found".to_owned()]);
     } else {
         print!("{}", devices::table(&devices));
     }
@@ -101,17 +101,17 @@ fn list(args: &DevicesArgs) -> Result<(), Failure> {
 }
 
 fn diagnose(args: &RunArgs) -> Result<(), Failure> {
-    let found = doctor::examine(args, || {
+    let diagnosis = doctor::examine(args, || {
         if !args.json {
-            eprintln!("handsfree: listening for half a minute; the loudspeaker chirps");
+            eprintln!("handsfree: listening for about 40 s; the loudspeaker plays chirps");
         }
     })?;
     if args.json {
-        let text = serde_json::to_string(&found)
-            .map_err(|error| Failure::run(format!("the diagnosis as JSON: {error}")))?;
+        let text = serde_json::to_string(&diagnosis)
+            .map_err(|error| Failure::run(format!("the diagnosis cannot be written as JSON: {error}")))?;
         println!("{text}");
     } else {
-        print!("{}", doctor::page(&found));
+        print!("{}", doctor::page(&diagnosis));
     }
     Ok(())
 }

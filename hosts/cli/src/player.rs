@@ -1,4 +1,4 @@
-//! Application side: a thread that plays files, each on its own track.
+//! Application side: the thread that plays files, each on its own track.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,27 +13,29 @@ use crate::decode::{Decoded, Decoder};
 use handsfree::failure::Failure;
 use handsfree::terminal::{SOURCE_MEMORY, SOURCE_QUALITY, SharedClock, Track, Tracks};
 
-/// Interval at which the tracks' queues of one second are filled.
+/// Interval at which the tracks' queues are filled: short beside the second of audio that a queue holds.
 const FILL_INTERVAL: WallDuration = WallDuration::from_millis(20);
+/// Number of samples read from a clip at once: 100 ms at 48 kHz, so that the buffer stays small.
+const CLIP_CHUNK: usize = 4_800;
 
-/// Source to play.
+/// Audio source that the player can play.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Audio file.
     File(PathBuf),
     /// Mono samples in memory.
     Clip {
-        /// For people.
+        /// Display name.
         name: String,
-        /// Rate of the samples, in hertz.
+        /// Sample rate, in hertz.
         rate_hz: u32,
-        /// Samples.
+        /// Mono samples.
         samples: Arc<[i16]>,
     },
 }
 
 impl Source {
-    /// For people.
+    /// Returns the display name: the file's path or the clip's name.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -46,23 +48,23 @@ impl Source {
 /// Event of the player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlayerEvent {
-    /// All of a source has left the loudspeaker.
+    /// The last sample of a source has left the loudspeaker.
     Played {
-        /// Name of the source.
+        /// Display name of the source.
         name: String,
     },
-    /// A source could not be played to its end, with its name and the reason.
-    Broken {
-        /// Its name, and what is wrong.
+    /// A source could not be played to its end.
+    Failed {
+        /// Display name of the source and the reason, as one sentence.
         message: String,
     },
 }
 
-/// Player of several sources at the same time, to their ends or repeatedly.
+/// Player of several sources at the same time, each once or repeatedly.
 #[derive(Debug)]
 pub struct Player {
     thread: Option<JoinHandle<()>>,
-    leave: Arc<AtomicBool>,
+    is_stopping: Arc<AtomicBool>,
     playing: Arc<AtomicUsize>,
     events: Receiver<PlayerEvent>,
 }
@@ -71,78 +73,79 @@ impl Player {
     /// Opens all sources and starts to play them.
     ///
     /// # Errors
-    /// Names the file that cannot be played. Then nothing is played.
+    /// Returns an error that names a file that cannot be played. No source is played in this case.
     pub fn start(
         sources: &[Source],
         repeat: bool,
         tracks: &'static Tracks,
         clock: SharedClock,
     ) -> Result<Self, Failure> {
-        let mut voices = Vec::new();
+        let mut playing_sources = Vec::new();
         for source in sources {
-            voices.push(PlayingSource::open(source, repeat, tracks)?);
+            playing_sources.push(PlayingSource::open(source, repeat, tracks)?);
         }
-        let leave = Arc::new(AtomicBool::new(false));
-        let playing = Arc::new(AtomicUsize::new(voices.len()));
-        let (tell, events) = channel();
-        let (leaving, left) = (Arc::clone(&leave), Arc::clone(&playing));
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let playing = Arc::new(AtomicUsize::new(playing_sources.len()));
+        let (event_sender, events) = channel();
+        let (thread_is_stopping, thread_playing) = (Arc::clone(&is_stopping), Arc::clone(&playing));
         let thread = std::thread::Builder::new()
             .name("player".into())
             .spawn(move || {
-                while !leaving.load(Ordering::Relaxed) && !voices.is_empty() {
+                while !thread_is_stopping.load(Ordering::Relaxed) && !playing_sources.is_empty() {
                     let now = clock.now();
-                    voices.retain_mut(|voice| voice.go_on(now, &tell));
-                    left.store(voices.len(), Ordering::Relaxed);
+                    playing_sources.retain_mut(|source| source.fill_track(now, &event_sender));
+                    thread_playing.store(playing_sources.len(), Ordering::Relaxed);
                     std::thread::sleep(FILL_INTERVAL);
                 }
             })
             .map_err(|error| Failure::run(format!("the player's thread could not be started: {error}")))?;
-        Ok(Self { thread: Some(thread), leave, playing, events })
+        Ok(Self { thread: Some(thread), is_stopping, playing, events })
     }
 
-    /// Returns the number of sources that were not yet heard to their ends.
+    /// Returns the number of sources that have not been played to their ends.
     #[must_use]
     pub fn playing(&self) -> usize {
         self.playing.load(Ordering::Relaxed)
     }
 
-    /// Takes the oldest event.
+    /// Returns the oldest event that was not yet returned.
     pub fn poll_event(&self) -> Option<PlayerEvent> {
         self.events.try_recv().ok()
     }
 }
 
 impl Drop for Player {
-    /// Fades out what is playing.
+    /// Stops the thread; its tracks fade out.
     fn drop(&mut self) {
-        self.leave.store(true, Ordering::Relaxed);
+        self.is_stopping.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed when it happened.
+            // A panic in the thread has already been printed.
             _ = thread.join();
         }
     }
 }
 
+/// Reader of a source's samples.
 enum SampleReader {
     File(Box<Decoder>),
-    Clip { samples: Arc<[i16]>, at: usize },
+    Clip { samples: Arc<[i16]>, position: usize },
 }
 
-/// Source with its track.
+/// Source that is playing, with its track.
 struct PlayingSource {
     source: Source,
     repeat: bool,
     reader: SampleReader,
     track: Box<Track<SOURCE_MEMORY>>,
-    /// Decoded samples, of which those before `at` are taken.
+    /// Decoded samples; the track has taken those before `taken`.
     chunk: Vec<i16>,
-    at: usize,
-    ended: bool,
+    taken: usize,
+    is_at_end: bool,
 }
 
 impl PlayingSource {
     fn open(source: &Source, repeat: bool, tracks: &'static Tracks) -> Result<Self, Failure> {
-        let (reader, rate_hz, channels) = open(source)?;
+        let (reader, rate_hz, channels) = open_reader(source)?;
         let config = SourceConfig { rate_hz, channels, quality: SOURCE_QUALITY, matching: None };
         let track = tracks
             .open_source::<SOURCE_MEMORY>(config)
@@ -153,41 +156,41 @@ impl PlayingSource {
             reader,
             track: Box::new(track),
             chunk: Vec::new(),
-            at: 0,
-            ended: false,
+            taken: 0,
+            is_at_end: false,
         })
     }
 
-    /// Fills the queue. Returns false when nothing is left to do.
-    fn go_on(&mut self, now: handsfree_core::Instant, tell: &Sender<PlayerEvent>) -> bool {
-        let broken = |found: String| {
-            // There is no receiver once the player is dropped.
-            _ = tell.send(PlayerEvent::Broken { message: format!("{}: {found}", self.source.name()) });
+    /// Fills the track's queue. Returns false when the source has been played to its end or has failed.
+    fn fill_track(&mut self, now: handsfree_core::Instant, events: &Sender<PlayerEvent>) -> bool {
+        let report_failure = |reason: String| {
+            // Sending fails once the player is dropped, when the event is no longer needed.
+            _ = events.send(PlayerEvent::Failed { message: format!("{}: {reason}", self.source.name()) });
         };
-        while !self.ended {
-            match self.track.push(self.chunk.get(self.at..).unwrap_or(&[])) {
-                Ok(taken) => self.at += taken,
+        while !self.is_at_end {
+            match self.track.push(self.chunk.get(self.taken..).unwrap_or(&[])) {
+                Ok(taken) => self.taken += taken,
                 Err(error) => {
-                    broken(error.to_string());
+                    report_failure(error.to_string());
                     return false;
                 }
             }
-            if self.at < self.chunk.len() {
+            if self.taken < self.chunk.len() {
                 return true;
             }
-            (self.at, self.ended) = (0, false);
-            match more(&mut self.reader, &mut self.chunk) {
+            self.taken = 0;
+            match read_chunk(&mut self.reader, &mut self.chunk) {
                 Decoded::Samples => {}
-                Decoded::Broken(found) => {
-                    broken(found);
-                    self.ended = true;
+                Decoded::Broken(reason) => {
+                    report_failure(reason);
+                    self.is_at_end = true;
                 }
-                Decoded::End if !self.repeat => self.ended = true,
-                Decoded::End => match open(&self.source) {
+                Decoded::End if !self.repeat => self.is_at_end = true,
+                Decoded::End => match open_reader(&self.source) {
                     Ok((reader, ..)) => self.reader = reader,
                     Err(failure) => {
-                        broken(failure.to_string());
-                        self.ended = true;
+                        report_failure(failure.to_string());
+                        self.is_at_end = true;
                     }
                 },
             }
@@ -195,12 +198,13 @@ impl PlayingSource {
         if self.track.flush().is_err() || !self.track.is_played_out(now) {
             return true;
         }
-        _ = tell.send(PlayerEvent::Played { name: self.source.name() });
+        _ = events.send(PlayerEvent::Played { name: self.source.name() });
         false
     }
 }
 
-fn open(source: &Source) -> Result<(SampleReader, u32, u32), Failure> {
+/// Opens a source, and returns its reader, sample rate in hertz and number of channels.
+fn open_reader(source: &Source) -> Result<(SampleReader, u32, u32), Failure> {
     match source {
         Source::File(path) => {
             let decoder = Box::new(Decoder::open(Path::new(path))?);
@@ -208,12 +212,13 @@ fn open(source: &Source) -> Result<(SampleReader, u32, u32), Failure> {
             Ok((SampleReader::File(decoder), rate_hz, channels))
         }
         Source::Clip { rate_hz, samples, .. } => {
-            Ok((SampleReader::Clip { samples: Arc::clone(samples), at: 0 }, *rate_hz, 1))
+            Ok((SampleReader::Clip { samples: Arc::clone(samples), position: 0 }, *rate_hz, 1))
         }
     }
 }
 
-fn more(reader: &mut SampleReader, chunk: &mut Vec<i16>) -> Decoded {
+/// Replaces the content of `chunk` with the next samples; leaves it empty at the end.
+fn read_chunk(reader: &mut SampleReader, chunk: &mut Vec<i16>) -> Decoded {
     match reader {
         SampleReader::File(decoder) => match decoder.next(chunk) {
             Decoded::Samples => Decoded::Samples,
@@ -222,11 +227,11 @@ fn more(reader: &mut SampleReader, chunk: &mut Vec<i16>) -> Decoded {
                 end
             }
         },
-        SampleReader::Clip { samples, at } => {
+        SampleReader::Clip { samples, position } => {
             chunk.clear();
-            let end = samples.len().min(*at + 4_800);
-            chunk.extend_from_slice(samples.get(*at..end).unwrap_or(&[]));
-            *at = end;
+            let end = samples.len().min(*position + CLIP_CHUNK);
+            chunk.extend_from_slice(samples.get(*position..end).unwrap_or(&[]));
+            *position = end;
             if chunk.is_empty() { Decoded::End } else { Decoded::Samples }
         }
     }

@@ -1,4 +1,4 @@
-//! `handsfree process`: passes two recordings through the production halves, faster than real time.
+//! Control side: `handsfree process`, which removes the echo from a recording, faster than real time.
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree::failure::Failure;
@@ -19,36 +19,43 @@ use crate::evaluate::{advanced, copy_padded, direct, processor_delay_samples};
 /// Result of processing two recordings.
 #[derive(Debug)]
 pub struct Processed {
-    /// Cleaned microphone, without the processing delay.
+    /// Cleaned microphone signal, with the processing delay removed.
     pub clean: Vec<i16>,
-    /// Figures of the run.
+    /// Measured figures.
     pub summary: Summary,
-    /// Sentences for the user about the recordings.
+    /// Messages for the user about the recordings.
     pub notices: Vec<String>,
 }
 
 /// Processes the recordings that `args` name. Writes no file.
 ///
 /// # Errors
-/// Names the file that cannot be read and the value that cannot be used.
+/// Returns an error that names the file that cannot be read or the value that cannot be used.
 pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     let (far_clip, mic_clip) = (wav::read(&args.far)?, wav::read(&args.mic)?);
-    let rate = SampleRate::new(args.rate.unwrap_or_else(|| natural_rate(mic_clip.rate_hz)))?;
+    let rate = SampleRate::new(args.rate.unwrap_or_else(|| default_rate_hz(mic_clip.rate_hz)))?;
     let (far, mic) = (to_i16(&far_clip.to_mono_at(rate.hz())), to_i16(&mic_clip.to_mono_at(rate.hz())));
     let format = Format::with_rate(rate, 1)?;
     let mut voice = args.switches.voice(format, format)?;
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let Duplex { clean: raw, stats, drift_ppm } = duplex(rate, &far, &mic, args.mic_ppm, voice.as_dyn())?;
     let seconds = mic.len() as f64 / f64::from(rate.hz());
-    let realtime_factor = seconds / begun.elapsed().as_secs_f64().max(1e-9);
+    let realtime_factor = seconds / started.elapsed().as_secs_f64().max(1e-9);
     let delay = processor_delay_samples(&args.switches, rate)?;
     let clean = advanced(&raw, delay);
     let mut oracle_voice = args.switches.voice(format, format)?;
     let oracle = advanced(&direct(oracle_voice.as_dyn(), rate, &far, &mic)?, delay);
-    let mut heard = far;
-    heard.resize(mic.len(), 0);
+    let mut padded_far = far;
+    padded_far.resize(mic.len(), 0);
     let windows = |signal: &[i16]| {
-        measure::erle_windows(&from_i16(&mic), &from_i16(signal), &from_i16(&heard), &[], rate.hz(), 10.0)
+        measure::erle_windows(
+            &from_i16(&mic),
+            &from_i16(signal),
+            &from_i16(&padded_far),
+            &[],
+            rate.hz(),
+            10.0,
+        )
     };
     let summary = Summary {
         seconds,
@@ -65,17 +72,17 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     Ok(Processed { clean, summary, notices })
 }
 
-/// Returns the recording's own rate if the voice processor takes it.
-fn natural_rate(rate_hz: u32) -> u32 {
+/// Returns the recording's rate if the voice processor supports it, and otherwise 48 kHz.
+fn default_rate_hz(rate_hz: u32) -> u32 {
     if handsfree_apm::RATES_HZ.contains(&rate_hz) { rate_hz } else { 48_000 }
 }
 
 fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
-    let frame = rate.sample_frames() as u64;
+    let frame_length = rate.sample_frames() as u64;
     FrameCounts {
-        captured: u64::from(stats.intake.frames) * frame,
-        played: u64::from(stats.outlet.frames) * frame,
-        lost: u64::from(stats.intake.overrun_frames) * frame
+        captured: u64::from(stats.intake.frames) * frame_length,
+        played: u64::from(stats.outlet.frames) * frame_length,
+        lost: u64::from(stats.intake.overrun_frames) * frame_length
             + u64::from(stats.outlet.underrun_sample_frames)
             + u64::from(stats.intake.gap_sample_frames),
     }
@@ -84,19 +91,20 @@ fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
 /// Output of the terminal for two recordings.
 #[derive(Debug)]
 pub struct Duplex {
-    /// Output samples of the terminal, as many as the microphone's recording has.
+    /// Output samples of the terminal; the count equals that of the microphone recording.
     pub clean: Vec<i16>,
-    /// Counters of the session.
+    /// Counters of the session at the end.
     pub stats: Stats,
-    /// The loudspeaker's clock minus the microphone's, in ppm.
+    /// Rate of the loudspeaker's clock relative to the microphone's, in ppm; `None` if it was not measured.
     pub drift_ppm: Option<f64>,
 }
 
 /// Passes both recordings through intake, outlet and pipelines, as on a board with periods of 10 ms and no latency.
-/// `mic_ppm` is how much faster the microphone's clock ran; with `None` acoustic delay estimation measures it.
+/// `mic_ppm` is the rate of the microphone's clock relative to the loudspeaker's; with `None` acoustic delay estimation
+/// measures it.
 ///
 /// # Errors
-/// Names a rate that does not fit.
+/// Returns an error when the session does not support the rate.
 pub fn duplex(
     rate: SampleRate,
     far: &[i16],
@@ -106,7 +114,7 @@ pub fn duplex(
 ) -> Result<Duplex, Failure> {
     let mut session = Box::new(SimSession::new());
     let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
-    let mut ear = Box::new(AcousticMemory::new());
+    let mut acoustic_memory = Box::new(AcousticMemory::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
     let length = rate.sample_frames();
     let (map, period) = (ChannelMap::natural(1, 1)?, length as u32);
@@ -126,33 +134,34 @@ pub fn duplex(
         clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
     })?;
     if mic_ppm.is_none() {
-        // Only the echo shows whether it really was one clock.
-        halves.capture.use_acoustic_delay(&mut ear);
+        // Two recordings carry no timestamps, so only the echo shows whether both clocks ran equally fast.
+        halves.capture.use_acoustic_delay(&mut acoustic_memory);
     }
     let mut track = halves.tracks.open().ok();
-    let mut rest = far;
+    let mut remaining_far = far;
     let mut clean = Vec::with_capacity(mic.len() + length);
     let mut period = vec![0i16; length];
     let mut periods = mic.chunks(length);
     let mic_hz = f64::from(rate.hz()) * (1.0 + mic_ppm.unwrap_or(0.0) * 1e-6);
-    let (mut played, mut heard) = (0u64, 0u64);
+    let (mut played, mut captured) = (0u64, 0u64);
     while clean.len() < mic.len() {
-        let playback_at = at(played, f64::from(rate.hz()));
-        let capture_at = at(heard + length as u64, mic_hz);
+        let playback_at = clock_time(played, f64::from(rate.hz()));
+        let capture_at = clock_time(captured + length as u64, mic_hz);
         let now = playback_at.min(capture_at);
         if playback_at <= capture_at {
-            feed(&mut track, &mut rest);
+            feed(&mut track, &mut remaining_far);
             halves.playback.poll();
             let time = PeriodTime { position: played, converter: now, called: now };
             halves.outlet.on_period(&mut period, time);
             played += length as u64;
         }
         if capture_at <= playback_at {
-            // Silence behind the recording lets frames that wait for their reference come out.
+            // Silence after the recording flushes the frames that still wait for their reference.
             copy_padded(periods.next().unwrap_or(&[]), &mut period);
-            let time = PeriodTime { position: heard, converter: at(heard, mic_hz), called: now };
+            let time =
+                PeriodTime { position: captured, converter: clock_time(captured, mic_hz), called: now };
             halves.intake.on_period(&period, time);
-            heard += length as u64;
+            captured += length as u64;
         }
         halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
     }
@@ -160,14 +169,15 @@ pub fn duplex(
     Ok(Duplex { clean, stats: halves.stats.read(), drift_ppm: halves.capture.drift_ppm() })
 }
 
-/// Returns the time at which a clock of `hz` is at `position`.
-fn at(position: u64, hz: f64) -> Instant {
+/// Returns the time at which a clock with a rate of `hz` reaches the sample position `position`.
+fn clock_time(position: u64, hz: f64) -> Instant {
     Instant::from_nanos((position as f64 * 1e9 / hz).round() as i64)
 }
 
+/// Pushes as much of `rest` as the track accepts, and finishes the track at the end.
 fn feed(track: &mut Option<Track<'_, '_, NoopRawMutex, CAP, SLOTS>>, rest: &mut &[i16]) {
     let Some(mut open) = track.take() else { return };
-    let taken = open.push(rest).expect("an open input");
+    let taken = open.push(rest).expect("the track is open");
     *rest = rest.get(taken..).unwrap_or(&[]);
     *track = if rest.is_empty() { open.finish().err() } else { Some(open) };
 }

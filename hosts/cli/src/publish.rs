@@ -1,4 +1,4 @@
-//! Outputs of a command: recordings, the report, a short table.
+//! Control side: writes the results of `handsfree sim`: recordings, reports and a table of the main figures.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use handsfree_sim::report::{SimulationReport, Summary, render_html};
 use handsfree_sim::wav;
 
-use crate::sim::Run;
+use crate::sim::SimulatedRun;
 use handsfree::failure::Failure;
 
-/// Writes the recordings and both reports into `dir`, and returns the page's path.
+/// Writes the recordings, `report.json` and `report.html` to the folder `dir`, and returns the path of `report.html`.
 ///
 /// # Errors
-/// Names the file or folder that could not be written.
-pub fn write(run: &Run, dir: &Path) -> Result<PathBuf, Failure> {
+/// Returns an error that names the file or folder that could not be written.
+pub fn write(run: &SimulatedRun, dir: &Path) -> Result<PathBuf, Failure> {
     let report = &run.report;
-    std::fs::create_dir_all(dir).map_err(|error| cannot(dir, &error))?;
+    std::fs::create_dir_all(dir).map_err(|error| write_failure(dir, &error))?;
     let signals = &report.signals;
     let silence = vec![0.0; signals.mic.len()];
     let near = if signals.near.is_empty() { &silence } else { &signals.near };
@@ -31,16 +31,16 @@ pub fn write(run: &Run, dir: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| cannot(path, &error))
+    std::fs::write(path, text).map_err(|error| write_failure(path, &error))
 }
 
-fn cannot(path: &Path, error: &std::io::Error) -> Failure {
+fn write_failure(path: &Path, error: &std::io::Error) -> Failure {
     Failure::run(format!("{}: cannot be written: {error}", path.display()))
 }
 
-/// Returns the main figures, one a line.
+/// Returns the main figures as text, one per line.
 #[must_use]
-pub fn table(run: &Run) -> String {
+pub fn table(run: &SimulatedRun) -> String {
     let SimulationReport { summary, subtitle, .. } = &run.report;
     let (erle, oracle) = summary.median_erle_db();
     let mut text = String::new();
@@ -56,7 +56,7 @@ pub fn table(run: &Run) -> String {
                 "{erle:.1} dB median after {} s (perfect reference: {oracle:.1} dB)",
                 summary.settled_from_s()
             ),
-            _ => "-  (the far end is never heard alone)".into(),
+            _ => "-  (the far end never plays alone)".into(),
         },
     );
     line("near end", near_end(run));
@@ -68,13 +68,13 @@ pub fn table(run: &Run) -> String {
     text
 }
 
-fn near_end(run: &Run) -> String {
+fn near_end(run: &SimulatedRun) -> String {
     let near = run.report.summary.near_end;
     match (near.si_sdr_db, run.oracle_near_end.si_sdr_db, near.level_change_db) {
         (Some(ours), Some(oracle), Some(level)) => {
             format!("SI-SDR {ours:.1} dB (perfect reference: {oracle:.1} dB), level {level:+.1} dB")
         }
-        _ => "-  (nobody talks)".into(),
+        _ => "-  (no talker)".into(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Application side: a thread that writes the cleaned microphone to a WAV file.
+//! Application side: the thread that writes the cleaned microphone to a WAV file.
 
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -12,28 +12,28 @@ use handsfree::background::WriterThread;
 use handsfree::failure::Failure;
 use handsfree::terminal::{CAP, CleanedFrames, MAX_WAITING};
 
-/// Interval at which the queue of 2.5 s is emptied.
-const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(20);
+/// Interval at which the queue of cleaned frames is emptied: short beside the 2.5 s that the queue holds.
+const POLL_INTERVAL: WallDuration = WallDuration::from_millis(20);
 
-/// Length of a recording.
+/// Length of a finished recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// Number of sample frames in the file.
     pub sample_frames: u64,
-    /// Number of these that are silence in place of lost samples.
+    /// Number of sample frames in the file that are silence in place of lost samples.
     pub silent_sample_frames: u64,
 }
 
-/// Writer of cleaned frames to a WAV file.
+/// Recorder of the cleaned microphone to a WAV file.
 #[derive(Debug)]
 pub struct Recorder(WriterThread<Recorded>);
 
 impl Recorder {
-    /// Creates the file and starts to record. Lost samples become silence, so that the recording keeps its time. The file on
-    /// the disk is valid up to the last second.
+    /// Creates the file and starts to record. Silence replaces lost samples, so that positions in the recording stay correct in
+    /// time. The file header is updated every second, so the file is valid up to then if the process is killed.
     ///
     /// # Errors
-    /// Names the file if it cannot be created.
+    /// Returns an error that names the file if it cannot be created.
     pub fn start(path: &Path, rate: SampleRate, mut frames: CleanedFrames) -> Result<Self, Failure> {
         let spec = WavSpec {
             channels: 1,
@@ -41,26 +41,28 @@ impl Recorder {
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
         };
-        let cannot = {
+        let write_failure = {
             let path = path.to_owned();
             move |error: hound::Error| Failure::run(format!("{}: cannot be written: {error}", path.display()))
         };
-        let writer = WavWriter::create(path, spec).map_err(&cannot)?;
+        let writer = WavWriter::create(path, spec).map_err(&write_failure)?;
         frames.listen(MAX_WAITING);
-        let write = move |leave: &AtomicBool| record(writer, || frames.pop(), rate, leave).map_err(cannot);
+        let write = move |is_stopping: &AtomicBool| {
+            record(writer, || frames.pop(), rate, is_stopping).map_err(write_failure)
+        };
         WriterThread::spawn("recorder", write).map(Self)
     }
 
-    /// Returns whether the recording ended by itself. That is a failure, which [`finish`](Self::finish) returns.
+    /// Returns whether writing failed and the recording has stopped. [`finish`](Self::finish) returns the error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.0.has_failed()
     }
 
-    /// Writes the waiting frames and closes the file.
+    /// Writes all queued frames and closes the file.
     ///
     /// # Errors
-    /// Names the file and the reason.
+    /// Returns an error that names the file and the reason if writing failed.
     pub fn finish(self) -> Result<Recorded, Failure> {
         self.0.finish()
     }
@@ -70,14 +72,14 @@ fn record<W: Write + Seek>(
     mut writer: WavWriter<W>,
     mut next: impl FnMut() -> Option<Frame<CAP>>,
     rate: SampleRate,
-    leave: &AtomicBool,
+    is_stopping: &AtomicBool,
 ) -> Result<Recorded, hound::Error> {
     let mut recorded = Recorded::default();
     let mut flushed = 0;
     loop {
-        let last = leave.load(Ordering::Relaxed);
+        let is_last_round = is_stopping.load(Ordering::Relaxed);
         while let Some(frame) = next() {
-            // Samples lost before the first frame leave no gap in the recording.
+            // Samples lost before the first frame are not part of the recording.
             if recorded.sample_frames > 0 {
                 for _ in 0..frame.stamp.lost {
                     writer.write_sample(0i16)?;
@@ -90,7 +92,7 @@ fn record<W: Write + Seek>(
             }
             recorded.sample_frames += frame.sample_frames() as u64;
         }
-        if last {
+        if is_last_round {
             writer.finalize()?;
             return Ok(recorded);
         }
@@ -98,7 +100,7 @@ fn record<W: Write + Seek>(
             writer.flush()?;
             flushed = recorded.sample_frames;
         }
-        std::thread::sleep(LOOK_INTERVAL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -109,7 +111,7 @@ mod tests {
     use std::io::Cursor;
 
     #[test]
-    fn losses_become_silence_except_before_the_first_frame() {
+    fn lost_samples_become_silence_after_the_first_frame() {
         let rate = SampleRate::new(8_000).unwrap();
         let frame = |sample: i16, lost: u32| {
             let mut frame = Frame::silence(Format::with_rate(rate, 1).unwrap()).unwrap();

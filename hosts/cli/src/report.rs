@@ -1,4 +1,4 @@
-//! Control side: events of a running terminal, as JSON objects or as lines of text.
+//! Control side: the events of a running terminal, printed as JSON objects or as lines of text.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -6,63 +6,63 @@ use std::io::{self, IsTerminal, Write};
 use handsfree_core::audio_io::Direction;
 use serde::Serialize;
 
-use crate::status::{Flow, Level, Status};
+use crate::status::{FlowState, Level, Status};
 use crate::view::View;
 
-/// Event to print. With `--json` each is one object a line, with its kind in `event`.
+/// Event to print. With `--json` each event is one object on its own line; the field `event` names its kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Report {
-    /// Audio flows.
+    /// The terminal has started.
     Started(Started),
-    /// State of the terminal, once a second.
+    /// Status of the terminal, once a second.
     Status(Status),
-    /// A device was unplugged.
+    /// A device was unplugged or failed.
     DeviceLost {
-        /// Time in seconds since the start.
+        /// Time since the start of the run, in seconds.
         at_s: f64,
         /// Direction: "capture" or "playback".
         direction: &'static str,
     },
-    /// A device runs again.
+    /// A lost device is running again.
     DeviceReturned {
-        /// Time in seconds since the start.
+        /// Time since the start of the run, in seconds.
         at_s: f64,
         /// Direction: "capture" or "playback".
         direction: &'static str,
-        /// Length of the absence, in seconds.
+        /// Time for which the device was lost, in seconds.
         away_s: f64,
-        /// Rate of the device, in hertz.
+        /// Sample rate of the device, in hertz.
         rate_hz: u32,
-        /// Number of channels.
+        /// Number of open channels of the device.
         channels: u32,
     },
-    /// Samples were lost, or silence was played because none came in time.
+    /// Recorded samples were lost, or silence was played because samples came too late.
     Xrun {
-        /// Time in seconds since the start.
+        /// Time since the start of the run, in seconds.
         at_s: f64,
         /// Direction: "capture" or "playback".
         direction: &'static str,
-        /// Number of xruns since the last such event.
+        /// Number of xruns since the last event for this direction.
         count: u32,
-        /// Number of sample frames of the device.
+        /// Number of affected sample frames, at the device's rate.
         sample_frames: u32,
     },
-    /// All of a source has left the loudspeaker.
+    /// The last sample of a source has left the loudspeaker.
     Played {
-        /// Time in seconds since the start.
+        /// Time since the start of the run, in seconds.
         at_s: f64,
-        /// Name of the source.
+        /// Display name of the source.
         name: String,
     },
-    /// A sentence that a user should read.
+    /// A message for the user.
     Note {
-        /// Time in seconds since the start.
+        /// Time since the start of the run, in seconds.
         at_s: f64,
-        /// Text of the sentence.
+        /// Text of the message.
         message: String,
     },
-    /// The terminal ended, with a summary.
+    /// The terminal has ended.
     Ended(Ended),
 }
 
@@ -71,42 +71,42 @@ pub enum Report {
 pub struct Started {
     /// Name of the host.
     pub io: &'static str,
-    /// Rate of the terminal, in hertz.
+    /// Sample rate of the terminal, in hertz.
     pub rate_hz: u32,
-    /// Active parts of the voice processing.
+    /// Names of the enabled voice-processing stages.
     pub processing: String,
-    /// The microphone's device; `None` when it is not used.
-    pub input: Option<Opened>,
-    /// The loudspeaker's device; `None` when it is not used.
-    pub output: Option<Opened>,
-    /// Names of the sources that are played.
+    /// Opened microphone; `None` when it is not used.
+    pub input: Option<OpenedDevice>,
+    /// Opened loudspeaker; `None` when it is not used.
+    pub output: Option<OpenedDevice>,
+    /// Display names of the sources that are played.
     pub playing: Vec<String>,
 }
 
-/// Granted stream of one direction.
+/// Opened device with the format that it granted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Opened {
-    /// Name of the device.
+pub struct OpenedDevice {
+    /// Display name of the device.
     pub name: String,
-    /// Rate of the device, in hertz.
+    /// Sample rate of the device, in hertz.
     pub rate_hz: u32,
-    /// Number of channels.
+    /// Number of open channels of the device.
     pub channels: u32,
-    /// Longest period, in sample frames.
+    /// Longest period of the device, in sample frames.
     pub period_sample_frames: u32,
-    /// Latency of the device as known before it runs, in milliseconds.
+    /// Latency that the device reported when it was opened, in milliseconds.
     pub latency_ms: f64,
 }
 
-/// Reason for the end of a run.
+/// Reason why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The time given by `--duration` is over.
+pub enum RunEndReason {
+    /// The time set with `--duration` has passed.
     Duration,
-    /// All sources were heard to their ends.
+    /// All sources were played to their ends.
     Played,
-    /// Ctrl-C was pressed, or a signal asked the process to end.
+    /// Ctrl-C was pressed, the process received SIGTERM, or the reader of the output closed it.
     Signal,
     /// Writing the recording failed.
     RecordingFailed,
@@ -117,41 +117,41 @@ pub enum Reason {
 /// Summary of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ended {
-    /// Reason for the end.
-    pub reason: Reason,
+    /// Reason why the run ended.
+    pub reason: RunEndReason,
     /// Length of the run, in seconds.
     pub seconds: f64,
-    /// Number of sample frames that left the terminal, at its rate.
+    /// Number of sample frames that the terminal captured and processed, at its rate.
     pub captured_sample_frames: u64,
     /// Number of sample frames mixed for the loudspeaker, at the terminal's rate.
     pub played_sample_frames: u64,
-    /// Number of sample frames lost at the microphone.
+    /// Number of sample frames lost at the microphone, at the device's rate.
     pub lost_sample_frames: u64,
     /// Number of overruns, underruns and gaps.
     pub xruns: u32,
-    /// Number of times that a device went away.
+    /// Number of times that a device was lost.
     pub device_losses: u32,
     /// Number of cleaned frames that were dropped because the queue was full.
     pub dropped_frames: u32,
-    /// Number of frames that passed unprocessed.
+    /// Number of frames that passed without voice processing.
     pub unprocessed_frames: u32,
-    /// Median of the echo reductions of all seconds with echo, in dB.
+    /// Median over all seconds with echo of the echo reduction, in dB; `None` without any.
     pub median_erle_db: Option<f32>,
     /// Last estimate of render plus capture latency, in milliseconds.
     pub delay_ms: f64,
-    /// Last estimate of the loudspeaker's clock minus the microphone's, in ppm.
+    /// Last estimate of the rate of the loudspeaker's clock relative to the microphone's, in ppm; `None` if not known.
     pub drift_ppm: Option<f32>,
-    /// Number of jumps of the echo reference, the first alignment included.
+    /// Number of jumps of the echo reference, including the first alignment.
     pub reference_jumps: u32,
-    /// Processor time over the run's time, in percent of one core.
+    /// Processor time of all threads during the run, in percent of one core; `None` if the system does not report it.
     pub cpu_percent: Option<f64>,
-    /// Length of the recording, in seconds.
+    /// Length of the recording, in seconds; `None` without a recording.
     pub recorded_s: Option<f64>,
-    /// Silence in the recording in place of lost samples, in seconds.
+    /// Length of the silence that replaces lost samples in the recording, in seconds; `None` without a recording.
     pub recorded_silence_s: Option<f64>,
 }
 
-/// Returns a direction's name for programs.
+/// Returns the name of a direction in messages and JSON.
 #[must_use]
 pub const fn direction_name(direction: Direction) -> &'static str {
     match direction {
@@ -160,24 +160,24 @@ pub const fn direction_name(direction: Direction) -> &'static str {
     }
 }
 
-/// Output of the events.
+/// Output that prints the events in one of three forms.
 #[derive(Debug)]
 pub enum EventOutput {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// One sentence a line.
+    /// One sentence per line.
     Lines,
-    /// Live view with sentences below it.
+    /// Live view with messages below it.
     Live(View),
 }
 
-/// Returns whether the terminal can move its cursor. On Unix `TERM` says so; without `TERM` it cannot.
+/// Returns whether the terminal can move its cursor, which the variable `TERM` tells on Unix.
 fn can_move_cursor() -> bool {
     std::env::var_os("TERM").map_or(cfg!(windows), |name| !name.is_empty() && name != "dumb")
 }
 
 impl EventOutput {
-    /// Returns the live view if there is a terminal to show it on.
+    /// Returns JSON output if `json` is set, lines if `plain` is set or stdout cannot show a live view, else the live view.
     #[must_use]
     pub fn new(json: bool, plain: bool) -> Self {
         if json {
@@ -201,15 +201,15 @@ impl EventOutput {
     /// Prints one event.
     ///
     /// # Errors
-    /// Returns an error when the reader has closed the output.
+    /// Returns an error when the output cannot be written, such as after its reader has closed it.
     pub fn write(&mut self, report: &Report) -> io::Result<()> {
         match self {
             Self::Json => {
                 let mut line = serde_json::to_string(report)?;
                 line.push('\n');
-                print_at_once(&line)
+                print_and_flush(&line)
             }
-            Self::Lines => print_at_once(&sentence(report)),
+            Self::Lines => print_and_flush(&sentence(report)),
             Self::Live(view) => match report {
                 Report::Status(status) => view.show(status),
                 Report::Started(started) => {
@@ -218,52 +218,55 @@ impl EventOutput {
                 }
                 Report::Ended(_) => {
                     view.end()?;
-                    print_at_once(&sentence(report))
+                    print_and_flush(&sentence(report))
                 }
-                other => view.note(sentence(other).trim_end()),
+                other => {
+                    view.add_note(sentence(other).trim_end());
+                    Ok(())
+                }
             },
         }
     }
 }
 
-fn print_at_once(text: &str) -> io::Result<()> {
+fn print_and_flush(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
 
-/// Returns an event in words, with a line break.
+/// Returns an event as text for people, with a line break at the end.
 #[must_use]
 pub fn sentence(report: &Report) -> String {
     let mut text = match report {
         Report::Started(started) => {
-            let side = |side: &Option<Opened>| {
-                side.as_ref().map_or_else(
+            let description = |device: &Option<OpenedDevice>| {
+                device.as_ref().map_or_else(
                     || "none".to_owned(),
-                    |side| format!("{} ({} Hz, {} channels)", side.name, side.rate_hz, side.channels),
+                    |device| format!("{} ({} Hz, {} channels)", device.name, device.rate_hz, device.channels),
                 )
             };
             format!(
-                "terminal at {} Hz over {}: {}\n  microphone   {}\n  loudspeaker  {}\n  playing      {}",
+                "terminal at {} Hz on host {}: {}\n  microphone   {}\n  loudspeaker  {}\n  playing      {}",
                 started.rate_hz,
                 started.io,
                 started.processing,
-                side(&started.input),
-                side(&started.output),
+                description(&started.input),
+                description(&started.output),
                 if started.playing.is_empty() { "nothing".into() } else { started.playing.join(", ") },
             )
         }
-        Report::Status(status) => line(status),
+        Report::Status(status) => status_line(status),
         Report::DeviceLost { at_s, direction } => {
-            format!("{at_s:7.1} s  the {direction} device went away; waiting for it")
+            format!("{at_s:7.1} s  the {direction} device was lost; waiting for its return")
         }
         Report::DeviceReturned { at_s, direction, away_s, rate_hz, .. } => {
-            format!("{at_s:7.1} s  the {direction} device is back after {away_s:.1} s, at {rate_hz} Hz")
+            format!("{at_s:7.1} s  the {direction} device returned after {away_s:.1} s, at {rate_hz} Hz")
         }
         Report::Xrun { at_s, direction, count, sample_frames } => {
-            format!("{at_s:7.1} s  {count} {direction} xruns, {sample_frames} sample frames")
+            format!("{at_s:7.1} s  {count} {direction} xruns affected {sample_frames} sample frames")
         }
-        Report::Played { at_s, name } => format!("{at_s:7.1} s  {name} was heard to its end"),
+        Report::Played { at_s, name } => format!("{at_s:7.1} s  {name} has been played"),
         Report::Note { at_s, message } => format!("{at_s:7.1} s  {message}"),
         Report::Ended(ended) => summary(ended),
     };
@@ -271,18 +274,18 @@ pub fn sentence(report: &Report) -> String {
     text
 }
 
-fn line(status: &Status) -> String {
-    let flow = |flow: Flow, level: &Level| match flow {
-        Flow::Running => format!("{:6.1}", level.rms_dbfs),
-        Flow::Waiting => "  away".into(),
-        Flow::Closed => "   off".into(),
+fn status_line(status: &Status) -> String {
+    let level_text = |flow: FlowState, level: &Level| match flow {
+        FlowState::Running => format!("{:6.1}", level.rms_dbfs),
+        FlowState::Waiting => "  lost".into(),
+        FlowState::Closed => "   off".into(),
     };
     format!(
         "{:7.1} s  mic {} clean {} spk {} dBFS  ERLE {}  delay {:.1} ms  drift {}  xruns {}  CPU {}",
         status.at_s,
-        flow(status.capture, &status.microphone),
-        flow(status.capture, &status.cleaned),
-        flow(status.playback, &status.loudspeaker),
+        level_text(status.capture, &status.microphone),
+        level_text(status.capture, &status.cleaned),
+        level_text(status.playback, &status.loudspeaker),
         or_dash(status.erle_db.map(|db| format!("{db:.1} dB"))),
         status.delay_ms,
         or_dash(status.drift_ppm.map(|ppm| format!("{ppm:+.1} ppm"))),
@@ -291,7 +294,7 @@ fn line(status: &Status) -> String {
     )
 }
 
-/// Returns the text of a value that may be unknown.
+/// Returns the text of a value, or a dash if the value is unknown.
 #[must_use]
 pub fn or_dash(value: Option<String>) -> String {
     value.unwrap_or_else(|| "-".into())
@@ -302,21 +305,21 @@ fn summary(ended: &Ended) -> String {
         "ended after {:.1} s ({})\n",
         ended.seconds,
         match ended.reason {
-            Reason::Duration => "the duration is over",
-            Reason::Played => "all was heard",
-            Reason::Signal => "interrupted",
-            Reason::RecordingFailed => "the recording failed",
-            Reason::DumpFailed => "the dump failed",
+            RunEndReason::Duration => "the duration has passed",
+            RunEndReason::Played => "all sources were played",
+            RunEndReason::Signal => "interrupted",
+            RunEndReason::RecordingFailed => "the recording failed",
+            RunEndReason::DumpFailed => "the dump failed",
         }
     );
     let mut row = |name: &str, value: String| {
         // Writing to a String cannot fail.
         _ = writeln!(text, "  {name:<16}{value}");
     };
-    row("echo reduction", or_dash(ended.median_erle_db.map(|db| format!("{db:.1} dB, the median second"))));
+    row("echo reduction", or_dash(ended.median_erle_db.map(|db| format!("{db:.1} dB (median)"))));
     row("delay", format!("{:.1} ms", ended.delay_ms));
     row("drift", or_dash(ended.drift_ppm.map(|ppm| format!("{ppm:+.1} ppm"))));
-    row("reference", format!("{} jumps, the first time included", ended.reference_jumps));
+    row("reference", format!("{} jumps, including the first alignment", ended.reference_jumps));
     row(
         "sample frames",
         format!(
@@ -326,13 +329,10 @@ fn summary(ended: &Ended) -> String {
     );
     row("xruns", ended.xruns.to_string());
     row("devices lost", ended.device_losses.to_string());
-    row(
-        "frames",
-        format!("{} unprocessed, {} not taken in time", ended.unprocessed_frames, ended.dropped_frames),
-    );
-    row("CPU", or_dash(ended.cpu_percent.map(|percent| format!("{percent:.1} % of a core"))));
+    row("frames", format!("{} unprocessed, {} dropped", ended.unprocessed_frames, ended.dropped_frames));
+    row("CPU", or_dash(ended.cpu_percent.map(|percent| format!("{percent:.1} % of one core"))));
     if let (Some(recorded_s), Some(silence_s)) = (ended.recorded_s, ended.recorded_silence_s) {
-        row("recorded", format!("{recorded_s:.1} s, {silence_s:.2} s of it silence for what was lost"));
+        row("recorded", format!("{recorded_s:.1} s, of which {silence_s:.2} s are silence for lost samples"));
     }
     text.trim_end().to_owned()
 }

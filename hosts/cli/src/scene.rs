@@ -1,4 +1,4 @@
-//! The signals and the room of a simulated run.
+//! Control side: the signals and the room of a simulated run.
 
 use handsfree::failure::Failure;
 use handsfree::pcm::to_i16;
@@ -13,16 +13,16 @@ use handsfree_sim::wav::{self, Clip};
 
 use crate::args::{NearArg, SimArgs};
 
-/// Signals and acoustics of a run.
+/// Signals and room acoustics of a simulated run.
 #[derive(Debug)]
 pub struct Scene {
     /// Signal that the application plays, at the terminal's rate.
     pub far: Vec<i16>,
     /// Talker's signal at the microphone, at the capture device's rate.
     pub near: Vec<f32>,
-    /// Acoustics from the loudspeaker to the microphone.
-    pub air: RoomAcoustics,
-    /// Sentences for the user about the clips.
+    /// Acoustics from the loudspeaker to the microphone, with the talker and noise.
+    pub acoustics: RoomAcoustics,
+    /// Messages for the user about the clips.
     pub notices: Vec<String>,
 }
 
@@ -30,27 +30,27 @@ impl Scene {
     /// Reads the clips and builds the room.
     ///
     /// # Errors
-    /// Names a file that cannot be read, or an invalid property of the room.
+    /// Returns an error that names a file that cannot be read or an invalid property of the room.
     pub fn build(args: &SimArgs, rate: SampleRate, capture: SampleRate) -> Result<Self, Failure> {
         let mut notices = Vec::new();
-        let mut load = |clip: Clip| {
+        let mut collect_notice = |clip: Clip| {
             notices.extend(clip.notice.clone());
             clip
         };
-        let far_clip = load(args.far.as_ref().map_or_else(|| Ok(Clip::far()), wav::read)?);
+        let far_clip = collect_notice(args.far.as_ref().map_or_else(|| Ok(Clip::far()), wav::read)?);
         let near_clip = match &args.near {
-            None => Some(load(Clip::near())),
+            None => Some(collect_notice(Clip::near())),
             Some(NearArg::None) => None,
-            Some(NearArg::File(path)) => Some(load(wav::read(path)?)),
+            Some(NearArg::File(path)) => Some(collect_notice(wav::read(path)?)),
         };
-        let response_clip = args.rir.as_ref().map(wav::read).transpose()?.map(load);
+        let response_clip = args.rir.as_ref().map(wav::read).transpose()?.map(collect_notice);
 
-        let thirds = near_clip.is_some();
-        let far_s = if thirds { args.seconds * 2.0 / 3.0 } else { args.seconds };
+        let has_talker = near_clip.is_some();
+        let far_s = if has_talker { args.seconds * 2.0 / 3.0 } else { args.seconds };
         let far = repeated(&far_clip.to_mono_at(rate.hz()), samples(far_s, rate));
         let room = LivingRoom::new(args.seed);
         let response = match response_clip {
-            // An impulse response is a density: at another rate its samples scale with the rate.
+            // The gain of an impulse response is the sum of its samples, so resampling must scale them by the rates' ratio.
             Some(clip) => scaled_response(&clip, capture),
             None => room.loudspeaker_response(capture)?,
         };
@@ -68,8 +68,8 @@ impl Scene {
             }
         };
         let noise = Noise::new(Rng::for_stream(args.seed, "noise"), Colour::Pink, args.noise_dbfs);
-        let air = RoomAcoustics::new(Loudspeaker::new(0.0)?, &response, near.clone(), noise);
-        Ok(Self { far: to_i16(&far), near, air, notices })
+        let acoustics = RoomAcoustics::new(Loudspeaker::new(0.0)?, &response, near.clone(), noise);
+        Ok(Self { far: to_i16(&far), near, acoustics, notices })
     }
 }
 

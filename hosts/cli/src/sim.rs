@@ -1,4 +1,4 @@
-//! `handsfree sim`: runs a terminal in a simulated room and measures it.
+//! Control side: `handsfree sim`, which runs a terminal in a simulated room and measures it.
 
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
@@ -18,27 +18,27 @@ use crate::args::{NearArg, SimArgs, StepArg};
 use crate::evaluate::{advanced, direct, processor_delay_samples};
 use crate::scene::Scene;
 
-/// Longest run, in seconds; all of it is kept in memory for the report.
+/// Longest run, in seconds: the report needs all signals in memory.
 const MAX_SECONDS: f64 = 3_600.0;
-/// Length of the windows of the ERLE list, in seconds.
+/// Length of each window in the report's list of echo reductions, in seconds.
 const WINDOW_S: f64 = 10.0;
 
-/// Simulated run with its report.
+/// Finished simulation with its report.
 #[derive(Debug)]
-pub struct Run {
-    /// Report with its signals.
+pub struct SimulatedRun {
+    /// Report with all signals.
     pub report: SimulationReport,
-    /// Near-end figures when the same frames go directly to the voice processor.
+    /// Near-end figures of the reference, for which the voice processor was called directly with the true signals.
     pub oracle_near_end: NearEndFigures,
 }
 
 /// Runs the simulation that `args` describe. Calls `progress` with the completed share, from 0 to 1.
 ///
 /// # Errors
-/// Names the invalid value and what was expected.
-pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<Run, Failure> {
+/// Returns an error that names the invalid value and what was expected.
+pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<SimulatedRun, Failure> {
     let rate = SampleRate::new(args.rate)?;
-    let scenario_board = board(args, rate)?;
+    let scenario_board = board_config(args, rate)?;
     let capture_rate = scenario_board.capture.rate;
     let scene = Scene::build(args, rate, capture_rate)?;
     let format = Format::with_rate(rate, 1)?;
@@ -53,53 +53,56 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<Run, Failure
         acoustic_delay: !args.no_echo_search,
         record: true,
     };
-    let outcome = scenario::run(&scenario, Box::new(scene.air), voice.as_dyn(), progress)?;
+    let outcome = scenario::run(&scenario, Box::new(scene.acoustics), voice.as_dyn(), progress)?;
 
     let processing_delay =
         processor_delay_samples(&args.switches, rate)? + conversion_samples(&outcome, rate);
     let at_terminal = |signal: &[f32]| to_i16(&resample_to(signal, capture_rate.hz(), args.rate));
-    let mut signals = Aligned {
+    let mut signals = AlignedSignals {
         far: at_terminal(&outcome.recording.far),
         mic: at_terminal(&outcome.recording.mic),
         near: at_terminal(&scene.near),
         clean: advanced(&outcome.clean, processing_delay),
     };
-    signals.same_length(outcome.clean.len());
+    signals.resize_all(outcome.clean.len());
     let mut oracle_voice = args.switches.voice(format, format)?;
     let oracle = direct(oracle_voice.as_dyn(), rate, &signals.far, &signals.mic)?;
     let oracle = advanced(&oracle, processor_delay_samples(&args.switches, rate)?);
 
-    let mut report = figures(args, &signals, &oracle, &outcome, processing_delay);
+    let mut report = build_report(args, &signals, &oracle, &outcome, processing_delay);
     report.notices = scene.notices;
     report.settings.push(("Voice processing".into(), voice.name().into()));
     let near = from_i16(&signals.near);
     let oracle_near_end = measure::near_end(&near, &from_i16(&oracle), args.rate).into();
-    Ok(Run { report, oracle_near_end })
+    Ok(SimulatedRun { report, oracle_near_end })
 }
 
-/// The four signals, 16 bits at the terminal's rate.
-struct Aligned {
+/// Signals of a run, aligned in time, as 16-bit samples at the terminal's rate.
+struct AlignedSignals {
     far: Vec<i16>,
     mic: Vec<i16>,
     near: Vec<i16>,
     clean: Vec<i16>,
 }
 
-impl Aligned {
-    fn same_length(&mut self, length: usize) {
+impl AlignedSignals {
+    /// Truncates all signals or extends them with silence to the given length.
+    fn resize_all(&mut self, length: usize) {
         for signal in [&mut self.far, &mut self.mic, &mut self.near, &mut self.clean] {
             signal.resize(length, 0);
         }
     }
 }
 
+/// Returns the latency of the rate conversion, in samples at the terminal's rate.
 fn conversion_samples(outcome: &SimOutcome, rate: SampleRate) -> usize {
     (outcome.conversion_latency.as_nanos() as f64 * f64::from(rate.hz()) / 1e9).round() as usize
 }
 
-fn figures(
+/// Measures the signals and returns the report.
+fn build_report(
     args: &SimArgs,
-    signals: &Aligned,
+    signals: &AlignedSignals,
     oracle: &[i16],
     outcome: &SimOutcome,
     processing_delay: usize,
@@ -140,8 +143,8 @@ fn figures(
         erle_curve: measure::erle_per_second(&mic, &clean, &far, talker, rate),
         oracle_curve: measure::erle_per_second(&mic, &oracle, &far, talker, rate),
         signals: Signals { rate_hz: rate, near: talker.to_vec(), mic, clean, far },
-        delay: compared(outcome, |point| (point.true_delay_ms, Some(point.estimated_delay_ms))),
-        drift: compared(outcome, |point| (point.true_drift_ppm, point.estimated_drift_ppm)),
+        delay: estimate_curve(outcome, |point| (point.true_delay_ms, Some(point.estimated_delay_ms))),
+        drift: estimate_curve(outcome, |point| (point.true_drift_ppm, point.estimated_drift_ppm)),
         rings: outcome
             .trace
             .iter()
@@ -155,21 +158,25 @@ fn figures(
     }
 }
 
-fn compared(outcome: &SimOutcome, value: impl Fn(&TracePoint) -> (f64, Option<f64>)) -> Vec<EstimatePoint> {
-    let compared = |point: &TracePoint| {
+/// Returns a curve of true and estimated values over time.
+fn estimate_curve(
+    outcome: &SimOutcome,
+    value: impl Fn(&TracePoint) -> (f64, Option<f64>),
+) -> Vec<EstimatePoint> {
+    let to_estimate_point = |point: &TracePoint| {
         let (truth, estimated) = value(point);
         EstimatePoint { at_s: point.at_s, truth: Some(truth), estimated }
     };
-    outcome.trace.iter().map(compared).collect()
+    outcome.trace.iter().map(to_estimate_point).collect()
 }
 
 fn frame_counts(stats: &Stats, args: &SimArgs) -> FrameCounts {
-    let capture_frame = u64::from(args.capture_rate.unwrap_or(args.rate) / 100);
-    let playback_frame = u64::from(args.playback_rate.unwrap_or(args.rate) / 100);
+    let capture_frame_length = u64::from(args.capture_rate.unwrap_or(args.rate) / 100);
+    let playback_frame_length = u64::from(args.playback_rate.unwrap_or(args.rate) / 100);
     FrameCounts {
-        captured: u64::from(stats.intake.frames) * capture_frame,
-        played: u64::from(stats.outlet.frames) * playback_frame,
-        lost: u64::from(stats.intake.overrun_frames) * capture_frame
+        captured: u64::from(stats.intake.frames) * capture_frame_length,
+        played: u64::from(stats.outlet.frames) * playback_frame_length,
+        lost: u64::from(stats.intake.overrun_frames) * capture_frame_length
             + u64::from(stats.intake.gap_sample_frames)
             + u64::from(stats.outlet.gap_sample_frames)
             + u64::from(stats.outlet.underrun_sample_frames),
@@ -194,7 +201,7 @@ fn millis(ms: f64) -> Duration {
     Duration::from_nanos((ms * 1e6).round() as i64)
 }
 
-/// Returns a number if it lies in the range, and otherwise an error that names it.
+/// Returns the value if it lies in the range, and otherwise an error with the name, the value and the range.
 fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
     if range.contains(&value) {
         return Ok(value);
@@ -202,7 +209,8 @@ fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Resul
     Err(Failure::usage(format!("{name} {value}: expected {} to {}", range.start(), range.end())))
 }
 
-fn board(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
+/// Returns the configuration of the simulated devices, or an error that names an invalid switch.
+fn board_config(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
     within("--seconds", args.seconds, 1.0..=MAX_SECONDS)?;
     within("--noise-dbfs", args.noise_dbfs, -200.0..=0.0)?;
     within("--timestamp-jitter-us", args.timestamp_jitter_us, 0.0..=1e6)?;
@@ -215,33 +223,33 @@ fn board(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
         within("--drift-step by", step.by, -20_000.0..=20_000.0)?;
         within("--drift-step at", step.at_s, 0.0..=args.seconds)?;
     }
-    let side = |rate_hz: Option<u32>, period: Option<u32>, ppm: f64, latency_ms: f64, names: [&str; 2]| {
+    let device = |rate_hz: Option<u32>, period: Option<u32>, ppm: f64, latency_ms: f64, names: [&str; 2]| {
         let rate = rate_hz.map_or(Ok(rate), SampleRate::new)?;
-        let mut side = DeviceConfig::new(rate, period.unwrap_or(rate.sample_frames() as u32));
-        side.ppm = within(names[0], ppm, -20_000.0..=20_000.0)?;
-        side.latency = millis(within(names[1], latency_ms, 0.0..=10_000.0)?);
+        let mut config = DeviceConfig::new(rate, period.unwrap_or(rate.sample_frames() as u32));
+        config.ppm = within(names[0], ppm, -20_000.0..=20_000.0)?;
+        config.latency = millis(within(names[1], latency_ms, 0.0..=10_000.0)?);
         let micros = args.timestamp_jitter_us;
-        side.jitter = match args.timestamp_jitter_normal {
+        config.jitter = match args.timestamp_jitter_normal {
             true => Jitter::Normal { micros },
             false => Jitter::Uniform { micros },
         };
-        Ok::<DeviceConfig, Failure>(side)
+        Ok::<DeviceConfig, Failure>(config)
     };
-    let capture = side(
+    let capture = device(
         args.capture_rate,
         args.capture_period,
         args.capture_ppm,
         args.capture_latency_ms,
         ["--capture-ppm", "--capture-latency-ms"],
     )?;
-    let mut playback = side(
+    let mut playback = device(
         args.playback_rate,
         args.playback_period,
         args.playback_ppm,
         args.render_latency_ms,
         ["--playback-ppm", "--render-latency-ms"],
     )?;
-    // Sound that leaves the loudspeaker later than its timestamps say has timestamps that are too early.
+    // When sound leaves later than its timestamp, the timestamp is too early: hence the minus.
     playback.bias = millis(-args.timestamp_bias_ms);
     Ok(BoardConfig {
         capture,
@@ -253,21 +261,21 @@ fn board(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure> {
 }
 
 fn subtitle(args: &SimArgs) -> String {
-    let who = match &args.near {
+    let phases = match &args.near {
         Some(NearArg::None) => "far end alone",
         _ => "far end alone, then double talk, then near end alone",
     };
-    format!("{} s in a simulated room at {} Hz: {who}", args.seconds, args.rate)
+    format!("{} s in a simulated room at {} Hz: {phases}", args.seconds, args.rate)
 }
 
-/// Returns each switch as a name and a value with its unit.
+/// Returns the settings of a run for the report, each with its name and its value with unit.
 fn settings(args: &SimArgs) -> Vec<(String, String)> {
     let file = |path: &Option<std::path::PathBuf>, none: &str| {
         path.as_ref().map_or_else(|| none.to_owned(), |path| path.display().to_string())
     };
     let near = match &args.near {
         None => "shipped voice".to_owned(),
-        Some(NearArg::None) => "nobody".to_owned(),
+        Some(NearArg::None) => "no talker".to_owned(),
         Some(NearArg::File(path)) => path.display().to_string(),
     };
     let hz = |rate: Option<u32>| rate.unwrap_or(args.rate);
@@ -304,7 +312,7 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
         (
             "Timestamps",
             format!(
-                "scatter by {} us, loudspeaker's wrong by {} ms",
+                "jitter of {} us, error of {} ms at the loudspeaker",
                 args.timestamp_jitter_us, args.timestamp_bias_ms
             ),
         ),
@@ -319,44 +327,44 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
     rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Returns the command that repeats the run: the switches that differ from the defaults, and the seed.
+/// Returns the command line that repeats the run, for a POSIX shell.
 fn command(args: &SimArgs) -> String {
     let mut words = vec!["handsfree".to_owned(), "sim".to_owned()];
-    let mut say = |name: &str, value: Option<String>| {
+    let mut push_switch = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             words.push(format!("--{name}"));
             words.push(quoted(&value));
         }
     };
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    say("far", path(&args.far));
-    say(
+    push_switch("far", path(&args.far));
+    push_switch(
         "near",
         args.near.as_ref().map(|near| match near {
             NearArg::None => "none".to_owned(),
             NearArg::File(path) => path.display().to_string(),
         }),
     );
-    say("rir", path(&args.rir));
-    say("seconds", Some(args.seconds.to_string()));
-    say("rate", Some(args.rate.to_string()));
-    say("capture-rate", args.capture_rate.map(|n| n.to_string()));
-    say("playback-rate", args.playback_rate.map(|n| n.to_string()));
-    say("capture-period", args.capture_period.map(|n| n.to_string()));
-    say("playback-period", args.playback_period.map(|n| n.to_string()));
-    say("capture-ppm", Some(args.capture_ppm.to_string()));
-    say("playback-ppm", Some(args.playback_ppm.to_string()));
-    say("render-latency-ms", Some(args.render_latency_ms.to_string()));
-    say("capture-latency-ms", Some(args.capture_latency_ms.to_string()));
+    push_switch("rir", path(&args.rir));
+    push_switch("seconds", Some(args.seconds.to_string()));
+    push_switch("rate", Some(args.rate.to_string()));
+    push_switch("capture-rate", args.capture_rate.map(|n| n.to_string()));
+    push_switch("playback-rate", args.playback_rate.map(|n| n.to_string()));
+    push_switch("capture-period", args.capture_period.map(|n| n.to_string()));
+    push_switch("playback-period", args.playback_period.map(|n| n.to_string()));
+    push_switch("capture-ppm", Some(args.capture_ppm.to_string()));
+    push_switch("playback-ppm", Some(args.playback_ppm.to_string()));
+    push_switch("render-latency-ms", Some(args.render_latency_ms.to_string()));
+    push_switch("capture-latency-ms", Some(args.capture_latency_ms.to_string()));
     for step in &args.latency_step {
-        say("latency-step", Some(format!("{}@{}", step.by, step.at_s)));
+        push_switch("latency-step", Some(format!("{}@{}", step.by, step.at_s)));
     }
     for step in &args.drift_step {
-        say("drift-step", Some(format!("{}@{}", step.by, step.at_s)));
+        push_switch("drift-step", Some(format!("{}@{}", step.by, step.at_s)));
     }
-    say("timestamp-jitter-us", Some(args.timestamp_jitter_us.to_string()));
-    say("timestamp-bias-ms", Some(args.timestamp_bias_ms.to_string()));
-    say("noise-dbfs", Some(args.noise_dbfs.to_string()));
+    push_switch("timestamp-jitter-us", Some(args.timestamp_jitter_us.to_string()));
+    push_switch("timestamp-bias-ms", Some(args.timestamp_bias_ms.to_string()));
+    push_switch("noise-dbfs", Some(args.noise_dbfs.to_string()));
     let switches = [
         (args.no_echo_search, "--no-echo-search"),
         (args.timestamp_jitter_normal, "--timestamp-jitter-normal"),
@@ -365,11 +373,12 @@ fn command(args: &SimArgs) -> String {
         (args.switches.no_agc, "--no-agc"),
         (args.switches.no_hpf, "--no-hpf"),
     ];
-    say("seed", Some(args.seed.to_string()));
-    words.extend(switches.iter().filter(|(off, _)| *off).map(|(_, name)| (*name).to_owned()));
+    push_switch("seed", Some(args.seed.to_string()));
+    words.extend(switches.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).to_owned()));
     words.join(" ")
 }
 
+/// Returns the word, quoted for a POSIX shell if necessary.
 fn quoted(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@:".contains(c));
     if plain && !word.is_empty() { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }

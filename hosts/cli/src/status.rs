@@ -1,4 +1,4 @@
-//! Control side: figures of a running terminal.
+//! Control side: status of a running terminal.
 
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, Instant, Stats};
@@ -11,25 +11,25 @@ use handsfree::terminal::Terminal;
 /// Levels of one signal, in dBFS.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Level {
-    /// Root mean square over 125 ms.
+    /// Root mean square over 125 ms, in dBFS.
     pub rms_dbfs: f32,
-    /// Recent peak, which falls slowly.
+    /// Peak with a slow decay, in dBFS.
     pub peak_dbfs: f32,
 }
 
-/// State of a direction.
+/// State of one direction's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Flow {
-    /// Audio flows.
+pub enum FlowState {
+    /// The stream is running.
     Running,
-    /// The device is away.
+    /// The device is lost, and the terminal waits for its return.
     Waiting,
     /// The direction is not used.
     Closed,
 }
 
-impl From<DirectionState> for Flow {
+impl From<DirectionState> for FlowState {
     fn from(state: DirectionState) -> Self {
         match state {
             DirectionState::Running(_) => Self::Running,
@@ -39,21 +39,21 @@ impl From<DirectionState> for Flow {
     }
 }
 
-/// Audio that waits in the rings, in milliseconds.
+/// Fill of each ring, in milliseconds of audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Rings {
-    /// Captured audio that is not yet processed.
+pub struct RingFill {
+    /// Captured audio that is not yet processed, in milliseconds.
     pub capture: u32,
-    /// Mixed audio that is not yet played.
+    /// Mixed audio that is not yet played, in milliseconds.
     pub playback: u32,
-    /// Played audio that has not yet reached the echo reference.
+    /// Played audio that has not yet reached the echo reference, in milliseconds.
     pub reference: u32,
 }
 
-/// Figures at one moment.
+/// Status of a terminal at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
-    /// Time in seconds since the start.
+    /// Time since the start of the run, in seconds.
     pub at_s: f64,
     /// Level of the microphone.
     pub microphone: Level,
@@ -61,51 +61,53 @@ pub struct Status {
     pub cleaned: Level,
     /// Level of the loudspeaker's signal, at the time when the microphone records it.
     pub loudspeaker: Level,
-    /// By how many dB the voice processor makes the microphone quieter while the loudspeaker sounds.
+    /// Echo reduction by the voice processor (ERLE), in dB; `None` without recent echo.
     pub erle_db: Option<f32>,
     /// Latency from the playback interrupt to the capture interrupt through both devices, in milliseconds.
     pub delay_ms: f64,
-    /// The loudspeaker's clock minus the microphone's, in ppm.
+    /// Rate of the loudspeaker's clock relative to the microphone's, in ppm; `None` until it is known.
     pub drift_ppm: Option<f32>,
-    /// Number of jumps of the echo reference so far, the first alignment included.
+    /// Number of jumps of the echo reference so far, including the first alignment.
     pub reference_jumps: u32,
-    /// Audio that waits in the rings.
-    pub ring_ms: Rings,
+    /// Fill of each ring, in milliseconds of audio.
+    pub ring_ms: RingFill,
     /// Number of overruns, underruns and gaps so far.
     pub xruns: u32,
     /// Number of cleaned frames dropped so far because the queue was full.
     pub dropped_frames: u32,
     /// Number of frames so far that passed unprocessed because the voice processor failed, was slow or was bypassed.
     pub unprocessed_frames: u32,
-    /// Processor time of all threads since the last status, 100 for one core.
+    /// Processor time of all threads since the last status, in percent of one core; `None` if the system does not report it.
     pub cpu_percent: Option<f64>,
-    /// Names of the sources that are playing.
+    /// Number of sources that have not been played to their ends.
     pub playing: usize,
-    /// State of the microphone's device.
-    pub capture: Flow,
-    /// State of the loudspeaker's device.
-    pub playback: Flow,
+    /// State of the microphone's stream.
+    pub capture: FlowState,
+    /// State of the loudspeaker's stream.
+    pub playback: FlowState,
 }
 
-/// Observer that reads a terminal's figures repeatedly.
+/// Observer that reads a terminal's status repeatedly and collects echo reductions for their median.
 #[derive(Debug)]
-pub struct Observer {
-    begun: Instant,
-    begun_used: Option<Duration>,
+pub struct StatusObserver {
+    /// Time and used processor time at the start.
+    started: (Instant, Option<Duration>),
+    /// Time and used processor time at the last status.
     last: (Instant, Option<Duration>),
     erle_db: Vec<f32>,
 }
 
-impl Observer {
-    /// Begins at `now`, a time of the wall clock.
+impl StatusObserver {
+    /// Creates an observer of a run that starts at `now`, a time of the host's clock.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        let used = usage::process_time();
-        Self { begun: now, begun_used: used, last: (now, used), erle_db: Vec::new() }
+        let started = (now, usage::process_time());
+        Self { started, last: started, erle_db: Vec::new() }
     }
 
-    /// Returns the figures at `now`.
-    pub fn look(
+    /// Returns the terminal's status at `now`. `state` returns the state of a direction's stream, and `playing` is the number
+    /// of sources that are still playing.
+    pub fn observe(
         &mut self,
         terminal: &Terminal,
         state: impl Fn(Direction) -> DirectionState,
@@ -121,7 +123,7 @@ impl Observer {
         let cpu_percent = percent(self.last, (now, used));
         self.last = (now, used);
         Status {
-            at_s: (now - self.begun).as_millis_f64().round() / 1e3,
+            at_s: (now - self.started.0).as_millis_f64().round() / 1e3,
             microphone: level(&meters.microphone),
             cleaned: level(&meters.cleaned),
             loudspeaker: level(&meters.loudspeaker),
@@ -129,14 +131,14 @@ impl Observer {
             delay_ms: (f64::from(stats.capture.delay_us) / 100.0).round() / 10.0,
             drift_ppm: meters.drift_ppm().map(tenths),
             reference_jumps: meters.reference_jumps(),
-            ring_ms: Rings {
+            ring_ms: RingFill {
                 capture: stats.capture.ring_fill * 10,
                 playback: stats.playback.ring_fill * 10,
                 reference: stats.capture.reference_fill * 10,
             },
             xruns: stats.xruns(),
             dropped_frames: terminal.dropped_frames(),
-            unprocessed_frames: unprocessed(&stats),
+            unprocessed_frames: unprocessed_frames(&stats),
             cpu_percent,
             playing,
             capture: state(Direction::Capture).into(),
@@ -144,12 +146,12 @@ impl Observer {
         }
     }
 
-    /// Stores a figure for the median.
-    pub fn remember(&mut self, status: &Status) {
+    /// Stores the echo reduction of `status`, if known, for the median.
+    pub fn record_erle(&mut self, status: &Status) {
         self.erle_db.extend(status.erle_db);
     }
 
-    /// Returns the median of the stored echo reductions.
+    /// Returns the median of the stored echo reductions, in dB; `None` if none is stored.
     #[must_use]
     pub fn median_erle_db(&self) -> Option<f32> {
         let mut sorted = self.erle_db.clone();
@@ -157,16 +159,16 @@ impl Observer {
         sorted.get(sorted.len() / 2).copied()
     }
 
-    /// Returns the processor time since the start over the elapsed time, in percent of one core.
+    /// Returns the processor time of all threads since the start, in percent of one core; `None` if the system does not report it.
     #[must_use]
     pub fn cpu_percent(&self, now: Instant) -> Option<f64> {
-        percent((self.begun, self.begun_used), (now, usage::process_time()))
+        percent(self.started, (now, usage::process_time()))
     }
 }
 
 /// Returns the number of frames that passed unprocessed.
 #[must_use]
-pub fn unprocessed(stats: &Stats) -> u32 {
+pub fn unprocessed_frames(stats: &Stats) -> u32 {
     let capture = &stats.capture;
     capture.voice_errors.wrapping_add(capture.voice_slow_frames).wrapping_add(capture.voice_bypassed_frames)
 }
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_core_that_is_half_busy_is_50_percent() {
+    fn a_half_busy_core_is_50_percent() {
         let at = |ms: i64| Instant::from_nanos(ms * 1_000_000);
         let used = |ms: i64| Some(Duration::from_millis(ms));
         assert_eq!(percent((at(100), used(30)), (at(1_100), used(530))), Some(50.0));
@@ -194,8 +196,8 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_of_what_was_known() {
-        let mut observer = Observer::new(Instant::ORIGIN);
+    fn the_median_ignores_unknown_values() {
+        let mut observer = StatusObserver::new(Instant::ORIGIN);
         assert_eq!(observer.median_erle_db(), None);
         observer.erle_db = vec![50.0, 10.0, 40.0];
         assert_eq!(observer.median_erle_db(), Some(40.0));

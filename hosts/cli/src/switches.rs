@@ -7,31 +7,31 @@ use handsfree_core::capture::{Bypass, VoiceProcessor};
 
 use handsfree::failure::Failure;
 
-/// Switches that `sim`, `process` and `run` share.
+/// Voice-processing switches shared by `sim`, `process` and `run`.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Switches {
-    /// Switch off echo cancellation
-    #[arg(long, help_heading = "SwitchedVoice processing")]
+    /// Disables echo cancellation
+    #[arg(long, help_heading = "Voice processing")]
     pub no_aec: bool,
-    /// Switch off noise suppression
-    #[arg(long, help_heading = "SwitchedVoice processing")]
+    /// Disables noise suppression
+    #[arg(long, help_heading = "Voice processing")]
     pub no_ns: bool,
-    /// Switch off gain control
-    #[arg(long, help_heading = "SwitchedVoice processing")]
+    /// Disables automatic gain control
+    #[arg(long, help_heading = "Voice processing")]
     pub no_agc: bool,
-    /// Switch off the high-pass at 100 Hz (full echo cancellation contains one of its own)
-    #[arg(long, help_heading = "SwitchedVoice processing")]
+    /// Disables the high-pass filter at 100 Hz (echo cancellation always includes one of its own)
+    #[arg(long, help_heading = "Voice processing")]
     pub no_hpf: bool,
 }
 
-/// SwitchedVoice processor with the chosen parts.
+/// Voice processor with the stages that the switches enable.
 #[derive(Debug)]
 pub enum SwitchedVoice {
-    /// WebRTC's voice processor, with at least one part on.
+    /// WebRTC's voice processor, with at least one stage enabled.
     Apm {
-        /// The processor.
+        /// WebRTC's voice processor.
         processor: Box<ApmProcessor>,
-        /// Active parts.
+        /// Names of the enabled stages, separated by commas.
         name: String,
     },
     /// No processing.
@@ -47,7 +47,7 @@ impl SwitchedVoice {
         }
     }
 
-    /// Returns the active parts as text.
+    /// Returns the names of the enabled stages, separated by commas; "nothing" if all are disabled.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -69,10 +69,10 @@ impl Switches {
         }
     }
 
-    /// Makes a voice processor. With everything off it is [`Bypass`], which takes any format.
+    /// Creates the voice processor. With all stages disabled it is [`Bypass`], which accepts any format.
     ///
     /// # Errors
-    /// Names a rate or channel count that the processor does not take.
+    /// Returns an error that names a rate or channel count unsupported by the processor.
     pub fn voice(&self, near: Format, far: Format) -> Result<SwitchedVoice, Failure> {
         let config = self.config();
         if config == ApmConfig::BYPASS {
@@ -82,16 +82,17 @@ impl Switches {
         Ok(SwitchedVoice::Apm { processor, name: self.name() })
     }
 
-    /// Returns the active parts as text.
+    /// Returns the names of the enabled stages, separated by commas; "nothing" if all are disabled.
     #[must_use]
     pub fn name(&self) -> String {
-        let parts = [
+        let stages = [
             (!self.no_aec, "echo cancellation"),
             (!self.no_ns, "noise suppression"),
             (!self.no_agc, "gain control"),
             (!self.no_hpf, "high-pass"),
         ];
-        let on: Vec<&str> = parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-        if on.is_empty() { "nothing".into() } else { on.join(", ") }
+        let enabled: Vec<&str> =
+            stages.iter().filter(|(is_enabled, _)| *is_enabled).map(|(_, name)| *name).collect();
+        if enabled.is_empty() { "nothing".into() } else { enabled.join(", ") }
     }
 }

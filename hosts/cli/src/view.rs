@@ -5,25 +5,25 @@ use std::io;
 
 use console::{Style, Term, measure_text_width, truncate_str};
 
-use crate::report::{Started, or_dash};
-use crate::status::{Flow, Level, Status};
+use crate::report::{OpenedDevice, Started, or_dash};
+use crate::status::{FlowState, Level, Status};
 
 /// Level at the left end of a meter, in dBFS.
 const FLOOR_DBFS: f32 = -60.0;
 /// Smallest and largest width of a meter, in columns.
-const METER: std::ops::RangeInclusive<usize> = 10..=60;
-/// Number of sentences shown below the figures.
-const NOTES: usize = 4;
+const METER_WIDTH: std::ops::RangeInclusive<usize> = 10..=60;
+/// Number of message lines shown below the figures; older lines are dropped.
+const MAX_NOTES: usize = 4;
 
-/// View that redraws itself in place, about ten times a second.
+/// Live view that redraws itself in place, about ten times a second.
 #[derive(Debug)]
 pub struct View {
     term: Term,
     heading: String,
     names: [String; 2],
     notes: VecDeque<String>,
-    /// Number of lines drawn, which the next drawing replaces.
-    drawn: usize,
+    /// Number of lines on the screen that the next drawing replaces.
+    drawn_lines: usize,
 }
 
 impl Default for View {
@@ -33,7 +33,7 @@ impl Default for View {
 }
 
 impl View {
-    /// Makes a view on stdout.
+    /// Creates a view on stdout.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -41,27 +41,27 @@ impl View {
             heading: String::new(),
             names: [const { String::new() }; 2],
             notes: VecDeque::new(),
-            drawn: 0,
+            drawn_lines: 0,
         }
     }
 
-    /// Shows what runs.
+    /// Sets the heading and the device names.
     pub fn begin(&mut self, started: &Started) {
         self.heading =
-            format!("handsfree over {}, {} Hz: {}", started.io, started.rate_hz, started.processing);
-        let name = |side: &Option<crate::report::Opened>| {
-            side.as_ref().map_or_else(|| "not used".to_owned(), |side| side.name.clone())
+            format!("handsfree on host {}, {} Hz: {}", started.io, started.rate_hz, started.processing);
+        let name = |device: &Option<OpenedDevice>| {
+            device.as_ref().map_or_else(|| "not used".to_owned(), |device| device.name.clone())
         };
         self.names = [name(&started.input), name(&started.output)];
         if !started.playing.is_empty() {
-            self.remember(&format!("playing {}", started.playing.join(", ")));
+            self.add_note(&format!("playing {}", started.playing.join(", ")));
         }
     }
 
-    /// Draws the figures.
+    /// Draws the heading, the status and the latest messages.
     ///
     /// # Errors
-    /// Returns an error when the terminal is gone.
+    /// Returns an error when the terminal has been closed.
     pub fn show(&mut self, status: &Status) -> io::Result<()> {
         let width = usize::from(self.term.size().1).max(20);
         let lines = self.lines(status, width);
@@ -69,49 +69,41 @@ impl View {
         self.draw(&lines, width)
     }
 
-    /// Shows a sentence below the figures.
+    /// Leaves the last drawing on the screen and shows the cursor again.
     ///
     /// # Errors
-    /// Returns an error when the terminal is gone.
-    pub fn note(&mut self, sentence: &str) -> io::Result<()> {
-        self.remember(sentence);
-        Ok(())
-    }
-
-    /// Keeps the last drawing and shows the cursor again.
-    ///
-    /// # Errors
-    /// Returns an error when the terminal is gone.
+    /// Returns an error when the terminal has been closed.
     pub fn end(&mut self) -> io::Result<()> {
-        // Where Ctrl-C was pressed the terminal has written "^C".
+        // The terminal prints "^C" when Ctrl-C is pressed.
         self.term.clear_line()?;
         self.term.show_cursor()?;
         self.term.flush()
     }
 
-    fn remember(&mut self, sentence: &str) {
+    /// Adds a message, which the next [`show`](Self::show) draws below the figures.
+    pub fn add_note(&mut self, sentence: &str) {
         self.notes.extend(sentence.lines().map(|line| line.trim().to_owned()));
-        while self.notes.len() > NOTES {
+        while self.notes.len() > MAX_NOTES {
             self.notes.pop_front();
         }
     }
 
     fn draw(&mut self, lines: &[String], width: usize) -> io::Result<()> {
-        self.term.move_cursor_up(self.drawn)?;
+        self.term.move_cursor_up(self.drawn_lines)?;
         self.term.clear_to_end_of_screen()?;
         for line in lines {
             self.term.write_line(&truncate_str(line, width.saturating_sub(1), "…"))?;
         }
-        self.drawn = lines.len();
+        self.drawn_lines = lines.len();
         self.term.flush()
     }
 
     fn lines(&self, status: &Status, width: usize) -> Vec<String> {
         let dim = Style::new().dim();
         let time = format!("{:02}:{:04.1}", (status.at_s / 60.0) as u64, status.at_s % 60.0);
-        let room = width.saturating_sub(time.len() + 2);
-        let heading = truncate_str(&self.heading, room, "…").into_owned();
-        let gap = room.saturating_sub(measure_text_width(&heading));
+        let heading_width = width.saturating_sub(time.len() + 2);
+        let heading = truncate_str(&self.heading, heading_width, "…").into_owned();
+        let gap = heading_width.saturating_sub(measure_text_width(&heading));
         let mut lines =
             vec![format!("{}{}{time}", Style::new().bold().apply_to(heading), " ".repeat(gap + 1))];
         for (label, level, flow, name) in [
@@ -151,25 +143,26 @@ impl View {
     }
 }
 
-fn meter_line(label: &str, level: &Level, flow: Flow, name: &str, width: usize) -> String {
+fn meter_line(label: &str, level: &Level, flow: FlowState, name: &str, width: usize) -> String {
     let figure = match flow {
-        Flow::Running => format!("{:6.1} dBFS", level.rms_dbfs.max(-99.9)),
-        Flow::Waiting => "  away     ".into(),
-        Flow::Closed => "  off      ".into(),
+        FlowState::Running => format!("{:6.1} dBFS", level.rms_dbfs.max(-99.9)),
+        FlowState::Waiting => "  lost     ".into(),
+        FlowState::Closed => "  off      ".into(),
     };
     let name_width = if width >= 100 { 30 } else { 22 };
-    let meter_width = width.saturating_sub(13 + 12 + 3 + name_width).clamp(*METER.start(), *METER.end());
-    let bar = if flow == Flow::Running { meter(level, meter_width) } else { " ".repeat(meter_width) };
+    let meter_width =
+        width.saturating_sub(13 + 12 + 3 + name_width).clamp(*METER_WIDTH.start(), *METER_WIDTH.end());
+    let bar = if flow == FlowState::Running { meter(level, meter_width) } else { " ".repeat(meter_width) };
     format!("{label:<12} {figure} {bar} {}", Style::new().dim().apply_to(name))
 }
 
-/// Returns a bar up to the RMS, with a mark at the peak.
+/// Returns a bar that ends at the RMS level, with a mark at the peak level.
 fn meter(level: &Level, width: usize) -> String {
-    let place = |dbfs: f32| {
+    let column = |dbfs: f32| {
         let share = (dbfs - FLOOR_DBFS) / -FLOOR_DBFS;
         (share.clamp(0.0, 1.0) * width as f32).round() as usize
     };
-    let (filled, mark) = (place(level.rms_dbfs), place(level.peak_dbfs));
+    let (filled, mark) = (column(level.rms_dbfs), column(level.peak_dbfs));
     (0..width)
         .map(|at| {
             let dbfs = FLOOR_DBFS * (1.0 - (at + 1) as f32 / width as f32);
@@ -192,7 +185,7 @@ fn meter(level: &Level, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Rings;
+    use crate::status::RingFill;
 
     fn status() -> Status {
         let level = |rms_dbfs: f32| Level { rms_dbfs, peak_dbfs: rms_dbfs + 12.0 };
@@ -205,39 +198,39 @@ mod tests {
             delay_ms: 612.3,
             drift_ppm: Some(-199.9),
             reference_jumps: 1,
-            ring_ms: Rings { capture: 0, playback: 20, reference: 10 },
+            ring_ms: RingFill { capture: 0, playback: 20, reference: 10 },
             xruns: 3,
             dropped_frames: 0,
             unprocessed_frames: 0,
             cpu_percent: None,
             playing: 1,
-            capture: Flow::Running,
-            playback: Flow::Waiting,
+            capture: FlowState::Running,
+            playback: FlowState::Waiting,
         }
     }
 
     #[test]
-    fn every_line_fits_the_terminal_and_figures_are_in_it() {
+    fn lines_fit_the_terminal_and_contain_all_figures() {
         let mut view = View::new();
         view.heading = "h".repeat(300);
         view.names = ["A microphone".into(), "A loudspeaker with a long name from far away".into()];
-        view.remember("first\nsecond\nthird\nfourth\nfifth");
+        view.add_note("first\nsecond\nthird\nfourth\nfifth");
         for width in [80, 120, 200] {
             let lines = view.lines(&status(), width);
-            assert_eq!(lines.len(), 1 + 3 + 2 + NOTES);
+            assert_eq!(lines.len(), 1 + 3 + 2 + MAX_NOTES);
             for line in lines.iter().filter(|line| !line.contains("loudspeaker")) {
                 assert!(measure_text_width(line) <= width, "{width}: {line}");
             }
             let text = lines.join("\n");
-            for figure in ["41.3 dB", "612.3 ms", "-199.9 ppm", "xruns", "01:01.5", "away", "fifth"] {
+            for figure in ["41.3 dB", "612.3 ms", "-199.9 ppm", "xruns", "01:01.5", "lost", "fifth"] {
                 assert!(text.contains(figure), "{figure} is missing in {text}");
             }
-            assert!(!text.contains("first"), "the oldest note made room");
+            assert!(!text.contains("first"), "the oldest note is dropped");
         }
     }
 
     #[test]
-    fn a_meter_is_as_long_as_its_level() {
+    fn meter_length_is_proportional_to_the_level() {
         let bar = |rms_dbfs: f32| {
             let text = meter(&Level { rms_dbfs, peak_dbfs: -200.0 }, 30);
             text.chars().filter(|&c| c == '█').count()

@@ -1,4 +1,4 @@
-//! Plays a voice, and listens to the microphone without that voice.
+//! Plays a voice, and records the microphone without the echo of that voice.
 //!
 //!     cargo run --release -p handsfree --example duplex [auto|cpal|alsa|sim] [SECONDS]
 #![allow(missing_docs)]
@@ -23,10 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let voice = shared::voice(16_000, seconds * 16_000);
     let mut pushed = 0;
     for count in 1..=seconds * 100 {
-        // A track's queue holds a second, so only a part is taken at a time.
+        // A track's queue holds one second, so each call takes only a part of the samples.
         pushed += track.push(&voice[pushed..])?;
         let frame = microphone.next_frame(Duration::from_secs(5)).ok_or("no sound for 5 s")?;
-        // `frame.samples()` are 10 ms of the microphone without the voice.
+        // `frame.samples()` are 10 ms of the microphone without the echo.
         if count % 100 == 0 {
             let (erle_db, delay) = (microphone.erle_db().unwrap_or(0.0), microphone.delay().as_millis_f64());
             let loudest = frame.samples().iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Records the microphone without what the loudspeaker plays meanwhile, as a WAV file of the given length.
+//! Plays a voice and records the microphone without its echo, as a WAV file of the given length.
 //!
 //!     cargo run --release -p handsfree --example record [FILE.wav] [auto|cpal|alsa|sim] [SECONDS]
 #![allow(missing_docs)]
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     while left > 0 {
         played = (played + music.push(&playing[played..])?) % playing.len();
         let frame = microphone.next_frame(Duration::from_secs(5)).ok_or("no sound for 5 s")?;
-        // What was lost is silence in the file, so that everything keeps its place.
+        // Lost samples become silence in the file, so that later samples keep their position.
         let gap = u64::from(frame.stamp.lost).min(left);
         (0..gap).try_for_each(|_| file.write_sample(0i16))?;
         left -= gap;

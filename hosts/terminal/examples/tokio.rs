@@ -15,7 +15,7 @@ use handsfree::{
 
 const RATE_HZ: u32 = 24_000;
 
-/// Plays all of the speech and returns how many samples left the loudspeaker.
+/// Plays all of the speech, and returns how many samples left the loudspeaker.
 async fn speak(mut track: OutputTrack, speech: Vec<i16>) -> Result<u64, MediaError> {
     for sentence in speech.chunks(RATE_HZ as usize) {
         track.push_all(sentence).await?;

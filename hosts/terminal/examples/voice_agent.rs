@@ -1,9 +1,9 @@
-//! A voice agent that can be interrupted: when a person speaks over it, it stops, and knows to the sample how much of
-//! its speech was heard, so that its transcript ends there.
+//! A voice agent that can be interrupted: when a person speaks over it, it stops. It knows to the sample how
+//! much of its speech left the loudspeaker, so that its transcript ends there.
 //!
 //!     cargo run --release -p handsfree --example voice_agent [auto|cpal|alsa|sim]
 //!
-//! In the simulated room a person begins to speak after 10 s.
+//! Speak over the agent to interrupt it. On the host `sim`, a simulated person does so after 10 s.
 #![allow(missing_docs)]
 
 mod shared;
@@ -17,11 +17,11 @@ use handsfree::{HostChoice, InputCapture, InputOptions, MediaDevices, OutputOpti
 const RATE_HZ: u32 = 16_000;
 /// Level above which a frame without echo counts as speech, in dB of full scale.
 const SPEECH_DBFS: f32 = -45.0;
-/// Frames of 10 ms with speech after which a person has begun to speak.
+/// Number of frames of 10 ms with speech after which a person has started to speak.
 const BEGIN_FRAMES: u32 = 8;
-/// Frames of 10 ms without speech after which the person has ended.
+/// Number of frames of 10 ms without speech after which the person has finished.
 const END_FRAMES: u32 = 60;
-/// Frames of 10 ms that the echo canceller needs to converge.
+/// Number of frames of 10 ms that the echo canceller needs to converge.
 const CONVERGED_FRAMES: u32 = 200;
 
 /// A piece of text and the position where its speech ends, in samples, as a speech synthesizer reports it.
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             break false;
         }
     };
-    // The device still plays what it holds, so the end is known after its latency.
+    // The device still plays what it has buffered, so the end is known after its latency.
     let heard = loop {
         is_speech(&mut microphone)?;
         match track.interrupted_at()? {
@@ -79,10 +79,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             None => {}
         }
     };
-    let said: Vec<&str> =
+    let heard_pieces: Vec<&str> =
         pieces.iter().take_while(|piece| piece.end <= heard).map(|piece| &*piece.text).collect();
-    println!("agent: {}{}", said.join(" "), if is_interrupted { " --" } else { "" });
-    println!("heard {heard} of {} samples, {} of {} pieces", speech.len(), said.len(), pieces.len());
+    println!("agent: {}{}", heard_pieces.join(" "), if is_interrupted { " --" } else { "" });
+    println!("heard {heard} of {} samples, {} of {} pieces", speech.len(), heard_pieces.len(), pieces.len());
 
     let (mut spoken, mut quiet) = (loud, 0);
     while is_interrupted && quiet < END_FRAMES {

@@ -17,15 +17,16 @@ type Payload = Box<dyn Any + Send>;
 /// Wrapper that turns a frame processor's panic into [`ProcessError::Panicked`].
 ///
 /// After a panic the processor's state is unknown, so it is not called again until
-/// [`reset`](FrameProcessor::reset), which promises a fresh state. [`Guarded`](handsfree_core::capture::Guarded) resets
-/// before each of its three retries: `Guarded::new(CatchPanic::new(step), ..)` bypasses a panicking processor for a
-/// second, restarts it, and disables it if it keeps panicking. `Guarded` also restores the half-changed frame, which
-/// this type does not. A panicked processor is reset before it receives stream information or credentials, so these are
-/// not lost. A panic does not close the processor, because closing may block and belongs to the control side;
+/// [`reset`](FrameProcessor::reset), which must restore a fresh state.
+/// [`Guarded`](handsfree_core::capture::Guarded) resets before each of its three retries:
+/// `Guarded::new(CatchPanic::new(step), ..)` bypasses a panicking processor for a second, restarts it, and
+/// disables it if it keeps panicking. `Guarded` also restores a partly changed frame; this type does not. A
+/// panicked processor is reset before it receives stream information or credentials, so that these are not
+/// lost. A panic does not close the processor, because closing may block and belongs to the control side.
 /// [`close`](FrameProcessor::close) is passed on once, in any state, and is the last call.
 ///
-/// The cost is negligible while nothing panics. A panic prints, allocates and takes locks on the worker, for that one
-/// frame. A program built with `panic = "abort"` ends instead.
+/// The cost is negligible while nothing panics. A panic prints, allocates and takes locks on the worker, during
+/// that one frame. In a program built with `panic = "abort"`, a panic ends the process.
 ///
 /// ```
 /// use handsfree::catch_panic::CatchPanic;
@@ -55,31 +56,31 @@ type Payload = Box<dyn Any + Send>;
 /// ```
 pub struct CatchPanic<P> {
     step: P,
-    /// Whether the processor panicked and was not reset since.
+    /// Whether the processor panicked and has not been reset since.
     broken: Cell<bool>,
     closed: bool,
-    notes: Arc<Notes>,
+    log: Arc<PanicLog>,
 }
 
 /// Handle for any thread that reports how often a processor panicked and with which message.
 #[derive(Clone, Debug)]
 pub struct Panics {
-    notes: Arc<Notes>,
+    log: Arc<PanicLog>,
 }
 
 #[derive(Debug)]
-struct Notes {
+struct PanicLog {
     /// Number of panics, written by the worker.
     count: AtomicU32,
-    /// Message of the oldest panic that was not taken yet.
+    /// Message of the oldest panic that [`Panics::take_message`] has not taken yet.
     payload: TryOnly<Option<Payload>>,
 }
 
-impl Notes {
-    /// Stores a message. Worker side; wait-free. The message is moved as it is, so that it is neither formatted nor freed
-    /// here.
+impl PanicLog {
+    /// Counts a panic and stores its message. Worker side; wait-free. The payload is moved, not formatted, and
+    /// its text is freed on the control side.
     fn write(&self, payload: Payload) {
-        // One writer at a time, because a processor is called through `&mut`.
+        // Only one thread writes at a time, because a processor is called through `&mut`.
         self.count.fetch_add(1, Ordering::Relaxed);
         if text_of(&payload).is_some()
             && let Some(mut oldest) = self.payload.attempt()
@@ -89,8 +90,8 @@ impl Notes {
             return;
         }
         // A payload that is not text can panic again when it is dropped.
-        if let Err(once_more) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(once_more);
+        if let Err(second_payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second_payload);
         }
     }
 }
@@ -106,14 +107,14 @@ impl Panics {
     /// Returns the number of panics caught so far.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.notes.count.load(Ordering::Relaxed)
+        self.log.count.load(Ordering::Relaxed)
     }
 
-    /// Takes the message of the oldest panic since the last call, if it had one. Control side; the worker never waits for
-    /// it.
+    /// Takes the message of the oldest panic since the last call. Returns `None` if there was no panic or it
+    /// had no text. Control side; the worker never waits for this call.
     #[must_use]
     pub fn take_message(&self) -> Option<String> {
-        let payload = self.notes.payload.wait().ok()?.take()?;
+        let payload = self.log.payload.wait().ok()?.take()?;
         text_of(&payload).map(ToString::to_string)
     }
 }
@@ -131,17 +132,17 @@ impl<P: FrameProcessor> CatchPanic<P> {
     /// Wraps `step`. Allocates.
     #[must_use]
     pub fn new(step: P) -> Self {
-        let notes = Notes { count: AtomicU32::new(0), payload: TryOnly::new(None) };
-        Self { step, broken: Cell::new(false), closed: false, notes: Arc::new(notes) }
+        let log = PanicLog { count: AtomicU32::new(0), payload: TryOnly::new(None) };
+        Self { step, broken: Cell::new(false), closed: false, log: Arc::new(log) }
     }
 
     /// Returns a handle that reports the panics, for any thread.
     #[must_use]
     pub fn panics(&self) -> Panics {
-        Panics { notes: Arc::clone(&self.notes) }
+        Panics { log: Arc::clone(&self.log) }
     }
 
-    /// Calls the processor. Returns `None` when it was closed or panicked.
+    /// Calls the processor. Returns `None` when it is closed, or panics in this call.
     fn call<T>(&mut self, work: impl FnOnce(&mut P) -> T) -> Option<T> {
         if self.closed {
             return None;
@@ -150,15 +151,15 @@ impl<P: FrameProcessor> CatchPanic<P> {
         match catch_unwind(AssertUnwindSafe(|| work(&mut self.step))) {
             Ok(value) => Some(value),
             Err(payload) => {
-                self.note(payload);
+                self.record_panic(payload);
                 None
             }
         }
     }
 
-    fn note(&self, payload: Payload) {
+    fn record_panic(&self, payload: Payload) {
         self.broken.set(true);
-        self.notes.write(payload);
+        self.log.write(payload);
     }
 
     /// Makes a call that must reach the processor, after a reset if it panicked. Control side.
@@ -183,13 +184,13 @@ impl<P: FrameProcessor> FrameProcessor for CatchPanic<P> {
         self.call(|step| step.process(frame)).unwrap_or(Err(ProcessError::Panicked))
     }
 
-    /// Returns true for a panicked processor, so that its error is reported.
+    /// Returns true for a processor that panicked, so that `process` is called and reports the error.
     fn enabled(&self) -> bool {
         if self.closed || self.broken.get() {
             return !self.closed;
         }
         catch_unwind(AssertUnwindSafe(|| self.step.enabled())).unwrap_or_else(|payload| {
-            self.note(payload);
+            self.record_panic(payload);
             true
         })
     }

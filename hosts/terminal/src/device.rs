@@ -1,12 +1,12 @@
-//! Control side: a device as it is listed.
+//! Control side: description of an audio device.
 
 use handsfree_core::audio_io::{DeviceInfo, Direction};
 
-/// One device in one direction, owned.
+/// Description of an audio device in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Device {
-    /// Identifier for requests, which stays the same when the device is plugged in again.
+    /// Identifier for opening the device. It stays the same when the device is plugged in again.
     pub id: String,
     /// Name to show to a user.
     pub name: String,
@@ -14,13 +14,13 @@ pub struct Device {
     pub direction: &'static str,
     /// Whether the device is the system's default for its direction.
     pub is_default: bool,
-    /// Largest number of channels.
+    /// Largest number of channels that the device supports.
     pub max_channels: u32,
-    /// Rates that the device takes, in hertz; empty when it takes any.
+    /// Sample rates that the device supports, in hertz; empty when it supports any rate.
     pub rates_hz: Vec<u32>,
-    /// Names of the sample formats that the device takes; empty when they are not known.
+    /// Names of the sample formats that the device supports; empty when they are not known.
     pub formats: Vec<String>,
-    /// Shortest and longest period, in sample frames.
+    /// Shortest and longest period that the device supports, in sample frames.
     pub period_sample_frames: [u32; 2],
 }
 

@@ -1,8 +1,8 @@
-//! Failure of an operation, in words for the user, with the exit code of a command.
+//! Any side: an error with a message for the user and an exit code for a command.
 
 use std::fmt;
 
-/// Failed operation: one sentence that names the value and what was expected.
+/// Error with a message for the user, which names the value found and what was expected.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -10,17 +10,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Makes the failure of an invalid request (exit code 2).
+    /// Makes the error for an invalid request, with exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
     }
 
-    /// Makes the failure of something outside the program (exit code 1).
+    /// Makes the error for a failure outside the program, such as a missing file or device, with exit code 1.
     pub fn run(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 1 }
     }
 
-    /// Returns the exit code for a command.
+    /// Returns the exit code for a command: 1 or 2.
     #[must_use]
     pub const fn code(&self) -> u8 {
         self.code

@@ -1,4 +1,4 @@
-//! A hands-free voice terminal: the microphone without the loudspeaker's echo, and several tracks to play.
+//! A hands-free voice terminal: it removes the loudspeaker's echo from the microphone, and plays several tracks.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -11,7 +11,7 @@
 //! player.start()?;
 //! let mut microphone = devices.open_input(InputOptions::default())?;
 //! loop {
-//!     // The echo of everything pushed is removed from the microphone. This pushes half a second of silence.
+//!     // Everything pushed is played, and its echo is removed from the microphone. This example pushes silence.
 //!     track.push(&[0; 8_000])?;
 //!     let Some(frame) = microphone.next_frame(Duration::from_secs(5)) else { break };
 //!     println!("{} samples without echo", frame.samples().len());
@@ -19,8 +19,8 @@
 //! # Ok::<(), handsfree::MediaError>(())
 //! ```
 //!
-//! [`media_devices`] explains what can be opened, and [`terminal`] is the layer below it, for programs that choose
-//! their own worker and control loop.
+//! [`media_devices`] describes microphones, players and tracks. [`terminal`] is the layer below it, for
+//! programs that run the worker and the control loop themselves.
 //!
 //! # Features
 //!

@@ -4,8 +4,8 @@ use handsfree_core::{DeviceSample, Gain};
 
 /// Converts floating-point samples to 16 bits.
 ///
-/// Full scale is 1.0. Each sample is rounded to the nearest step; what does not fit is clipped, and what is not a
-/// number becomes silence.
+/// Full scale is 1.0. Each sample is rounded to the nearest step. Samples beyond full scale are clipped, and a
+/// NaN becomes silence.
 #[must_use]
 pub fn to_i16(samples: &[f32]) -> Vec<i16> {
     samples.iter().map(|sample| sample.to_pcm(Gain::UNITY).0).collect()
@@ -28,7 +28,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_clipped_and_no_number_is_silence() {
+    fn out_of_range_samples_clip_and_nan_becomes_silence() {
         assert_eq!(to_i16(&[1.5, -1.5, f32::NAN, 0.5]), [i16::MAX, i16::MIN, 0, 16_384]);
     }
 }

@@ -1,4 +1,4 @@
-//! Both sides: a frame processor that the worker uses and an application can still reach.
+//! Worker and application side: a frame processor that the application can call while the worker uses it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,15 @@ pub use crate::try_only::{Busy, LOCK_TIMEOUT};
 
 use crate::try_only::TryOnly;
 
-/// Frame processor shared by the worker, which holds this, and the application, which holds a [`SharedStepControl`].
+/// Frame processor shared by the worker, which holds this, and the application, which holds a
+/// [`SharedStepControl`].
 ///
-/// For each frame the worker borrows the processor by one attempt at a lock. While a control has it, usually for less
-/// than a frame, frames pass unprocessed and are counted; the processor is not reset for that. The worker never waits and
-/// never has to wake a thread, because a control polls the lock instead of sleeping in it.
+/// For each frame the worker tries once to lock the processor. While a control holds the lock, usually for less
+/// than a frame, frames pass unprocessed and are counted; this does not reset the processor. The worker never
+/// waits and never has to wake a thread, because a control polls the lock instead of blocking in it.
 ///
-/// Calls on the shared step itself while no worker uses it (`on_stream`, `close`, ...) go through a control.
+/// The control-side methods of this type (`on_stream`, `close`, ...) also lock the processor, for at most
+/// [`LOCK_TIMEOUT`].
 ///
 /// ```
 /// use handsfree::shared_step::SharedStep;
@@ -51,19 +53,19 @@ use crate::try_only::TryOnly;
 /// # Ok::<(), handsfree::shared_step::Busy>(())
 /// ```
 pub struct SharedStep<P> {
-    shared: Arc<Shared<P>>,
-    /// Whether a reset was requested while a control had the processor.
-    stale: bool,
+    shared: Arc<SharedStepState<P>>,
+    /// Whether the processor must be reset before its next frame.
+    reset_pending: bool,
 }
 
-/// The application's handle of a [`SharedStep`], for any thread except an audio thread.
+/// Application's handle of a [`SharedStep`], for any thread except an audio thread.
 pub struct SharedStepControl<P> {
-    shared: Arc<Shared<P>>,
+    shared: Arc<SharedStepState<P>>,
 }
 
-struct Shared<P> {
+struct SharedStepState<P> {
     step: TryOnly<P>,
-    /// Number of passed frames, written by the worker.
+    /// Number of frames that passed unprocessed, written by the worker.
     passed_frames: AtomicU32,
 }
 
@@ -71,8 +73,8 @@ impl<P: FrameProcessor> SharedStep<P> {
     /// Wraps `step`. Allocates.
     #[must_use]
     pub fn new(step: P) -> Self {
-        let shared = Shared { step: TryOnly::new(step), passed_frames: AtomicU32::new(0) };
-        Self { shared: Arc::new(shared), stale: false }
+        let shared = SharedStepState { step: TryOnly::new(step), passed_frames: AtomicU32::new(0) };
+        Self { shared: Arc::new(shared), reset_pending: false }
     }
 
     /// Returns a handle for the application.
@@ -81,8 +83,8 @@ impl<P: FrameProcessor> SharedStep<P> {
         SharedStepControl { shared: Arc::clone(&self.shared) }
     }
 
-    /// Makes a call on the control side. When another control holds the processor beyond the timeout, the call is dropped,
-    /// because the trait's methods cannot fail.
+    /// Calls the processor on the control side. When another control holds the lock beyond the timeout, the call is
+    /// dropped, because the trait's methods cannot return an error.
     fn deliver(&mut self, work: impl FnOnce(&mut P)) {
         let _ = self.control().with(work);
     }
@@ -94,15 +96,15 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
             self.shared.pass();
             return Ok(());
         };
-        // A control that panicked while it had the processor may have left it half-changed.
-        let spoiled = self.shared.step.take_poison();
-        if std::mem::take(&mut self.stale) || spoiled {
+        // A control that panicked while it held the lock may have left the processor in an invalid state.
+        let was_poisoned = self.shared.step.take_poison();
+        if std::mem::take(&mut self.reset_pending) || was_poisoned {
             step.reset();
         }
         if step.enabled() { step.process(frame) } else { Ok(()) }
     }
 
-    /// Returns true while a control has the processor, so that its frames are counted as passed.
+    /// Returns true while a control holds the lock, so that `process` is called and counts the passed frames.
     fn enabled(&self) -> bool {
         self.shared.step.attempt().is_none_or(|step| step.enabled())
     }
@@ -113,7 +115,7 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
 
     /// Resets the processor before its next frame.
     fn reset(&mut self) {
-        self.stale = true;
+        self.reset_pending = true;
     }
 
     fn take_fault(&mut self) -> Option<ProcessorFault> {
@@ -133,8 +135,8 @@ impl<P: FrameProcessor> FrameProcessor for SharedStep<P> {
     }
 }
 
-impl<P> Shared<P> {
-    /// Counts a passed frame. Worker side; with one writer a load and a store are enough.
+impl<P> SharedStepState<P> {
+    /// Counts a frame that passed unprocessed. Worker side, the only writer, so a load and a store are enough.
     fn pass(&self) {
         let passed = self.passed_frames.load(Ordering::Relaxed);
         self.passed_frames.store(passed.wrapping_add(1), Ordering::Relaxed);
@@ -142,12 +144,12 @@ impl<P> Shared<P> {
 }
 
 impl<P: FrameProcessor> SharedStepControl<P> {
-    /// Calls `work` with the processor, while the worker's frames pass unprocessed. Prepare outside whatever takes longer
-    /// than a frame.
+    /// Calls `work` with the processor. The worker's frames pass unprocessed meanwhile, so anything that takes
+    /// longer than a frame should be prepared before this call.
     ///
     /// # Errors
-    /// Returns [`Busy`] when the worker or another control had the processor at each attempt for [`LOCK_TIMEOUT`]. `work`
-    /// was not called.
+    /// Returns [`Busy`] when the processor was locked by the worker or another control at each attempt within
+    /// [`LOCK_TIMEOUT`]. In that case `work` is not called.
     pub fn with<T>(&self, work: impl FnOnce(&mut P) -> T) -> Result<T, Busy> {
         Ok(work(&mut *self.shared.step.wait()?))
     }
@@ -184,7 +186,7 @@ impl<P: FrameProcessor> SharedStepControl<P> {
         self.with(P::close)
     }
 
-    /// Returns the number of frames that passed because a control had the processor; wraps at 2^32.
+    /// Returns the number of frames that passed unprocessed because a control held the lock; wraps at 2^32.
     #[must_use]
     pub fn passed_frames(&self) -> u32 {
         self.shared.passed_frames.load(Ordering::Relaxed)
@@ -199,7 +201,7 @@ impl<P> Clone for SharedStepControl<P> {
 
 impl<P> fmt::Debug for SharedStep<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedStep").field("stale", &self.stale).finish_non_exhaustive()
+        f.debug_struct("SharedStep").field("reset_pending", &self.reset_pending).finish_non_exhaustive()
     }
 }
 

@@ -1,24 +1,25 @@
-//! Both sides: a mutex without waiting threads.
+//! Worker and control side: a mutex in which no thread ever blocks.
 //!
-//! The worker tries once and continues without the lock when that fails. The control side tries, sleeps and tries again.
-//! It never blocks in the lock, because unlocking a lock with a waiting thread takes a system call, which the worker would
-//! have to make. So on the worker's side locking and unlocking are one atomic operation each.
+//! The worker tries once to lock, and continues without the lock when that fails. The control side retries, and
+//! sleeps between two attempts. It never blocks in the mutex, because the worker would then need a system call
+//! to unlock it. As a result, locking and unlocking take the worker one atomic operation each.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-/// Longest time for which the control side tries; a worker holds the value for a part of a frame's 10 ms.
+/// Longest time for which the control side retries. The worker holds the lock for less than a frame of 10 ms at
+/// a time, so a longer wait is a failure.
 pub const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Interval between two attempts of the control side.
-const LOOK_INTERVAL: Duration = Duration::from_micros(500);
+/// Interval between two attempts of the control side; short compared with a frame of 10 ms.
+const POLL_INTERVAL: Duration = Duration::from_micros(500);
 
-/// Error: the shared value was in use at each attempt.
+/// Error of a shared value that was locked at each attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy {
-    /// Time for which the lock was tried.
+    /// Time for which the control side retried.
     pub waited: Duration,
 }
 
@@ -26,7 +27,7 @@ impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a processing step was in use for {} ms: expected the worker to let go of it each 10 ms",
+            "a processing step was locked for {} ms: expected the worker to release it within 10 ms",
             self.waited.as_millis()
         )
     }
@@ -34,6 +35,7 @@ impl fmt::Display for Busy {
 
 impl Error for Busy {}
 
+/// Mutex that is only locked by attempts.
 #[derive(Debug)]
 pub(crate) struct TryOnly<T> {
     value: Mutex<T>,
@@ -42,7 +44,7 @@ pub(crate) struct TryOnly<T> {
 impl<T> TryOnly<T> {
     pub(crate) fn new(value: T) -> Self {
         let value = Mutex::new(value);
-        // Some systems allocate the mutex at the first lock, which must not be the worker's.
+        // Some systems allocate memory at the first lock, so it must not happen on the worker.
         drop(value.try_lock());
         Self { value }
     }
@@ -56,7 +58,7 @@ impl<T> TryOnly<T> {
         }
     }
 
-    /// Tries to lock for at most [`LOCK_TIMEOUT`]. Control side.
+    /// Retries to lock for at most [`LOCK_TIMEOUT`]. Control side; sleeps between two attempts.
     pub(crate) fn wait(&self) -> Result<MutexGuard<'_, T>, Busy> {
         let began = Instant::now();
         loop {
@@ -67,11 +69,12 @@ impl<T> TryOnly<T> {
             if waited >= LOCK_TIMEOUT {
                 return Err(Busy { waited });
             }
-            std::thread::sleep(LOOK_INTERVAL);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Returns whether a thread panicked while it held the lock since the last call. Call it while the lock is held.
+    /// Returns whether a thread panicked while it held the lock, since the last call. The caller must hold the
+    /// lock.
     pub(crate) fn take_poison(&self) -> bool {
         let poisoned = self.value.is_poisoned();
         if poisoned {

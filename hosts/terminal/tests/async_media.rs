@@ -1,5 +1,6 @@
-//! Waiting for frames and tracks of `MediaDevices`: on tokio (one thread and several), on embassy's executor, and in a
-//! thread. The simulated board is driven in virtual time where a test says so, else by the wall clock.
+//! Waiting for frames and tracks of `MediaDevices`: on tokio (with one thread and with several), on embassy's
+//! executor, and in a blocked thread. With `Polling::Manual` the simulated board runs in virtual time,
+//! otherwise by the wall clock.
 #![allow(missing_docs)]
 
 use std::pin::pin;
@@ -31,7 +32,8 @@ struct AsyncRig {
     input: InputCapture<SimIo>,
 }
 
-/// A wire from loudspeaker to microphone, and nothing that changes a sample.
+/// Opens devices with a wire from loudspeaker to microphone, and without voice processing that would change
+/// samples.
 fn rig(polling: Polling) -> AsyncRig {
     let rate = SampleRate::new(RATE_HZ).unwrap();
     let capture = DeviceConfig::new(rate, 160);
@@ -71,29 +73,33 @@ impl AsyncRig {
     }
 }
 
-/// Samples that name their place; never 0.
+/// Returns samples that differ by position and are never 0.
 fn speech(length: usize) -> Vec<i16> {
     (0..length).map(|at| (at * 7 % 20_000) as i16 + 1).collect()
 }
 
-/// Says all, is interrupted, and returns what was said and how much of it was heard.
+/// Plays speech to its end, then more speech that it interrupts. Returns the first speech and the position of the
+/// interruption.
 async fn speak(track: &mut OutputTrack) -> (Vec<i16>, u64) {
-    let said = speech(3 * RATE_HZ as usize + 33);
-    track.push_all(&said).await.unwrap();
+    let sent = speech(3 * RATE_HZ as usize + 33);
+    track.push_all(&sent).await.unwrap();
     let waits = track.queued_duration().unwrap();
-    assert!(waits <= Duration::from_millis(1_010), "{waits:?} wait: it was pushed back");
+    assert!(
+        waits <= Duration::from_millis(1_010),
+        "{waits:?} wait, expected at most the queue of one second"
+    );
     track.wait_for_playout().await.unwrap();
-    assert_eq!(track.played_position().unwrap(), said.len() as u64);
+    assert_eq!(track.played_position().unwrap(), sent.len() as u64);
     assert_eq!(track.interrupted_at().unwrap(), None);
     track.push_all(&speech(RATE_HZ as usize)).await.unwrap();
     track.interrupt().unwrap();
     let stopped = track.interrupted().await.unwrap();
     assert_eq!(track.interrupted_at().unwrap(), Some(stopped));
-    (said, stopped)
+    (sent, stopped)
 }
 
-/// Takes frames until `said` was heard in full, each once and in order.
-async fn hear(input: &mut InputCapture<SimIo>, said: &[i16]) {
+/// Takes frames until all of `sent` was heard, each sample once and in order.
+async fn expect_heard(input: &mut InputCapture<SimIo>, sent: &[i16]) {
     let (mut heard, mut next) = (Vec::new(), None);
     loop {
         let frame = input.frame().await;
@@ -101,14 +107,14 @@ async fn hear(input: &mut InputCapture<SimIo>, said: &[i16]) {
         assert_eq!(
             frame.stamp.position,
             next.unwrap_or(frame.stamp.position),
-            "no frame twice, none missing"
+            "no frame is repeated or missing"
         );
         next = Some(frame.stamp.position + frame.sample_frames() as u64);
         heard.extend_from_slice(frame.samples());
         if let Some(begin) = heard.iter().position(|&sample| sample != 0)
-            && heard.len() >= begin + said.len()
+            && heard.len() >= begin + sent.len()
         {
-            assert!(heard[begin..begin + said.len()] == *said, "not what was said");
+            assert!(heard[begin..begin + sent.len()] == *sent, "the samples heard differ from those sent");
             return;
         }
     }
@@ -117,32 +123,31 @@ async fn hear(input: &mut InputCapture<SimIo>, said: &[i16]) {
 type Speaking = Arc<AtomicU32>;
 
 async fn talk(mut track: OutputTrack, speaking: Speaking) {
-    let (said, stopped) = speak(&mut track).await;
-    let more = stopped - said.len() as u64;
+    let (sent, stopped) = speak(&mut track).await;
+    let more = stopped - sent.len() as u64;
     assert!(more < u64::from(RATE_HZ) / 4, "{more} sample frames after the interruption");
     speaking.fetch_sub(1, Ordering::Relaxed);
 }
 
 async fn listen(mut input: InputCapture<SimIo>, speaking: Speaking) {
-    hear(&mut input, &speech(3 * RATE_HZ as usize + 33)).await;
+    expect_heard(&mut input, &speech(3 * RATE_HZ as usize + 33)).await;
     speaking.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Advances virtual time by 10 ms at a time until all speakers are done. The speakers are tasks that run when they are
-/// woken.
+/// Advances virtual time in steps of 10 ms until all tasks are done. The tasks run only when they are woken.
 async fn drive(
     (devices, sim, mut player): (MediaDevices<SimIo>, SimHandle, OutputPlayer<SimIo>),
     speaking: Speaking,
     yield_now: impl AsyncFn(),
 ) {
     player.start().unwrap();
-    for turn in 0.. {
+    for step in 0.. {
         if speaking.load(Ordering::Relaxed) == 0 {
             break;
         }
         AsyncRig::step(&sim, &devices);
         yield_now().await;
-        assert!(turn < 1_000, "10 s of virtual time and no end: a task was not woken");
+        assert!(step < 1_000, "a task was not woken within 10 s of virtual time");
     }
 }
 
@@ -194,27 +199,31 @@ fn a_conversation_runs_on_embassys_executor() {
     );
 }
 
-/// By the wall clock, with the worker's rounds waking tasks that may be in any thread.
+/// Runs by the wall clock; the worker's rounds wake tasks on any thread.
 #[test]
 fn conversations_run_on_tokio_in_several_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let AsyncRig { devices, sim, mut player, mut track, mut input } = rig(Polling::Thread);
     player.start().unwrap();
     let talk = runtime.spawn(async move { speak(&mut track).await });
-    let listen = runtime.spawn(async move { hear(&mut input, &speech(3 * RATE_HZ as usize + 33)).await });
+    let listen =
+        runtime.spawn(async move { expect_heard(&mut input, &speech(3 * RATE_HZ as usize + 33)).await });
     runtime.block_on(async {
-        let (said, stopped) = talk.await.unwrap();
-        assert!(stopped >= said.len() as u64);
+        let (sent, stopped) = talk.await.unwrap();
+        assert!(stopped >= sent.len() as u64);
         listen.await.unwrap();
     });
     drop((devices, sim, player));
 }
 
 #[test]
-fn in_a_thread_of_its_own() {
+fn blocking_calls_work_in_a_separate_thread() {
     let AsyncRig { devices, sim, mut player, mut track, mut input } = rig(Polling::Thread);
     let taken = track.push_blocking(&[1; 40_000], WallDuration::from_millis(5)).unwrap();
-    assert!((16_000..=16_160).contains(&taken), "{taken}: a second and a begun frame, for nothing plays yet");
+    assert!(
+        (16_000..=16_160).contains(&taken),
+        "{taken}: expected one second and part of a frame, because nothing plays yet"
+    );
     player.start().unwrap();
     let listen = std::thread::spawn(move || {
         (0..300).map(|_| u64::from(input.next_frame(LONG).expect("a frame").stamp.lost)).sum::<u64>()
@@ -225,7 +234,7 @@ fn in_a_thread_of_its_own() {
 }
 
 #[test]
-fn a_dropped_future_takes_nothing_and_a_removed_track_ends_it() {
+fn dropped_futures_take_nothing_and_removed_tracks_end_them() {
     let AsyncRig { devices, sim, mut player, mut track, mut input } = rig(Polling::Manual);
     let mut context = Context::from_waker(Waker::noop());
     assert!(pin!(input.frame()).poll(&mut context).is_pending());
@@ -234,15 +243,18 @@ fn a_dropped_future_takes_nothing_and_a_removed_track_ends_it() {
     assert!(pin!(input.frame()).poll(&mut context).is_ready());
 
     let id = track.id();
-    let said = speech(2 * RATE_HZ as usize);
+    let sent = speech(2 * RATE_HZ as usize);
     {
-        let mut pushing = pin!(track.push_all(&said));
-        assert!(pushing.as_mut().poll(&mut context).is_pending(), "the player is stopped and the queue full");
+        let mut pushing = pin!(track.push_all(&sent));
+        assert!(
+            pushing.as_mut().poll(&mut context).is_pending(),
+            "the player is stopped and the queue is full"
+        );
         AsyncRig::step(&sim, &devices);
         assert!(pushing.as_mut().poll(&mut context).is_pending());
         assert!(player.remove_track(id));
         let Poll::Ready(Err(MediaError::Closed)) = pushing.as_mut().poll(&mut context) else {
-            panic!("it was removed")
+            panic!("expected the removed track to end the future")
         };
     }
     assert!(matches!(
@@ -250,5 +262,5 @@ fn a_dropped_future_takes_nothing_and_a_removed_track_ends_it() {
         Poll::Ready(Err(MediaError::Closed))
     ));
     assert!(matches!(pin!(track.interrupted()).poll(&mut context), Poll::Ready(Err(MediaError::Closed))));
-    assert!(matches!(track.push_blocking(&said, LONG), Err(MediaError::Closed)));
+    assert!(matches!(track.push_blocking(&sent, LONG), Err(MediaError::Closed)));
 }

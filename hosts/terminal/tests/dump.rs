@@ -1,5 +1,5 @@
-//! Records runs and replays them, sample by sample: with devices that come and go, with a worker that is late,
-//! with interrupts that really run at the same time as the worker, and with files that are broken.
+//! Records runs and replays them, sample by sample: with devices that are lost and return, with a late worker, with
+//! interrupts that run in parallel with the worker, and with broken files.
 #![allow(missing_docs)]
 
 mod support;
@@ -29,7 +29,7 @@ fn folder(name: &str) -> PathBuf {
     }
 }
 
-/// Those that are asked for with `HANDSFREE_SEED`, or the first few.
+/// Returns the seed from the environment variable `HANDSFREE_SEED`, or the seeds 1 to `cases`.
 fn seeds(cases: u64) -> std::ops::RangeInclusive<u64> {
     match std::env::var("HANDSFREE_SEED") {
         Ok(seed) => {
@@ -60,8 +60,9 @@ fn any_device(rng: &mut Rng, like: &DeviceConfig) -> DeviceConfig {
     }
 }
 
-/// Everything that may happen to a terminal, at random.
-fn live(rig: &mut TerminalRig, rng: &mut Rng, ms: i64) {
+/// Runs the terminal with random events: lost devices, late workers, lost samples, latency jumps, new voice
+/// processors.
+fn random_events(rig: &mut TerminalRig, rng: &mut Rng, ms: i64) {
     let mut away = [false; 2];
     for _ in 0..ms / 20 {
         rig.pass(20);
@@ -72,7 +73,7 @@ fn live(rig: &mut TerminalRig, rng: &mut Rng, ms: i64) {
                 away[direction as usize] = true;
             }
             1..=6 if away[direction as usize] => {
-                let device = any_device(rng, &rig.side.clone());
+                let device = any_device(rng, &rig.playback_device.clone());
                 rig.plug_in(direction, device);
                 away[direction as usize] = false;
             }
@@ -99,7 +100,7 @@ fn live(rig: &mut TerminalRig, rng: &mut Rng, ms: i64) {
     }
 }
 
-/// Closes what runs and writes what is left.
+/// Closes the streams and writes the rest of the dump.
 fn finish(mut rig: TerminalRig, writer: DumpWriter) {
     rig.supervisor.close(Direction::Capture);
     rig.supervisor.close(Direction::Playback);
@@ -108,14 +109,14 @@ fn finish(mut rig: TerminalRig, writer: DumpWriter) {
 }
 
 #[test]
-fn whatever_happens_to_a_terminal_happens_again_to_the_sample() {
+fn random_runs_replay_to_the_sample() {
     let mut seen = [0; 4];
     for seed in seeds(12) {
         let mut rng = Rng::for_stream(seed, "dump");
         let folder = folder(&format!("any-{seed}"));
         let (mut rig, journals) = TerminalRig::with_journals(100.0, |work| work);
         let writer = DumpWriter::start(&folder, &rig.terminal.config(), "sim", journals).unwrap();
-        live(&mut rig, &mut rng, 6_000);
+        random_events(&mut rig, &mut rng, 6_000);
         let (stats, voices) = (rig.terminal.stats(), rig.terminal.meters().voice_changes());
         finish(rig, writer);
         let replayed = replay(&folder, None).unwrap();
@@ -130,25 +131,25 @@ fn whatever_happens_to_a_terminal_happens_again_to_the_sample() {
     assert!(seen.iter().all(|&seen| seen > 0) || std::env::var("HANDSFREE_SEED").is_ok(), "{seen:?}");
 }
 
-/// A clock that any thread may push on.
+/// Clock that advances by 1 us at each reading.
 #[derive(Default)]
-struct Ticks(AtomicI64);
+struct CountingClock(AtomicI64);
 
-impl Clock for Ticks {
+impl Clock for CountingClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.fetch_add(1_000, Ordering::Relaxed))
     }
 }
 
-/// Two interrupts and a worker run on a thread each, as fast as they can: rings overflow and run empty, in no known
-/// order.
+/// Two interrupts and a worker run on a thread each, as fast as they can. Rings overflow and run empty in an
+/// unknown order.
 #[test]
-fn interrupts_that_race_with_the_worker_need_no_common_order() {
+fn racing_interrupts_replay_without_a_common_order() {
     const PERIODS: u64 = 3_000;
     for seed in seeds(4) {
         let folder = folder(&format!("race-{seed}"));
         let rate = SampleRate::new(16_000).unwrap();
-        let clock: Arc<Ticks> = Arc::default();
+        let clock: Arc<CountingClock> = Arc::default();
         let config = TerminalConfig { voice: ApmConfig::BYPASS, ..TerminalConfig::new(rate) };
         let (parts, journals) = config.build_with_journals(clock).unwrap();
         let Parts { terminal, halves, mut work } = parts;
@@ -177,7 +178,7 @@ fn interrupts_that_race_with_the_worker_need_no_common_order() {
         let tracks = terminal.tracks();
         let start = Barrier::new(3);
         let over = AtomicBool::new(false);
-        // Longer by turns than the worker takes, so that rings fill up and empty.
+        // Random delays make either side faster for a while, so that rings fill up and run empty.
         let spin = |rng: &mut Rng, most: u64| (0..rng.range(0, most)).for_each(|_| std::hint::spin_loop());
         let time = |position: u64| {
             let converter = Instant::ORIGIN + Duration::of_sample_frames(position, rate);
@@ -240,11 +241,11 @@ fn interrupts_that_race_with_the_worker_need_no_common_order() {
     }
 }
 
-/// Two seconds of a terminal, once; each test breaks a copy of its own.
-fn good() -> BTreeMap<String, Vec<u8>> {
+/// Returns the files of a valid dump of two seconds, recorded once. Each test breaks its own copy.
+fn valid_dump() -> BTreeMap<String, Vec<u8>> {
     static ONCE: std::sync::OnceLock<BTreeMap<String, Vec<u8>>> = std::sync::OnceLock::new();
     let made = ONCE.get_or_init(|| {
-        let folder = folder("good");
+        let folder = folder("valid_dump");
         let (mut rig, journals) = TerminalRig::with_journals(0.0, |work| work);
         let writer = DumpWriter::start(&folder, &rig.terminal.config(), "sim", journals).unwrap();
         rig.pass(2_000);
@@ -255,28 +256,28 @@ fn good() -> BTreeMap<String, Vec<u8>> {
     made.clone()
 }
 
-fn put(name: &str, files: &BTreeMap<String, Vec<u8>>) -> PathBuf {
+fn write_copy(name: &str, files: &BTreeMap<String, Vec<u8>>) -> PathBuf {
     let folder = folder(name);
     std::fs::create_dir_all(&folder).unwrap();
     files.iter().for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes).unwrap());
     folder
 }
 
-fn again(name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Replayed, String> {
-    replay(&put(name, files), None).map_err(|error| error.to_string())
+fn replay_copy(name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Replayed, String> {
+    replay(&write_copy(name, files), None).map_err(|error| error.to_string())
 }
 
-/// Each file had come so far, perhaps to the middle of a record, and they are not equally far.
+/// Each file is cut off in turn at several positions, also in the middle of a record.
 #[test]
-fn a_run_that_was_killed_is_had_again_up_to_there() {
-    let whole = again("whole", &good()).unwrap();
+fn a_killed_run_replays_up_to_its_end() {
+    let whole = replay_copy("whole", &valid_dump()).unwrap();
     assert!(whole.is_equal() && whole.incomplete.is_none() && whole.cleaned.frames > 190, "{whole:?}");
     for name in ["worker.journal", "microphone.journal", "loudspeaker.journal"] {
         for part in 1..12 {
-            let mut files = good();
+            let mut files = valid_dump();
             let bytes = files.get_mut(name).unwrap();
             bytes.truncate(bytes.len() * part / 12 + part);
-            let replayed = again("killed", &files).unwrap();
+            let replayed = replay_copy("killed", &files).unwrap();
             assert!(replayed.is_equal(), "{part} of {name}: {replayed:?}");
             assert!(replayed.incomplete.as_ref().unwrap().contains(name), "{part} of {name}: {replayed:?}");
             let most = whole.cleaned.frames * (part as u64 + 1) / 12 + 2;
@@ -286,71 +287,71 @@ fn a_run_that_was_killed_is_had_again_up_to_there() {
 }
 
 #[test]
-fn what_is_not_the_same_is_found_and_told_by_its_place() {
-    let mut files = good();
+fn differences_are_found_and_located() {
+    let mut files = valid_dump();
     let bytes = files.get_mut("microphone.journal").unwrap();
     let middle = bytes.len() / 2 / 64 * 64 + 7;
     bytes[middle] ^= 0x40;
-    let replayed = again("louder", &files).unwrap();
+    let replayed = replay_copy("louder", &files).unwrap();
     assert!(!replayed.is_equal() && replayed.cleaned.differing_frames > 0);
     let first = replayed.cleaned.first.unwrap();
     assert!((0.8..1.2).contains(&first.at_s), "{first:?}");
 
-    // Closed in order, but the worker heard more.
-    let mut files = good();
+    // The microphone's journal is closed correctly, but the worker found more frames than it contains.
+    let mut files = valid_dump();
     let bytes = files.get_mut("microphone.journal").unwrap();
     let end = bytes[bytes.len() - 64..].to_vec();
     // Two lines of configuration, and six for each period of 160 samples.
     bytes.truncate((2 + 6 * 90) * 64);
     bytes.extend(end);
-    let replayed = again("short", &files).unwrap();
+    let replayed = replay_copy("short", &files).unwrap();
     assert!(!replayed.is_equal() && replayed.differing_rounds > 0, "{replayed:?}");
 }
 
 #[test]
-fn what_no_run_wrote_is_refused_with_file_and_record() {
-    let mut files = good();
+fn invalid_dumps_are_refused_with_file_and_record() {
+    let mut files = valid_dump();
     files.get_mut("loudspeaker.journal").unwrap()[0] = 99;
-    let error = again("unknown", &files).unwrap_err();
+    let error = replay_copy("unknown", &files).unwrap_err();
     assert!(error.contains("loudspeaker.journal: record 1") && error.contains("99"), "{error}");
 
-    let mut files = good();
+    let mut files = valid_dump();
     let worker = files["worker.journal"].clone();
     files.insert("microphone.journal".into(), worker);
-    let error = again("exchanged", &files).unwrap_err();
+    let error = replay_copy("exchanged", &files).unwrap_err();
     assert!(error.contains("microphone.journal: record 1"), "{error}");
 
-    let mut files = good();
+    let mut files = valid_dump();
     files.get_mut("worker.journal").unwrap()[7] = 0xFF;
-    let error = again("endless", &files).unwrap_err();
+    let error = replay_copy("endless", &files).unwrap_err();
     assert!(error.contains("record 1") && error.contains("at most"), "{error}");
 
-    let mut files = good();
+    let mut files = valid_dump();
     files.insert("run.json".into(), b"{}".to_vec());
-    assert!(again("no-info", &files).unwrap_err().contains("run.json"));
+    assert!(replay_copy("no-info", &files).unwrap_err().contains("run.json"));
     files.remove("run.json");
-    assert!(again("nothing", &files).unwrap_err().contains("run.json"));
+    assert!(replay_copy("nothing", &files).unwrap_err().contains("run.json"));
 
-    // Noise in place of records: an error, never a panic.
+    // Random bytes in place of records give an error, never a panic.
     for seed in seeds(200) {
         let mut rng = Rng::for_stream(seed, "noise");
-        let mut files = good();
+        let mut files = valid_dump();
         let name = pick(&mut rng, &["microphone.journal", "loudspeaker.journal", "worker.journal"]);
         let bytes = files.get_mut(*name).unwrap();
         let record = rng.range(0, 40) as usize * 64;
         for byte in &mut bytes[record..record + rng.range(1, 64) as usize] {
             *byte = rng.next_u64() as u8;
         }
-        match again("noise", &files) {
+        match replay_copy("noise", &files) {
             Ok(replayed) => _ = replayed.is_equal(),
             Err(error) => assert!(error.contains("record"), "seed {seed}: {error}"),
         }
     }
 }
 
-/// The journals are not read until they are full: then the end is missing, not the middle.
+/// The journals are not read until they are full. Then the end of the recording is missing, not the middle.
 #[test]
-fn a_disk_that_is_too_slow_costs_the_end_and_is_told() {
+fn a_slow_disk_loses_only_the_end_and_reports_it() {
     let folder = folder("slow");
     let (mut rig, journals): (TerminalRig, JournalReaders) = TerminalRig::with_journals(0.0, |work| work);
     rig.pass(200_000);

@@ -1,27 +1,27 @@
-//! The examples, run as their readers run them, in the simulated room and by the wall clock.
+//! Runs the examples as their readers do, in the simulated room and by the wall clock.
 #![allow(missing_docs)]
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// What an example printed.
+/// Runs an example and returns what it printed.
 fn run(name: &str, args: &[&str]) -> String {
     let this = std::env::current_exe().unwrap();
     let path = this.parent().and_then(|deps| deps.parent()).unwrap().join("examples").join(name);
     let output = Command::new(&path).args(args).stdin(Stdio::null()).output().unwrap_or_else(|error| {
         panic!(
-            "{}: {error}; `cargo test` builds the examples, with --test it does not: cargo build --release \
-                -p handsfree --examples",
+            "{}: {error}; `cargo test --test` does not build the examples; run cargo build --release -p handsfree \
+                --examples",
             path.display()
         )
     });
-    let (text, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{name}: {}\n{text}{said}", output.status);
+    let (text, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {}\n{text}{stderr}", output.status);
     print!("{name}:\n{text}");
     text.into_owned()
 }
 
-/// The number that stands before a word.
+/// Returns the number in front of the text `before`.
 fn number(text: &str, before: &str) -> f64 {
     let end = text.find(before).unwrap_or_else(|| panic!("no '{before}' in: {text}"));
     let word = text[..end].split_whitespace().next_back().unwrap();
@@ -60,10 +60,10 @@ fn tokio_speaks_to_the_last_sample_and_hears_meanwhile() {
 }
 
 #[test]
-fn the_agent_stops_when_spoken_to_and_knows_what_was_heard() {
+fn the_agent_stops_when_interrupted_and_knows_what_was_heard() {
     let text = run("voice_agent", &["sim"]);
     let heard = number(&text, " of 320000 samples");
-    // A talker speaks from 10 s on; the residual echo of the agent's own voice is not taken for a talker.
+    // The talker starts at 10 s. The residual echo of the agent's own voice must not be mistaken for a talker.
     assert!((10.0..12.0).contains(&(heard / 16_000.0)), "{text}");
     let pieces = (heard / (0.4 * 16_000.0)).floor() as u64;
     assert_eq!(number(&text, " of 50 pieces"), pieces as f64, "{text}");
@@ -73,7 +73,7 @@ fn the_agent_stops_when_spoken_to_and_knows_what_was_heard() {
 }
 
 #[test]
-fn a_host_that_there_is_not_is_refused_by_name() {
+fn an_unknown_host_is_refused_by_name() {
     let this = std::env::current_exe().unwrap();
     let path = this.parent().and_then(|deps| deps.parent()).unwrap().join("examples/duplex");
     let output = Command::new(path).arg("jack").output().unwrap();

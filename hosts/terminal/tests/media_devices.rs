@@ -1,5 +1,5 @@
-//! `MediaDevices` over the simulated board in virtual time: what it must do, and each flaw of the systems that it
-//! comes after (shared notes on seeds 000 and 001), turned into its opposite.
+//! `MediaDevices` on the simulated board in virtual time. Some tests prove that a known flaw of earlier
+//! systems, which docs/seeds.md lists, does not exist here; their comments name the flaw.
 #![allow(missing_docs)]
 
 use std::sync::{Arc, Mutex};
@@ -25,13 +25,13 @@ use handsfree_sim::board::BoardConfig;
 use handsfree_sim::device::DeviceConfig;
 use handsfree_sim::wav::Clip;
 
-/// What was asked of the host, device names left out.
+/// Requests that the host received, without device names.
 type Requests = Arc<Mutex<Vec<StreamRequest<'static>>>>;
 
-/// A host that remembers what it was asked for.
-struct Spy(SimIo, Requests);
+/// Host that records its requests.
+struct RequestSpy(SimIo, Requests);
 
-impl AudioIo<'static, CAP, SLOTS> for Spy {
+impl AudioIo<'static, CAP, SLOTS> for RequestSpy {
     type Error = <SimIo as AudioIo<'static, CAP, SLOTS>>::Error;
 
     fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), Self::Error> {
@@ -62,10 +62,10 @@ struct DevicesRig {
     requests: Requests,
 }
 
-fn side(rate_hz: u32, channels: u32, period: u32) -> DeviceConfig {
-    let mut side = DeviceConfig::new(SampleRate::new(rate_hz).unwrap(), period);
-    side.device_channels = channels;
-    side
+fn device(rate_hz: u32, channels: u32, period: u32) -> DeviceConfig {
+    let mut device = DeviceConfig::new(SampleRate::new(rate_hz).unwrap(), period);
+    device.device_channels = channels;
+    device
 }
 
 impl DevicesRig {
@@ -73,7 +73,7 @@ impl DevicesRig {
         rate_hz: u32,
         capture: DeviceConfig,
         playback: DeviceConfig,
-        air: Box<dyn Acoustics + Send>,
+        acoustics: Box<dyn Acoustics + Send>,
     ) -> Self {
         let clock = SimClock::shared();
         let requests = Requests::default();
@@ -90,27 +90,27 @@ impl DevicesRig {
             .rate_hz(rate_hz)
             .polling(Polling::Manual)
             .open_with(clock.clone(), |work| {
-                let (io, sim) = SimIo::spawn(board, air, work, &clock, Pace::Stepped)?;
+                let (io, sim) = SimIo::spawn(board, acoustics, work, &clock, Pace::Stepped)?;
                 handle = Some(sim);
-                Ok(AnyIo::new(Spy(io, spied)))
+                Ok(AnyIo::new(RequestSpy(io, spied)))
             })
             .unwrap();
         Self { devices, sim: handle.unwrap(), requests }
     }
 
-    /// A wire between devices of the terminal's rate.
+    /// Makes a rig with a wire between devices of the terminal's rate.
     fn wire(rate_hz: u32) -> Self {
-        let side = side(rate_hz, 1, rate_hz / 100);
-        Self::new(rate_hz, side.clone(), side, Box::new(Wire))
+        let device = device(rate_hz, 1, rate_hz / 100);
+        Self::new(rate_hz, device.clone(), device, Box::new(Wire))
     }
 
-    /// Room without a talker, with a latency of 50 ms.
+    /// Makes a rig with a room without a talker, and a latency of 50 ms.
     fn room() -> Self {
-        let mut capture = side(16_000, 1, 160);
+        let mut capture = device(16_000, 1, 160);
         capture.latency = Duration::from_millis(10);
         let playback = DeviceConfig { latency: Duration::from_millis(40), ..capture.clone() };
-        let air = LiveRoom::new(capture.rate, &Talker::Silent, 1).unwrap();
-        Self::new(16_000, capture, playback, Box::new(air))
+        let acoustics = LiveRoom::new(capture.rate, &Talker::Silent, 1).unwrap();
+        Self::new(16_000, capture, playback, Box::new(acoustics))
     }
 
     fn pass(&self, ms: i64) {
@@ -121,7 +121,7 @@ impl DevicesRig {
     }
 }
 
-/// Nothing that changes a sample.
+/// Returns options without voice processing, so that samples stay unchanged.
 fn raw() -> InputOptions {
     InputOptions {
         enable_aec: false,
@@ -133,7 +133,8 @@ fn raw() -> InputOptions {
     }
 }
 
-/// The canceller alone, so that levels tell what it does.
+/// Returns options with echo cancellation and the high-pass filter only, so that levels show the canceller's
+/// effect.
 fn canceller() -> InputOptions {
     InputOptions { enable_aec: true, high_pass_filter: true, ..raw() }
 }
@@ -148,13 +149,13 @@ fn samples(input: &mut InputCapture<AnyIo>) -> Vec<i16> {
 }
 
 /// Keeps a track full of speech while time passes.
-fn speak(rig: &DevicesRig, track: &mut OutputTrack, said: &mut usize, ms: i64) {
+fn speak(rig: &DevicesRig, track: &mut OutputTrack, speech_position: &mut usize, ms: i64) {
     let speech = to_i16(&Clip::far().to_mono_at(16_000));
     for _ in 0..ms / 100 {
         loop {
-            let rest = &speech[*said..];
+            let rest = &speech[*speech_position..];
             let taken = track.push(rest).unwrap();
-            *said = (*said + taken) % speech.len();
+            *speech_position = (*speech_position + taken) % speech.len();
             if taken < rest.len() {
                 break;
             }
@@ -165,11 +166,11 @@ fn speak(rig: &DevicesRig, track: &mut OutputTrack, said: &mut usize, ms: i64) {
 
 const MONO_16K: TrackOptions = TrackOptions { rate_hz: 16_000, channels: 1 };
 
-/// Theirs: what is left over of a period that is no multiple of 10 ms is thrown away.
+/// Flaw of an earlier system: samples beyond a multiple of 10 ms in a period are dropped.
 #[test]
 fn no_sample_is_lost_at_any_period() {
     for period in [100, 160, 441, 1_024] {
-        let rig = DevicesRig::new(16_000, side(16_000, 1, period), side(16_000, 1, 160), Box::new(Wire));
+        let rig = DevicesRig::new(16_000, device(16_000, 1, period), device(16_000, 1, 160), Box::new(Wire));
         let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
         let mut track = player.add_track(MONO_16K).unwrap();
         let sent: Vec<i16> = (0..16_000).map(|at| (at % 8_000) as i16 + 1).collect();
@@ -186,7 +187,7 @@ fn no_sample_is_lost_at_any_period() {
     }
 }
 
-/// Theirs: 480 samples at every rate.
+/// Flaw of an earlier system: a frame has 480 samples at every rate.
 #[test]
 fn a_frame_is_10_ms_at_every_rate() {
     for rate_hz in [8_000, 16_000, 48_000] {
@@ -198,10 +199,10 @@ fn a_frame_is_10_ms_at_every_rate() {
     }
 }
 
-/// Theirs: stereo fails on input and plays at half speed on output.
+/// Flaw of an earlier system: stereo fails on input and plays at half speed on output.
 #[test]
 fn stereo_devices_and_stereo_tracks_play_at_their_speed() {
-    let rig = DevicesRig::new(16_000, side(16_000, 2, 160), side(16_000, 2, 160), Box::new(Wire));
+    let rig = DevicesRig::new(16_000, device(16_000, 2, 160), device(16_000, 2, 160), Box::new(Wire));
     let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(TrackOptions { rate_hz: 16_000, channels: 2 }).unwrap();
     let ramp: Vec<i16> = (1..=8_000).collect();
@@ -218,10 +219,10 @@ fn stereo_devices_and_stereo_tracks_play_at_their_speed() {
     assert_eq!(heard[begin..begin + ramp.len()], ramp, "each sample once");
 }
 
-/// Theirs: `input_channel_index` is accepted and ignored.
+/// Flaw of an earlier system: `input_channel_index` is accepted and ignored.
 #[test]
-fn a_channel_is_picked_and_one_that_is_not_there_is_refused() {
-    let rig = DevicesRig::new(16_000, side(16_000, 4, 160), side(16_000, 1, 160), Box::new(Wire));
+fn a_channel_is_selected_and_a_missing_one_is_refused() {
+    let rig = DevicesRig::new(16_000, device(16_000, 4, 160), device(16_000, 1, 160), Box::new(Wire));
     let pick = |index| InputOptions { input_channel_index: Some(index), ..raw() };
     drop(rig.devices.open_input(pick(3)).unwrap());
     let asked = rig.requests.lock().unwrap()[0].capture.unwrap();
@@ -230,23 +231,23 @@ fn a_channel_is_picked_and_one_that_is_not_there_is_refused() {
     assert!(matches!(error, MediaError::NoSuchChannel { index: 4, channels: 4 }), "{error}");
 }
 
-/// Theirs: the delay is the last value only and does not follow a jump.
+/// Flaw of an earlier system: the reported delay is a single reading that does not follow a jump.
 #[test]
-fn the_delay_is_known_and_follows_a_jump() {
+fn the_delay_estimate_follows_a_jump() {
     let rig = DevicesRig::room();
     let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     player.start().unwrap();
     let input = rig.devices.open_input(canceller()).unwrap();
-    let mut said = 0;
-    speak(&rig, &mut track, &mut said, 5_000);
+    let mut speech_position = 0;
+    speak(&rig, &mut track, &mut speech_position, 5_000);
     assert!(
         (input.delay() - Duration::from_millis(50)).abs() < Duration::from_millis(1),
         "{:?}",
         input.delay()
     );
     rig.sim.with_board(|board| board.step_render_latency(Duration::from_millis(150))).unwrap();
-    speak(&rig, &mut track, &mut said, 3_000);
+    speak(&rig, &mut track, &mut speech_position, 3_000);
     assert!(
         (input.delay() - Duration::from_millis(200)).abs() < Duration::from_millis(1),
         "{:?}",
@@ -254,7 +255,7 @@ fn the_delay_is_known_and_follows_a_jump() {
     );
 }
 
-/// Theirs: an output that is opened before the input silently means no echo cancellation.
+/// Flaw of an earlier system: echo is not cancelled when the output is opened before the input.
 #[test]
 fn echo_is_cancelled_in_any_order_of_opening_and_reopening() {
     for output_first in [true, false] {
@@ -263,11 +264,11 @@ fn echo_is_cancelled_in_any_order_of_opening_and_reopening() {
         let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
         let mut track = player.add_track(MONO_16K).unwrap();
         player.start().unwrap();
-        let mut said = 0;
-        speak(&rig, &mut track, &mut said, 1_000);
+        let mut speech_position = 0;
+        speak(&rig, &mut track, &mut speech_position, 1_000);
         for round in 0..2 {
             let open = input.take().unwrap_or_else(|| rig.devices.open_input(canceller()).unwrap());
-            speak(&rig, &mut track, &mut said, 10_000);
+            speak(&rig, &mut track, &mut speech_position, 10_000);
             let erle_db = open.erle_db().unwrap();
             println!("output first: {output_first}, round {round}: {erle_db:.1} dB");
             assert!(erle_db > 30.0, "output first: {output_first}, round {round}: {erle_db} dB");
@@ -277,9 +278,9 @@ fn echo_is_cancelled_in_any_order_of_opening_and_reopening() {
     }
 }
 
-/// Theirs: the queue is unbounded, drops are not counted.
+/// Flaw of an earlier system: the queue is unbounded, and drops are not counted.
 #[test]
-fn the_queue_is_bounded_and_what_it_drops_is_counted() {
+fn the_queue_is_bounded_and_counts_dropped_frames() {
     let rig = DevicesRig::wire(16_000);
     let mut input = rig.devices.open_input(InputOptions { queue_capacity: 7, ..raw() }).unwrap();
     rig.pass(1_000);
@@ -291,12 +292,12 @@ fn the_queue_is_bounded_and_what_it_drops_is_counted() {
     assert!((90..=94).contains(&input.dropped_frames()), "{}", input.dropped_frames());
     drop(input);
     let input = rig.devices.open_input(raw()).unwrap();
-    assert_eq!(input.dropped_frames(), 0, "counted from the opening on");
+    assert_eq!(input.dropped_frames(), 0, "dropped frames are counted from the opening");
 }
 
-/// Theirs: a player that stopped cannot start again.
+/// Flaw of an earlier system: a player that stopped cannot start again.
 #[test]
-fn a_player_starts_again_and_goes_on_where_it_stopped() {
+fn a_restarted_player_continues_where_it_stopped() {
     let rig = DevicesRig::wire(16_000);
     let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
@@ -315,12 +316,12 @@ fn a_player_starts_again_and_goes_on_where_it_stopped() {
     player.start().unwrap();
     rig.pass(500);
     assert!(track.is_played_out().unwrap());
-    assert_eq!(track.played_position().unwrap(), 12_000, "and nothing was lost");
+    assert_eq!(track.played_position().unwrap(), 12_000, "no sample was lost");
 }
 
-/// Theirs: the default devices are always None.
+/// Flaw of an earlier system: the default devices are always `None`.
 #[test]
-fn defaults_are_the_systems_and_unknown_devices_are_refused() {
+fn system_defaults_are_listed_and_unknown_devices_refused() {
     let rig = DevicesRig::wire(16_000);
     assert_eq!(rig.devices.default_input_device().unwrap().unwrap().id, "sim:microphone");
     assert_eq!(rig.devices.default_output_device().unwrap().unwrap().id, "sim:loudspeaker");
@@ -334,7 +335,7 @@ fn defaults_are_the_systems_and_unknown_devices_are_refused() {
     rig.devices.open_input(InputOptions { input_device: Some("sim:microphone".into()), ..raw() }).unwrap();
 }
 
-/// Theirs: every error is swallowed.
+/// Flaw of an earlier system: every error is swallowed.
 #[test]
 fn impossible_requests_are_errors_and_change_nothing() {
     let rig = DevicesRig::wire(16_000);
@@ -343,8 +344,8 @@ fn impossible_requests_are_errors_and_change_nothing() {
     drop(input);
     rig.sim.unplug(Direction::Capture).unwrap();
     assert!(rig.devices.open_input(raw()).is_err(), "unplugged");
-    rig.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
-    let mut input = rig.devices.open_input(raw()).expect("a refusal keeps nothing");
+    rig.sim.plug_in(Direction::Capture, device(16_000, 1, 160)).unwrap();
+    let mut input = rig.devices.open_input(raw()).expect("a refused request leaves the microphone free");
     rig.pass(100);
     assert!(input.try_frame().is_some());
 
@@ -402,31 +403,31 @@ fn several_players_play_at_once_and_stop_separately() {
 }
 
 #[test]
-fn the_volume_is_in_the_reference_so_the_echo_stays_away() {
+fn a_volume_change_reaches_the_reference_so_echo_stays_low() {
     let rig = DevicesRig::room();
     let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     player.start().unwrap();
     let input = rig.devices.open_input(canceller()).unwrap();
-    let mut said = 0;
-    speak(&rig, &mut track, &mut said, 20_000);
+    let mut speech_position = 0;
+    speak(&rig, &mut track, &mut speech_position, 20_000);
     let before_db = input.erle_db().unwrap();
     player.set_volume(0.25).unwrap();
-    speak(&rig, &mut track, &mut said, 2_000);
+    speak(&rig, &mut track, &mut speech_position, 2_000);
     let after_db = input.erle_db().unwrap();
-    // 12 dB less echo above the same noise and the same least bit.
+    // The echo is 12 dB quieter, but the noise and the quantization are not.
     println!("{before_db:.1} dB, 2 s after a quarter of the volume {after_db:.1} dB");
     assert!(after_db > before_db - 15.0 && after_db > 25.0, "{before_db} {after_db}");
 }
 
 #[test]
-fn volume_and_gain_multiply_also_when_set_before_the_start() {
+fn volume_and_gain_multiply_even_before_the_start() {
     let rig = DevicesRig::wire(16_000);
     let mut input = rig.devices.open_input(raw()).unwrap();
     let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
     track.push(&[8_000; 15_000]).unwrap();
-    // More often than commands can wait.
+    // These are more changes than commands can wait.
     for percent in 1..=50 {
         player.set_volume(percent as f32 / 100.0).unwrap();
     }
@@ -440,7 +441,7 @@ fn volume_and_gain_multiply_also_when_set_before_the_start() {
 }
 
 #[test]
-fn a_muted_microphone_is_silent_and_goes_on_cancelling() {
+fn a_muted_microphone_is_silent_and_keeps_cancelling() {
     let rig = DevicesRig::room();
     let mut player = rig.devices.open_output(OutputOptions::default()).unwrap();
     let mut track = player.add_track(MONO_16K).unwrap();
@@ -448,13 +449,13 @@ fn a_muted_microphone_is_silent_and_goes_on_cancelling() {
     let mut input = rig.devices.open_input(InputOptions { queue_capacity: 20, ..canceller() }).unwrap();
     input.set_muted(true);
     assert!(input.is_muted());
-    let mut said = 0;
-    speak(&rig, &mut track, &mut said, 15_000);
+    let mut speech_position = 0;
+    speak(&rig, &mut track, &mut speech_position, 15_000);
     assert!(std::iter::from_fn(|| input.try_frame()).all(|frame| frame.samples().iter().all(|&s| s == 0)));
     let muted_db = input.erle_db().unwrap();
     assert!(muted_db > 30.0, "{muted_db}");
     input.set_muted(false);
-    speak(&rig, &mut track, &mut said, 200);
+    speak(&rig, &mut track, &mut speech_position, 200);
     assert!(std::iter::from_fn(|| input.try_frame()).any(|frame| frame.samples().iter().any(|&s| s != 0)));
 }
 
@@ -466,25 +467,25 @@ fn a_lost_device_is_reported_and_capture_resumes_with_it() {
     rig.sim.unplug(Direction::Capture).unwrap();
     rig.pass(1_000);
     samples(&mut input);
-    rig.sim.plug_in(Direction::Capture, side(16_000, 1, 160)).unwrap();
+    rig.sim.plug_in(Direction::Capture, device(16_000, 1, 160)).unwrap();
     rig.pass(1_000);
-    assert!(std::iter::from_fn(|| input.try_frame()).count() > 50, "the same capture hears again");
-    let told: Vec<MediaEvent> = std::iter::from_fn(|| rig.devices.poll_event()).collect();
+    assert!(std::iter::from_fn(|| input.try_frame()).count() > 50, "the capture delivers frames again");
+    let events: Vec<MediaEvent> = std::iter::from_fn(|| rig.devices.poll_event()).collect();
     assert!(
         matches!(
-            told[..],
+            events[..],
             [
                 MediaEvent::Device(Notice::Lost { direction: Direction::Capture }),
                 MediaEvent::Device(Notice::Returned { direction: Direction::Capture, .. })
             ]
         ),
-        "{told:?}"
+        "{events:?}"
     );
 }
 
-/// In real time, with the thread that looks after devices.
+/// Runs in real time, with the thread that polls the devices.
 #[test]
-fn a_host_by_name_runs_by_itself() {
+fn a_host_chosen_by_name_runs_without_ticks() {
     let room = SimRoomConfig { talker: Talker::Silent, ..SimRoomConfig::default() };
     let builder = MediaDevices::builder().rate_hz(16_000).host(HostChoice::Sim).sim(room);
     let devices = builder.open().unwrap();
@@ -502,7 +503,7 @@ fn a_host_by_name_runs_by_itself() {
 }
 
 #[test]
-fn a_reader_that_waits_gives_up_in_time() {
+fn next_frame_returns_none_at_its_timeout() {
     let rig = DevicesRig::wire(16_000);
     let mut input = rig.devices.open_input(raw()).unwrap();
     assert!(input.next_frame(WallDuration::from_millis(10)).is_none(), "no virtual time passes");

@@ -1,5 +1,5 @@
-//! A terminal over any host, here the simulated board in virtual time: echo, devices that come and go, what
-//! reaches the application. Faults 1, 8, 11.
+//! A terminal on the simulated board in virtual time: echo reduction, lost and returned devices, and the frames
+//! that reach the application. Faults 1, 8 and 11.
 #![allow(missing_docs)]
 
 mod support;
@@ -11,7 +11,7 @@ use handsfree_sim::device::DeviceConfig;
 use support::TerminalRig;
 
 #[test]
-fn echo_is_taken_out_and_the_meters_say_how_much() {
+fn echo_is_removed_and_the_meters_report_it() {
     let mut rig = TerminalRig::new(200.0);
     rig.pass(20_000);
     let meters = rig.terminal.meters();
@@ -27,7 +27,7 @@ fn echo_is_taken_out_and_the_meters_say_how_much() {
     assert_eq!((stats.xruns(), rig.terminal.dropped_frames()), (0, 0));
 }
 
-/// Fault 1: a device that returns, and the echo is gone again within a second of audio.
+/// Fault 1: a lost device returns, and the echo is removed again within one second of audio.
 #[test]
 fn a_returned_device_starts_and_its_echo_is_gone_in_a_second() {
     for direction in [Direction::Playback, Direction::Capture] {
@@ -42,26 +42,27 @@ fn a_returned_device_starts_and_its_echo_is_gone_in_a_second() {
             latency: if direction == Direction::Capture {
                 Duration::from_millis(10)
             } else {
-                rig.side.latency
+                rig.playback_device.latency
             },
-            ..rig.side.clone()
+            ..rig.playback_device.clone()
         };
         rig.plug_in(direction, device);
         while rig.notices.len() < 2 {
             rig.pass(10);
         }
         assert!(matches!(rig.notices[1], Notice::Returned { direction: back, .. } if back == direction));
-        // The device's own latency, then a second of audio, then what is left of the echo.
+        // The device's latency, one second of audio, and two seconds to measure the residual echo.
         rig.pass(60 + 1_000 + 2_000);
         let after_db = rig.reduction_db(2_000);
         println!("{direction:?}: {before_db:.1} dB before, {after_db:.1} dB after a second");
         assert!(after_db > 30.0 && after_db > before_db - 6.0, "{direction:?}: {before_db} {after_db}");
         assert_eq!(rig.terminal.stats().capture.voice_bypassed_frames, 0);
-        assert_eq!(rig.terminal.meters().voice_changes(), 0, "what was learned is still good");
+        assert_eq!(rig.terminal.meters().voice_changes(), 0, "the learned echo path is still valid");
     }
 }
 
-/// Fault 8: a device of another format is another device: the processor begins anew, and no frame passes without.
+/// Fault 8: a device returns with another format. A new voice processor replaces the old one, and no frame passes
+/// unprocessed.
 #[test]
 fn another_format_restarts_the_voice_without_unprocessed_frames() {
     let mut rig = TerminalRig::new(0.0);
@@ -69,7 +70,7 @@ fn another_format_restarts_the_voice_without_unprocessed_frames() {
     rig.unplug(Direction::Playback);
     rig.pass(500);
     let rate = SampleRate::new(44_100).unwrap();
-    let device = DeviceConfig { rate, periods: vec![512, 441, 1_024], ..rig.side.clone() };
+    let device = DeviceConfig { rate, periods: vec![512, 441, 1_024], ..rig.playback_device.clone() };
     rig.plug_in(Direction::Playback, device);
     rig.pass(15_000);
     let changed = SessionEvent::DeviceChanged { direction: Direction::Playback };
@@ -83,27 +84,31 @@ fn another_format_restarts_the_voice_without_unprocessed_frames() {
 }
 
 #[test]
-fn a_voice_processor_that_was_given_up_can_be_replaced() {
+fn a_disabled_voice_processor_can_be_replaced() {
     let mut rig = TerminalRig::too_slow();
-    let given_up = |rig: &TerminalRig| {
+    let disabled_events = |rig: &TerminalRig| {
         rig.events.iter().filter(|event| matches!(event, SessionEvent::VoiceDisabled)).count()
     };
     rig.pass(60_000);
-    assert_eq!((given_up(&rig), rig.terminal.meters().voice_changes()), (1, 0));
+    assert_eq!((disabled_events(&rig), rig.terminal.meters().voice_changes()), (1, 0));
     rig.events.clear();
     rig.pass(60_000);
-    assert_eq!(rig.events, [], "given up for good");
+    assert_eq!(rig.events, [], "the processor stays disabled");
     rig.terminal.restart_voice().unwrap();
     rig.pass(60_000);
-    assert_eq!((given_up(&rig), rig.terminal.meters().voice_changes()), (1, 1), "tried, and given up");
+    assert_eq!(
+        (disabled_events(&rig), rig.terminal.meters().voice_changes()),
+        (1, 1),
+        "the new processor was tried and disabled"
+    );
 }
 
-/// Fault 11: the application takes no frames.
+/// Fault 11: the application does not read its frames.
 #[test]
-fn untaken_frames_are_bounded_and_counted_and_it_resumes() {
+fn unread_frames_are_bounded_and_counted() {
     let mut rig = TerminalRig::new(0.0);
     rig.pass(1_000);
-    assert_eq!(rig.terminal.dropped_frames(), 0, "without a reader nothing is lost");
+    assert_eq!(rig.terminal.dropped_frames(), 0, "no frame counts as lost without a reader");
     rig.frames.listen(20);
     rig.pass(5_000);
     assert_eq!((rig.frames.waiting(), rig.terminal.dropped_frames()), (20, 480));
@@ -115,5 +120,5 @@ fn untaken_frames_are_bounded_and_counted_and_it_resumes() {
     rig.pass(10);
     let frame = rig.frames.pop().unwrap();
     assert_eq!(u64::from(frame.stamp.lost), 480 * 160);
-    assert_eq!(frame.stamp.position, position.unwrap() + 480 * 160, "and nothing else is missing");
+    assert_eq!(frame.stamp.position, position.unwrap() + 480 * 160, "no other frame is missing");
 }

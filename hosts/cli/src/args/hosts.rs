@@ -1,4 +1,4 @@
-//! Switches that choose a host and say how it is used.
+//! Switches that select and configure the audio host.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,15 +15,15 @@ use super::UnplugArg;
 /// Value of `--io`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HostArg {
-    /// The desktop's sound server where one answers, else sound cards, else the simulated room
+    /// Desktop audio if it responds, else Linux sound cards, else the simulated room
     #[default]
     Auto,
-    /// The desktop's audio system: PulseAudio, PipeWire, Core Audio, WASAPI
+    /// Desktop audio: PulseAudio, PipeWire, Core Audio or WASAPI
     Cpal,
     /// Linux sound cards, without a sound server
     #[cfg(target_os = "linux")]
     Alsa,
-    /// The simulated room, in real time
+    /// Simulated room, in real time
     Sim,
 }
 
@@ -44,7 +44,7 @@ impl From<HostArg> for HostChoice {
 pub enum NearArg {
     /// The talker is silent.
     None,
-    /// The talker speaks a WAV file.
+    /// The talker speaks the content of a WAV file.
     File(PathBuf),
 }
 
@@ -68,7 +68,7 @@ fn talker(near: Option<&NearArg>) -> Talker {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Desktop audio (--io cpal)")]
 pub struct CpalArgs {
-    /// Audio system, such as pulseaudio, alsa, coreaudio or wasapi [default: the first that answers]
+    /// Audio system, such as pulseaudio, alsa, coreaudio or wasapi [default: the first that responds]
     #[arg(long, value_name = "SYSTEM")]
     pub audio_system: Option<String>,
 }
@@ -86,16 +86,16 @@ impl CpalArgs {
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "ALSA (--io alsa)")]
 pub struct AlsaArgs {
-    /// Periods kept in the loudspeaker's buffer. More periods tolerate scheduling delay; fewer reduce latency
+    /// Number of periods kept in the loudspeaker's buffer. More periods tolerate scheduling delay; fewer reduce latency
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub periods: u32,
-    /// Open the microphone in this sample format only [default: the best that it offers]
+    /// Sample format of the microphone, such as S16_LE [default: the best that the device supports]
     #[arg(long, value_name = "FORMAT")]
     pub input_format: Option<SampleFormat>,
-    /// Open the loudspeaker in this sample format only [default: the best that it offers]
+    /// Sample format of the loudspeaker, such as S16_LE [default: the best that the device supports]
     #[arg(long, value_name = "FORMAT")]
     pub output_format: Option<SampleFormat>,
-    /// Real-time priority of the audio thread; 0 leaves the normal scheduling
+    /// Real-time priority of the audio thread; 0 uses normal scheduling and does not lock memory
     #[arg(long, value_name = "N", default_value_t = 70, value_parser = clap::value_parser!(u8).range(0..=99))]
     pub real_time: u8,
 }
@@ -122,10 +122,10 @@ impl AlsaArgs {
 /// Switches of the simulated room.
 #[derive(Args, Clone, Debug)]
 pub struct SimRoomArgs {
-    /// Recording that the talker speaks now and then, or 'none' [default: a shipped voice]
+    /// Recording of the talker, played at intervals; 'none' for no talker [default: a shipped voice]
     #[arg(long, value_name = "WAV|none", help_heading = "Simulated room")]
     pub near: Option<NearArg>,
-    /// How much faster the loudspeaker's clock runs than the microphone's, in ppm
+    /// Rate of the loudspeaker's clock relative to the microphone's, in ppm; positive is fast
     #[arg(
         long,
         value_name = "X",
@@ -137,16 +137,16 @@ pub struct SimRoomArgs {
     /// Latency from the playback interrupt to the loudspeaker, in ms
     #[arg(long, value_name = "X", default_value_t = 40.0, help_heading = "Simulated room")]
     pub render_latency_ms: f64,
-    /// Unplug the loudspeaker for SECONDS after S seconds; may be given several times
+    /// Unplugs the loudspeaker for SECONDS, S seconds after the start; may be repeated
     #[arg(long, value_name = "SECONDS@S", help_heading = "Simulated room")]
     pub unplug: Vec<UnplugArg>,
-    /// Seed of the noise, timestamp jitter and positions in the room
+    /// Random seed of noise, timestamp jitter and room positions
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated room")]
     pub seed: u64,
 }
 
 impl SimRoomArgs {
-    /// Returns the room's properties; `--unplug` is not one of them.
+    /// Returns the configuration of the simulated room. `--unplug` is not part of it.
     #[must_use]
     pub fn config(&self) -> SimRoomConfig {
         SimRoomConfig {

@@ -12,124 +12,127 @@ pub use self::hosts::AlsaArgs;
 pub use self::hosts::{CpalArgs, HostArg, NearArg, SimRoomArgs};
 use crate::switches::Switches;
 
-/// The audio half of a hands-free voice device: microphone in, loudspeaker out, echo removed.
+/// Runs, simulates and examines a hands-free voice terminal: microphone in, loudspeaker out, echo removed.
 #[derive(Parser, Debug)]
 #[command(name = "handsfree", version, max_term_width = 100)]
 pub struct Cli {
-    /// The subcommand.
+    /// Chosen subcommand with its switches.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The subcommands.
+/// Subcommands of `handsfree`.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Simulate a hands-free conversation in a room and write a report
+    /// Simulates a hands-free conversation in a room and writes a report
     #[command(after_help = SIM_HELP)]
     Sim(Box<SimArgs>),
-    /// Remove the echo from a microphone's recording, given what the loudspeaker played
+    /// Removes the echo from a microphone recording, given a recording of what the loudspeaker played
     #[command(after_help = PROCESS_HELP)]
     Process(ProcessArgs),
-    /// Run a hands-free terminal: play, record the cleaned microphone, show levels and delay
+    /// Runs a hands-free terminal: plays files, records the cleaned microphone, shows levels and delay
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArgs>),
-    /// Replay a run recorded by 'handsfree run --dump' and compare
+    /// Replays a run recorded with 'handsfree run --dump' and compares the outputs sample by sample
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
-    /// List the audio devices
+    /// Lists the audio devices
     #[command(after_help = DEVICES_HELP)]
     Devices(DevicesArgs),
-    /// Measure latency, clocks and scheduling of this machine, and suggest settings
+    /// Measures latency, clock drift and scheduling on this machine, and suggests settings
     #[command(after_help = DOCTOR_HELP)]
     Doctor(Box<RunArgs>),
-    /// Print a shell's completion script
+    /// Prints a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
 }
 
 const SIM_HELP: &str = "\
-The loudspeaker plays the far end. Its echo reaches the microphone through a room, together with a talker and
-noise, and the terminal removes the echo. Everything between the simulated converters is the code that runs on
-a board. With a talker, the far end speaks in the first two thirds of the run and the talker in the last two, so
-that each is heard alone and both at once; with --near none the far end speaks all the time.
+The loudspeaker plays the far end. Its echo reaches the microphone through a simulated room, together with a
+talker (the near end) and noise, and the terminal removes the echo. Everything between the simulated converters
+is the code that runs on a device. The far end speaks during the first two thirds of the run and the talker during
+the last two thirds, which gives far end alone, double talk and near end alone. With --near none the far end
+speaks during the whole run.
 
 Examples:
-  handsfree sim                                   one minute with the shipped voices
-  handsfree sim --near none --no-ns --no-agc      echo reduction of the canceller alone
+  handsfree sim                                   one minute with the built-in voices
+  handsfree sim --near none --no-ns --no-agc      measures the echo canceller alone
   handsfree sim --playback-ppm 200 --latency-step 150@30
-                                                  a loudspeaker with its own clock, and a jump of its delay
-  handsfree sim --scenario bluetooth.toml         switches from a file: render-latency-ms = 250.0 and so on
-  handsfree sim --json --seed 7 > report.json     for programs
+                                                  a fast loudspeaker clock, and 150 ms more latency after 30 s
+  handsfree sim --scenario bluetooth.toml         reads switches from a file, such as render-latency-ms = 250.0
+  handsfree sim --json --seed 7 > report.json     output for programs
 
-Exit codes: 0 done, 1 a file or the disk failed, 2 the command line is invalid.";
+Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid.";
 
 const PROCESS_HELP: &str = "\
-Both recordings pass through the same interrupt halves, rings and workers as on a board, faster than real time.
-They must start together. The result is as long as the microphone's recording; a shorter far end continues as
-silence. Any WAV file is accepted; several channels are mixed to one.
+Both recordings pass through the same code as on a device, faster than real time. They must start at the same
+moment. The result has the length of the microphone recording; a shorter far-end recording is extended with
+silence. Any PCM or float WAV file is accepted; multi-channel files are mixed to mono.
 
 Example:
   handsfree process --far played.wav --mic heard.wav --out clean.wav
 
-Exit codes: 0 done, 1 a file or the disk failed, 2 the command line is invalid.";
+Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid.";
 
 const RUN_HELP: &str = "\
-Plays files, removes their echo from the microphone and shows levels, echo reduction, delay and drift, until
---duration is over, Ctrl-C is pressed or, where files are played without --duration, all of them were heard. A
-device that is unplugged is started again by its id when it returns. In the simulated room a shipped voice
-speaks unless --play names files.
+Plays files, removes their echo from the microphone and shows levels, echo reduction, delay and drift. The run
+ends when --duration has passed, when Ctrl-C is pressed, or when all files have been played (without --duration
+and --repeat). A device that is unplugged is reopened by its id when it returns. The simulated room plays a
+built-in voice unless --play names files.
 
-On a terminal there is a live view; with TERM=dumb or without a terminal, one line a second; with --json one
-object a line: \"started\", \"status\" each second, \"device_lost\", \"device_returned\", \"xrun\", \"note\",
-\"played\", \"ended\". docs/run.md explains the fields.
+Output is a live view on a terminal, and one line per second with --plain, with TERM=dumb or without a terminal.
+With --json it is one object per line: \"started\", \"status\" every second, \"device_lost\", \"device_returned\",
+\"xrun\", \"note\", \"played\", \"ended\". docs/run.md explains the fields.
 
 Examples:
-  handsfree run                                      real devices, or the simulated room
-  handsfree run --io cpal --input usb-mic --output usb-speaker       ids that 'handsfree devices' lists
+  handsfree run                                      uses real devices, or the simulated room without any
+  handsfree run --io cpal --input usb-mic --output usb-speaker       ids from 'handsfree devices'
   handsfree run --io alsa --input hw:CARD=Device,DEV=0 --output hw:CARD=Device,DEV=0
-  handsfree run --io sim --duration 10 --json        for programs
+  handsfree run --io sim --duration 10 --json        output for programs
   handsfree run --play voice.flac --record clean.wav
   handsfree run --io sim --playback-ppm 200 --render-latency-ms 600 --unplug 2@10
-                                                     a loudspeaker with 600 ms of latency, unplugged for 2 s
+                                                     a loudspeaker with 600 ms of latency, unplugged from
+                                                     10 s to 12 s
 
-Exit codes: 0 done, 1 a device or a file failed, 2 the command line is invalid.";
+Exit codes: 0 success, 1 a device or a file failed, 2 the command line is invalid.";
 
 const REPLAY_HELP: &str = "\
-Feeds the raw periods of a dump with their times to the terminal's halves, faster than real time, and compares
-every sample of the cleaned microphone and of the loudspeaker with the recorded run. A dump holds the mixed
-signal, not the single tracks. On another processor, or with another version, samples may differ.
+Feeds the recorded device data with its timestamps through the same code again, faster than real time, and
+compares every sample of the cleaned microphone and of the loudspeaker with the recorded run. A dump contains the
+mixed loudspeaker signal, not the individual tracks. Samples may differ on another processor type or with another
+version of handsfree.
 
 Example:
   handsfree run --duration 20 --dump last_error
-  handsfree replay last_error --out heard               microphone.wav, loudspeaker.wav, cleaned.wav
+  handsfree replay last_error --out heard               writes microphone.wav, loudspeaker.wav, cleaned.wav
 
-Exit codes: 0 every sample is equal, 1 some differ or a file failed, 2 the command line is invalid.";
+Exit codes: 0 all samples are equal, 1 samples differ or a file failed, 2 the command line is invalid.";
 
 const DOCTOR_HELP: &str = "\
-Takes the device switches of 'handsfree run'. Plays five chirps and records them, watches both clocks for 20 s, and
-tries periods from 2.5 to 20 ms for 3 s each. The microphone must hear the loudspeaker.
+Accepts the device switches of 'handsfree run'. Plays and records five chirps, compares both clocks for 20 s, and
+runs with periods from 2.5 to 20 ms for 3 s each. The microphone must be able to record the loudspeaker.
 
-  round trip      from the interrupt that writes a sample to the one that reads its echo, measured by the chirp and
-                  computed from the devices' times; the chirp also includes the way through air (3 ms a metre) and
-                  latency that the times do not report
-  clocks          the loudspeaker's clock minus the microphone's
-  safe period     one step above the shortest period that ran without xruns
+  round trip      latency from writing a sample to reading its echo, once measured with the chirps and once computed
+                  from the devices' timestamps; the measured value includes the sound's path through air (3 ms per
+                  metre) and any latency that the timestamps do not report
+  clocks          rate of the loudspeaker's clock relative to the microphone's, in ppm
+  safe period     the next longer period after the shortest one without xruns
 
 Examples:
   handsfree doctor --io alsa --input hw:CARD=Device,DEV=0 --output hw:CARD=Device,DEV=0
   handsfree doctor --json
 
-Exit codes: 0 measured, 1 a device failed, 2 the command line is invalid.";
+Exit codes: 0 success, 1 a device failed, 2 the command line is invalid.";
 
 const DEVICES_HELP: &str = "\
-Lists id, name, direction, whether it is the default, channels, rates and period limits. An id is the value of
---input or --output of 'handsfree run', and stays the same when the device is plugged in again.
+Prints the direction, id, name, channels, rates and period limits of each device; '*' marks the default device.
+--input and --output of 'handsfree run' take an id. A device keeps its id when it is unplugged and returns.
 
 Examples:
   handsfree devices
-  handsfree devices --io sim --json                  one array of objects
+  handsfree devices --io sim --json                  prints one JSON array
 
-Exit codes: 0 done, 1 the audio system does not answer, 2 the command line is invalid.";
+Exit codes: 0 success, 1 the audio system does not respond, 2 the command line is invalid.";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -161,40 +164,40 @@ impl FromStr for StepArg {
 #[derive(Args, Clone, Debug)]
 #[command(args_override_self = true)]
 pub struct SimArgs {
-    /// Read switches from a TOML file, named as here without the dashes; the command line overrides them
+    /// Reads switches from a TOML file; keys are switch names without the dashes. The command line takes precedence
     #[arg(long, value_name = "TOML", help_heading = "Run")]
     pub scenario: Option<PathBuf>,
-    /// Recording that the loudspeaker plays, repeated as needed [default: a shipped voice]
+    /// Recording that the loudspeaker plays, in a loop [default: a shipped voice]
     #[arg(long, value_name = "WAV", help_heading = "Sound")]
     pub far: Option<PathBuf>,
-    /// Recording that the talker speaks, repeated as needed, or 'none' [default: a shipped voice]
+    /// Recording of the talker, played in a loop; 'none' for no talker [default: a shipped voice]
     #[arg(long, value_name = "WAV|none", help_heading = "Sound")]
     pub near: Option<NearArg>,
-    /// Impulse response from loudspeaker to microphone [default: a living room by the image-source method]
+    /// Room impulse response from loudspeaker to microphone [default: a living room, image-source method]
     #[arg(long, value_name = "WAV", help_heading = "Sound")]
     pub rir: Option<PathBuf>,
-    /// Level of the noise at the microphone, in dBFS
+    /// Level of the background noise at the microphone, in dBFS
     #[arg(long, value_name = "X", default_value_t = -75.0, allow_negative_numbers = true, help_heading = "Sound")]
     pub noise_dbfs: f64,
     /// Length of the simulation, in seconds
     #[arg(long, value_name = "N", default_value_t = 60.0, help_heading = "Run")]
     pub seconds: f64,
-    /// Seed of the noise, timestamp jitter, worker scheduling and positions in the room
+    /// Random seed of noise, timestamp jitter, worker scheduling and room positions; the same seed repeats a run
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Run")]
     pub seed: u64,
-    /// Folder for the report and the recordings
+    /// Folder that receives the report and the recordings
     #[arg(long, value_name = "DIR", default_value = "handsfree-report", help_heading = "Run")]
     pub out: PathBuf,
-    /// Print only the JSON object of report.json on stdout
+    /// Prints only the contents of report.json on stdout
     #[arg(long, help_heading = "Run")]
     pub json: bool,
-    /// Rate of the terminal, in hertz
+    /// Sample rate of the terminal's processing, in hertz
     #[arg(long, value_name = "HZ", default_value_t = 48_000, help_heading = "Devices")]
     pub rate: u32,
-    /// Rate of the microphone's device [default: the terminal's]
+    /// Sample rate of the microphone's device, in hertz [default: the terminal's]
     #[arg(long, value_name = "HZ", help_heading = "Devices")]
     pub capture_rate: Option<u32>,
-    /// Rate of the loudspeaker's device [default: the terminal's]
+    /// Sample rate of the loudspeaker's device, in hertz [default: the terminal's]
     #[arg(long, value_name = "HZ", help_heading = "Devices")]
     pub playback_rate: Option<u32>,
     /// Period of the microphone's device, in sample frames [default: 10 ms]
@@ -203,7 +206,7 @@ pub struct SimArgs {
     /// Period of the loudspeaker's device, in sample frames [default: 10 ms]
     #[arg(long, value_name = "N", help_heading = "Devices")]
     pub playback_period: Option<u32>,
-    /// How much faster than nominal the microphone's clock runs, in ppm
+    /// Rate error of the microphone's clock, in ppm; positive is fast
     #[arg(
         long,
         value_name = "X",
@@ -212,7 +215,7 @@ pub struct SimArgs {
         help_heading = "Devices"
     )]
     pub capture_ppm: f64,
-    /// How much faster than nominal the loudspeaker's clock runs, in ppm
+    /// Rate error of the loudspeaker's clock, in ppm; positive is fast
     #[arg(
         long,
         value_name = "X",
@@ -224,22 +227,22 @@ pub struct SimArgs {
     /// Latency from the playback interrupt to the loudspeaker, in ms
     #[arg(long, value_name = "X", default_value_t = 40.0, help_heading = "Devices")]
     pub render_latency_ms: f64,
-    /// Latency from the microphone to the capture interrupt, in ms, without the period itself
+    /// Latency from the microphone to the capture interrupt, in ms, in addition to the period
     #[arg(long, value_name = "X", default_value_t = 10.0, help_heading = "Devices")]
     pub capture_latency_ms: f64,
-    /// Change the render latency by MS (may be negative) after S seconds; may be given several times
+    /// Changes the render latency by MS (may be negative) after S seconds; may be repeated
     #[arg(long, value_name = "MS@S", allow_hyphen_values = true, help_heading = "Devices")]
     pub latency_step: Vec<StepArg>,
-    /// Change the loudspeaker's clock by PPM (may be negative) after S seconds; may be given several times
+    /// Changes the rate of the loudspeaker's clock by PPM (may be negative) after S seconds; may be repeated
     #[arg(long, value_name = "PPM@S", allow_hyphen_values = true, help_heading = "Devices")]
     pub drift_step: Vec<StepArg>,
-    /// Uniform jitter of the devices' timestamps, plus or minus, in microseconds
+    /// Jitter of the devices' timestamps, in microseconds: uniform in plus or minus this value
     #[arg(long, value_name = "X", default_value_t = 50.0, help_heading = "Devices")]
     pub timestamp_jitter_us: f64,
-    /// Make the timestamp jitter normally distributed, with that standard deviation
+    /// Uses normally distributed timestamp jitter; --timestamp-jitter-us is its standard deviation
     #[arg(long, help_heading = "Devices")]
     pub timestamp_jitter_normal: bool,
-    /// Error of the loudspeaker's timestamps, in ms: sound leaves it this much later than they say (negative: earlier)
+    /// Error of the loudspeaker's timestamps, in ms; positive means that sound leaves later than its timestamp
     #[arg(
         long,
         value_name = "X",
@@ -248,10 +251,10 @@ pub struct SimArgs {
         help_heading = "Devices"
     )]
     pub timestamp_bias_ms: f64,
-    /// Align by the devices' timestamps alone, without acoustic delay estimation
+    /// Aligns by the devices' timestamps alone, without acoustic delay estimation
     #[arg(long, help_heading = "Devices")]
     pub no_echo_search: bool,
-    /// Switches of the voice processing.
+    /// Switches of the voice processing stages.
     #[command(flatten)]
     pub switches: Switches,
 }
@@ -262,22 +265,22 @@ pub struct ProcessArgs {
     /// Recording of what the loudspeaker played
     #[arg(long, value_name = "WAV")]
     pub far: PathBuf,
-    /// Recording of the microphone
+    /// Recording of the microphone, with the echo
     #[arg(long, value_name = "WAV")]
     pub mic: PathBuf,
-    /// File for the cleaned recording, whose processing delay is removed
+    /// File to write the cleaned recording to; the processing delay is removed
     #[arg(long, value_name = "WAV")]
     pub out: PathBuf,
-    /// Rate of the terminal, in hertz [default: the microphone recording's if the processor takes it, else 48000]
+    /// Sample rate of the processing, in hertz [default: the microphone recording's if supported, else 48000]
     #[arg(long, value_name = "HZ")]
     pub rate: Option<u32>,
-    /// How much faster the microphone's clock ran than the loudspeaker's, in ppm [default: measured from the echo]
+    /// Rate of the microphone's clock relative to the loudspeaker's, in ppm; positive is fast [default: measured from the echo]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub mic_ppm: Option<f64>,
-    /// Print only one JSON object with the figures on stdout
+    /// Prints only one JSON object with the results on stdout
     #[arg(long)]
     pub json: bool,
-    /// Switches of the voice processing.
+    /// Switches of the voice processing stages.
     #[command(flatten)]
     pub switches: Switches,
 }
@@ -285,9 +288,9 @@ pub struct ProcessArgs {
 /// Value of one `--unplug`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UnplugArg {
-    /// Length of the absence, in seconds.
+    /// Time for which the device is unplugged, in seconds.
     pub seconds: f64,
-    /// Time of the unplugging, in seconds from the start.
+    /// Time at which the device is unplugged, in seconds from the start.
     pub at_s: f64,
 }
 
@@ -295,10 +298,10 @@ impl FromStr for UnplugArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("'{text}': expected SECONDS@SECONDS of at least 0, such as 2@10");
-        let step: StepArg = text.parse().map_err(|_| wrong())?;
+        let invalid = || format!("'{text}': expected SECONDS@SECONDS of at least 0, such as 2@10");
+        let step: StepArg = text.parse().map_err(|_| invalid())?;
         if step.by < 0.0 || step.at_s < 0.0 {
-            return Err(wrong());
+            return Err(invalid());
         }
         Ok(Self { seconds: step.by, at_s: step.at_s })
     }
@@ -307,61 +310,61 @@ impl FromStr for UnplugArg {
 /// Switches of `handsfree run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Host whose devices are used
+    /// Audio host to use
     #[arg(long, value_enum, value_name = "HOST", default_value_t, help_heading = "Devices")]
     pub io: HostArg,
-    /// The microphone's device, by its id in 'handsfree devices' [default: the system's]
+    /// Microphone by its id from 'handsfree devices', or 'none' [default: the system's default device]
     #[arg(long, value_name = "ID", help_heading = "Devices")]
     pub input: Option<String>,
-    /// The loudspeaker's device, by its id in 'handsfree devices' [default: the system's]
+    /// Loudspeaker by its id from 'handsfree devices', or 'none' [default: the system's default device]
     #[arg(long, value_name = "ID", help_heading = "Devices")]
     pub output: Option<String>,
-    /// Channels to open on the microphone's device
+    /// Number of channels to open on the microphone's device
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
     pub input_channels: u32,
-    /// Take one channel of the microphone's device, counted from 0 [default: the mean of all]
+    /// Channel to use of the microphone's device, counted from 0 [default: the mean of all channels]
     #[arg(long, value_name = "I", help_heading = "Devices")]
     pub input_channel: Option<u8>,
-    /// Channel of the microphone's device that records the loudspeaker; it becomes the echo reference
+    /// Channel of the microphone's device that carries the loudspeaker's signal and is the echo reference
     #[arg(long, value_name = "I", requires = "input_channel", help_heading = "Devices")]
     pub input_loopback: Option<u8>,
-    /// Channels to open on the loudspeaker's device; all play the same signal
+    /// Number of channels to open on the loudspeaker's device; all channels play the same signal
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
     pub output_channels: u32,
-    /// Rate of the terminal, in hertz, which devices are asked for; other rates are converted
+    /// Sample rate of the terminal and requested from the devices, in hertz; other device rates are converted
     #[arg(long, value_name = "HZ", default_value_t = 48_000, help_heading = "Devices")]
     pub rate: u32,
-    /// Period that devices are asked for, in ms
+    /// Period to request from the devices, in ms; shorter periods reduce latency but risk xruns
     #[arg(long, value_name = "X", default_value_t = 10.0, help_heading = "Devices")]
     pub period_ms: f64,
-    /// Align by the devices' timestamps alone, without acoustic delay estimation
+    /// Aligns by the devices' timestamps alone, without acoustic delay estimation
     #[arg(long, help_heading = "Devices")]
     pub no_echo_search: bool,
-    /// Play a file (WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, MP4); several play at once
+    /// Plays a file (WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, MP4); may be repeated to mix several files
     #[arg(long, value_name = "FILE", help_heading = "Sound")]
     pub play: Vec<PathBuf>,
-    /// Repeat the files until the end
+    /// Repeats the files until the run ends
     #[arg(long, requires = "play", help_heading = "Sound")]
     pub repeat: bool,
-    /// Record the cleaned microphone to a file
+    /// Records the cleaned microphone to a WAV file
     #[arg(long, value_name = "WAV", help_heading = "Sound")]
     pub record: Option<PathBuf>,
-    /// End after this many seconds
+    /// Ends the run after S seconds
     #[arg(long, value_name = "S", help_heading = "Run")]
     pub duration: Option<f64>,
-    /// Record all inputs and outputs, for 'handsfree replay' and bug reports (300 to 500 kB a second)
+    /// Records all inputs and outputs for 'handsfree replay' and bug reports; 300 to 500 kB per second
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub dump: Option<PathBuf>,
-    /// Print only JSON objects on stdout, one a line
+    /// Prints only JSON objects on stdout, one per line
     #[arg(long, help_heading = "Run")]
     pub json: bool,
-    /// Print lines instead of the live view
+    /// Prints text lines instead of the live view
     #[arg(long, conflicts_with = "json", help_heading = "Run")]
     pub plain: bool,
-    /// Bypass voice processing for a second when it takes longer than this for a frame
+    /// Longest time that processing of a 10 ms frame may take, in ms; a slower frame bypasses voice processing for 1 s
     #[arg(long, value_name = "X", default_value_t = 20, help_heading = "Voice processing")]
     pub voice_deadline_ms: u32,
-    /// Switches of the voice processing.
+    /// Switches of the voice processing stages.
     #[command(flatten)]
     pub switches: Switches,
     /// Switches of the desktop's audio system.
@@ -379,13 +382,13 @@ pub struct RunArgs {
 /// Switches of `handsfree replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// Folder that 'handsfree run --dump' wrote
+    /// Folder written by 'handsfree run --dump'
     #[arg(value_name = "DIR")]
     pub dump: PathBuf,
-    /// Write the microphone, the loudspeaker and the cleaned microphone as WAV files to this folder
+    /// Folder to write microphone.wav, loudspeaker.wav and cleaned.wav to
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Print only one JSON object with the figures on stdout
+    /// Prints only one JSON object with the results on stdout
     #[arg(long)]
     pub json: bool,
 }
@@ -393,10 +396,10 @@ pub struct ReplayArgs {
 /// Switches of `handsfree devices`.
 #[derive(Args, Clone, Debug)]
 pub struct DevicesArgs {
-    /// Host whose devices are used
+    /// Audio host to use
     #[arg(long, value_enum, value_name = "HOST", default_value_t)]
     pub io: HostArg,
-    /// Print only one JSON array on stdout
+    /// Prints only one JSON array on stdout
     #[arg(long)]
     pub json: bool,
 }
@@ -404,7 +407,7 @@ pub struct DevicesArgs {
 /// Switches of `handsfree completions`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CompletionsArgs {
-    /// Shell to complete for
+    /// Shell that will load the script
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }

@@ -1,17 +1,18 @@
-//! Control side: a chirp that can be found in a recording.
+//! Control side: a chirp signal and its detection in a recording.
 
 use std::f64::consts::TAU;
 
-/// Length, in seconds: long enough to rise out of a room's noise, short enough for its echo to end soon.
+/// Length of the chirp, in seconds: long enough to be detected in room noise, short enough for its echo to end before the
+/// next chirp.
 const LENGTH_S: f64 = 0.1;
-/// First and last frequency of the sweep, in hertz; a terminal at 8 kHz carries both.
+/// First and last frequency of the sweep, in hertz; both are below 4 kHz, the limit at a sample rate of 8 kHz.
 const SWEEP_HZ: (f64, f64) = (400.0, 3_400.0);
-/// Amplitude of the chirp, with full scale 1.
+/// Amplitude of the chirp relative to full scale: well audible, without overdriving a loudspeaker.
 const LEVEL: f64 = 0.35;
-/// Factor over the mean square of the correlation from which a peak counts as the chirp.
-const STANDS_OUT: f64 = 60.0;
+/// Detection threshold: smallest ratio of the squared correlation peak to the correlation's mean square. Noise stays below it.
+const MIN_PEAK_RATIO: f64 = 60.0;
 
-/// Sweep with soft ends, and its matched filter.
+/// Frequency sweep with faded ends, and its matched filter.
 #[derive(Debug)]
 pub(crate) struct Chirp {
     samples: Vec<i16>,
@@ -27,7 +28,7 @@ impl Chirp {
                 let t = k as f64 / rate;
                 let sweep = (SWEEP_HZ.1 - SWEEP_HZ.0) / LENGTH_S;
                 let phase = TAU * (SWEEP_HZ.0 * t + sweep * t * t / 2.0);
-                // A raised cosine avoids clicks at both ends and side lobes beside the peak.
+                // The raised cosine avoids clicks at both ends and side lobes beside the correlation peak.
                 let window = 0.5 - 0.5 * (TAU * k as f64 / count as f64).cos();
                 phase.sin() * window
             })
@@ -42,30 +43,31 @@ impl Chirp {
         &self.samples
     }
 
-    /// Returns where the chirp begins in `recording`, in samples with a fraction; `None` if it is not found. Costs a product
-    /// for each pair of a sample of the recording and one of the chirp.
+    /// Returns the position of the chirp's start in `recording`, in samples with a fraction; `None` if no chirp is found. The
+    /// cost is the product of both lengths, in multiplications.
     pub(crate) fn find(&self, recording: &[i16]) -> Option<f64> {
-        let places = recording.len().checked_sub(self.filter.len())?;
-        let air: Vec<f32> = recording.iter().map(|&sample| f32::from(sample)).collect();
-        let likeness: Vec<f64> = (0..=places)
+        let last_start = recording.len().checked_sub(self.filter.len())?;
+        let samples: Vec<f32> = recording.iter().map(|&sample| f32::from(sample)).collect();
+        let correlation: Vec<f64> = (0..=last_start)
             .map(|at| {
-                let part = air.get(at..at + self.filter.len()).unwrap_or_default();
+                let part = samples.get(at..at + self.filter.len()).unwrap_or_default();
                 f64::from(part.iter().zip(&self.filter).map(|(a, b)| a * b).sum::<f32>())
             })
             .collect();
-        let (best, peak) = likeness.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
-        let mean_square = likeness.iter().map(|value| value * value).sum::<f64>() / likeness.len() as f64;
-        if peak * peak <= STANDS_OUT * mean_square {
+        let (best, peak) = correlation.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
+        let mean_square =
+            correlation.iter().map(|value| value * value).sum::<f64>() / correlation.len() as f64;
+        if peak * peak <= MIN_PEAK_RATIO * mean_square {
             return None;
         }
-        let beside = |at: Option<usize>| at.and_then(|at| likeness.get(at)).map(|value| value.abs());
-        let (Some(before), Some(after)) = (beside(best.checked_sub(1)), beside(Some(best + 1))) else {
+        let magnitude = |at: Option<usize>| at.and_then(|at| correlation.get(at)).map(|value| value.abs());
+        let (Some(before), Some(after)) = (magnitude(best.checked_sub(1)), magnitude(Some(best + 1))) else {
             return Some(best as f64);
         };
-        // Peak of the parabola through the largest value and its neighbours.
-        let bend = before - 2.0 * peak.abs() + after;
-        let part = if bend < 0.0 { (before - after) / (2.0 * bend) } else { 0.0 };
-        Some(best as f64 + part.clamp(-0.5, 0.5))
+        // The parabola through the largest value and its neighbours gives the fraction.
+        let curvature = before - 2.0 * peak.abs() + after;
+        let fraction = if curvature < 0.0 { (before - after) / (2.0 * curvature) } else { 0.0 };
+        Some(best as f64 + fraction.clamp(-0.5, 0.5))
     }
 }
 
@@ -75,7 +77,7 @@ mod tests {
     use handsfree_sim::noise::Rng;
 
     #[test]
-    fn it_is_found_in_noise_to_the_sample_and_turned_upside_down() {
+    fn finds_quiet_and_inverted_chirps_in_noise() {
         for rate_hz in [8_000, 16_000, 48_000] {
             let chirp = Chirp::new(rate_hz);
             let mut rng = Rng::for_stream(1, "doctor");
@@ -83,8 +85,8 @@ mod tests {
                 let mut recording: Vec<i16> = (0..chirp.samples().len() + 4_000)
                     .map(|_| (rng.uniform() * 60.0 - 30.0) as i16)
                     .collect();
-                for (place, &sample) in recording.iter_mut().skip(at).zip(chirp.samples()) {
-                    *place += (f64::from(sample) * factor) as i16;
+                for (value, &sample) in recording.iter_mut().skip(at).zip(chirp.samples()) {
+                    *value += (f64::from(sample) * factor) as i16;
                 }
                 let found = chirp.find(&recording).unwrap();
                 assert!((found - at as f64).abs() < 0.3, "{rate_hz} Hz: {found} instead of {at}");
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_and_silence_hold_none() {
+    fn finds_no_chirp_in_noise_or_silence() {
         let chirp = Chirp::new(16_000);
         let mut rng = Rng::for_stream(2, "doctor");
         let noise: Vec<i16> = (0..16_000).map(|_| (rng.uniform() * 6_000.0 - 3_000.0) as i16).collect();

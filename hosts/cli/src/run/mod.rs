@@ -1,4 +1,4 @@
-//! `handsfree run`: runs a terminal over real or simulated devices.
+//! Control side: `handsfree run`, which runs a terminal on real or simulated devices.
 
 pub(crate) mod requests;
 
@@ -12,63 +12,66 @@ use handsfree_host::clock;
 use handsfree_host::supervisor::{Notice, StreamSupervisor};
 
 pub use self::requests::host_config;
-use self::requests::{plans, refused, sources};
+use self::requests::{direction_configs, open_failure, sources};
 use crate::args::RunArgs;
 use crate::player::{Player, PlayerEvent, Source};
 use crate::recorder::Recorder;
-use crate::report::{Ended, EventOutput, Opened, Reason, Report, Started, direction_name};
-use crate::status::{Observer, unprocessed};
+use crate::report::{Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name};
+use crate::status::{StatusObserver, unprocessed_frames};
 use handsfree::dump::{DumpWriter, Dumped};
 use handsfree::failure::Failure;
 use handsfree::host::{AnyIo, HostConfig};
 use handsfree::sim::SimHandle;
 use handsfree::terminal::{CAP, Parts, SLOTS, Terminal, TerminalConfig};
 
-/// Polling interval of the control side.
-const TICK: WallDuration = WallDuration::from_millis(20);
-/// Shortest interval between two reports of xruns, which are reported together.
+/// Polling interval of the control side: short beside the 1 s between two status events.
+const POLL_INTERVAL: WallDuration = WallDuration::from_millis(20);
+/// Shortest interval between two xrun events; xruns in between are reported together, so that they do not flood the output.
 const XRUN_INTERVAL: Duration = Duration::from_millis(200);
 
 type HostSupervisor = StreamSupervisor<'static, AnyIo, CAP, SLOTS>;
 
-/// Runs a terminal by the switches in `args`.
+/// Runs a terminal as configured by `args`, until the run ends.
 ///
 /// # Errors
-/// Names the device, file or value that cannot be used.
+/// Returns an error that names the device, file or value that cannot be used.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
-    let mut running = Running::start(args)?;
-    let reason = running.go_on(args);
-    running.end(reason)
+    let mut running = RunningTerminal::start(args)?;
+    let reason = running.run_until_end(args);
+    running.finish(reason)
 }
 
-struct Running {
+/// Running terminal with its devices, player, recorder and event output.
+struct RunningTerminal {
     terminal: Terminal,
     supervisor: HostSupervisor,
-    sim: Option<Unplugging>,
+    unplug_schedule: Option<UnplugSchedule>,
     player: Player,
-    /// Whether the run ends when all sources have been heard.
+    /// Whether the run ends when all sources have been played.
     ends_with_player: bool,
     recorder: Option<Recorder>,
     dump: Option<DumpWriter>,
     output: EventOutput,
-    observer: Observer,
-    begun: Instant,
-    /// Time at which each direction's device went away.
+    observer: StatusObserver,
+    started_at: Instant,
+    /// Time at which each direction's device was lost; `None` while the device is present.
     lost_at: [Option<Instant>; 2],
     device_losses: u32,
-    counted: Stats,
-    xruns_at: Instant,
-    /// Number of sample frames in 10 ms of the microphone's device.
-    capture_frame: u32,
-    /// Whether the reader of the events has closed them.
+    /// Counters at the last check for xruns.
+    reported_stats: Stats,
+    /// Earliest time of the next check for xruns.
+    next_xrun_check_at: Instant,
+    /// Length of a 10 ms frame at the rate of the microphone's device, in sample frames.
+    capture_frame_length: u32,
+    /// Whether the reader of the event output has closed it.
     is_output_closed: bool,
 }
 
-impl Running {
+impl RunningTerminal {
     fn start(args: &RunArgs) -> Result<Self, Failure> {
         let rate = SampleRate::new(args.rate)?;
         let config = host_config(args, rate)?;
-        let plans = plans(args, rate, &config)?;
+        let configs = direction_configs(args, rate, &config)?;
         let host = HostChoice::from(args.io).resolve()?;
         let notice = host.notice();
         let (io_name, is_simulated) = (host.name(), host.is_simulated());
@@ -88,7 +91,7 @@ impl Running {
         };
         let open = host.open(&config, work)?;
         let mut supervisor = StreamSupervisor::new(open.io, halves);
-        // Files are opened first, so that a missing one is found before any sound is made.
+        // Files are opened before the devices, so that a missing file is reported before any sound is played.
         let sources = sources(args, is_simulated);
         let repeat = args.repeat || args.play.is_empty();
         let player = Player::start(&sources, repeat, terminal.tracks(), terminal.clock())?;
@@ -96,26 +99,26 @@ impl Running {
             (Some(path), Some(frames)) => Some(Recorder::start(path, rate, frames)?),
             _ => None,
         };
-        on_interrupt()?;
+        handle_interrupts()?;
         let now = clock::now();
         let info = supervisor
-            .open(plans[0].as_ref(), plans[1].as_ref(), now)
-            .map_err(|error| refused(args, error))?;
+            .open(configs[0].as_ref(), configs[1].as_ref(), now)
+            .map_err(|error| open_failure(args, error))?;
         let mut running = Self {
-            sim: open.sim.map(|handle| Unplugging::new(handle, args, &config)),
+            unplug_schedule: open.sim.map(|handle| UnplugSchedule::new(handle, args, &config)),
             ends_with_player: !sources.is_empty() && !repeat && args.duration.is_none(),
             output: EventOutput::new(args.json, args.plain),
-            observer: Observer::new(now),
-            counted: terminal.stats(),
+            observer: StatusObserver::new(now),
+            reported_stats: terminal.stats(),
             terminal,
             player,
             recorder,
             dump,
-            begun: now,
+            started_at: now,
             lost_at: [None; 2],
             device_losses: 0,
-            xruns_at: now,
-            capture_frame: info.capture.map_or(0, |info| info.rate.sample_frames() as u32),
+            next_xrun_check_at: now,
+            capture_frame_length: info.capture.map_or(0, |info| info.rate.sample_frames() as u32),
             is_output_closed: false,
             supervisor,
         };
@@ -123,8 +126,8 @@ impl Running {
             io: io_name,
             rate_hz: rate.hz(),
             processing: args.switches.name(),
-            input: running.opened(args.input.as_deref(), Direction::Capture, info),
-            output: running.opened(args.output.as_deref(), Direction::Playback, info),
+            input: running.opened_device(args.input.as_deref(), Direction::Capture, info),
+            output: running.opened_device(args.output.as_deref(), Direction::Playback, info),
             playing: sources.iter().map(Source::name).collect(),
         };
         running.report(&Report::Started(started));
@@ -134,77 +137,86 @@ impl Running {
         Ok(running)
     }
 
-    /// Runs until there is a reason to end.
-    fn go_on(&mut self, args: &RunArgs) -> Reason {
-        let mut look_at = self.begun + Duration::from_millis(self.output.interval_ms());
-        let mut remember_at = self.begun + Duration::from_millis(1_000);
+    /// Runs until an end condition is met, and returns the reason.
+    fn run_until_end(&mut self, args: &RunArgs) -> RunEndReason {
+        let mut next_status_at = self.started_at + Duration::from_millis(self.output.interval_ms());
+        let mut next_median_at = self.started_at + Duration::from_millis(1_000);
         loop {
-            std::thread::sleep(TICK);
+            std::thread::sleep(POLL_INTERVAL);
             let now = clock::now();
-            if let Some(sim) = &mut self.sim {
-                sim.follow((now - self.begun).as_millis_f64() / 1e3);
+            if let Some(schedule) = &mut self.unplug_schedule {
+                schedule.apply_until((now - self.started_at).as_millis_f64() / 1e3);
             }
-            self.hear_devices(now);
-            self.hear_workers(now);
-            self.hear_player(now);
-            self.count_xruns(now);
-            if now >= look_at {
-                look_at = now.max(look_at + Duration::from_millis(self.output.interval_ms()));
+            self.report_device_notices(now);
+            self.report_session_events(now);
+            self.report_player_events(now);
+            self.report_xruns(now);
+            if now >= next_status_at {
+                next_status_at = now.max(next_status_at + Duration::from_millis(self.output.interval_ms()));
                 let supervisor = &self.supervisor;
                 let playing = self.player.playing();
-                let status =
-                    self.observer.look(&self.terminal, |direction| supervisor.state(direction), playing, now);
-                if now >= remember_at {
-                    remember_at = now.max(remember_at + Duration::from_millis(1_000));
-                    self.observer.remember(&status);
+                let status = self.observer.observe(
+                    &self.terminal,
+                    |direction| supervisor.state(direction),
+                    playing,
+                    now,
+                );
+                if now >= next_median_at {
+                    next_median_at = now.max(next_median_at + Duration::from_millis(1_000));
+                    self.observer.record_erle(&status);
                 }
                 self.report(&Report::Status(status));
             }
             if is_interrupted() || self.is_output_closed {
-                return Reason::Signal;
+                return RunEndReason::Signal;
             }
             if args.duration.is_some_and(|duration_s| self.at_s(now) >= duration_s) {
-                return Reason::Duration;
+                return RunEndReason::Duration;
             }
             if self.ends_with_player && self.player.playing() == 0 {
-                self.hear_player(now);
-                return Reason::Played;
+                self.report_player_events(now);
+                return RunEndReason::Played;
             }
             if self.recorder.as_ref().is_some_and(Recorder::has_failed) {
-                return Reason::RecordingFailed;
+                return RunEndReason::RecordingFailed;
             }
             if self.dump.as_ref().is_some_and(DumpWriter::has_failed) {
-                return Reason::DumpFailed;
+                return RunEndReason::DumpFailed;
             }
         }
     }
 
-    fn end(mut self, reason: Reason) -> Result<(), Failure> {
+    fn finish(mut self, reason: RunEndReason) -> Result<(), Failure> {
         let now = clock::now();
         self.supervisor.close(Direction::Capture);
         self.supervisor.close(Direction::Playback);
         let recorded = self.recorder.take().map(Recorder::finish);
         let dumped = self.dump.take().map(DumpWriter::finish);
         if let Some(Ok(Dumped { lost_records: lost @ 1.., .. })) = dumped {
-            self.note(now, &format!("the dump lacks {lost} records at its end: the disk was too slow"));
+            self.note(
+                now,
+                &format!(
+                    "the last {lost} records of the dump were not written because the disk was too slow"
+                ),
+            );
         }
         let written = recorded.as_ref().and_then(|recorded| recorded.as_ref().ok());
         let rate_hz = f64::from(self.terminal.config().rate.hz());
         let seconds = |sample_frames: u64| (sample_frames as f64 / rate_hz * 1e3).round() / 1e3;
         let stats = self.terminal.stats();
-        let frame = self.terminal.config().rate.sample_frames() as u64;
+        let frame_length = self.terminal.config().rate.sample_frames() as u64;
         let meters = self.terminal.meters();
         let ended = Ended {
             reason,
             seconds: self.at_s(now),
-            captured_sample_frames: u64::from(stats.capture.frames) * frame,
-            played_sample_frames: u64::from(stats.playback.frames) * frame,
+            captured_sample_frames: u64::from(stats.capture.frames) * frame_length,
+            played_sample_frames: u64::from(stats.playback.frames) * frame_length,
             lost_sample_frames: u64::from(stats.intake.gap_sample_frames)
-                + u64::from(stats.intake.overrun_frames) * u64::from(self.capture_frame),
+                + u64::from(stats.intake.overrun_frames) * u64::from(self.capture_frame_length),
             xruns: stats.xruns(),
             device_losses: self.device_losses,
             dropped_frames: self.terminal.dropped_frames(),
-            unprocessed_frames: unprocessed(&stats),
+            unprocessed_frames: unprocessed_frames(&stats),
             median_erle_db: self.observer.median_erle_db(),
             delay_ms: (f64::from(stats.capture.delay_us) / 100.0).round() / 10.0,
             drift_ppm: meters.drift_ppm().map(|ppm| (ppm * 10.0).round() / 10.0),
@@ -214,12 +226,12 @@ impl Running {
             recorded_silence_s: written.map(|written| seconds(written.silent_sample_frames)),
         };
         self.report(&Report::Ended(ended));
-        // Both files are closed before a failure of either is reported.
+        // Both files are closed before an error of either is returned.
         recorded.transpose()?;
         dumped.transpose().map(|_| ())
     }
 
-    fn hear_devices(&mut self, now: Instant) {
+    fn report_device_notices(&mut self, now: Instant) {
         while let Some(notice) = self.supervisor.poll(now) {
             match notice {
                 Notice::Lost { direction } => {
@@ -230,20 +242,21 @@ impl Running {
                 }
                 Notice::Returned { direction, info } => {
                     if direction == Direction::Capture {
-                        self.capture_frame = info.rate.sample_frames() as u32;
+                        self.capture_frame_length = info.rate.sample_frames() as u32;
                     }
-                    let away = self.lost_at[direction as usize].take().map_or(Duration::ZERO, |at| now - at);
+                    let absence =
+                        self.lost_at[direction as usize].take().map_or(Duration::ZERO, |at| now - at);
                     self.report(&Report::DeviceReturned {
                         at_s: self.at_s(now),
                         direction: direction_name(direction),
-                        away_s: (away.as_millis_f64()).round() / 1e3,
+                        away_s: (absence.as_millis_f64()).round() / 1e3,
                         rate_hz: info.rate.hz(),
                         channels: info.device_channels,
                     });
                 }
                 Notice::Moved { direction, info } => {
                     if direction == Direction::Capture {
-                        self.capture_frame = info.rate.sample_frames() as u32;
+                        self.capture_frame_length = info.rate.sample_frames() as u32;
                     }
                     if let Err(failure) = self.terminal.handle_notice(&notice) {
                         self.note(now, &failure.to_string());
@@ -251,29 +264,37 @@ impl Running {
                     let direction = direction_name(direction);
                     self.note(
                         now,
-                        &format!("another device is the default for {direction} now, and is used"),
+                        &format!(
+                            "the default {direction} device has changed; the terminal now uses the new one"
+                        ),
                     );
                 }
                 Notice::Host(Event::RealTimeRefused) => {
-                    self.note(now, "real-time scheduling or locked memory was refused; xruns are likelier");
+                    self.note(
+                        now,
+                        "the system refused real-time scheduling or memory locking; xruns are more likely",
+                    );
                 }
                 Notice::Host(Event::DefaultChanged { direction }) => {
                     let direction = direction_name(direction);
                     self.note(
                         now,
-                        &format!("another device is the default for {direction} now; it was not asked for"),
+                        &format!("the default {direction} device has changed; the terminal keeps the device selected by id"),
                     );
                 }
                 Notice::Host(Event::EventsLost { count }) => {
-                    self.note(now, &format!("{count} events of the host were lost"));
+                    self.note(
+                        now,
+                        &format!("{count} events of the audio host were lost because their queue was full"),
+                    );
                 }
-                // Xruns are reported from the counters, which include those between interrupt and worker.
+                // `report_xruns` reports xruns from the counters, which include those between interrupt and worker.
                 _ => {}
             }
         }
     }
 
-    fn hear_workers(&mut self, now: Instant) {
+    fn report_session_events(&mut self, now: Instant) {
         loop {
             match self.terminal.poll_event() {
                 Ok(None) => return,
@@ -281,14 +302,14 @@ impl Running {
                     let direction = direction_name(direction);
                     self.note(
                         now,
-                        &format!("the {direction} device has another format: the echo is learned anew"),
+                        &format!("the {direction} device has a new format; the echo canceller adapts again"),
                     );
                 }
                 Ok(Some(SessionEvent::VoiceTripped { fault })) => {
-                    self.note(now, &format!("the voice processor failed or was too slow (fault {fault})"));
+                    self.note(now, &format!("the voice processor failed or was too slow (fault {fault}); it is bypassed for a while"));
                 }
                 Ok(Some(SessionEvent::VoiceDisabled)) => {
-                    self.note(now, "the voice processor failed too often and stays bypassed");
+                    self.note(now, "the voice processor failed too often and is disabled; the microphone passes unprocessed");
                 }
                 Ok(Some(_)) => {}
                 Err(failure) => self.note(now, &failure.to_string()),
@@ -296,25 +317,25 @@ impl Running {
         }
     }
 
-    fn hear_player(&mut self, now: Instant) {
+    fn report_player_events(&mut self, now: Instant) {
         while let Some(event) = self.player.poll_event() {
             match event {
                 PlayerEvent::Played { name } => {
                     self.report(&Report::Played { at_s: self.at_s(now), name });
                 }
-                PlayerEvent::Broken { message } => self.note(now, &message),
+                PlayerEvent::Failed { message } => self.note(now, &message),
             }
         }
     }
 
-    fn count_xruns(&mut self, now: Instant) {
-        if now < self.xruns_at {
+    fn report_xruns(&mut self, now: Instant) {
+        if now < self.next_xrun_check_at {
             return;
         }
-        self.xruns_at = now + XRUN_INTERVAL;
-        let (stats, before) = (self.terminal.stats(), self.counted);
-        self.counted = stats;
-        let frame = self.capture_frame;
+        self.next_xrun_check_at = now + XRUN_INTERVAL;
+        let (stats, before) = (self.terminal.stats(), self.reported_stats);
+        self.reported_stats = stats;
+        let frame_length = self.capture_frame_length;
         let (overruns, gaps) = (
             stats.intake.overrun_frames.wrapping_sub(before.intake.overrun_frames),
             stats.intake.gaps.wrapping_sub(before.intake.gaps),
@@ -325,7 +346,11 @@ impl Running {
         let silence = stats.outlet.underrun_sample_frames.wrapping_sub(before.outlet.underrun_sample_frames);
         let skipped = stats.outlet.gap_sample_frames.wrapping_sub(before.outlet.gap_sample_frames);
         for (direction, count, sample_frames) in [
-            (Direction::Capture, overruns.saturating_add(gaps), capture_gap.saturating_add(overruns * frame)),
+            (
+                Direction::Capture,
+                overruns.saturating_add(gaps),
+                capture_gap.saturating_add(overruns * frame_length),
+            ),
             (Direction::Playback, underruns.saturating_add(skips), silence.saturating_add(skipped)),
         ] {
             if count > 0 {
@@ -335,23 +360,28 @@ impl Running {
         }
     }
 
-    fn opened(&self, device: Option<&str>, direction: Direction, info: StreamInfo) -> Option<Opened> {
+    fn opened_device(
+        &self,
+        device: Option<&str>,
+        direction: Direction,
+        info: StreamInfo,
+    ) -> Option<OpenedDevice> {
         let info: DirectionInfo = match direction {
             Direction::Capture => info.capture,
             Direction::Playback => info.playback,
         }?;
         let mut name = device.unwrap_or("the default device").to_owned();
         let listed = self.supervisor.devices(&mut |found| {
-            let is_meant = device.map_or(found.is_default, |id| id == found.id);
-            if found.direction == direction && is_meant {
+            let is_selected = device.map_or(found.is_default, |id| id == found.id);
+            if found.direction == direction && is_selected {
                 found.name.clone_into(&mut name);
             }
         });
         if let Err(error) = listed {
-            // The device runs; only its name is unknown.
+            // The device is running; only its name is unknown.
             name = format!("{name} ({error})");
         }
-        Some(Opened {
+        Some(OpenedDevice {
             name,
             rate_hz: info.rate.hz(),
             channels: info.device_channels,
@@ -361,7 +391,7 @@ impl Running {
     }
 
     fn at_s(&self, now: Instant) -> f64 {
-        (now - self.begun).as_millis_f64().round() / 1e3
+        (now - self.started_at).as_millis_f64().round() / 1e3
     }
 
     fn note(&mut self, now: Instant, message: &str) {
@@ -374,28 +404,29 @@ impl Running {
 }
 
 /// Schedule of `--unplug` for the simulated loudspeaker.
-struct Unplugging {
+struct UnplugSchedule {
     handle: SimHandle,
     device: handsfree_sim::device::DeviceConfig,
-    /// Times, with whether the device is plugged in from then on; the soonest is last.
-    turns: Vec<(f64, bool)>,
+    /// Times in seconds, each with whether the device is plugged in from then on; the earliest is last.
+    changes: Vec<(f64, bool)>,
 }
 
-impl Unplugging {
+impl UnplugSchedule {
     fn new(handle: SimHandle, args: &RunArgs, config: &HostConfig) -> Self {
-        let mut turns: Vec<(f64, bool)> = args
+        let mut changes: Vec<(f64, bool)> = args
             .sim
             .unplug
             .iter()
             .flat_map(|unplug| [(unplug.at_s, false), (unplug.at_s + unplug.seconds, true)])
             .collect();
-        turns.sort_by(|a, b| b.0.total_cmp(&a.0));
-        Self { handle, device: config.sim.board(config.rate, config.period_sample_frames).playback, turns }
+        changes.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Self { handle, device: config.sim.board(config.rate, config.period_sample_frames).playback, changes }
     }
 
-    fn follow(&mut self, at_s: f64) {
-        while let Some((_, plugged_in)) = self.turns.pop_if(|(turn_at_s, _)| *turn_at_s <= at_s) {
-            // The streams report a driver that has ended.
+    /// Applies all changes that are due at `at_s`.
+    fn apply_until(&mut self, at_s: f64) {
+        while let Some((_, plugged_in)) = self.changes.pop_if(|(change_at_s, _)| *change_at_s <= at_s) {
+            // An error means that the simulation has ended, which the streams report themselves.
             _ = match plugged_in {
                 true => self.handle.plug_in(Direction::Playback, self.device.clone()),
                 false => self.handle.unplug(Direction::Playback),
@@ -410,12 +441,12 @@ fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Ctrl-C ends the run with a summary; pressed again it ends the process at once.
-fn on_interrupt() -> Result<(), Failure> {
+/// Makes Ctrl-C end the run with a summary. A second Ctrl-C ends the process immediately.
+fn handle_interrupts() -> Result<(), Failure> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
     })
-    .map_err(|error| Failure::run(format!("Ctrl-C could not be taken over: {error}")))
+    .map_err(|error| Failure::run(format!("the handler for Ctrl-C could not be installed: {error}")))
 }

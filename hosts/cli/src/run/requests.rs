@@ -1,4 +1,4 @@
-//! Translates the switches of `handsfree run` into requests for devices and sources to play.
+//! Control side: converts the switches of `handsfree run` to device configurations and sources to play.
 
 use handsfree_core::{ChannelMap, SampleRate};
 use handsfree_host::supervisor::{DirectionConfig, OpenError};
@@ -10,15 +10,15 @@ use handsfree::failure::Failure;
 use handsfree::host::{AnyHostError, HostConfig};
 use handsfree::pcm::to_i16;
 
-/// Name that selects no device.
+/// Value of `--input` or `--output` that selects no device.
 const NO_DEVICE: &str = "none";
-/// Pause between two repetitions of the shipped voice, in seconds.
-const BREATH_S: usize = 2;
+/// Pause between two repetitions of the shipped voice, in seconds, so that a listener hears where the clip repeats.
+const REPEAT_PAUSE_S: usize = 2;
 
-/// Returns the host's settings from the switches.
+/// Returns the host's configuration for the switches.
 ///
 /// # Errors
-/// Names an invalid value.
+/// Returns an error that names an invalid value and the valid range.
 pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
     within("--period-ms", args.period_ms, 0.1..=500.0)?;
     within("--playback-ppm", args.sim.playback_ppm, -20_000.0..=20_000.0)?;
@@ -37,7 +37,7 @@ pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failu
     })
 }
 
-/// Returns a number if it lies in the range, and otherwise an error that names it.
+/// Returns the value if it lies in the range, and otherwise an error with the name, the value and the range.
 fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
     if range.contains(&value) {
         return Ok(value);
@@ -45,41 +45,42 @@ fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Resul
     Err(Failure::usage(format!("{name} {value}: expected {} to {}", range.start(), range.end())))
 }
 
-/// Returns the request for each direction, `None` where no device is used.
-pub(crate) fn plans(
+/// Returns the configurations for capture and playback, in this order; `None` for a direction without a device.
+pub(crate) fn direction_configs(
     args: &RunArgs,
     rate: SampleRate,
     config: &HostConfig,
 ) -> Result<[Option<DirectionConfig>; 2], Failure> {
-    let plan = |device: &Option<String>, channels: u32| DirectionConfig {
+    let config_for = |device: &Option<String>, channels: u32| DirectionConfig {
         device: device.clone(),
         device_channels: channels,
         period_sample_frames: config.period_sample_frames,
         ..DirectionConfig::new(rate)
     };
     let is_none = |device: &Option<String>| device.as_deref() == Some(NO_DEVICE);
-    let mut capture = plan(&args.input, args.input_channels);
+    let mut capture = config_for(&args.input, args.input_channels);
     if let Some(channel) = args.input_channel {
-        let picks: Vec<u8> = std::iter::once(channel).chain(args.input_loopback).collect();
-        let needed = picks.iter().max().map_or(1, |&highest| u32::from(highest) + 1);
+        let channels: Vec<u8> = std::iter::once(channel).chain(args.input_loopback).collect();
+        let needed = channels.iter().max().map_or(1, |&highest| u32::from(highest) + 1);
         capture.device_channels = args.input_channels.max(needed);
-        capture.map = Some(ChannelMap::select(capture.device_channels, &picks)?);
+        capture.map = Some(ChannelMap::select(capture.device_channels, &channels)?);
     }
-    let playback = plan(&args.output, args.output_channels);
-    let plans = [(!is_none(&args.input)).then_some(capture), (!is_none(&args.output)).then_some(playback)];
-    if plans.iter().all(Option::is_none) {
+    let playback = config_for(&args.output, args.output_channels);
+    let configs = [(!is_none(&args.input)).then_some(capture), (!is_none(&args.output)).then_some(playback)];
+    if configs.iter().all(Option::is_none) {
         return Err(Failure::usage("--input none and --output none: expected at least one device"));
     }
-    Ok(plans)
+    Ok(configs)
 }
 
-pub(super) fn refused(args: &RunArgs, error: OpenError<AnyHostError>) -> Failure {
+/// Returns the failure for devices that could not be opened, with their ids.
+pub(super) fn open_failure(args: &RunArgs, error: OpenError<AnyHostError>) -> Failure {
     let device = |id: &Option<String>| id.as_deref().unwrap_or("the default device").to_owned();
     match error {
         OpenError::Host(error) => {
             let devices = format!("microphone {}, loudspeaker {}", device(&args.input), device(&args.output));
             let failure = Failure::from(error);
-            let message = format!("{failure} ({devices}): 'handsfree devices' lists what there is");
+            let message = format!("{failure} ({devices}): 'handsfree devices' lists the available devices");
             if failure.code() == 2 { Failure::usage(message) } else { Failure::run(message) }
         }
         other => Failure::run(other.to_string()),
@@ -94,7 +95,7 @@ pub(super) fn sources(args: &RunArgs, is_simulated: bool) -> Vec<Source> {
     let clip = Clip::far();
     let rate_hz = clip.rate_hz;
     let mut samples = to_i16(&clip.to_mono_at(rate_hz));
-    samples.resize(samples.len() + BREATH_S * rate_hz as usize, 0);
+    samples.resize(samples.len() + REPEAT_PAUSE_S * rate_hz as usize, 0);
     vec![Source::Clip { name: "a shipped voice".into(), rate_hz, samples: samples.into() }]
 }
 
@@ -111,41 +112,41 @@ mod tests {
         }
     }
 
-    fn plans_of(words: &str) -> Result<[Option<DirectionConfig>; 2], Failure> {
+    fn configs_of(words: &str) -> Result<[Option<DirectionConfig>; 2], Failure> {
         let args = args(words);
         let rate = SampleRate::new(args.rate)?;
-        plans(&args, rate, &host_config(&args, rate)?)
+        direction_configs(&args, rate, &host_config(&args, rate)?)
     }
 
     #[test]
-    fn a_channel_is_picked_out_of_as_many_as_it_takes() {
-        let [capture, _] = plans_of("--input-channel 3 --period-ms 5").unwrap();
+    fn a_selected_channel_opens_enough_channels() {
+        let [capture, _] = configs_of("--input-channel 3 --period-ms 5").unwrap();
         let capture = capture.unwrap();
         assert_eq!((capture.device_channels, capture.period_sample_frames), (4, 240));
         assert_eq!(capture.map, Some(ChannelMap::select(4, &[3]).unwrap()));
     }
 
     #[test]
-    fn a_direction_may_be_left_out_but_not_both() {
-        let [capture, playback] = plans_of("--input none --output hw:1").unwrap();
+    fn one_direction_may_be_disabled_but_not_both() {
+        let [capture, playback] = configs_of("--input none --output hw:1").unwrap();
         assert_eq!(capture, None);
         assert_eq!(playback.unwrap().device.as_deref(), Some("hw:1"));
-        assert_eq!(plans_of("--input none --output none").unwrap_err().code(), 2);
+        assert_eq!(configs_of("--input none --output none").unwrap_err().code(), 2);
     }
 
     #[test]
-    fn values_that_cannot_be_are_named() {
-        for (words, named) in
+    fn invalid_values_are_named() {
+        for (words, expected) in
             [("--period-ms 0", "--period-ms 0"), ("--rate 7000", "7000"), ("--duration=-1", "--duration -1")]
         {
-            let failure = plans_of(words).unwrap_err();
+            let failure = configs_of(words).unwrap_err();
             assert_eq!(failure.code(), 2);
-            assert!(failure.to_string().contains(named), "{failure}");
+            assert!(failure.to_string().contains(expected), "{failure}");
         }
     }
 
     #[test]
-    fn only_the_simulated_room_speaks_unasked() {
+    fn only_the_simulated_room_plays_a_default_voice() {
         assert!(sources(&args(""), false).is_empty());
         assert_eq!(sources(&args(""), true).len(), 1);
         assert!(matches!(sources(&args("--play a.wav"), true)[..], [Source::File(_)]));

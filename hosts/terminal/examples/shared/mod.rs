@@ -1,16 +1,16 @@
-//! A voice for the examples that stands in for a speech synthesizer.
-#![allow(dead_code, reason = "each example uses a part")]
+//! A synthetic voice for the examples, in place of a speech synthesizer.
+#![allow(dead_code, reason = "not every example calls it")]
 
-/// Full scale of 16-bit samples is 32767; the voice is 12 dB below.
+/// Largest sample of the voice: 12 dB below the full scale of 16-bit samples, 32767.
 const PEAK: f32 = 8_000.0;
-/// Length of a syllable, in seconds, and of the pause after every sixth.
+/// Length of a syllable, and of the pause after every sixth syllable, in seconds.
 const SYLLABLE_S: f32 = 0.2;
 
-/// Returns a mono voice of wideband syllables with pauses between words, the same at each call.
+/// Returns a mono voice: wideband syllables with pauses between words. Each call returns the same voice.
 pub(crate) fn voice(rate_hz: u32, samples: usize) -> Vec<i16> {
     let mut state = 1_u32;
     let mut noise = move || {
-        // A linear congruential generator; its high bits are noise enough.
+        // A linear congruential generator; its high bits are random enough for noise.
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / 8_388_608.0 - 1.0
     };

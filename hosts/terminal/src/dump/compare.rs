@@ -8,38 +8,42 @@ use serde::Serialize;
 pub struct Compared {
     /// Number of frames in the recording.
     pub frames: u64,
-    /// Number of frames that the replay has differently or not at all.
+    /// Number of these frames that differ in the replay or are missing from it.
     pub differing_frames: u64,
-    /// Largest difference between two samples.
+    /// Largest difference between a recorded and a replayed sample, in steps of 16-bit samples.
     pub largest_difference: u16,
-    /// First difference.
+    /// First difference, if there is one.
     pub first: Option<Difference>,
 }
 
-/// Place at which two frames differ.
+/// Position of a difference between the recording and the replay.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// Number of the frame, counted from 0.
     pub frame: u64,
-    /// Position of the frame in the stream.
+    /// Position of the frame in the stream, in seconds.
     pub at_s: f64,
-    /// Number of the sample in the frame; `None` where the frame's position or length differs, or the frame is missing.
+    /// Index of the first differing sample in the frame; `None` when the frame's position or length differs, or
+    /// when the frame is missing.
     pub sample: Option<usize>,
 }
 
 impl Compared {
-    /// Compares one recorded frame with the replay's. The position and the number of lost sample frames count too.
+    /// Compares a recorded frame with the replayed one. Each is given by its position and lost sample frames,
+    /// and its samples.
     pub(crate) fn frame(
         &mut self,
         rate: SampleRate,
-        run: ((u64, u32), &[i16]),
-        replay: Option<((u64, u32), &[i16])>,
+        recorded: ((u64, u32), &[i16]),
+        replayed: Option<((u64, u32), &[i16])>,
     ) {
         let frame = self.frames;
         self.frames += 1;
-        let (place, samples) = run;
-        let sample = match replay {
-            Some((replayed_at, replayed)) if replayed_at == place && replayed.len() == samples.len() => {
+        let (stamp, samples) = recorded;
+        let sample = match replayed {
+            Some((replayed_stamp, replayed))
+                if replayed_stamp == stamp && replayed.len() == samples.len() =>
+            {
                 let pairs = || samples.iter().zip(replayed);
                 let Some(sample) = pairs().position(|(a, b)| a != b) else { return };
                 let largest = pairs().map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
@@ -49,11 +53,11 @@ impl Compared {
             _ => None,
         };
         self.differing_frames += 1;
-        let at_s = place.0 as f64 / f64::from(rate.hz());
+        let at_s = stamp.0 as f64 / f64::from(rate.hz());
         self.first.get_or_insert(Difference { frame, at_s, sample });
     }
 
-    /// Returns whether nothing differs.
+    /// Returns whether all frames are equal.
     #[must_use]
     pub const fn is_equal(&self) -> bool {
         self.differing_frames == 0
@@ -65,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_is_told_by_its_place_and_its_size() {
+    fn differences_are_reported_by_place_and_size() {
         let rate = SampleRate::new(8_000).unwrap();
         let mut compared = Compared::default();
         compared.frame(rate, ((0, 0), &[1, 2, 3]), Some(((0, 0), &[1, 2, 3])));

@@ -1,4 +1,4 @@
-//! Control side: drives the interrupt halves by their journals.
+//! Control side: replays the interrupt halves (intake and outlet) from their journals.
 
 use std::collections::VecDeque;
 
@@ -13,33 +13,35 @@ use super::spool::Spool;
 use crate::failure::Failure;
 use crate::terminal::{CAP, SLOTS};
 
-/// Buffer for a period: more than a second of 64 channels at 192 kHz.
-const MOST_SAMPLES: u32 = 16 << 20;
+/// Largest number of samples in a period: more than a second of 64 channels at 192 kHz. An invalid record could
+/// name any number.
+const MAX_PERIOD_SAMPLES: u32 = 16 << 20;
 
-/// Interrupt half with its journal.
+/// Interrupt half that is driven by its journal.
 pub(crate) trait ReplayHalf {
     /// Returns the number of frames that wait for the worker.
     fn waiting(&self) -> usize;
 
-    /// Returns how the journal ended, once it has.
+    /// Returns how the journal ended, or `None` before its end.
     fn end(&self) -> Option<JournalEnd>;
 
     /// Replays the next record. Returns false at the journal's end.
     fn step(&mut self) -> Result<bool, Failure>;
 
-    /// Replays until `frames` frames wait. Returns how the journal ended if there are fewer.
+    /// Replays until `frames` frames wait. If the journal ends before that, returns how it ended.
     fn run_to(&mut self, frames: u32) -> Result<Option<JournalEnd>, Failure> {
         while self.waiting() < frames as usize && self.step()? {}
         Ok(self.end().filter(|_| self.waiting() < frames as usize))
     }
 
+    /// Replays the rest of the journal.
     fn run_out(&mut self) -> Result<(), Failure> {
         while self.step()? {}
         Ok(())
     }
 }
 
-/// Counts of one direction's periods.
+/// Number of replayed periods of one direction, and of those that differ from the recording.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct PeriodCount {
     pub(crate) periods: u64,
@@ -60,7 +62,8 @@ impl PeriodCount {
     }
 }
 
-pub(crate) struct Microphone<'s> {
+/// Replay of the intake.
+pub(crate) struct MicrophoneReplay<'s> {
     pub(crate) records: Records,
     pub(crate) intake: Intake<'s, CAP>,
     pub(crate) taken: FrameConsumer<'s, CAP>,
@@ -69,7 +72,7 @@ pub(crate) struct Microphone<'s> {
     pub(crate) spool: Option<Spool>,
 }
 
-impl ReplayHalf for Microphone<'_> {
+impl ReplayHalf for MicrophoneReplay<'_> {
     fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -88,11 +91,11 @@ impl ReplayHalf for Microphone<'_> {
                 self.intake.replay_accepted(accepted);
                 let intake = &mut self.intake;
                 match samples.kind {
-                    SampleKind::I16 => take::<i16>(intake, &samples, time),
-                    SampleKind::I24 => take::<I24>(intake, &samples, time),
-                    SampleKind::PackedI24 => take::<PackedI24>(intake, &samples, time),
-                    SampleKind::I32 => take::<i32>(intake, &samples, time),
-                    SampleKind::F32 => take::<f32>(intake, &samples, time),
+                    SampleKind::I16 => replay_capture::<i16>(intake, &samples, time),
+                    SampleKind::I24 => replay_capture::<I24>(intake, &samples, time),
+                    SampleKind::PackedI24 => replay_capture::<PackedI24>(intake, &samples, time),
+                    SampleKind::I32 => replay_capture::<i32>(intake, &samples, time),
+                    SampleKind::F32 => replay_capture::<f32>(intake, &samples, time),
                 }
                 let before = self.waiting.len();
                 while let Some(frame) = self.taken.pop() {
@@ -101,21 +104,24 @@ impl ReplayHalf for Microphone<'_> {
                     }
                     self.waiting.push_back(frame);
                 }
-                self.counted_periods.period(time, self.waiting.len() - before == accepted.count_ones() as usize);
+                self.counted_periods
+                    .period(time, self.waiting.len() - before == accepted.count_ones() as usize);
                 None
             }
-            _ => Some("not a microphone's".to_owned()),
+            _ => Some("expected a record of a microphone".to_owned()),
         };
         failed.map_or(Ok(true), |why| Err(self.records.bad(&why)))
     }
 }
 
-fn take<S: DeviceSample>(intake: &mut Intake<'_, CAP>, samples: &RawSamples<'_>, time: PeriodTime) {
+/// Replays a capture period.
+fn replay_capture<S: DeviceSample>(intake: &mut Intake<'_, CAP>, samples: &RawSamples<'_>, time: PeriodTime) {
     let period: Vec<S> = samples.iter().collect();
     intake.on_period(&period, time);
 }
 
-pub(crate) struct Loudspeaker<'s> {
+/// Replay of the outlet.
+pub(crate) struct LoudspeakerReplay<'s> {
     pub(crate) records: Records,
     pub(crate) outlet: Outlet<'s, CAP, SLOTS>,
     pub(crate) mixed: FrameProducer<'s, CAP, SLOTS>,
@@ -125,7 +131,7 @@ pub(crate) struct Loudspeaker<'s> {
     pub(crate) spool: Option<Spool>,
 }
 
-impl ReplayHalf for Loudspeaker<'_> {
+impl ReplayHalf for LoudspeakerReplay<'_> {
     fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -147,24 +153,28 @@ impl ReplayHalf for Loudspeaker<'_> {
             Record::PlaybackFrame { format, samples } => match samples.to_frame(format) {
                 Ok(frame) => {
                     if self.mixed.push(frame).is_err() {
-                        failed = Some("more frames than a period takes".to_owned());
+                        failed = Some(
+                            "expected a period before the next mixed frame, because the ring is full"
+                                .to_owned(),
+                        );
                     }
                 }
                 Err(error) => failed = Some(error.to_string()),
             },
-            Record::PlaybackPeriod { samples, .. } if samples > MOST_SAMPLES => {
-                failed = Some(format!("a period of {samples} samples, expected at most {MOST_SAMPLES}"));
+            Record::PlaybackPeriod { samples, .. } if samples > MAX_PERIOD_SAMPLES => {
+                failed =
+                    Some(format!("a period of {samples} samples, expected at most {MAX_PERIOD_SAMPLES}"));
             }
             Record::PlaybackPeriod { kind, samples, digest, time, accepted: taken } => {
                 accepted = taken;
                 outlet.replay_accepted(taken);
                 let samples = samples as usize;
                 let written = match kind {
-                    SampleKind::I16 => give::<i16>(outlet, samples, time),
-                    SampleKind::I24 => give::<I24>(outlet, samples, time),
-                    SampleKind::PackedI24 => give::<PackedI24>(outlet, samples, time),
-                    SampleKind::I32 => give::<i32>(outlet, samples, time),
-                    SampleKind::F32 => give::<f32>(outlet, samples, time),
+                    SampleKind::I16 => replay_playback::<i16>(outlet, samples, time),
+                    SampleKind::I24 => replay_playback::<I24>(outlet, samples, time),
+                    SampleKind::PackedI24 => replay_playback::<PackedI24>(outlet, samples, time),
+                    SampleKind::I32 => replay_playback::<i32>(outlet, samples, time),
+                    SampleKind::F32 => replay_playback::<f32>(outlet, samples, time),
                 };
                 period = Some((time, written == digest));
             }
@@ -178,7 +188,7 @@ impl ReplayHalf for Loudspeaker<'_> {
                 outlet.replay_accepted(taken);
                 outlet.discarded(sample_frames);
             }
-            _ => failed = Some("not a loudspeaker's".to_owned()),
+            _ => failed = Some("expected a record of a loudspeaker".to_owned()),
         }
         let before = self.waiting.len();
         while let Some(frame) = self.played.pop() {
@@ -190,13 +200,19 @@ impl ReplayHalf for Loudspeaker<'_> {
             self.waiting.push_back(frame);
         }
         if let Some((time, is_same)) = period {
-            self.counted_periods.period(time, is_same && self.waiting.len() - before == accepted.count_ones() as usize);
+            self.counted_periods
+                .period(time, is_same && self.waiting.len() - before == accepted.count_ones() as usize);
         }
         failed.map_or(Ok(true), |why| Err(self.records.bad(&why)))
     }
 }
 
-fn give<S: DeviceSample>(outlet: &mut Outlet<'_, CAP, SLOTS>, samples: usize, time: PeriodTime) -> u64 {
+/// Replays a playback period and returns the digest of its samples.
+fn replay_playback<S: DeviceSample>(
+    outlet: &mut Outlet<'_, CAP, SLOTS>,
+    samples: usize,
+    time: PeriodTime,
+) -> u64 {
     let mut period = vec![S::SILENCE; samples];
     outlet.on_period(&mut period, time);
     digest(&period)

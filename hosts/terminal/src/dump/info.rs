@@ -1,4 +1,4 @@
-//! Control side: the settings of a recorded terminal.
+//! Control side: the file with the settings of a recorded terminal.
 
 use std::path::Path;
 
@@ -10,36 +10,36 @@ use crate::failure::Failure;
 use crate::terminal::{TerminalConfig, voice_code, voice_of_code};
 
 /// Version of the files' format.
-const FORM: u32 = 1;
+const FORM_VERSION: u32 = 1;
 
 /// Content of `run.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// Version of the files' format: 1.
     pub form: u32,
-    /// Version of the program.
+    /// Version of handsfree that made the recording.
     pub handsfree: String,
-    /// Architecture of the processor and the extensions that voice processing uses. With others, floating-point results may
-    /// differ.
+    /// Architecture and instruction set extensions of the processor that made the recording. On a different
+    /// processor, floating-point results may differ.
     pub processor: String,
-    /// Name of the devices' host.
+    /// Name of the host that provided the devices.
     pub io: String,
     /// Rate of the terminal, in hertz.
     pub rate_hz: u32,
-    /// Number of the voice processor's configuration at the start.
+    /// Code of the voice processor's configuration at the start of the run.
     pub voice: u64,
-    /// Whether acoustic delay estimation was on.
+    /// Whether acoustic delay estimation corrected the timestamps.
     pub acoustic_delay: bool,
-    /// Whether the capture device recorded the loudspeaker as well.
+    /// Whether a channel of the capture device was the echo reference.
     pub loopback: bool,
-    /// Longest time that voice processing was allowed for a frame.
+    /// Longest time that voice processing was allowed for a frame, in microseconds.
     pub voice_deadline_us: i64,
 }
 
 impl RunInfo {
     pub(crate) fn new(config: &TerminalConfig, io: &str) -> Self {
         Self {
-            form: FORM,
+            form: FORM_VERSION,
             handsfree: env!("CARGO_PKG_VERSION").to_owned(),
             processor: processor(),
             io: io.to_owned(),
@@ -61,10 +61,10 @@ impl RunInfo {
         })
     }
 
-    /// Returns a description of the recording's program and machine if they differ from this one.
+    /// Returns the version and processor that made the recording, if they differ from this program's.
     pub(crate) fn differs_from_here(&self) -> Option<String> {
         let is_same = self.processor == processor() && self.handsfree == env!("CARGO_PKG_VERSION");
-        (!is_same).then(|| format!("by version {} on {}", self.handsfree, self.processor))
+        (!is_same).then(|| format!("version {} on {}", self.handsfree, self.processor))
     }
 
     pub(crate) fn read(folder: &Path) -> Result<Self, Failure> {
@@ -72,11 +72,12 @@ impl RunInfo {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Failure::run(format!("{}: cannot be read: {error}; expected a dump's folder", path.display()))
         })?;
-        let info: Self = serde_json::from_str(&text)
-            .map_err(|error| Failure::run(format!("{}: not a dump's: {error}", path.display())))?;
-        if info.form != FORM {
+        let info: Self = serde_json::from_str(&text).map_err(|error| {
+            Failure::run(format!("{}: expected the settings of a dump: {error}", path.display()))
+        })?;
+        if info.form != FORM_VERSION {
             return Err(Failure::run(format!(
-                "{}: of form {}, expected {FORM}: it was written by version {}",
+                "{}: format version {}, expected {FORM_VERSION}; it was written by handsfree {}",
                 path.display(),
                 info.form,
                 info.handsfree
@@ -93,7 +94,7 @@ impl RunInfo {
     }
 }
 
-/// Extensions by which WebRTC chooses its code at run time.
+/// Returns the processor's architecture and the extensions by which WebRTC selects its code at run time.
 fn processor() -> String {
     let mut processor = std::env::consts::ARCH.to_owned();
     #[cfg(target_arch = "x86_64")]

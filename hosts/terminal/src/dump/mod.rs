@@ -1,12 +1,13 @@
 //! Control side: records a run in a folder, and replays it from there.
 //!
-//! `handsfree run --dump DIR` records the terminal's inputs and outputs with their times. `handsfree replay DIR` feeds the
-//! inputs to the production code (intake, outlet, capture worker and voice processor), faster than real time, and
-//! compares the outputs sample by sample. The recording holds the mixed signal, not the single tracks.
+//! `handsfree run --dump DIR` records the terminal's inputs and outputs with their times. `handsfree replay
+//! DIR` feeds the inputs to the production code (intake, outlet, capture worker and voice processor), faster
+//! than real time, and compares the outputs sample by sample. The recording contains the mixed signal, not the
+//! separate tracks.
 //!
 //! | file | content |
 //! |---|---|
-//! | `run.json` | settings of the terminal: [`RunInfo`] |
+//! | `run.json` | the terminal's settings: [`RunInfo`] |
 //! | `microphone.journal` | each period of the capture device |
 //! | `loudspeaker.journal` | each mixed frame, and each period of the playback device |
 //! | `worker.journal` | number of frames in the worker's rings, readings of its clock, the cleaned frames |

@@ -1,4 +1,4 @@
-//! Control side: reads records from a journal's file, one after the other.
+//! Control side: reads the records of a journal file one after another.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -8,10 +8,11 @@ use handsfree_core::journal::{LINE_BYTES, Record};
 
 use crate::failure::Failure;
 
-/// Largest record: more than a second of 64 channels at 48 kHz.
-const LONGEST_BYTES: usize = 16 << 20;
+/// Largest size of a record in bytes: more than a second of 64 channels at 48 kHz. An invalid record could
+/// claim any size.
+const MAX_RECORD_BYTES: usize = 16 << 20;
 
-/// Reader of a journal's file. An incomplete record at the end of the file is ignored, and so is everything behind the
+/// Reader of a journal file. It ignores an incomplete record at the end of the file, and everything behind the
 /// end record.
 pub(crate) struct Records {
     path: PathBuf,
@@ -25,11 +26,11 @@ pub(crate) struct Records {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JournalEnd {
     /// The journal was closed and is complete.
-    Whole,
-    /// Records are missing because the journal's ring was full.
-    Full,
-    /// The journal was not closed.
-    Torn,
+    Complete,
+    /// Records are missing at the end because the journal's ring was full.
+    Overflowed,
+    /// The journal was not closed: the end record is missing.
+    Unclosed,
 }
 
 impl Records {
@@ -46,13 +47,13 @@ impl Records {
         })
     }
 
-    /// Returns the next record, if there is a complete one.
+    /// Returns the next record, or `None` at the end of the journal.
     pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>, Failure> {
         self.record.clear();
         if self.end.is_some() {
             return Ok(None);
         }
-        // The first line says how long the record is.
+        // The first line contains the length of the record.
         let mut needed = LINE_BYTES;
         loop {
             let missing = (needed - self.record.len()) as u64;
@@ -60,23 +61,24 @@ impl Records {
             let read = read
                 .map_err(|error| Failure::run(format!("{}: cannot be read: {error}", self.path.display())))?;
             if (read as u64) < missing {
-                self.end.get_or_insert(JournalEnd::Torn);
+                self.end.get_or_insert(JournalEnd::Unclosed);
                 return Ok(None);
             }
             let whole = Record::bytes(&self.record);
             if whole <= needed {
                 break;
             }
-            if whole > LONGEST_BYTES {
+            if whole > MAX_RECORD_BYTES {
                 self.number += 1;
-                return Err(self.bad(&format!("of {whole} bytes, expected at most {LONGEST_BYTES}")));
+                return Err(self.bad(&format!("{whole} bytes, expected at most {MAX_RECORD_BYTES}")));
             }
             needed = whole;
         }
         self.number += 1;
         match Record::read(&self.record) {
             Ok(Some((Record::End { lost_records }, _))) => {
-                self.end = Some(if lost_records == 0 { JournalEnd::Whole } else { JournalEnd::Full });
+                self.end =
+                    Some(if lost_records == 0 { JournalEnd::Complete } else { JournalEnd::Overflowed });
                 Ok(None)
             }
             Ok(read) => Ok(read.map(|(record, _)| record)),
@@ -86,12 +88,12 @@ impl Records {
         }
     }
 
-    /// Returns how the journal ended, once it has.
+    /// Returns how the journal ended, or `None` before its end.
     pub(crate) fn end(&self) -> Option<JournalEnd> {
         self.end
     }
 
-    /// Names the record read last, for an error.
+    /// Returns an error that names the record read last.
     pub(crate) fn bad(&self, why: &str) -> Failure {
         Failure::run(format!("{}: record {}: {why}", self.path.display(), self.number))
     }

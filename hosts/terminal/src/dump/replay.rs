@@ -1,8 +1,8 @@
 //! Control side: replays a recorded run.
 //!
-//! Each half repeats what its journal says, with the same free space in the ring behind it. The worker's journal says how
-//! many frames each round found, so interrupts run just as far ahead of a round as it needs. Whether they overlapped the
-//! round in the recorded run does not matter.
+//! Each half replays its journal, with the recorded free space in the ring behind it. The worker's journal
+//! contains the number of frames that each round found, so the interrupts are replayed as far as the round
+//! needs. It does not matter whether they overlapped the round in the recorded run.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,13 +15,13 @@ use handsfree_core::{Frame, FrameProducer, FrameRing, Instant, SampleRate};
 use serde::Serialize;
 
 use super::compare::Compared;
-use super::halves::{ReplayHalf, Loudspeaker, Microphone, PeriodCount};
+use super::halves::{LoudspeakerReplay, MicrophoneReplay, PeriodCount, ReplayHalf};
 use super::info::RunInfo;
 use super::read::{JournalEnd, Records};
 use super::spool::Spool;
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, WORKER_FILE};
 use crate::failure::Failure;
-use crate::terminal::{CAP, HostSession, Meters, SLOTS, roomy, voice, voice_of_code};
+use crate::terminal::{CAP, HostSession, Meters, SLOTS, on_large_stack, voice, voice_of_code};
 
 /// Result of a replay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,31 +29,33 @@ pub struct Replayed {
     /// Settings of the recorded terminal.
     #[serde(skip)]
     pub info: RunInfo,
-    /// Compared time in seconds: that of the cleaned frames or, where there are none, from the first period to the last.
+    /// Duration of the comparison, in seconds: of the cleaned frames or, if there are none, from the first
+    /// period to the last.
     pub seconds: f64,
-    /// Reason why the dump does not reach the end of the run, if it does not.
+    /// Reason why the dump ends before the run; `None` if the dump is complete.
     pub incomplete: Option<String>,
     /// Comparison of the cleaned microphone.
     pub cleaned: Compared,
-    /// Number of periods of the microphone.
+    /// Number of replayed periods of the microphone.
     pub microphone_periods: u64,
-    /// Number of periods of the loudspeaker.
+    /// Number of replayed periods of the loudspeaker.
     pub loudspeaker_periods: u64,
-    /// Number of periods of both whose samples or frames differ.
+    /// Number of periods, of both devices together, with differing samples or frames.
     pub differing_periods: u64,
-    /// Number of rounds of the worker that read its clock a different number of times, or found fewer frames.
+    /// Number of the worker's rounds that differ: they read the clock a different number of times, found fewer
+    /// frames, or produced a different number of frames.
     pub differing_rounds: u64,
 }
 
 impl Replayed {
-    /// Returns whether everything that was compared is equal, to the sample.
+    /// Returns whether all compared samples, periods and rounds are equal.
     #[must_use]
     pub const fn is_equal(&self) -> bool {
         self.cleaned.is_equal() && self.differing_periods == 0 && self.differing_rounds == 0
     }
 }
 
-/// Returns a text about the result, for a user.
+/// Returns a description of the result for the user, in one or more lines.
 #[must_use]
 pub fn summary(replayed: &Replayed) -> String {
     let Replayed { info, cleaned, .. } = replayed;
@@ -67,24 +69,24 @@ pub fn summary(replayed: &Replayed) -> String {
         cleaned.frames
     );
     if let Some(why) = &replayed.incomplete {
-        text += &format!("\nnot the whole run: {why}");
+        text += &format!("\nthe recording is incomplete: {why}");
     }
     if replayed.is_equal() {
-        let which = if replayed.incomplete.is_some() { "up to there " } else { "" };
-        return text + &format!("\n{which}every sample is the same");
+        let extent = if replayed.incomplete.is_some() { "up to there " } else { "" };
+        return text + &format!("\n{extent}every sample is the same");
     }
     if let Some(other) = info.differs_from_here() {
-        text += &format!("\nit was written {other}");
+        text += &format!("\nit was recorded by {other}");
     }
     text += &format!(
-        "\n{} cleaned frames differ, by at most {}; {} periods and {} rounds of the worker",
+        "\n{} cleaned frames differ, by at most {}; {} device periods and {} worker rounds differ",
         cleaned.differing_frames,
         cleaned.largest_difference,
         replayed.differing_periods,
         replayed.differing_rounds
     );
     if let Some(first) = cleaned.first {
-        text += &format!("\nfirst in frame {} at {:.3} s", first.frame, first.at_s);
+        text += &format!("\nthe first difference is in frame {} at {:.3} s", first.frame, first.at_s);
         if let Some(sample) = first.sample {
             text += &format!(", sample {sample}");
         }
@@ -92,16 +94,18 @@ pub fn summary(replayed: &Replayed) -> String {
     text
 }
 
-/// Capacity of the capture ring: larger than the session's, because frames may arrive while a round empties the ring.
+/// Capture ring of a replay. It is larger than the session's, because a round may find frames that arrived while it
+/// emptied the ring.
 type CapturedRing = FrameRing<CAP, 0, 4_096>;
-/// Capacity of the playback ring, the same as the session's.
+/// Playback or reference ring of a replay, as large as the session's reference ring.
 type PlayedRing = FrameRing<CAP, SLOTS, 128>;
 
-/// Replays the run in `folder` and compares. With `out`, a folder, it also writes `microphone.wav` and `loudspeaker.wav`
-/// (each as in its ring, at the device's rate) and `cleaned.wav`.
+/// Replays the run in `folder` and compares the outputs with the recorded ones. If `out` names a folder, the
+/// function also writes `microphone.wav`, `loudspeaker.wav` (both at the device's rate) and `cleaned.wav`
+/// there.
 ///
 /// # Errors
-/// Names the file that cannot be read or written, and an invalid record in it.
+/// Returns an error that names the file that cannot be read or written, or the invalid record in it.
 pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
     let info = RunInfo::read(folder)?;
     let config = info.config()?;
@@ -112,11 +116,11 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
     let spool = |name| out.map(|out| Spool::new(out, name));
     let mut worker = Records::open(folder, WORKER_FILE)?;
 
-    let mut session = roomy(|| Box::new(HostSession::new()))?;
-    let mut ear = Box::new(AcousticMemory::new());
-    // Leaked: a few words that the voice processor's meter holds for the life of the process.
+    let mut session = on_large_stack(|| Box::new(HostSession::new()))?;
+    let mut acoustic_memory = Box::new(AcousticMemory::new());
+    // The voice processor's meter needs a static reference to these few words, so they are leaked.
     let meters = Box::leak(Box::new(Meters::new()));
-    let (halves, exchange) = config.split(&mut session, &mut ear, meters)?;
+    let (halves, exchange) = config.split(&mut session, &mut acoustic_memory, meters)?;
     let [mut taken_ring, mut found_ring] = [captured_ring()?, captured_ring()?];
     let [mut mixed_ring, mut played_ring, mut heard_ring] = [played_ring()?, played_ring()?, played_ring()?];
     let (taken_in, taken) = taken_ring.split();
@@ -129,7 +133,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
     outlet.replay_between(mixed_out, played_in);
     capture.replay_from(found_out, heard_out);
 
-    let mut microphone = Microphone {
+    let mut microphone = MicrophoneReplay {
         records: Records::open(folder, MICROPHONE_FILE)?,
         intake,
         taken,
@@ -137,7 +141,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
         counted_periods: PeriodCount::default(),
         spool: spool("microphone"),
     };
-    let mut loudspeaker = Loudspeaker {
+    let mut loudspeaker = LoudspeakerReplay {
         records: Records::open(folder, LOUDSPEAKER_FILE)?,
         outlet,
         mixed,
@@ -147,7 +151,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
         spool: spool("loudspeaker"),
     };
     let mut cleaned_spool = spool("cleaned");
-    let mut round = Round::default();
+    let mut round = ReplayedRound::default();
     let (mut cleaned, mut differing_rounds) = (Compared::default(), 0);
     while let Some(record) = worker.next()? {
         match record {
@@ -158,23 +162,23 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                 (frame.stamp.position, frame.stamp.lost) = (position, lost);
                 round.expected.push_back(frame);
             }
-            Record::Note { words: [made_from, _] } => {
-                let config = voice_of_code(made_from)?;
-                exchange.replace(voice(info.config()?.format()?, config)?, made_from)?;
+            Record::Note { words: [config_code, _] } => {
+                let config = voice_of_code(config_code)?;
+                exchange.replace(voice(info.config()?.format()?, config)?, config_code)?;
                 if capture.voice_mut().take_next().is_some() {
                     capture.reset_breaker();
                 }
             }
             Record::Polled { captured_frames, reference_frames, plays, one_clock } => {
                 let short = [microphone.run_to(captured_frames)?, loudspeaker.run_to(reference_frames)?];
-                if short.into_iter().flatten().any(|end| end != JournalEnd::Whole) {
-                    // The frames of this round were lost with the end of that journal.
+                if short.into_iter().flatten().any(|end| end != JournalEnd::Complete) {
+                    // That journal ends before the frames that this round found.
                     break;
                 }
                 capture.replay_round(plays, one_clock);
-                round.is_whole &= hand_over(&mut microphone.waiting, &mut found, captured_frames)
+                round.has_all_inputs &= hand_over(&mut microphone.waiting, &mut found, captured_frames)
                     & hand_over(&mut loudspeaker.waiting, &mut heard, reference_frames);
-                let mut made = Made::default();
+                let mut made = CollectedFrames::default();
                 capture.poll(&|| round.read(), &mut made);
                 for frame in &made.0 {
                     if let Some(spool) = &mut cleaned_spool {
@@ -183,7 +187,7 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                 }
                 differing_rounds += u64::from(!round.compare(&made.0, &mut cleaned, config.rate));
             }
-            _ => return Err(worker.bad("not a worker's")),
+            _ => return Err(worker.bad("expected a record of the worker")),
         }
     }
     microphone.run_out()?;
@@ -196,41 +200,43 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
         (LOUDSPEAKER_FILE, loudspeaker.end()),
         (WORKER_FILE, worker.end()),
     ];
-    let (heard, said) = (microphone.counted_periods, loudspeaker.counted_periods);
+    let (captured, played) = (microphone.counted_periods, loudspeaker.counted_periods);
     Ok(Replayed {
         info,
         seconds: match cleaned.frames {
-            0 => heard.seconds().or(said.seconds()).unwrap_or(0.0),
+            0 => captured.seconds().or(played.seconds()).unwrap_or(0.0),
             frames => frames as f64 / 100.0,
         },
         incomplete: ends.into_iter().find_map(|(name, end)| incomplete(name, end)),
         cleaned,
-        microphone_periods: heard.periods,
-        loudspeaker_periods: said.periods,
-        differing_periods: heard.differing + said.differing,
+        microphone_periods: captured.periods,
+        loudspeaker_periods: played.periods,
+        differing_periods: captured.differing + played.differing,
         differing_rounds,
     })
 }
 
-/// Returns a text about a journal's end, unless the journal is complete.
+/// Returns how an incomplete journal ended, for the user; `None` for a complete journal.
 fn incomplete(name: &str, end: Option<JournalEnd>) -> Option<String> {
     match end {
-        // This journal was not read to its end because another one ended.
-        None | Some(JournalEnd::Whole) => None,
-        Some(JournalEnd::Full) => Some(format!("{name} lacks its end, for the disk was too slow")),
-        Some(JournalEnd::Torn) => Some(format!("{name} was not closed")),
+        // `None`: this journal was not read to its end, because another one ended first.
+        None | Some(JournalEnd::Complete) => None,
+        Some(JournalEnd::Overflowed) => {
+            Some(format!("the end of {name} is missing because the disk was too slow"))
+        }
+        Some(JournalEnd::Unclosed) => Some(format!("{name} was not closed")),
     }
 }
 
 fn captured_ring() -> Result<Box<CapturedRing>, Failure> {
-    roomy(|| Box::new(CapturedRing::new()))
+    on_large_stack(|| Box::new(CapturedRing::new()))
 }
 
 fn played_ring() -> Result<Box<PlayedRing>, Failure> {
-    roomy(|| Box::new(PlayedRing::new()))
+    on_large_stack(|| Box::new(PlayedRing::new()))
 }
 
-/// Gives the worker the frames that it found in the recorded run. Returns false when there are fewer.
+/// Moves the frames that the worker found in the recorded run into its ring. Returns false when there are fewer.
 fn hand_over<const SLOTS: usize>(
     waiting: &mut VecDeque<Frame<CAP, SLOTS>>,
     ring: &mut FrameProducer<'_, CAP, SLOTS>,
@@ -239,39 +245,40 @@ fn hand_over<const SLOTS: usize>(
     (0..frames).all(|_| waiting.pop_front().is_some_and(|frame| ring.push(frame).is_ok()))
 }
 
-/// Frames in the order in which the worker delivers them.
+/// Sink that collects the frames that the worker delivers, in order.
 #[derive(Default)]
-struct Made(Vec<Frame<CAP>>);
+struct CollectedFrames(Vec<Frame<CAP>>);
 
-impl FrameSink<CAP> for Made {
+impl FrameSink<CAP> for CollectedFrames {
     fn on_frame(&mut self, frame: &Frame<CAP>) {
         self.0.push(frame.clone());
     }
 }
 
-/// Expected inputs and outputs of the worker's next round.
-struct Round {
+/// Recorded inputs and outputs of one round of the worker.
+struct ReplayedRound {
     reads: RefCell<VecDeque<Instant>>,
     last_read: Cell<Instant>,
-    /// Whether the round found and read the same as in the recorded run.
-    is_whole: bool,
+    /// Whether the round found as many frames as in the recorded run.
+    has_all_inputs: bool,
     read_too_often: Cell<bool>,
     expected: VecDeque<Frame<CAP>>,
 }
 
-impl Default for Round {
+impl Default for ReplayedRound {
     fn default() -> Self {
         Self {
             reads: RefCell::default(),
             last_read: Cell::new(Instant::ORIGIN),
-            is_whole: true,
+            has_all_inputs: true,
             read_too_often: Cell::new(false),
             expected: VecDeque::new(),
         }
     }
 }
 
-impl Round {
+impl ReplayedRound {
+    /// Returns the next recorded reading of the clock.
     fn read(&self) -> Instant {
         let Some(now) = self.reads.borrow_mut().pop_front() else {
             self.read_too_often.set(true);
@@ -281,18 +288,19 @@ impl Round {
         now
     }
 
-    /// Compares the round's outputs and inputs, and begins the next round.
+    /// Compares the frames and the clock readings of the replayed round with the recorded ones, and clears them
+    /// for the next round.
     fn compare(&mut self, made: &[Frame<CAP>], cleaned: &mut Compared, rate: SampleRate) -> bool {
-        let place = |frame: &Frame<CAP>| (frame.stamp.position, frame.stamp.lost);
+        let stamp = |frame: &Frame<CAP>| (frame.stamp.position, frame.stamp.lost);
         let mut is_same = made.len() == self.expected.len();
         for (at, then) in self.expected.drain(..).enumerate() {
-            let now = made.get(at).map(|frame| (place(frame), frame.samples()));
-            cleaned.frame(rate, (place(&then), then.samples()), now);
+            let now = made.get(at).map(|frame| (stamp(frame), frame.samples()));
+            cleaned.frame(rate, (stamp(&then), then.samples()), now);
         }
-        is_same &= self.reads.get_mut().is_empty() && !self.read_too_often.get() && self.is_whole;
+        is_same &= self.reads.get_mut().is_empty() && !self.read_too_often.get() && self.has_all_inputs;
         self.reads.get_mut().clear();
         self.read_too_often.set(false);
-        self.is_whole = true;
+        self.has_all_inputs = true;
         is_same
     }
 }

@@ -1,4 +1,4 @@
-//! Control side: writes a stream of frames to WAV files, one for each format.
+//! Control side: writes a stream of frames to WAV files, with a new file for each change of format.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -9,28 +9,29 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::failure::Failure;
 
-/// Longest silence written for one absence of a device.
-const LONGEST_GAP: Duration = Duration::from_millis(600_000);
-/// Longest silence written for all gaps of a stream together.
-const MOST_SILENCE_S: u32 = 3_600;
-/// Largest length of a WAV file, which counts its bytes in 32 bits.
-const MOST_SAMPLES: u64 = 1 << 30;
+/// Longest silence written for one absence of a device: ten minutes, so that a long absence does not fill the disk.
+const MAX_GAP: Duration = Duration::from_millis(600_000);
+/// Longest silence written for all gaps of a stream together, in seconds. An invalid journal could claim any gap.
+const MAX_SILENCE_S: u32 = 3_600;
+/// Largest number of samples in a WAV file: 2 GB, because the format counts bytes in 32 bits.
+const MAX_FILE_SAMPLES: u64 = 1 << 30;
 
-/// Writer of frames at their times. Samples lost between frames, and the time of a device's absence, become silence.
+/// Writer that places frames at their times: lost samples and the time of a device's absence become silence.
 pub(crate) struct Spool {
     folder: PathBuf,
     name: &'static str,
     open: Option<Part>,
     parts: u32,
-    /// Number of sample frames of silence so far.
+    /// Number of sample frames of silence written so far.
     silence: u32,
 }
 
+/// WAV file that is being written.
 struct Part {
     path: PathBuf,
     format: Format,
     writer: WavWriter<BufWriter<File>>,
-    /// End of the last sample written.
+    /// Time of the end of the last sample written.
     end: Instant,
     samples: u64,
 }
@@ -45,17 +46,17 @@ impl Spool {
         frame: &Frame<CAP, SLOTS>,
     ) -> Result<(), Failure> {
         let (format, stamp) = (frame.format(), &frame.stamp);
-        if self.open.as_ref().is_none_or(|part| part.format != format || part.samples > MOST_SAMPLES) {
+        if self.open.as_ref().is_none_or(|part| part.format != format || part.samples > MAX_FILE_SAMPLES) {
             self.finish()?;
             self.open = Some(self.next_part(format)?);
         } else if let Some(part) = &mut self.open {
             let mut missing = stamp.lost;
             if stamp.fresh {
-                let away_us = (stamp.time - part.end).min(LONGEST_GAP).as_micros();
+                let away_us = (stamp.time - part.end).min(MAX_GAP).as_micros();
                 let away = u64::try_from(away_us).unwrap_or(0) * u64::from(format.rate_hz()) / 1_000_000;
                 missing = missing.max(u32::try_from(away).unwrap_or(0));
             }
-            let most = (MOST_SILENCE_S * format.rate_hz()).saturating_sub(self.silence);
+            let most = (MAX_SILENCE_S * format.rate_hz()).saturating_sub(self.silence);
             missing = missing.min(most);
             self.silence += missing;
             part.put(std::iter::repeat_n(0, missing as usize * format.channels()))?;

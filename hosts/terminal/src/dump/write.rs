@@ -13,29 +13,31 @@ use crate::background::WriterThread;
 use crate::failure::Failure;
 use crate::terminal::{JournalReaders, TerminalConfig};
 
-/// Interval at which the journals, which hold seconds, are emptied.
-const LOOK_INTERVAL: WallDuration = WallDuration::from_millis(50);
+/// Interval at which the journals are emptied. They hold some seconds, so this is soon enough.
+const POLL_INTERVAL: WallDuration = WallDuration::from_millis(50);
 
-/// Result of writing a dump.
+/// Size and completeness of a written dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dumped {
-    /// Number of bytes in all journals.
+    /// Number of bytes in all journal files.
     pub bytes: u64,
-    /// Number of records missing at the end because the disk was too slow. The run can be replayed up to there.
+    /// Number of records that are missing at the end because the disk was too slow. The run can be replayed up
+    /// to the first of them.
     pub lost_records: u64,
 }
 
-/// Writer of a run's journals. It runs until it is finished.
+/// Thread that writes a run's journals to files until [`finish`](Self::finish) is called.
 #[derive(Debug)]
 pub struct DumpWriter(WriterThread<Dumped>);
 
-struct Journal {
+/// Journal and the file that it is written to.
+struct JournalFile {
     reader: JournalReader<'static>,
     path: PathBuf,
     file: BufWriter<File>,
 }
 
-impl Journal {
+impl JournalFile {
     fn create(folder: &Path, name: &str, reader: JournalReader<'static>) -> Result<Self, Failure> {
         let path = folder.join(name);
         let file = File::create_new(&path)
@@ -43,7 +45,7 @@ impl Journal {
         Ok(Self { reader, path, file: BufWriter::with_capacity(1 << 16, file) })
     }
 
-    /// Writes the waiting lines and returns their number of bytes.
+    /// Writes the waiting lines, and returns the number of bytes written.
     fn empty(&mut self) -> Result<u64, Failure> {
         let mut lines = 0;
         let written = loop {
@@ -69,10 +71,11 @@ impl Journal {
 }
 
 impl DumpWriter {
-    /// Makes `folder`, which must be new or empty, and starts to write. `io` is the name of the devices' host.
+    /// Creates `folder`, which must be new or empty, and starts to write. `io` is the name of the host that
+    /// provides the devices.
     ///
     /// # Errors
-    /// Names the folder or file that cannot be made.
+    /// Returns an error that names the folder or file that cannot be created.
     pub fn start(
         folder: &Path,
         config: &TerminalConfig,
@@ -86,39 +89,39 @@ impl DumpWriter {
         let mut found = std::fs::read_dir(folder).map_err(|error| cannot(&error))?;
         if let Some(entry) = found.next() {
             let entry = entry.map_err(|error| cannot(&error))?;
-            return Err(cannot(&format_args!("there is {:?} in it", entry.file_name())));
+            return Err(cannot(&format_args!("it contains {:?}", entry.file_name())));
         }
         RunInfo::new(config, io).write(folder)?;
-        // The worker's journal is emptied first: whenever the process is killed, the frames of a written round are in the
-        // other journals.
+        // The worker's journal is emptied first. Thus the other journals contain the frames of each written
+        // round, even if the process is killed at any time.
         let journals = [
-            Journal::create(folder, WORKER_FILE, journals.worker)?,
-            Journal::create(folder, MICROPHONE_FILE, journals.intake)?,
-            Journal::create(folder, LOUDSPEAKER_FILE, journals.outlet)?,
+            JournalFile::create(folder, WORKER_FILE, journals.worker)?,
+            JournalFile::create(folder, MICROPHONE_FILE, journals.intake)?,
+            JournalFile::create(folder, LOUDSPEAKER_FILE, journals.outlet)?,
         ];
-        WriterThread::spawn("dump", move |leave| write(journals, leave)).map(Self)
+        WriterThread::spawn("dump", move |finish| write(journals, finish)).map(Self)
     }
 
-    /// Returns whether the writer ended by itself. That is a failure, which [`finish`](Self::finish) returns.
+    /// Returns whether the writer ended early because of an error, which [`finish`](Self::finish) returns.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.0.has_failed()
     }
 
-    /// Writes the rest. Call it when nothing runs any more.
+    /// Writes the remaining records and closes the files. Call it after the terminal's streams are closed.
     ///
     /// # Errors
-    /// Names the file and the reason.
+    /// Returns an error that names the file that cannot be written, and the reason.
     pub fn finish(self) -> Result<Dumped, Failure> {
         self.0.finish()
     }
 }
 
-fn write(mut journals: [Journal; 3], leave: &AtomicBool) -> Result<Dumped, Failure> {
+fn write(mut journals: [JournalFile; 3], finish: &AtomicBool) -> Result<Dumped, Failure> {
     let mut dumped = Dumped::default();
     loop {
-        // Read before the journals are emptied, so that everything recorded earlier is written.
-        let last = leave.load(Ordering::Relaxed);
+        // The flag is read before the journals are emptied, so that all earlier records are written.
+        let last = finish.load(Ordering::Relaxed);
         for journal in &mut journals {
             dumped.bytes += journal.empty()?;
         }
@@ -129,6 +132,6 @@ fn write(mut journals: [Journal; 3], leave: &AtomicBool) -> Result<Dumped, Failu
             }
             return Ok(dumped);
         }
-        std::thread::sleep(LOOK_INTERVAL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }

@@ -1,4 +1,4 @@
-//! Control side: direct ALSA as a host.
+//! Control side: Linux sound cards without a sound server as a host.
 
 use handsfree_core::audio_io::Direction;
 use handsfree_host::worker::Work;
@@ -18,7 +18,7 @@ pub(super) fn has_devices() -> bool {
         .all(|direction| devices.iter().any(|device| device.direction == direction))
 }
 
-/// Starts the board's thread, which also does the work.
+/// Starts the real-time thread that serves the devices and then calls the work.
 fn open(config: &HostConfig, work: Work) -> Result<OpenHost, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::run(format!("ALSA: {error}"));
     let (io, board) = handsfree_alsa::open(config.alsa).map_err(|error| failed(&error))?;

@@ -1,4 +1,4 @@
-//! Control side: any host as one type.
+//! Control side: one type for all hosts, whatever their own types are.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use handsfree_core::audio_io::{
 use crate::failure::Failure;
 use crate::terminal::{CAP, HostStreamHalves, SLOTS};
 
-/// Error of any host.
+/// Error of a host, with its kind and message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnyHostError {
     kind: ErrorKind,
@@ -48,7 +48,7 @@ impl From<AnyHostError> for Failure {
 
 type DynIo = dyn AudioIo<'static, CAP, SLOTS, Error = AnyHostError> + Send;
 
-/// Running host of any kind.
+/// Running host of any kind, behind one type.
 pub struct AnyIo(Box<DynIo>);
 
 impl fmt::Debug for AnyIo {
@@ -58,7 +58,7 @@ impl fmt::Debug for AnyIo {
 }
 
 impl AnyIo {
-    /// Wraps a host.
+    /// Wraps a host. Its errors become [`AnyHostError`].
     pub fn new(io: impl AudioIo<'static, CAP, SLOTS> + Send + 'static) -> Self {
         Self(Box::new(Erased(io)))
     }
@@ -88,7 +88,7 @@ impl AudioIo<'static, CAP, SLOTS> for AnyIo {
     }
 }
 
-/// A host with its error translated to [`AnyHostError`].
+/// Host that converts its errors to [`AnyHostError`].
 struct Erased<Io>(Io);
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> AudioIo<'static, CAP, SLOTS> for Erased<Io> {

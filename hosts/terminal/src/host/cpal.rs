@@ -1,4 +1,4 @@
-//! Control side: the desktop's audio system as a host, by cpal.
+//! Control side: the desktop's audio system as a host, through cpal.
 
 use handsfree_core::audio_io::Direction;
 use handsfree_cpal::CpalConfig;
@@ -12,7 +12,7 @@ pub(super) fn host() -> ChosenHost {
     ChosenHost::of_devices("cpal", open)
 }
 
-/// Returns whether a sound server answers that has a microphone and a loudspeaker.
+/// Returns whether a sound server answers and has a default microphone and a default loudspeaker.
 pub(super) fn has_devices() -> bool {
     let Some(host) = handsfree_cpal::server() else { return false };
     let config = CpalConfig { host: Some(host), priority: None, ..CpalConfig::default() };
@@ -23,7 +23,7 @@ pub(super) fn has_devices() -> bool {
         .all(|direction| devices.iter().any(|device| device.direction == direction && device.is_default))
 }
 
-/// Starts the worker thread, which does the work.
+/// Starts the host and its worker thread, which calls the work.
 fn open(config: &HostConfig, work: Work) -> Result<OpenHost, Failure> {
     let io = handsfree_cpal::open::<CAP, SLOTS>(config.cpal.clone(), work)
         .map_err(|error| Failure::run(format!("desktop audio: {error}")))?;

@@ -1,7 +1,7 @@
-//! Control side: the hosts that this build has, and any of them as one type.
+//! Control side: the choice of a host, and one type for all hosts.
 //!
-//! A new host gets a module here with a function that returns a [`ChosenHost`], a variant of [`HostChoice`] and a line in
-//! [`HostChoice::resolve`]; no other place names hosts.
+//! A new host needs three additions here: a module with a function that returns a [`ChosenHost`], a variant of
+//! [`HostChoice`], and a line in [`HostChoice::resolve`]. No other place names hosts.
 
 #[cfg(all(target_os = "linux", feature = "alsa"))]
 mod alsa;
@@ -30,7 +30,8 @@ pub use handsfree_cpal::CpalConfig;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostChoice {
-    /// The desktop's sound server where one answers, else sound cards, else the simulated room.
+    /// The first host of this build that has devices: the desktop's audio system, then ALSA, then the simulated
+    /// room.
     #[default]
     Auto,
     /// The desktop's audio system: PulseAudio, PipeWire, Core Audio, WASAPI.
@@ -39,13 +40,13 @@ pub enum HostChoice {
     /// Linux sound cards, without a sound server.
     #[cfg(all(target_os = "linux", feature = "alsa"))]
     Alsa,
-    /// The simulated room, in real time.
+    /// A simulated room with simulated devices, in real time.
     #[cfg(feature = "sim")]
     Sim,
 }
 
 impl HostChoice {
-    /// All choices of this build.
+    /// All choices that this build supports.
     pub const ALL: &[Self] = &[
         Self::Auto,
         #[cfg(feature = "cpal")]
@@ -56,7 +57,7 @@ impl HostChoice {
         Self::Sim,
     ];
 
-    /// Returns the name that [`FromStr`] takes.
+    /// Returns the choice's name, which [`FromStr`] parses.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -70,10 +71,11 @@ impl HostChoice {
         }
     }
 
-    /// Returns the chosen host. [`Auto`](Self::Auto) asks the hosts for their devices, which takes some milliseconds.
+    /// Returns the chosen host. [`Auto`](Self::Auto) lists the devices of the hosts, which takes some milliseconds.
     ///
     /// # Errors
-    /// Returns an error when no host of this build has both a microphone and a loudspeaker.
+    /// Returns an error for [`Auto`](Self::Auto) when no host of this build has both a microphone and a
+    /// loudspeaker.
     pub fn resolve(self) -> Result<ChosenHost, Failure> {
         match self {
             Self::Auto => first_with_devices(),
@@ -90,14 +92,14 @@ impl HostChoice {
 fn first_with_devices() -> Result<ChosenHost, Failure> {
     #[cfg(feature = "cpal")]
     if cpal::has_devices() {
-        return Ok(cpal::host().with_notice("this is the desktop's audio system"));
+        return Ok(cpal::host().with_notice("using the desktop's audio system"));
     }
     #[cfg(all(target_os = "linux", feature = "alsa"))]
     if alsa::has_devices() {
-        return Ok(alsa::host().with_notice("these are ALSA's devices"));
+        return Ok(alsa::host().with_notice("using ALSA sound cards without a sound server"));
     }
     #[cfg(feature = "sim")]
-    return Ok(crate::sim::host().with_notice("there are no real devices: this is the simulated room"));
+    return Ok(crate::sim::host().with_notice("no real audio device was found: using the simulated room"));
     #[cfg(not(feature = "sim"))]
     Err(Failure::run("no audio device was found: expected a microphone and a loudspeaker"))
 }
@@ -119,12 +121,12 @@ impl FromStr for HostChoice {
     }
 }
 
-/// Settings of hosts, beside the requests for streams.
+/// Settings of all hosts that this build supports.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
-    /// Rate that devices are asked for.
+    /// Sample rate of the simulated devices.
     pub rate: SampleRate,
-    /// Period that devices are asked for, in sample frames.
+    /// Period of the simulated devices, in sample frames.
     pub period_sample_frames: u32,
     /// Properties of the simulated room.
     #[cfg(feature = "sim")]
@@ -154,12 +156,12 @@ impl HostConfig {
     }
 }
 
-/// A running host.
+/// Host that runs.
 #[derive(Debug)]
 pub struct OpenHost {
-    /// Control plane of the host.
+    /// The host, which starts and stops streams.
     pub io: AnyIo,
-    /// Handle to unplug the simulated devices; `None` unless the host is the simulated room.
+    /// Handle that unplugs simulated devices; `None` unless the host is the simulated room.
     #[cfg(feature = "sim")]
     pub sim: Option<SimHandle>,
 }
@@ -177,7 +179,7 @@ impl OpenHost {
 
 type OpenHostFn = Box<dyn FnOnce(&HostConfig, Work) -> Result<OpenHost, Failure> + Send>;
 
-/// A chosen host that does not run yet.
+/// Host that was chosen and does not run yet.
 pub struct ChosenHost {
     name: &'static str,
     notice: Option<&'static str>,
@@ -193,7 +195,7 @@ impl fmt::Debug for ChosenHost {
 }
 
 impl ChosenHost {
-    /// A host of real devices, which stamps periods with the system's monotonic clock.
+    /// Makes a host of real devices, which stamps periods with the system's monotonic clock.
     #[cfg(any(feature = "cpal", all(target_os = "linux", feature = "alsa")))]
     fn of_devices(name: &'static str, open: fn(&HostConfig, Work) -> Result<OpenHost, Failure>) -> Self {
         let clock = std::sync::Arc::new(handsfree_host::clock::now);
@@ -219,7 +221,7 @@ impl ChosenHost {
         self.name
     }
 
-    /// Returns a sentence for the user when the choice was made by [`HostChoice::Auto`].
+    /// Returns a message for the user when [`HostChoice::Auto`] chose this host.
     #[must_use]
     pub fn notice(&self) -> Option<&'static str> {
         self.notice
@@ -240,7 +242,7 @@ impl ChosenHost {
     /// Starts the host, which calls `work` on its worker from now on.
     ///
     /// # Errors
-    /// Says what the host lacks.
+    /// Returns the host's error when it cannot be started.
     pub fn open(self, config: &HostConfig, work: Work) -> Result<OpenHost, Failure> {
         (self.open)(config, work)
     }

@@ -16,20 +16,20 @@ use crate::host::{AnyIo, HostChoice, HostConfig};
 use crate::sim::SimRoomConfig;
 use crate::terminal::{CAP, SLOTS, SharedClock, TerminalConfig};
 
-/// What polls the devices for losses and returns, and wakes waiting tasks when only time has passed.
+/// Choice of what polls the devices for losses and returns, and wakes tasks that wait for time to pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Polling {
-    /// A thread of its own, fifty times a second. A second thread wakes waiting tasks after the worker's rounds.
+    /// A separate thread polls fifty times a second. A second thread wakes waiting tasks after the worker's rounds.
     #[default]
     Thread,
-    /// The application, by [`MediaDevices::tick`]. Tests in virtual time use this.
+    /// The application polls with [`MediaDevices::tick`], as tests in virtual time do.
     Manual,
 }
 
 /// Settings of [`MediaDevices`], made by [`MediaDevices::builder`].
 ///
-/// The defaults are a terminal at 48 kHz with all voice processing on the first host that has devices, polled by a
-/// thread of its own.
+/// The defaults are a rate of 48 kHz, full voice processing, the first host that has devices, and a separate thread
+/// that polls them.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct MediaDevicesBuilder {
@@ -69,7 +69,8 @@ impl Default for MediaDevicesBuilder {
 }
 
 impl MediaDevicesBuilder {
-    /// Sets the rate of the voice processing and of microphone frames, in hertz: 8000, 16000, 24000, 32000, 44100 or
+    /// Sets the rate of the voice processing and of microphone frames, in hertz: 8000, 16000, 24000, 32000,
+    /// 44100 or
     /// 48000. Devices and tracks may have other rates. The default is 48000.
     pub fn rate_hz(mut self, rate_hz: u32) -> Self {
         self.rate_hz = rate_hz;
@@ -82,29 +83,29 @@ impl MediaDevicesBuilder {
         self
     }
 
-    /// Sets what polls the devices. The default is [`Polling::Thread`].
+    /// Sets whether a separate thread or the application polls the devices. The default is [`Polling::Thread`].
     pub fn polling(mut self, polling: Polling) -> Self {
         self.polling = polling;
         self
     }
 
-    /// Sets how strong each part of the voice processing is. [`InputOptions`](super::InputOptions) switches the parts
-    /// off for one opening of the microphone. The default is full echo cancellation, moderate noise suppression, the
-    /// high-pass and adaptive gain control.
+    /// Sets how strong each part of the voice processing is. [`InputOptions`](super::InputOptions) switches the
+    /// parts off for one opening of the microphone. The default is full echo cancellation, moderate noise
+    /// suppression, the high-pass filter and adaptive gain control.
     pub fn voice(mut self, voice: ApmConfig) -> Self {
         self.voice = voice;
         self
     }
 
-    /// Names the channel on which the microphone's device records what the loudspeaker plays, counted from 0. That
-    /// channel is the echo reference then. The default is the played samples themselves.
+    /// Uses a channel of the capture device as the echo reference. The device must record the loudspeaker's
+    /// signal on channel `index`, counted from 0. By default the played samples themselves are the reference.
     pub fn loopback_channel(mut self, index: u8) -> Self {
         self.loopback_channel = Some(index);
         self
     }
 
-    /// Sets whether the echo's delay is estimated from the sound, and the devices' timestamps are corrected by it. The
-    /// default is true.
+    /// Sets whether the echo's delay is estimated from the sound to correct the devices' timestamps. The default is
+    /// true.
     pub fn acoustic_delay(mut self, is_enabled: bool) -> Self {
         self.acoustic_delay = is_enabled;
         self
@@ -141,10 +142,11 @@ impl MediaDevicesBuilder {
     /// Starts the chosen host with a terminal on it. No device is opened yet.
     ///
     /// # Errors
-    /// Names a rate that the voice processor does not take, or says what the host lacks.
+    /// Returns an error for a rate that the voice processor does not support, when no device was found, and
+    /// when the host cannot be started.
     pub fn open(self) -> Result<MediaDevices<AnyIo>, MediaError> {
         let host = self.host.resolve()?;
-        #[allow(unused_mut, reason = "a build without hosts has no settings of theirs")]
+        #[allow(unused_mut, reason = "a build without hosts has no host settings")]
         let mut config = HostConfig::new(SampleRate::new(self.rate_hz)?);
         #[cfg(feature = "sim")]
         config.sim.clone_from(&self.sim);
@@ -161,11 +163,11 @@ impl MediaDevicesBuilder {
         Ok(devices)
     }
 
-    /// Makes a terminal on a host of the application's own. `host` receives the worker's work and returns the host,
-    /// which must call the work after each period and stamp periods with `clock`.
+    /// Makes a terminal on a host that the application provides. The function `host` receives the worker's work and
+    /// returns the host, which must call the work after each period and stamp periods with `clock`.
     ///
     /// # Errors
-    /// Names a rate that the voice processor does not take, or returns the error of `host`.
+    /// Returns an error for a rate that the voice processor does not support, and the error of `host`.
     pub fn open_with<Io>(
         self,
         clock: SharedClock,

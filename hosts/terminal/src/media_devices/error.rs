@@ -1,4 +1,4 @@
-//! Application side: errors of the devices.
+//! Application side: the error of microphones, players and tracks.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MediaError {
-    /// The microphone is open already; close that capture first.
+    /// The microphone is already open. The other capture must be closed first.
     InputOpen,
     /// No device has this id.
     NoSuchDevice {
@@ -26,12 +26,13 @@ pub enum MediaError {
         /// Number of channels of the device.
         channels: u32,
     },
-    /// Another player uses another device. The echo of only one loudspeaker is removed.
+    /// Another player plays on a different device. Only one loudspeaker can be used at a time, because the echo of
+    /// only one is removed.
     OtherOutput {
-        /// Device that is playing.
+        /// Id of the device that is playing.
         playing: String,
     },
-    /// The player or track was closed or removed.
+    /// The track was removed, or its player was closed.
     Closed,
     /// The configuration cannot work on any host.
     Config(ConfigError),
@@ -55,23 +56,25 @@ impl MediaError {
 impl fmt::Display for MediaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InputOpen => f.write_str("the microphone is open: expected its capture to be closed first"),
+            Self::InputOpen => {
+                f.write_str("the microphone is already open: expected the other capture to be closed first")
+            }
             Self::NoSuchDevice { id } => write!(f, "'{id}': expected the id of a device that is listed"),
             Self::NoSuchChannel { index, channels } => {
                 write!(
                     f,
-                    "channel {index}: expected 0 to {}, as the device has {channels}",
+                    "channel {index}: expected 0 to {}, because the device has {channels} channels",
                     channels.saturating_sub(1)
                 )
             }
             Self::OtherOutput { playing } => {
                 write!(
                     f,
-                    "a player plays on '{playing}': expected the same device, or that it is stopped first"
+                    "another player plays on '{playing}': expected the same device, or that player to be stopped first"
                 )
             }
             Self::Closed => {
-                f.write_str("it was closed: expected an open player and a track that was not removed")
+                f.write_str("the track is closed: expected an open player and a track that was not removed")
             }
             Self::Config(error) => error.fmt(f),
             Self::Track(error) => error.fmt(f),

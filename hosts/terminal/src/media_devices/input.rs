@@ -10,7 +10,7 @@ use handsfree_core::{ChannelMap, Duration, Format, Frame};
 use handsfree_host::supervisor::DirectionConfig;
 
 use super::error::MediaError;
-use super::{Inner, Shared};
+use super::{Inner, SharedDevices};
 use crate::host::AnyIo;
 use crate::terminal::{CAP, CleanedFrames, SLOTS};
 
@@ -23,16 +23,17 @@ pub struct InputOptions {
     pub noise_suppression: bool,
     /// Whether frequencies below 100 Hz are removed.
     pub high_pass_filter: bool,
-    /// Whether the talker's level is kept even.
+    /// Whether the talker's level is kept constant.
     pub auto_gain_control: bool,
     /// Id of the device; `None` selects the system's default.
     pub input_device: Option<String>,
-    /// Largest number of 10 ms frames that wait, 1 to 255. When the queue is full, the newest frame is dropped and counted.
+    /// Largest number of 10 ms frames that wait, 1 to 255. When the queue is full, new frames are dropped and
+    /// counted.
     pub queue_capacity: u32,
-    /// Channel of the device to take, counted from 0. `None` takes the mean of all channels; where the echo reference
-    /// is a [loopback channel](super::MediaDevicesBuilder::loopback_channel), `None` takes channel 0.
+    /// Channel of the device to use, counted from 0. `None` selects the mean of all channels, or channel 0 when the
+    /// echo reference is a [loopback channel](super::MediaDevicesBuilder::loopback_channel).
     pub input_channel_index: Option<u8>,
-    /// Number of channels to open; `None` opens all that the device has, at most 2.
+    /// Number of channels to open; `None` opens all channels of the device, at most 2.
     pub device_channels: Option<u32>,
     /// Period of the device, in sample frames; `None` selects 10 ms.
     pub period_sample_frames: Option<u32>,
@@ -55,7 +56,7 @@ impl Default for InputOptions {
 }
 
 impl InputOptions {
-    /// Returns the parts of the voice processing that stay on.
+    /// Returns `all` without the parts that these options switch off.
     fn voice(&self, all: ApmConfig) -> ApmConfig {
         ApmConfig {
             echo_cancellation: if self.enable_aec { all.echo_cancellation } else { EchoCancellation::Off },
@@ -69,41 +70,41 @@ impl InputOptions {
         }
     }
 
-    fn plan<Io: AudioIo<'static, CAP, SLOTS>>(
+    fn direction_config<Io: AudioIo<'static, CAP, SLOTS>>(
         &self,
         inner: &Inner<Io>,
     ) -> Result<DirectionConfig, MediaError> {
         let device = inner.find(Direction::Capture, self.input_device.as_deref())?;
-        let known = match (&device, &self.input_device) {
+        let max_channels = match (&device, &self.input_device) {
             (Some(device), _) => device.max_channels,
             (None, Some(id)) => return Err(MediaError::NoSuchDevice { id: id.clone() }),
-            // A host that marks no default chooses a device itself.
+            // A host that marks no default device chooses one itself.
             (None, None) => 1,
         };
-        let mut plan = DirectionConfig::new(inner.terminal.config().rate);
-        plan.device.clone_from(&self.input_device);
-        plan.device_channels = self.device_channels.unwrap_or(known.clamp(1, 2));
+        let mut config = DirectionConfig::new(inner.terminal.config().rate);
+        config.device.clone_from(&self.input_device);
+        config.device_channels = self.device_channels.unwrap_or(max_channels.clamp(1, 2));
         if self.input_channel_index.is_some() || inner.loopback_channel.is_some() {
-            let channels = self.device_channels.unwrap_or(known);
+            let channels = self.device_channels.unwrap_or(max_channels);
             let near = self.input_channel_index.unwrap_or(0);
-            let picks: Vec<u8> = std::iter::once(near).chain(inner.loopback_channel).collect();
-            if let Some(&index) = picks.iter().find(|&&index| u32::from(index) >= channels) {
+            let selected: Vec<u8> = std::iter::once(near).chain(inner.loopback_channel).collect();
+            if let Some(&index) = selected.iter().find(|&&index| u32::from(index) >= channels) {
                 return Err(MediaError::NoSuchChannel { index, channels });
             }
-            plan.device_channels = channels;
-            plan.map = Some(ChannelMap::select(channels, &picks)?);
+            config.device_channels = channels;
+            config.map = Some(ChannelMap::select(channels, &selected)?);
         }
         if let Some(period) = self.period_sample_frames {
-            plan.period_sample_frames = period;
+            config.period_sample_frames = period;
         }
-        Ok(plan)
+        Ok(config)
     }
 }
 
-/// The open microphone. Dropping it closes it.
+/// The open microphone. Dropping it closes the microphone.
 pub struct InputCapture<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
-    shared: Arc<Shared<Io>>,
-    /// `None` once the capture is closed.
+    shared: Arc<SharedDevices<Io>>,
+    /// Queue of cleaned frames; `None` once the capture is closed.
     frames: Option<CleanedFrames>,
     options: InputOptions,
     format: Format,
@@ -117,17 +118,17 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> fmt::Debug for InputCapture<Io> {
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
-    pub(super) fn open(shared: Arc<Shared<Io>>, options: InputOptions) -> Result<Self, MediaError> {
+    pub(super) fn open(shared: Arc<SharedDevices<Io>>, options: InputOptions) -> Result<Self, MediaError> {
         let mut inner = shared.lock();
         if inner.frames.is_none() {
             return Err(MediaError::InputOpen);
         }
-        let plan = options.plan(&inner)?;
+        let config = options.direction_config(&inner)?;
         let voice = options.voice(inner.voice);
         if voice != inner.terminal.config().voice {
             inner.terminal.set_voice(voice)?;
         }
-        inner.start(Direction::Capture, &plan)?;
+        inner.start(Direction::Capture, &config)?;
         let mut frames = inner.frames.take().ok_or(MediaError::InputOpen)?;
         frames.listen(options.queue_capacity);
         inner.terminal.set_muted(false);
@@ -143,21 +144,22 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
         self.format
     }
 
-    /// Takes the oldest waiting frame, if there is one. [`Stamp::lost`](handsfree_core::Stamp::lost) is the number of
-    /// sample frames that are missing before it.
+    /// Takes the oldest waiting frame, if there is one. [`Stamp::lost`](handsfree_core::Stamp::lost) is the
+    /// number of sample frames that are missing before it.
     pub fn try_frame(&mut self) -> Option<Frame<CAP>> {
         self.frames.as_mut().and_then(CleanedFrames::pop)
     }
 
-    /// Waits in this thread for the next frame, at most for the given time, and returns `None` after that. With
-    /// [`Polling::Manual`](super::Polling::Manual) another thread has to call `tick` meanwhile.
+    /// Blocks until the next frame, and returns `None` after `timeout`. With
+    /// [`Polling::Manual`](super::Polling::Manual) another thread has to call
+    /// [`tick`](super::MediaDevices::tick) meanwhile.
     pub fn next_frame(&mut self, timeout: WallDuration) -> Option<Frame<CAP>> {
         let Self { shared, frames, .. } = self;
         shared.waiters.block_until(timeout, || frames.as_mut().and_then(CleanedFrames::pop))
     }
 
-    /// Waits for the next frame in any executor, without a time limit: also until a lost microphone returns. A future
-    /// that is dropped, as by a `select`, takes no frame.
+    /// Waits for the next frame in any executor, without a time limit: while the microphone is lost, it waits
+    /// for its return. Dropping the future, for example in a `select`, loses no frame.
     pub async fn frame(&mut self) -> Frame<CAP> {
         let Self { shared, frames, .. } = self;
         shared.waiters.until(|| frames.as_mut().and_then(CleanedFrames::pop)).await
@@ -169,7 +171,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
         self.frames.as_ref().map_or(0, |frames| frames.dropped_frames().wrapping_sub(self.dropped_before))
     }
 
-    /// Replaces the microphone by silence, or stops doing so. The echo canceller goes on learning meanwhile.
+    /// Replaces the microphone by silence, or stops doing so. The echo canceller keeps adapting meanwhile.
     pub fn set_muted(&self, muted: bool) {
         self.shared.lock().terminal.set_muted(muted);
     }
@@ -180,14 +182,14 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
         self.shared.lock().terminal.is_muted()
     }
 
-    /// Returns the estimated render plus capture latency, smoothed; it follows jumps.
+    /// Returns the smoothed estimate of render plus capture latency. It follows jumps of the latency.
     #[must_use]
     pub fn delay(&self) -> Duration {
         Duration::from_micros(self.shared.lock().terminal.stats().capture.delay_us.into())
     }
 
-    /// Returns the echo return loss enhancement, in dB: how much quieter the processing makes the microphone while the
-    /// loudspeaker sounds. See [`Meters::erle_db`](crate::terminal::Meters::erle_db).
+    /// Returns the echo return loss enhancement, in dB: how much quieter the processing makes the microphone
+    /// while the loudspeaker sounds. See [`Meters::erle_db`](crate::terminal::Meters::erle_db).
     #[must_use]
     pub fn erle_db(&self) -> Option<f32> {
         self.shared.lock().terminal.meters().erle_db()

@@ -1,7 +1,8 @@
 //! Application side: the devices of one host, as a microphone without echo and a loudspeaker for several tracks.
 //!
-//! The microphone is cleaned of the sound of every player, in whatever order they are opened. What is closed can be
-//! opened again, also on another device. A device that is unplugged is used again when it returns.
+//! The sound of every player is removed from the microphone, in whatever order microphone and players are
+//! opened. After closing, the microphone or a player can be opened again, also on another device. An unplugged
+//! device is used again when it returns.
 //!
 //! ```
 //! use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, TrackOptions};
@@ -26,12 +27,12 @@
 //! # Ok::<(), handsfree::MediaError>(())
 //! ```
 //!
-//! Each operation that waits exists twice: for any executor, such as [`InputCapture::frame`] and
-//! [`OutputTrack::push_all`], and for the calling thread, such as [`InputCapture::next_frame`] and
-//! [`OutputTrack::push_blocking`]. After each round the worker wakes a thread that calls the wakers, so frames and free
-//! queue space are noticed at once. Some conditions become true by time alone, such as the end of playout:
-//! [`tick`](MediaDevices::tick) calls all wakers for these, every 20 ms with [`Polling::Thread`]. `examples/` has four
-//! small programs.
+//! Each operation that waits exists in two forms: asynchronous for any executor, such as
+//! [`InputCapture::frame`] and [`OutputTrack::push_all`], and blocking, such as [`InputCapture::next_frame`]
+//! and [`OutputTrack::push_blocking`]. After each round the worker wakes a thread that calls the wakers, so
+//! tasks notice new frames and free queue space at once. Some conditions become true only because time passes,
+//! such as the end of playout. For these, [`tick`](MediaDevices::tick) calls all wakers; with
+//! [`Polling::Thread`] that happens every 20 ms. The folder `examples/` contains four small programs.
 
 mod builder;
 mod error;
@@ -63,48 +64,48 @@ use crate::failure::Failure;
 use crate::host::AnyIo;
 use crate::terminal::{CAP, CleanedFrames, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
 
-/// Interval at which devices are polled; short against the supervisor's first retry of 250 ms.
+/// Interval at which devices are polled. It is short compared with the supervisor's first retry, after 250 ms.
 const TICK: WallDuration = WallDuration::from_millis(20);
-/// Largest number of events that wait for the application; the oldest is dropped for a new one.
-const MOST_EVENTS: usize = 256;
+/// Largest number of events that wait for the application. When the queue is full, a new event replaces the oldest.
+const MAX_EVENTS: usize = 256;
 
-/// Event of the devices or of the processing.
+/// Event of the devices or of the audio processing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// Event of a device.
+    /// Loss, return or change of a device.
     Device(Notice),
-    /// Event of a track or of the processing.
+    /// Event of a track or of the audio processing.
     Session(SessionEvent),
 }
 
-/// The devices of one host, with one terminal over them.
+/// The devices of one host, with one terminal that processes their audio.
 ///
-/// Any thread may use it, except an audio thread. Its memory is the [`Terminal`]'s and is never freed, so make one for
-/// the life of the process. The host stops when this and everything opened with it are dropped.
+/// Any thread except an audio thread may use it. The memory of its [`Terminal`] is never freed, so a process
+/// should make only one. The host stops when this value and everything opened with it are dropped.
 pub struct MediaDevices<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
-    shared: Arc<Shared<Io>>,
+    shared: Arc<SharedDevices<Io>>,
     host_name: &'static str,
     notices: Vec<&'static str>,
     _polling: Option<JoinHandle<()>>,
 }
 
-struct Shared<Io: AudioIo<'static, CAP, SLOTS>> {
+struct SharedDevices<Io: AudioIo<'static, CAP, SLOTS>> {
     inner: Mutex<Inner<Io>>,
     waiters: Arc<Waiters>,
-    /// `None` with [`Polling::Manual`].
+    /// Thread that calls wakers; `None` with [`Polling::Manual`].
     _dispatcher: Option<Dispatcher>,
 }
 
 struct Inner<Io: AudioIo<'static, CAP, SLOTS>> {
     supervisor: StreamSupervisor<'static, Io, CAP, SLOTS>,
     terminal: Terminal,
-    /// `None` while an input is open.
+    /// Queue of cleaned frames; `None` while a capture has it.
     frames: Option<CleanedFrames>,
     /// Number of started players.
     playing: u32,
     /// Id of the loudspeaker's device while a player is started.
     output_device: Option<String>,
-    /// Strength of each part of the voice processing, unless an input switches the part off.
+    /// Strength of each part of the voice processing. The options of a capture can switch parts off.
     voice: ApmConfig,
     /// Channel of the microphone's device that records the loudspeaker and is the echo reference.
     loopback_channel: Option<u8>,
@@ -124,15 +125,16 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> fmt::Debug for MediaDevices<Io> {
     }
 }
 
-impl<Io: AudioIo<'static, CAP, SLOTS>> Shared<Io> {
-    /// Locks the state. A poisoned lock is used on, because each change is a single step and leaves the state whole.
+impl<Io: AudioIo<'static, CAP, SLOTS>> SharedDevices<Io> {
+    /// Locks the state. A poisoned lock is still used, because each change is a single step and leaves the
+    /// state valid.
     fn lock(&self) -> MutexGuard<'_, Inner<Io>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl MediaDevices<AnyIo> {
-    /// Returns the settings to open devices with: a rate, a host, and the voice processing.
+    /// Returns a builder with the default settings: the rate, the host and the voice processing can be changed.
     pub fn builder() -> MediaDevicesBuilder {
         MediaDevicesBuilder::default()
     }
@@ -165,10 +167,10 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
             Polling::Manual => None,
             Polling::Thread => Some(Dispatcher::spawn(&waiters)?),
         };
-        let shared = Arc::new(Shared { inner: Mutex::new(inner), waiters, _dispatcher: dispatcher });
+        let shared = Arc::new(SharedDevices { inner: Mutex::new(inner), waiters, _dispatcher: dispatcher });
         let thread = match setup.polling {
             Polling::Manual => None,
-            Polling::Thread => Some(look_after(Arc::downgrade(&shared))?),
+            Polling::Thread => Some(spawn_polling_thread(Arc::downgrade(&shared))?),
         };
         Ok(Self { shared, host_name: "custom", notices: Vec::new(), _polling: thread })
     }
@@ -180,8 +182,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
         self.host_name
     }
 
-    /// Returns sentences that a user should read, such as which host [`HostChoice::Auto`](crate::HostChoice::Auto)
-    /// chose.
+    /// Returns messages for the user, such as which host [`HostChoice::Auto`](crate::HostChoice::Auto) chose.
     #[must_use]
     pub fn notices(&self) -> &[&'static str] {
         &self.notices
@@ -222,41 +223,41 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
     /// Opens the microphone. Its frames are cleaned from the first one on.
     ///
     /// # Errors
-    /// Returns [`MediaError::InputOpen`] while another capture has the microphone, and names a device or channel that does
-    /// not exist.
+    /// Returns [`MediaError::InputOpen`] while another capture has the microphone, [`MediaError::NoSuchDevice`] or
+    /// [`MediaError::NoSuchChannel`] for a device or channel that does not exist, and the host's error.
     pub fn open_input(&self, options: InputOptions) -> Result<InputCapture<Io>, MediaError> {
         InputCapture::open(Arc::clone(&self.shared), options)
     }
 
-    /// Makes a player for the loudspeaker. Starting the player opens the device. Several players may play at once, on the
-    /// same device.
+    /// Makes a player for the loudspeaker. Starting the player opens the device. Several players may play at
+    /// once on the same device.
     ///
     /// # Errors
-    /// Names a device that does not exist.
+    /// Returns [`MediaError::NoSuchDevice`] for a device that does not exist, and the host's error.
     pub fn open_output(&self, options: OutputOptions) -> Result<OutputPlayer<Io>, MediaError> {
         OutputPlayer::open(Arc::clone(&self.shared), options)
     }
 
-    /// Takes the oldest event.
+    /// Takes the oldest waiting event, if there is one. At most 256 events wait.
     pub fn poll_event(&self) -> Option<MediaEvent> {
         self.shared.lock().events.pop_front()
     }
 
-    /// Polls the devices for losses and returns, and wakes the tasks that wait for frames and tracks. Unnecessary with
-    /// [`Polling::Thread`].
+    /// Polls the devices for losses and returns, and wakes the tasks that wait for frames and tracks.
+    /// Unnecessary with [`Polling::Thread`].
     pub fn tick(&self) {
         tick(&self.shared);
     }
 
-    /// Calls `what` with the host, for operations that only this host has. All other calls wait meanwhile: a call to these
-    /// devices, or to a capture or player of theirs, inside `what` would deadlock.
-    pub fn with_host<T>(&self, what: impl FnOnce(&mut Io) -> T) -> T {
-        what(self.shared.lock().supervisor.io_mut())
+    /// Calls `operation` with the host, for functions that only this host has. All other calls wait meanwhile, so
+    /// `operation` must not use these devices, or captures and players opened with them: that would deadlock.
+    pub fn with_host<T>(&self, operation: impl FnOnce(&mut Io) -> T) -> T {
+        operation(self.shared.lock().supervisor.io_mut())
     }
 }
 
-fn look_after<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static>(
-    shared: Weak<Shared<Io>>,
+fn spawn_polling_thread<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static>(
+    shared: Weak<SharedDevices<Io>>,
 ) -> Result<JoinHandle<()>, Failure>
 where
     Io::Error: Send,
@@ -270,15 +271,17 @@ where
                 std::thread::sleep(TICK);
             }
         })
-        .map_err(|error| Failure::run(format!("the devices' thread could not be started: {error}")))
+        .map_err(|error| {
+            Failure::run(format!("the thread that polls the devices could not be started: {error}"))
+        })
 }
 
-fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
+fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &SharedDevices<Io>) {
     {
         let mut inner = shared.lock();
         let now = inner.terminal.now();
         while let Some(notice) = inner.supervisor.poll(now) {
-            // When no new voice processor can be made, the old one continues.
+            // When no new voice processor can be made, the old one stays in use.
             _ = inner.terminal.handle_notice(&notice);
             inner.push_event(MediaEvent::Device(notice));
         }
@@ -286,7 +289,7 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
             match inner.terminal.poll_event() {
                 Ok(Some(event)) => inner.push_event(MediaEvent::Session(event)),
                 Ok(None) => break,
-                // The old voice processor continues and converges again; the next call returns the event.
+                // The old voice processor stays in use and converges again; the next call returns the event.
                 Err(_) => {}
             }
         }
@@ -297,7 +300,7 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &Shared<Io>) {
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
     fn push_event(&mut self, event: MediaEvent) {
-        if self.events.len() == MOST_EVENTS {
+        if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
         }
         self.events.push_back(event);
@@ -321,11 +324,11 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
         Ok(devices.into_iter().find(|device| id.map_or(device.is_default, |id| device.id == id)))
     }
 
-    fn start(&mut self, direction: Direction, plan: &DirectionConfig) -> Result<(), MediaError> {
+    fn start(&mut self, direction: Direction, config: &DirectionConfig) -> Result<(), MediaError> {
         let now = self.terminal.now();
         let (capture, playback) = match direction {
-            Direction::Capture => (Some(plan), None),
-            Direction::Playback => (None, Some(plan)),
+            Direction::Capture => (Some(config), None),
+            Direction::Playback => (None, Some(config)),
         };
         match self.supervisor.open(capture, playback, now) {
             Ok(_) => Ok(()),
@@ -367,13 +370,13 @@ mod tests {
         };
         let _input = devices.open_input(InputOptions::default()).unwrap();
         pass();
-        devices.shared.lock().terminal.refuse_voices().unwrap();
+        devices.shared.lock().terminal.fail_new_voices().unwrap();
         sim.unplug(Direction::Capture).unwrap();
         pass();
         sim.plug_in(Direction::Capture, DeviceConfig::new(SampleRate::new(48_000).unwrap(), 480)).unwrap();
         pass();
-        let told: Vec<_> = std::iter::from_fn(|| devices.poll_event()).collect();
+        let events: Vec<_> = std::iter::from_fn(|| devices.poll_event()).collect();
         let changed = MediaEvent::Session(SessionEvent::DeviceChanged { direction: Direction::Capture });
-        assert_eq!(told.iter().filter(|&&event| event == changed).count(), 1, "{told:?}");
+        assert_eq!(events.iter().filter(|&&event| event == changed).count(), 1, "{events:?}");
     }
 }

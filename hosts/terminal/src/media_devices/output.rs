@@ -8,9 +8,9 @@ use handsfree_core::playback::SourceConfig;
 use handsfree_core::{Duration, Gain};
 use handsfree_host::supervisor::DirectionConfig;
 
-use super::Shared;
+use super::SharedDevices;
 use super::error::MediaError;
-use super::track::{OutputTrack, SharedPlayerTrack, TrackOptions, PlayerTrack, lock};
+use super::track::{OutputTrack, PlayerTrack, SharedPlayerTrack, TrackOptions, lock};
 use crate::host::AnyIo;
 use crate::terminal::{CAP, SLOTS, SOURCE_MEMORY, SOURCE_QUALITY};
 
@@ -19,17 +19,19 @@ use crate::terminal::{CAP, SLOTS, SOURCE_MEMORY, SOURCE_QUALITY};
 pub struct OutputOptions {
     /// Id of the device; `None` selects the system's default.
     pub output_device: Option<String>,
-    /// Number of channels to open; `None` opens all that the device has, at most 2. All channels play the same signal.
+    /// Number of channels to open; `None` opens all channels of the device, at most 2. All channels play the
+    /// same signal.
     pub device_channels: Option<u32>,
     /// Period of the device, in sample frames; `None` selects 10 ms.
     pub period_sample_frames: Option<u32>,
 }
 
-/// Player of up to [`SLOTS`] tracks that start and stop together. Dropping it closes it.
+/// Player of several tracks that start and stop together. Dropping it closes it. All players together have at most
+/// [`SLOTS`] tracks.
 pub struct OutputPlayer<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
-    shared: Arc<Shared<Io>>,
+    shared: Arc<SharedDevices<Io>>,
     options: OutputOptions,
-    voices: Vec<(u32, SharedPlayerTrack)>,
+    tracks: Vec<(u32, SharedPlayerTrack)>,
     volume: f32,
     is_started: bool,
 }
@@ -38,28 +40,28 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> fmt::Debug for OutputPlayer<Io> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutputPlayer")
             .field("options", &self.options)
-            .field("tracks", &self.voices.len())
+            .field("tracks", &self.tracks.len())
             .field("is_started", &self.is_started)
             .finish_non_exhaustive()
     }
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
-    pub(super) fn open(shared: Arc<Shared<Io>>, options: OutputOptions) -> Result<Self, MediaError> {
+    pub(super) fn open(shared: Arc<SharedDevices<Io>>, options: OutputOptions) -> Result<Self, MediaError> {
         if let Some(id) = &options.output_device
             && shared.lock().find(Direction::Playback, Some(id))?.is_none()
         {
             return Err(MediaError::NoSuchDevice { id: id.clone() });
         }
-        Ok(Self { shared, options, voices: Vec::new(), volume: 1.0, is_started: false })
+        Ok(Self { shared, options, tracks: Vec::new(), volume: 1.0, is_started: false })
     }
 
-    /// Adds a track for samples of any rate and channel count, with a queue of one second. It plays while the player is
-    /// started.
+    /// Adds a track for samples of any rate and channel count, with a queue of one second. The track plays
+    /// while the player is started.
     ///
     /// # Errors
-    /// Returns [`MediaError::Track`] when all slots are in use, and [`MediaError::Config`] for an invalid rate or channel
-    /// count.
+    /// Returns [`MediaError::Track`] when all slots are in use, and [`MediaError::Config`] for an invalid rate
+    /// or channel count.
     pub fn add_track(&mut self, options: TrackOptions) -> Result<OutputTrack, MediaError> {
         let (tracks, clock) = {
             let inner = self.shared.lock();
@@ -73,7 +75,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         };
         let track = Box::new(tracks.open_source::<SOURCE_MEMORY>(source)?);
         let id = track.id();
-        let mut voice = PlayerTrack {
+        let mut player_track = PlayerTrack {
             track: Some(track),
             gain: 1.0,
             volume: self.volume,
@@ -82,22 +84,22 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
             playing: self.is_started,
         };
         if self.volume != 1.0 {
-            // Without a ramp, so that the first sample has the full volume.
-            voice.track()?.set_gain(Gain::linear(self.volume)?, Duration::ZERO)?;
-            voice.applied = self.volume;
+            // No ramp, so that the first sample already has this volume.
+            player_track.track()?.set_gain(Gain::linear(self.volume)?, Duration::ZERO)?;
+            player_track.applied = self.volume;
         }
-        voice.apply_pause();
-        let voice = Arc::new(Mutex::new(voice));
-        self.voices.push((id, Arc::clone(&voice)));
+        player_track.apply_pause();
+        let player_track = Arc::new(Mutex::new(player_track));
+        self.tracks.push((id, Arc::clone(&player_track)));
         let waiters = Arc::clone(&self.shared.waiters);
-        Ok(OutputTrack { id, voice, clock, waiters, channels: options.channels as usize })
+        Ok(OutputTrack { id, player_track, clock, waiters, channels: options.channels as usize })
     }
 
-    /// Fades a track out and frees its slot. Returns false when the track is not this player's.
+    /// Fades a track out and frees its slot. Returns false when the track does not belong to this player.
     pub fn remove_track(&mut self, id: u32) -> bool {
-        let Some(at) = self.voices.iter().position(|(this, _)| *this == id) else { return false };
-        let (_, voice) = self.voices.swap_remove(at);
-        lock(&voice).track = None;
+        let Some(at) = self.tracks.iter().position(|(this, _)| *this == id) else { return false };
+        let (_, player_track) = self.tracks.swap_remove(at);
+        lock(&player_track).track = None;
         self.shared.waiters.wake_all();
         true
     }
@@ -105,8 +107,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
     /// Starts to play, and opens the loudspeaker unless another player has opened it. Starting twice has no effect.
     ///
     /// # Errors
-    /// Returns [`MediaError::OtherOutput`] while a player uses another device, and the host's error when it cannot open the
-    /// device.
+    /// Returns [`MediaError::OtherOutput`] while a player uses another device, and the host's error when it
+    /// cannot open the device.
     pub fn start(&mut self) -> Result<(), MediaError> {
         if self.is_started {
             return Ok(());
@@ -114,14 +116,14 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         let mut inner = self.shared.lock();
         if inner.playing == 0 {
             let device = inner.find(Direction::Playback, self.options.output_device.as_deref())?;
-            let known = device.map_or(1, |device| device.max_channels);
-            let mut plan = DirectionConfig::new(inner.terminal.config().rate);
-            plan.device.clone_from(&self.options.output_device);
-            plan.device_channels = self.options.device_channels.unwrap_or(known.clamp(1, 2));
+            let max_channels = device.map_or(1, |device| device.max_channels);
+            let mut config = DirectionConfig::new(inner.terminal.config().rate);
+            config.device.clone_from(&self.options.output_device);
+            config.device_channels = self.options.device_channels.unwrap_or(max_channels.clamp(1, 2));
             if let Some(period) = self.options.period_sample_frames {
-                plan.period_sample_frames = period;
+                config.period_sample_frames = period;
             }
-            inner.start(Direction::Playback, &plan)?;
+            inner.start(Direction::Playback, &config)?;
             inner.output_device.clone_from(&self.options.output_device);
         } else if inner.output_device != self.options.output_device {
             let playing = inner.output_device.clone().unwrap_or_else(|| "the default device".into());
@@ -132,12 +134,13 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         self.set_started(true)
     }
 
-    /// Stops and keeps what is queued. The loudspeaker is closed when no player plays. The player can be started again.
+    /// Stops playing and keeps the queued samples. The loudspeaker is closed when its last player stops. The
+    /// player can be started again.
     pub fn stop(&mut self) {
         if !self.is_started {
             return;
         }
-        // Only a start sends commands to the tracks, and only commands can be refused.
+        // Only starting sends commands to the tracks, and only commands can be refused.
         _ = self.set_started(false);
         let mut inner = self.shared.lock();
         inner.playing -= 1;
@@ -149,11 +152,11 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
     fn set_started(&mut self, is_started: bool) -> Result<(), MediaError> {
         self.is_started = is_started;
         let mut outcome = Ok(());
-        for (_, voice) in &self.voices {
-            let mut voice = lock(voice);
-            voice.playing = is_started;
-            outcome = outcome.and(voice.apply_gain());
-            voice.apply_pause();
+        for (_, player_track) in &self.tracks {
+            let mut player_track = lock(player_track);
+            player_track.playing = is_started;
+            outcome = outcome.and(player_track.apply_gain());
+            player_track.apply_pause();
         }
         outcome
     }
@@ -164,19 +167,19 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
         self.is_started
     }
 
-    /// Sets the volume of all the player's tracks as a factor; 1 leaves them unchanged. The echo reference has the same
-    /// volume, so the echo canceller need not converge again.
+    /// Sets the volume of all the player's tracks as a factor; 1 leaves them unchanged. The volume also applies
+    /// to the echo reference, so the echo canceller need not converge again.
     ///
     /// # Errors
-    /// Returns [`MediaError::Config`] for a factor outside 0 to 64, and [`MediaError::Track`] when the worker has not yet
-    /// taken the previous changes.
+    /// Returns [`MediaError::Config`] for a factor outside 0 to 64, and [`MediaError::Track`] when the worker
+    /// has not yet taken the previous changes.
     pub fn set_volume(&mut self, volume: f32) -> Result<(), MediaError> {
         Gain::linear(volume)?;
         self.volume = volume;
-        for (_, voice) in &self.voices {
-            let mut voice = lock(voice);
-            voice.volume = volume;
-            voice.apply_gain()?;
+        for (_, player_track) in &self.tracks {
+            let mut player_track = lock(player_track);
+            player_track.volume = volume;
+            player_track.apply_gain()?;
         }
         Ok(())
     }
@@ -196,8 +199,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
 impl<Io: AudioIo<'static, CAP, SLOTS>> Drop for OutputPlayer<Io> {
     fn drop(&mut self) {
         self.stop();
-        for (_, voice) in self.voices.drain(..) {
-            lock(&voice).track = None;
+        for (_, player_track) in self.tracks.drain(..) {
+            lock(&player_track).track = None;
         }
         self.shared.waiters.wake_all();
     }

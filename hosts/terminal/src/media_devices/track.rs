@@ -10,10 +10,10 @@ use super::error::MediaError;
 use super::waiting::Waiters;
 use crate::terminal::{SOURCE_MEMORY, SharedClock, Track};
 
-/// Length of the ramp of a change of volume.
+/// Length of the ramp of a volume change: long enough to be free of clicks.
 const RAMP: Duration = Duration::from_millis(20);
 /// Largest factor that a track takes, for the product of the player's volume and the track's own gain.
-const LOUDEST: f32 = 64.0;
+const MAX_FACTOR: f32 = 64.0;
 
 /// Format of a track's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +24,13 @@ pub struct TrackOptions {
     pub channels: u32,
 }
 
-/// Track shared by its player and its owner.
+/// Track that is shared by its player and its [`OutputTrack`].
 pub(super) struct PlayerTrack {
     /// `None` once the track is removed.
     pub(super) track: Option<Box<Track<SOURCE_MEMORY>>>,
     pub(super) gain: f32,
     pub(super) volume: f32,
-    /// State that was sent to the worker last.
+    /// Factor that was sent to the worker last.
     pub(super) applied: f32,
     pub(super) paused: bool,
     /// Whether the track's player is started.
@@ -42,10 +42,10 @@ impl PlayerTrack {
         self.track.as_deref_mut().ok_or(MediaError::Closed)
     }
 
-    /// Applies volume and gain. The volume is part of the mix and so of the echo reference. While nothing plays, commands
-    /// are not taken, so a change waits for the start.
+    /// Applies volume and gain in the mixer, so that the echo reference contains them too. While the player is
+    /// stopped, the worker takes no commands, so the change is sent at the start.
     pub(super) fn apply_gain(&mut self) -> Result<(), MediaError> {
-        let factor = (self.gain * self.volume).clamp(0.0, LOUDEST);
+        let factor = (self.gain * self.volume).clamp(0.0, MAX_FACTOR);
         if !self.playing || factor == self.applied {
             return Ok(());
         }
@@ -64,14 +64,15 @@ impl PlayerTrack {
 
 pub(super) type SharedPlayerTrack = Arc<Mutex<PlayerTrack>>;
 
-pub(super) fn lock(voice: &SharedPlayerTrack) -> MutexGuard<'_, PlayerTrack> {
-    voice.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock(player_track: &SharedPlayerTrack) -> MutexGuard<'_, PlayerTrack> {
+    player_track.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Handle of a player's track. Any thread may push to it. When it is dropped, the player still plays what was pushed.
+/// Handle of a player's track. Any thread may push to it. After it is dropped, the player still plays the
+/// queued samples.
 pub struct OutputTrack {
     pub(super) id: u32,
-    pub(super) voice: SharedPlayerTrack,
+    pub(super) player_track: SharedPlayerTrack,
     pub(super) clock: SharedClock,
     pub(super) waiters: Arc<Waiters>,
     pub(super) channels: usize,
@@ -90,16 +91,17 @@ impl OutputTrack {
         self.id
     }
 
-    /// Queues interleaved samples and returns how many were taken: fewer than given when the queue of one second is full.
+    /// Queues interleaved samples and returns how many were taken. When the queue of one second is full, that
+    /// is fewer than given.
     ///
     /// # Errors
     /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn push(&mut self, samples: &[i16]) -> Result<usize, MediaError> {
-        Ok(lock(&self.voice).track()?.push(samples)?)
+        Ok(lock(&self.player_track).track()?.push(samples)?)
     }
 
-    /// Queues all whole sample frames of `samples` in any executor, and waits while the queue is full, also while the player
-    /// is stopped. A future that is dropped may have queued a part.
+    /// Queues all whole sample frames of `samples` in any executor. It waits while the queue is full, even
+    /// while the player is stopped. Dropping the future may leave a part of the samples queued.
     ///
     /// # Errors
     /// Returns [`MediaError::Closed`] once the track is removed.
@@ -108,8 +110,8 @@ impl OutputTrack {
         self.waiters.until(|| self.push_some(&mut rest)).await
     }
 
-    /// Queues `samples` like [`push_all`](Self::push_all), but waits in this thread and at most for the given time. Returns
-    /// how many samples were queued.
+    /// Queues all whole sample frames of `samples`, and blocks while the queue is full, at most for `timeout`.
+    /// Returns how many samples were queued.
     ///
     /// # Errors
     /// Returns [`MediaError::Closed`] once the track is removed.
@@ -126,9 +128,9 @@ impl OutputTrack {
         &samples[..samples.len() - samples.len() % self.channels.max(1)]
     }
 
-    /// Returns a value when nothing is left to queue.
+    /// Queues as much of `rest` as fits, and returns a value when nothing is left.
     fn push_some(&self, rest: &mut &[i16]) -> Option<Result<(), MediaError>> {
-        let pushed = lock(&self.voice).track().and_then(|track| Ok(track.push(rest)?));
+        let pushed = lock(&self.player_track).track().and_then(|track| Ok(track.push(rest)?));
         match pushed {
             Err(error) => Some(Err(error)),
             Ok(taken) => {
@@ -138,8 +140,8 @@ impl OutputTrack {
         }
     }
 
-    /// Waits in any executor until everything pushed has left the loudspeaker. While the track is paused or its player
-    /// stopped, the future waits on.
+    /// Waits in any executor until everything pushed has left the loudspeaker. The future stays pending while
+    /// the track is paused or its player is stopped.
     ///
     /// # Errors
     /// Returns [`MediaError::Closed`] once the track is removed.
@@ -152,12 +154,12 @@ impl OutputTrack {
         self.waiters.until(played_out).await
     }
 
-    /// Returns how long the track can play from its queue.
+    /// Returns the duration of the queued samples.
     ///
     /// # Errors
     /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn queued_duration(&self) -> Result<Duration, MediaError> {
-        Ok(lock(&self.voice).track()?.queued_duration())
+        Ok(lock(&self.player_track).track()?.queued_duration())
     }
 
     /// Returns whether everything pushed has left the loudspeaker.
@@ -166,8 +168,8 @@ impl OutputTrack {
     /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn is_played_out(&self) -> Result<bool, MediaError> {
         let now = self.clock.now();
-        let mut voice = lock(&self.voice);
-        let track = voice.track()?;
+        let mut player_track = lock(&self.player_track);
+        let track = player_track.track()?;
         Ok(track.flush().is_ok() && track.is_played_out(now))
     }
 
@@ -177,14 +179,14 @@ impl OutputTrack {
     /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn played_position(&self) -> Result<u64, MediaError> {
         let now = self.clock.now();
-        Ok(lock(&self.voice).track()?.played_position(now))
+        Ok(lock(&self.player_track).track()?.played_position(now))
     }
 
     /// Pauses the track with a fade and keeps its queue, or resumes it.
     pub fn set_paused(&mut self, paused: bool) {
-        let mut voice = lock(&self.voice);
-        voice.paused = paused;
-        voice.apply_pause();
+        let mut player_track = lock(&self.player_track);
+        player_track.paused = paused;
+        player_track.apply_pause();
     }
 
     /// Fades the track out and drops its queue.
@@ -192,23 +194,24 @@ impl OutputTrack {
     /// # Errors
     /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn interrupt(&mut self) -> Result<(), MediaError> {
-        let mut voice = lock(&self.voice);
-        voice.track()?.interrupt();
-        // An interruption ends a pause, but the tracks of a stopped player stay silent.
-        voice.paused = false;
-        voice.apply_pause();
+        let mut player_track = lock(&self.player_track);
+        player_track.track()?.interrupt();
+        // An interruption ends a pause, but the tracks of a stopped player remain silent.
+        player_track.paused = false;
+        player_track.apply_pause();
         Ok(())
     }
 
-    /// Returns where the last interruption stopped the track: one past the last sample frame, at the track's own rate, that
-    /// left the loudspeaker, counted from the track's opening. `None` until that is known, about 10 ms plus the device's
-    /// latency after [`interrupt`](Self::interrupt), and if there was no interruption.
+    /// Returns where the last interruption stopped the track: the position behind the last sample frame that
+    /// left the loudspeaker, at the track's own rate, counted from the track's opening. Returns `None` if there
+    /// was no interruption, and until the position is known, which takes about 10 ms plus the device's latency
+    /// after [`interrupt`](Self::interrupt).
     ///
     /// # Errors
     /// Returns [`MediaError::Closed`] after the track was removed.
     pub fn interrupted_at(&self) -> Result<Option<u64>, MediaError> {
         let now = self.clock.now();
-        Ok(lock(&self.voice).track()?.interrupted_at(now))
+        Ok(lock(&self.player_track).track()?.interrupted_at(now))
     }
 
     /// Waits in any executor for the position that [`interrupted_at`](Self::interrupted_at) returns.
@@ -224,9 +227,9 @@ impl OutputTrack {
     /// # Errors
     /// Returns the errors of [`OutputPlayer::set_volume`](super::OutputPlayer::set_volume).
     pub fn set_gain(&mut self, gain: f32) -> Result<(), MediaError> {
-        let mut voice = lock(&self.voice);
+        let mut player_track = lock(&self.player_track);
         Gain::linear(gain)?;
-        voice.gain = gain;
-        voice.apply_gain()
+        player_track.gain = gain;
+        player_track.apply_gain()
     }
 }

@@ -1,4 +1,4 @@
-//! Control side and a driver thread: the simulated board as a host, in real time or in steps.
+//! Control side and driver thread: the simulated board as a host, in real time or in steps.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,19 +21,20 @@ use crate::terminal::{CAP, HostStreamHalves, SLOTS, SharedClock};
 
 /// Step of the virtual clock while no stream runs.
 const IDLE_STEP: Duration = Duration::from_millis(10);
-/// Lateness from which the driver continues from the current time instead of catching up, as after a suspension.
+/// Lateness from which the driver continues at the current time instead of catching up. A suspended computer
+/// causes it.
 const MAX_LATENESS: WallDuration = WallDuration::from_millis(500);
 
-/// Source of the virtual time.
+/// Choice of what advances the virtual time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// The wall clock.
+    /// The wall clock advances it.
     RealTime,
-    /// [`SimHandle::advance`] only, for tests, which never sleep.
+    /// Only [`SimHandle::advance`] advances it, so that tests never sleep.
     Stepped,
 }
 
-/// Reason why the simulated board did not start.
+/// Error of the simulated board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimIoError {
     kind: ErrorKind,
@@ -55,7 +56,7 @@ impl HostError for SimIoError {
 }
 
 impl SimIoError {
-    fn gone() -> Self {
+    fn thread_ended() -> Self {
         Self { kind: ErrorKind::Backend, message: "the simulated board's thread has ended".into() }
     }
 }
@@ -63,9 +64,9 @@ impl SimIoError {
 type SimBoard = SimulatedBoard<'static, CAP, SLOTS>;
 type DriverTask = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// The simulated board as [`AudioIo`].
+/// The simulated board as a host.
 ///
-/// A driver thread steps the board and calls the interrupt halves and the worker's work.
+/// A driver thread steps the board, and calls the interrupt halves and the worker's work.
 pub struct SimIo {
     tasks: Sender<DriverTask>,
     config: BoardConfig,
@@ -78,7 +79,7 @@ pub struct SimHandle {
     time: Arc<SimClock>,
 }
 
-/// Virtual time of the last step.
+/// Virtual clock, which shows the time of the board's last step.
 #[derive(Debug, Default)]
 pub struct SimClock(AtomicI64);
 
@@ -109,7 +110,7 @@ impl fmt::Debug for SimHandle {
     }
 }
 
-/// State of the driver thread.
+/// State of the driver thread, which runs the board and the work.
 struct Driver {
     board: SimBoard,
     work: Work,
@@ -119,7 +120,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// Runs the next event that is due.
+    /// Runs the board's next event.
     fn step(&mut self) {
         match self.board.step() {
             Step::Worker => (self.work)(),
@@ -140,8 +141,7 @@ impl Driver {
         }
     }
 
-    // As in `AudioIo::start`: the halves are the error on purpose.
-    #[allow(clippy::result_large_err)]
+    #[allow(clippy::result_large_err, reason = "the error returns the halves, like that of `AudioIo::start`")]
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
@@ -161,13 +161,14 @@ impl Driver {
 }
 
 impl SimIo {
-    /// Starts a board with its driver thread, which calls `work`. The thread sets `clock`, which must be the terminal's.
+    /// Starts a board with its driver thread, which calls `work` and sets `clock`. The terminal must use the
+    /// same clock. `acoustics` carries the sound from the loudspeaker to the microphone.
     ///
     /// # Errors
-    /// Names an invalid value of the board, or reports that no thread could be started.
+    /// Returns an error for an invalid value in `config`, and when the thread cannot be started.
     pub fn spawn(
         config: BoardConfig,
-        air: Box<dyn Acoustics + Send>,
+        acoustics: Box<dyn Acoustics + Send>,
         work: Work,
         clock: &Arc<SimClock>,
         pace: Pace,
@@ -178,11 +179,10 @@ impl SimIo {
         std::thread::Builder::new()
             .name("simulated board".into())
             .spawn(move || {
-                // The board is made here because its clock cannot leave the thread.
-                let board = match SimulatedBoard::new(thread_config, air) {
+                // The board is made on this thread because its clock cannot be sent to another.
+                let board = match SimulatedBoard::new(thread_config, acoustics) {
                     Ok(board) => board,
                     Err(error) => {
-                        // The spawning thread waits for this.
                         _ = ready.send(Err(error));
                         return;
                     }
@@ -197,20 +197,20 @@ impl SimIo {
             .map_err(|error| {
                 Failure::run(format!("the simulated board's thread could not be started: {error}"))
             })?;
-        made.recv().map_err(|_| Failure::run(SimIoError::gone().to_string()))??;
+        made.recv().map_err(|_| Failure::run(SimIoError::thread_ended().to_string()))??;
         let handle = SimHandle { tasks: tasks.clone(), time: Arc::clone(clock) };
         Ok((Self { tasks, config }, handle))
     }
 }
 
 impl Driver {
-    /// Stops what still runs before it is dropped.
+    /// Stops the streams that still run, so that their halves are dropped on this thread.
     fn quit(mut self) {
         _ = self.board.stop(Directions::Both);
     }
 }
 
-/// Steps the board by commands only.
+/// Steps the board only by tasks, until all handles are dropped.
 fn stepped(mut driver: Driver, inbox: &Receiver<DriverTask>) {
     for task in inbox {
         task(&mut driver);
@@ -241,24 +241,24 @@ fn real_time(mut driver: Driver, inbox: &Receiver<DriverTask>) {
 /// Runs a task on the driver thread and waits for its result.
 fn run_on_driver<T: Send + 'static>(
     tasks: &Sender<DriverTask>,
-    what: impl FnOnce(&mut Driver) -> T + Send + 'static,
+    task: impl FnOnce(&mut Driver) -> T + Send + 'static,
 ) -> Result<T, SimIoError> {
     let (reply, answer) = channel();
-    let task: DriverTask = Box::new(move |driver| _ = reply.send(what(driver)));
-    tasks.send(task).map_err(|_| SimIoError::gone())?;
-    answer.recv().map_err(|_| SimIoError::gone())
+    let boxed: DriverTask = Box::new(move |driver| _ = reply.send(task(driver)));
+    tasks.send(boxed).map_err(|_| SimIoError::thread_ended())?;
+    answer.recv().map_err(|_| SimIoError::thread_ended())
 }
 
 impl SimHandle {
-    /// Advances the virtual time, serves interrupts and the worker, and returns afterwards.
+    /// Advances the virtual time by `span`, and runs all interrupts and rounds of the worker that are due.
     ///
     /// # Errors
-    /// Returns an error when the driver thread has ended, as after a panic of the work.
+    /// Returns an error when the driver thread has ended, for example because the work panicked.
     pub fn advance(&self, span: Duration) -> Result<(), SimIoError> {
         run_on_driver(&self.tasks, move |driver| driver.advance(span))
     }
 
-    /// Unplugs a device, also in mid-stream. It cannot be started until it is plugged in again.
+    /// Unplugs a device, also while its stream runs. The device cannot be started until one is plugged in again.
     ///
     /// # Errors
     /// Returns the errors of [`advance`](Self::advance).
@@ -269,10 +269,10 @@ impl SimHandle {
         })
     }
 
-    /// Plugs in a device: the previous one or another.
+    /// Plugs in a device, which may differ from the previous one.
     ///
     /// # Errors
-    /// Returns the errors of [`advance`](Self::advance), and an error for a device without a period.
+    /// Returns the errors of [`advance`](Self::advance), and an error for a device without period lengths.
     pub fn plug_in(&self, direction: Direction, device: DeviceConfig) -> Result<(), SimIoError> {
         let outcome = run_on_driver(&self.tasks, move |driver| {
             driver.present[direction as usize] = true;
@@ -287,9 +287,9 @@ impl SimHandle {
     /// Returns the errors of [`advance`](Self::advance).
     pub fn with_board<T: Send + 'static>(
         &self,
-        what: impl FnOnce(&mut SimulatedBoard<'static, CAP, SLOTS>) -> T + Send + 'static,
+        task: impl FnOnce(&mut SimulatedBoard<'static, CAP, SLOTS>) -> T + Send + 'static,
     ) -> Result<T, SimIoError> {
-        run_on_driver(&self.tasks, move |driver| what(&mut driver.board))
+        run_on_driver(&self.tasks, move |driver| task(&mut driver.board))
     }
 
     /// Returns the virtual clock.
@@ -301,17 +301,20 @@ impl SimHandle {
 
 /// Request for one direction without borrowed strings, for the driver thread.
 struct OwnedRequest {
-    end: DirectionRequest<'static>,
+    request: DirectionRequest<'static>,
     device: Option<String>,
 }
 
 impl OwnedRequest {
-    fn of(end: &DirectionRequest<'_>) -> Self {
-        Self { end: DirectionRequest { device: None, ..*end }, device: end.device.map(str::to_owned) }
+    fn of(request: &DirectionRequest<'_>) -> Self {
+        Self {
+            request: DirectionRequest { device: None, ..*request },
+            device: request.device.map(str::to_owned),
+        }
     }
 
-    fn request(&self) -> DirectionRequest<'_> {
-        DirectionRequest { device: self.device.as_deref(), ..self.end }
+    fn borrowed(&self) -> DirectionRequest<'_> {
+        DirectionRequest { device: self.device.as_deref(), ..self.request }
     }
 }
 
@@ -320,23 +323,23 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
 
     fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), SimIoError> {
         let present = run_on_driver(&self.tasks, |driver| driver.present)?;
-        for (direction, id, name, side) in [
+        for (direction, id, name, device) in [
             (Direction::Capture, "sim:microphone", "Simulated microphone", &self.config.capture),
             (Direction::Playback, "sim:loudspeaker", "Simulated loudspeaker", &self.config.playback),
         ] {
             if !present[direction as usize] {
                 continue;
             }
-            let longest = side.longest_period();
-            let rates: &[SampleRate] = &[side.rate];
+            let longest = device.longest_period();
+            let rates: &[SampleRate] = &[device.rate];
             visit(&DeviceInfo {
                 id,
                 name,
                 direction,
                 is_default: true,
                 capabilities: Capabilities {
-                    max_channels: side.device_channels,
-                    formats: &[side.format.name()],
+                    max_channels: device.device_channels,
+                    formats: &[device.format.name()],
                     rates,
                     period_sample_frames: (longest, longest),
                 },
@@ -345,7 +348,7 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
         Ok(())
     }
 
-    #[allow(clippy::result_large_err, reason = "as in the trait")]
+    #[allow(clippy::result_large_err, reason = "the trait returns the halves in the error")]
     fn start(
         &mut self,
         request: &StreamRequest<'_>,
@@ -355,8 +358,8 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
         let playback = request.playback.as_ref().map(OwnedRequest::of);
         let started = run_on_driver(&self.tasks, move |driver| {
             let request = StreamRequest {
-                capture: capture.as_ref().map(OwnedRequest::request),
-                playback: playback.as_ref().map(OwnedRequest::request),
+                capture: capture.as_ref().map(OwnedRequest::borrowed),
+                playback: playback.as_ref().map(OwnedRequest::borrowed),
             };
             driver.start(&request, halves)
         });
@@ -370,7 +373,7 @@ impl AudioIo<'static, CAP, SLOTS> for SimIo {
     fn stop(&mut self, directions: Directions) -> HostStreamHalves {
         // Missing halves were dropped with the thread.
         run_on_driver(&self.tasks, move |driver| driver.board.stop(directions))
-            .unwrap_or_else(|_gone| HostStreamHalves::default())
+            .unwrap_or_else(|_thread_ended| HostStreamHalves::default())
     }
 
     fn poll_event(&mut self) -> Option<Event> {

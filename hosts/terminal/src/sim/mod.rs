@@ -1,4 +1,4 @@
-//! Control side: the simulated room as a host: devices on a virtual clock, in real time or in steps.
+//! Control side: a simulated room as a host. Its devices run on a virtual clock, in real time or in steps.
 
 mod io;
 mod room;
@@ -8,7 +8,7 @@ pub use self::room::{LiveRoom, LivingRoom, SimRoomConfig, Talker};
 use crate::host::{AnyIo, ChosenHost, OpenHost};
 use crate::terminal::SharedClock;
 
-/// The simulated room in real time.
+/// Returns the simulated room as a host in real time.
 pub(crate) fn host() -> ChosenHost {
     let clock = SimClock::shared();
     ChosenHost::simulated(clock.clone() as SharedClock, move |config, work| {

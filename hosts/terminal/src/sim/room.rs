@@ -1,4 +1,4 @@
-//! Control side: the room of a simulated terminal.
+//! Control side: the simulated room: its acoustics, its talker and its devices.
 
 use std::path::PathBuf;
 
@@ -13,42 +13,44 @@ use handsfree_sim::wav::{self, Clip};
 
 use crate::failure::Failure;
 
-/// Time of the talker's first word, and the time from one first word to the next.
-const FIRST_TURN_S: f64 = 10.0;
-const TURN_EVERY_S: f64 = 30.0;
+/// Time of the talker's first utterance, in seconds. The echo canceller has converged by then.
+const FIRST_UTTERANCE_S: f64 = 10.0;
+/// Time from the start of one utterance to the start of the next, in seconds.
+const UTTERANCE_INTERVAL_S: f64 = 30.0;
 /// Level of the noise at the microphone, in dB of full scale.
 const NOISE_DBFS: f64 = -75.0;
-/// Largest change of a position by the seed, in metres.
+/// Largest distance by which the seed moves a position along each axis, in metres.
 const SCATTER_M: f64 = 0.05;
-/// The clips' level at a metre in free air is a whisper. A loudspeaker at a moderate volume is 6 dB
-/// louder, a person who talks to a device 16 dB.
+/// Gain of the loudspeaker: 6 dB. The clips alone have the level of a whisper at one metre in free air; a
+/// loudspeaker at a moderate volume is 6 dB louder.
 const LOUDSPEAKER_GAIN: f32 = 2.0;
+/// Gain of the talker: 16 dB, because a person who talks to a device is 16 dB louder than a whisper.
 const TALKER_GAIN: f32 = 6.3;
 /// Length of the reverberation that is computed, in seconds.
 const RESPONSE_S: f64 = 0.3;
 
-/// Speech of the talker in the simulated room.
+/// What the talker in the simulated room says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Talker {
-    /// Recorded sentence that is part of the simulator.
+    /// A recorded sentence that is part of the simulator.
     #[default]
     ShippedVoice,
     /// No speech.
     Silent,
-    /// A WAV file.
+    /// The speech in a WAV file.
     File(PathBuf),
 }
 
 /// Properties of the simulated room and its devices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimRoomConfig {
-    /// Speech of the talker, for the first time after 10 s and then every 30 s.
+    /// Speech of the talker, who speaks for the first time after 10 s and then every 30 s.
     pub talker: Talker,
-    /// How much faster the loudspeaker's clock runs than the microphone's, in ppm.
+    /// Rate of the loudspeaker's clock relative to the microphone's, in ppm; positive when it is faster.
     pub playback_ppm: f64,
     /// Time from the playback interrupt to the loudspeaker, in milliseconds.
     pub render_latency_ms: f64,
-    /// Seed of noise, timestamp jitter and of the positions in the room.
+    /// Seed of the noise, of the timestamp jitter and of the positions in the room.
     pub seed: u64,
 }
 
@@ -79,36 +81,37 @@ impl SimRoomConfig {
     }
 }
 
-/// A living room by the image-source method, its positions a little different for each seed.
+/// Impulse responses of a living room, computed by the image-source method. The positions in the room depend on the
+/// seed.
 #[derive(Clone, Debug)]
 pub struct LivingRoom(Room);
 
 impl LivingRoom {
-    /// Returns the room of this seed.
+    /// Returns the living room for this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::for_stream(seed, "room");
         let mut room = Room::default();
-        for place in [&mut room.loudspeaker_m, &mut room.microphone_m, &mut room.talker_m] {
-            for coordinate in place {
+        for position in [&mut room.loudspeaker_m, &mut room.microphone_m, &mut room.talker_m] {
+            for coordinate in position {
                 *coordinate += (rng.uniform() * 2.0 - 1.0) * SCATTER_M;
             }
         }
         Self(room)
     }
 
-    /// Returns the impulse response from the loudspeaker to a microphone of this rate.
+    /// Returns the impulse response from the loudspeaker to the microphone, sampled at `rate`.
     ///
     /// # Errors
-    /// Names an invalid property of the room.
+    /// Returns an error that names an invalid property of the room.
     pub fn loudspeaker_response(&self, rate: SampleRate) -> Result<Vec<f32>, Failure> {
         self.response(RoomSource::Loudspeaker, rate, LOUDSPEAKER_GAIN)
     }
 
-    /// Returns the impulse response from the talker to a microphone of this rate.
+    /// Returns the impulse response from the talker to the microphone, sampled at `rate`.
     ///
     /// # Errors
-    /// Names an invalid property of the room.
+    /// Returns an error that names an invalid property of the room.
     pub fn talker_response(&self, rate: SampleRate) -> Result<Vec<f32>, Failure> {
         self.response(RoomSource::Talker, rate, TALKER_GAIN)
     }
@@ -120,39 +123,41 @@ impl LivingRoom {
     }
 }
 
-/// Room with echo and noise, in which a talker speaks now and then.
+/// Acoustics of a living room with echo, noise and a talker who speaks at regular times.
 #[derive(Debug)]
 pub struct LiveRoom {
     room: RoomAcoustics,
     /// One utterance of the talker as it reaches the microphone.
-    turn: Vec<f32>,
+    utterance: Vec<f32>,
+    /// Position of the first utterance, in samples.
     first: u64,
-    every: u64,
+    /// Distance from one utterance to the next, in samples.
+    interval: u64,
 }
 
 impl LiveRoom {
-    /// The living room of this seed, for a microphone of this rate. The talker speaks for the first time after
-    /// 10 s and then every 30 s.
+    /// Makes the living room for this seed, with a microphone that samples at `rate`. The talker speaks for the
+    /// first time after 10 s and then every 30 s.
     ///
     /// # Errors
-    /// Names a file that cannot be read.
+    /// Returns an error that names a file that cannot be read.
     pub fn new(rate: SampleRate, talker: &Talker, seed: u64) -> Result<Self, Failure> {
-        let place = LivingRoom::new(seed);
-        let response = place.loudspeaker_response(rate)?;
+        let room = LivingRoom::new(seed);
+        let response = room.loudspeaker_response(rate)?;
         let spoken = match talker {
             Talker::Silent => Vec::new(),
             Talker::ShippedVoice => Clip::near().to_mono_at(rate.hz()),
             Talker::File(path) => wav::read(path)?.to_mono_at(rate.hz()),
         };
-        let path = place.talker_response(rate)?;
-        let mut turn = vec![0.0; spoken.len()];
-        Convolver::new(&path).process(&spoken, &mut turn);
+        let path = room.talker_response(rate)?;
+        let mut utterance = vec![0.0; spoken.len()];
+        Convolver::new(&path).process(&spoken, &mut utterance);
         let noise = Noise::new(Rng::for_stream(seed, "noise"), Colour::Pink, NOISE_DBFS);
         Ok(Self {
             room: RoomAcoustics::new(Loudspeaker::new(0.0)?, &response, Vec::new(), noise),
-            first: samples(FIRST_TURN_S, rate) as u64,
-            every: (samples(TURN_EVERY_S, rate) as u64).max(turn.len() as u64),
-            turn,
+            first: samples(FIRST_UTTERANCE_S, rate) as u64,
+            interval: (samples(UTTERANCE_INTERVAL_S, rate) as u64).max(utterance.len() as u64),
+            utterance,
         })
     }
 }
@@ -161,8 +166,9 @@ impl Acoustics for LiveRoom {
     fn carry(&mut self, loudspeaker: &[f32], microphone: &mut [f32], position: u64) {
         self.room.carry(loudspeaker, microphone, position);
         for (heard, at) in microphone.iter_mut().zip(position..) {
-            let Some(into) = at.checked_sub(self.first) else { continue };
-            let spoken = usize::try_from(into % self.every).ok().and_then(|into| self.turn.get(into));
+            let Some(elapsed) = at.checked_sub(self.first) else { continue };
+            let spoken =
+                usize::try_from(elapsed % self.interval).ok().and_then(|into| self.utterance.get(into));
             *heard += spoken.copied().unwrap_or(0.0);
         }
     }

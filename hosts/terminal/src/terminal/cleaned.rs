@@ -1,4 +1,4 @@
-//! Worker to application: the cleaned microphone, frame by frame, through a bounded queue.
+//! Worker and application side: a bounded queue that carries frames of the cleaned microphone to the application.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use handsfree_core::{Frame, FrameConsumer, FrameProducer};
 use super::CAP;
 use super::meters::Meters;
 
-/// State shared by both ends; each word has one writer.
+/// State shared by worker and application. Each field has one writer.
 #[derive(Debug)]
 pub(crate) struct QueueState {
     /// Largest number of waiting frames, 0 while there is no reader. Written by the application.
@@ -25,8 +25,8 @@ impl QueueState {
         Self { capacity: AtomicU32::new(0), muted: AtomicBool::new(false), dropped_frames: AtomicU32::new(0) }
     }
 
-    /// Replaces the microphone by silence from the next frame on. The microphone is still processed, so that the echo
-    /// canceller goes on learning.
+    /// Replaces the microphone by silence from the next frame on. The microphone is still processed, so that
+    /// the echo canceller keeps adapting.
     pub(crate) fn set_muted(&self, muted: bool) {
         self.muted.store(muted, Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ impl QueueState {
     }
 }
 
-/// The worker's end: measures what leaves the terminal, and queues it while there is a reader.
+/// Worker's end of the queue: measures each cleaned frame, and queues it while there is a reader.
 pub(crate) struct CleanedSink {
     ring: FrameProducer<'static, CAP>,
     state: &'static QueueState,
@@ -73,21 +73,21 @@ impl FrameSink<CAP> for CleanedSink {
             copy.samples_mut().fill(0);
         }
         copy.stamp.lost = copy.stamp.lost.saturating_add(self.lost);
-        let lost_with_it = copy.stamp.lost.saturating_add(copy.sample_frames() as u32);
+        let lost_if_dropped = copy.stamp.lost.saturating_add(copy.sample_frames() as u32);
         if self.ring.len() < capacity && self.ring.push(copy).is_ok() {
             self.lost = 0;
             return;
         }
-        self.lost = lost_with_it;
+        self.lost = lost_if_dropped;
         let dropped = self.state.dropped_frames.load(Ordering::Relaxed);
         self.state.dropped_frames.store(dropped.wrapping_add(1), Ordering::Relaxed);
     }
 }
 
-/// The application's end: a queue of frames of the cleaned microphone, oldest first.
+/// Application's end of the queue of cleaned microphone frames, oldest first.
 ///
-/// The number of waiting frames is limited when the queue is opened. A frame that finds the queue full is dropped and
-/// counted, and [`Stamp::lost`](handsfree_core::Stamp::lost) of the next frame reports it.
+/// [`listen`](Self::listen) limits the number of waiting frames. A frame that finds the queue full is dropped and
+/// counted, and [`Stamp::lost`](handsfree_core::Stamp::lost) of the next frame reports the missing samples.
 pub struct CleanedFrames {
     ring: FrameConsumer<'static, CAP>,
     state: &'static QueueState,
@@ -98,14 +98,14 @@ impl CleanedFrames {
         Self { ring, state }
     }
 
-    /// Starts to queue frames, at most `frames` and at most [`MAX_WAITING`] of them. Frames from an earlier time are
+    /// Starts to queue frames, at most `frames` and at most [`MAX_WAITING`] of them. Frames that still wait are
     /// dropped.
     pub fn listen(&mut self, frames: u32) {
         self.ignore();
         self.state.capacity.store(frames.clamp(1, MAX_WAITING), Ordering::Relaxed);
     }
 
-    /// Stops queueing frames.
+    /// Stops queueing frames, and drops those that wait.
     pub fn ignore(&mut self) {
         self.state.capacity.store(0, Ordering::Relaxed);
         for _ in 0..=MAX_WAITING {
@@ -115,7 +115,7 @@ impl CleanedFrames {
         }
     }
 
-    /// Takes the oldest waiting frame.
+    /// Takes the oldest waiting frame, if there is one.
     pub fn pop(&mut self) -> Option<Frame<CAP>> {
         self.ring.pop()
     }
@@ -139,7 +139,7 @@ impl fmt::Debug for CleanedFrames {
     }
 }
 
-/// Largest number of frames that may wait for an application: 2.55 s.
+/// Largest number of frames that may wait for the application: 2.55 s of audio.
 pub const MAX_WAITING: u32 = 255;
 
 #[cfg(test)]
@@ -165,7 +165,11 @@ mod tests {
     fn a_full_queue_drops_the_newest_and_the_next_frame_reports_it() {
         let (mut sink, mut frames, _, _) = halves();
         sink.on_frame(&frame(1));
-        assert_eq!((frames.waiting(), frames.dropped_frames()), (0, 0), "without a reader nothing is lost");
+        assert_eq!(
+            (frames.waiting(), frames.dropped_frames()),
+            (0, 0),
+            "no frame counts as lost without a reader"
+        );
         frames.listen(2);
         (2..=5).for_each(|number| sink.on_frame(&frame(number)));
         assert_eq!((frames.waiting(), frames.dropped_frames()), (2, 2));

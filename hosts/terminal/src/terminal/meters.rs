@@ -1,29 +1,32 @@
-//! Worker to any thread: levels and echo reduction while the terminal runs.
+//! Worker side, with readers on any thread: levels and echo reduction while the terminal runs.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use handsfree_core::capture::{LevelMeter, Levels};
 
-/// Mean square from which a frame of the loudspeaker counts as sound: -55 dBFS, with full scale 1.
-const SOUNDS: f64 = 3.2e-6;
-/// Number of frames for which the echo still rings in the room after the loudspeaker's last sound.
-const RING_FRAMES: u32 = 20;
-/// Weight of a frame in the sums: a memory of one second.
-const UPTAKE: f64 = 0.01;
-/// Number of frames with echo before a figure is reported.
-const LEAST_FRAMES: u32 = 50;
-/// Number of frames without echo after which the figure is outdated.
+/// Mean square from which a loudspeaker frame counts as sound: -55 dBFS, with full scale 1. Quieter sound leaves no
+/// echo that can be measured.
+const SOUND_THRESHOLD: f64 = 3.2e-6;
+/// Number of frames during which the room still reverberates after the loudspeaker's last sound: 200 ms.
+const REVERBERATION_FRAMES: u32 = 20;
+/// Weight of a new frame in the averages, which gives a time constant of one second.
+const SMOOTHING: f64 = 0.01;
+/// Number of frames with echo before echo reduction is reported: half a second, so that the average means
+/// something.
+const MIN_ECHO_FRAMES: u32 = 50;
+/// Number of frames without echo after which the echo reduction is outdated: 3 s.
 const STALE_FRAMES: u32 = 300;
 
-/// Figures that the worker measures; any thread may read them.
+/// Figures that the worker measures and any thread may read.
 ///
-/// `microphone` and `loudspeaker` are the voice processor's inputs; `cleaned` is the terminal's output behind the chain.
-/// The first two keep their values while the voice processor is bypassed.
+/// `microphone` and `loudspeaker` are the levels of the voice processor's inputs. They keep their values while
+/// the voice processor is bypassed. `cleaned` is the level of the terminal's output, behind the chain of frame
+/// processors.
 #[derive(Debug)]
 pub struct Meters {
     /// Level of the microphone.
     pub microphone: Levels,
-    /// Level of the loudspeaker's signal at that time.
+    /// Level of the echo reference: the loudspeaker's signal for the same microphone frame.
     pub loudspeaker: Levels,
     /// Level of the cleaned microphone.
     pub cleaned: Levels,
@@ -33,7 +36,7 @@ pub struct Meters {
     voice_changes: AtomicU32,
 }
 
-/// Words that stand for an unknown figure.
+/// Bits that stand for an unknown figure.
 const UNKNOWN: u32 = f32::NAN.to_bits();
 
 impl Meters {
@@ -49,41 +52,43 @@ impl Meters {
         }
     }
 
-    /// Returns how much quieter the voice processor makes the microphone while the loudspeaker sounds, in dB: input power
-    /// over output power, averaged over the last second with echo.
+    /// Returns the echo reduction in dB: the voice processor's input power over its output power while the
+    /// loudspeaker sounds, averaged over the last second with echo.
     ///
-    /// Without a talker this is the echo return loss enhancement, together with the effect of noise suppression. A talker,
-    /// and a gain control that raises the residue, make it smaller. `None` before half a second of echo, and 3 s after the
-    /// last echo.
+    /// Without a talker this is the echo return loss enhancement (ERLE), together with the effect of noise
+    /// suppression. A talker makes it smaller, and so does a gain control that amplifies the residual echo.
+    /// Returns `None` before half a second of echo, and from 3 s after the last echo.
     #[must_use]
     pub fn erle_db(&self) -> Option<f32> {
         known(&self.erle_db)
     }
 
-    /// Returns the loudspeaker's clock minus the microphone's, in ppm.
+    /// Returns the rate of the loudspeaker's clock minus that of the microphone's, in ppm; `None` until it is
+    /// known, which takes some seconds.
     #[must_use]
     pub fn drift_ppm(&self) -> Option<f32> {
         known(&self.drift_ppm)
     }
 
-    /// Returns the number of jumps of the echo reference, the first alignment included.
+    /// Returns how often the echo reference jumped to another position, including the first alignment; wraps at
+    /// 2^32.
     #[must_use]
     pub fn reference_jumps(&self) -> u32 {
         self.reference_jumps.load(Ordering::Relaxed)
     }
 
-    /// Returns how often the voice processor was replaced.
+    /// Returns how often the voice processor was replaced; wraps at 2^32.
     #[must_use]
     pub fn voice_changes(&self) -> u32 {
         self.voice_changes.load(Ordering::Relaxed)
     }
 
-    /// Called by the worker only.
+    /// Counts a replacement of the voice processor. Worker side only.
     pub(crate) fn count_voice_change(&self) {
         self.voice_changes.store(self.voice_changes().wrapping_add(1), Ordering::Relaxed);
     }
 
-    // Relaxed, here and above: each figure is one word, and readers do not need figures of the same frame.
+    // Relaxed, here and above: each figure is one word, and readers may combine figures of different frames.
     pub(crate) fn show_clocks(&self, drift_ppm: Option<f64>, reference_jumps: u32) {
         self.drift_ppm.store(drift_ppm.map_or(UNKNOWN, |ppm| (ppm as f32).to_bits()), Ordering::Relaxed);
         self.reference_jumps.store(reference_jumps, Ordering::Relaxed);
@@ -94,16 +99,17 @@ fn known(word: &AtomicU32) -> Option<f32> {
     Some(f32::from_bits(word.load(Ordering::Relaxed))).filter(|value| !value.is_nan())
 }
 
-/// Compares a voice processor's input with its output. Worker side.
+/// Meter that compares a voice processor's input with its output. Worker side.
 #[derive(Debug)]
 pub(crate) struct EchoMeter {
     meters: &'static Meters,
     microphone: LevelMeter<'static>,
     loudspeaker: LevelMeter<'static>,
-    /// Mean square of the frame that is being processed.
+    /// Mean square of the current microphone frame before processing.
     heard: f64,
-    /// Mean squares over the last second with echo.
+    /// Mean square before processing, over the last second with echo.
     before: f64,
+    /// Mean square after processing, over the last second with echo.
     after: f64,
     frames_with_echo: u32,
     since_sound: u32,
@@ -125,7 +131,8 @@ impl EchoMeter {
 
     pub(crate) fn played(&mut self, far: &[i16]) {
         self.loudspeaker.measure(far);
-        self.since_sound = if mean_square(far) >= SOUNDS { 0 } else { self.since_sound.saturating_add(1) };
+        self.since_sound =
+            if mean_square(far) >= SOUND_THRESHOLD { 0 } else { self.since_sound.saturating_add(1) };
     }
 
     pub(crate) fn heard(&mut self, near: &[i16]) {
@@ -134,14 +141,14 @@ impl EchoMeter {
     }
 
     pub(crate) fn cleaned(&mut self, near: &[i16]) {
-        if self.since_sound <= RING_FRAMES {
-            self.before += UPTAKE * (self.heard - self.before);
-            self.after += UPTAKE * (mean_square(near) - self.after);
+        if self.since_sound <= REVERBERATION_FRAMES {
+            self.before += SMOOTHING * (self.heard - self.before);
+            self.after += SMOOTHING * (mean_square(near) - self.after);
             self.frames_with_echo = self.frames_with_echo.saturating_add(1);
         }
         let is_known =
-            self.frames_with_echo >= LEAST_FRAMES && self.since_sound < STALE_FRAMES && self.before > 0.0;
-        // The residue is no more exact than a 16-bit sample.
+            self.frames_with_echo >= MIN_ECHO_FRAMES && self.since_sound < STALE_FRAMES && self.before > 0.0;
+        // The lower bound is below the power of the smallest 16-bit sample, and avoids a division by zero.
         let erle_db = (10.0 * (self.before / self.after.max(1e-11)).log10()) as f32;
         self.meters.erle_db.store(if is_known { erle_db.to_bits() } else { UNKNOWN }, Ordering::Relaxed);
     }
@@ -171,10 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn the_reduction_is_that_of_the_power() {
+    fn erle_is_the_ratio_of_powers() {
         let (mut meter, meters) = meter();
-        frames(&mut meter, LEAST_FRAMES - 1, [10_000, 1_000, 10]);
-        assert_eq!(meters.erle_db(), None, "too early to tell");
+        frames(&mut meter, MIN_ECHO_FRAMES - 1, [10_000, 1_000, 10]);
+        assert_eq!(meters.erle_db(), None, "too few frames with echo");
         frames(&mut meter, 1, [10_000, 1_000, 10]);
         assert!((meters.erle_db().unwrap() - 40.0).abs() < 0.01, "{:?}", meters.erle_db());
         frames(&mut meter, 500, [10_000, 1_000, 100]);
@@ -182,29 +189,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heard_without_a_loudspeaker_does_not_count() {
+    fn sound_without_echo_does_not_change_erle() {
         let (mut meter, meters) = meter();
         frames(&mut meter, 200, [10_000, 1_000, 10]);
         frames(&mut meter, 250, [0, 20_000, 20_000]);
-        // The first of these frames count as echo that still rings.
+        // The first of these frames count as echo, because the room still reverberates.
         let with_tail = meters.erle_db().unwrap();
         frames(&mut meter, 40, [0, 20_000, 20_000]);
         assert_eq!(meters.erle_db(), Some(with_tail), "a talker alone changes nothing");
         frames(&mut meter, 20, [0, 20_000, 20_000]);
-        assert_eq!(meters.erle_db(), None, "it is too long ago");
+        assert_eq!(meters.erle_db(), None, "the last echo is too long ago");
     }
 
     #[test]
-    fn complete_silence_is_no_division_by_zero() {
+    fn erle_stays_finite_in_complete_silence() {
         let (mut meter, meters) = meter();
         frames(&mut meter, 100, [10_000, 0, 0]);
-        assert_eq!(meters.erle_db(), None, "no echo, so nothing of it was taken out");
+        assert_eq!(meters.erle_db(), None, "there was no echo to remove");
         frames(&mut meter, 100, [10_000, 30_000, 0]);
         assert!(meters.erle_db().unwrap().is_finite());
     }
 
     #[test]
-    fn drift_is_unknown_until_it_is_told() {
+    fn drift_is_unknown_until_it_is_set() {
         let meters = Meters::new();
         assert_eq!(meters.drift_ppm(), None);
         meters.show_clocks(Some(-123.5), 2);

@@ -1,7 +1,7 @@
-//! Control side: a running terminal over any host: its memory, the worker's work and the application's handle.
+//! Control side: a terminal that runs on any host: its memory, the worker's work and the application's handle.
 //!
-//! A host calls the [`Work`] on its one worker: a Linux board's real-time thread after the audio interrupts, elsewhere a
-//! thread that the callbacks wake. The [`StreamHalves`] go to the host with
+//! A host calls the [`Work`] on its one worker. On a Linux board that is the real-time thread, after the audio
+//! interrupts; elsewhere it is a thread that the audio callbacks wake. The [`StreamHalves`] go to the host with
 //! [`AudioIo::start`](handsfree_core::audio_io::AudioIo::start), usually through a
 //! [`StreamSupervisor`](handsfree_host::supervisor::StreamSupervisor). The [`Terminal`] holds everything else.
 //!
@@ -16,7 +16,7 @@
 //! let mut track = terminal.tracks().open()?;
 //! assert_eq!(track.push(&[100; 1_600])?, 1_600);
 //! work(); // the host's worker does this after each period
-//! assert!(halves.intake.is_some() && halves.outlet.is_some(), "for AudioIo::start");
+//! assert!(halves.intake.is_some() && halves.outlet.is_some(), "the host takes them in AudioIo::start");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -47,7 +47,7 @@ use handsfree_host::worker::Work;
 pub use self::cleaned::{CleanedFrames, MAX_WAITING};
 use self::cleaned::{CleanedSink, QueueState};
 pub use self::memory::JournalReaders;
-pub(crate) use self::memory::roomy;
+pub(crate) use self::memory::on_large_stack;
 use self::memory::{JournalWriters, journals};
 use self::meters::EchoMeter;
 pub use self::meters::Meters;
@@ -63,10 +63,10 @@ use crate::try_only::Busy;
 pub const CAP: usize = 960;
 /// Largest number of tracks that play at the same time.
 pub const SLOTS: usize = 8;
-/// Uncertainty of the drift below which it is reported, which takes some seconds.
+/// Uncertainty below which the drift is reported, in ppm. The clocks take some seconds to reach it.
 const SETTLED_PPM: f64 = 20.0;
-/// Memory of a terminal: 63 frames of capture and of playback, 127 of reference, one second for each track, and 3 s of
-/// echo history at 48 kHz mono.
+/// Memory of a terminal: rings of 63 frames for capture and for playback, a ring of 127 frames for the echo
+/// reference, one second of queue for each track, and 3 s of echo history at 48 kHz mono.
 pub type HostSession = Session<CAP, SLOTS, 64, 64, 128, 101, 144_000>;
 /// Pool in which a terminal's tracks are opened.
 pub type Tracks = TrackPool<'static, CriticalSectionRawMutex, CAP, SLOTS>;
@@ -74,7 +74,7 @@ pub type Tracks = TrackPool<'static, CriticalSectionRawMutex, CAP, SLOTS>;
 /// [`TrackPool::open_source`](handsfree_core::playback::TrackPool::open_source).
 pub type Track<const MEMORY: usize = 0> =
     playback::Track<'static, 'static, CriticalSectionRawMutex, CAP, SLOTS, MEMORY>;
-/// Interrupt halves that a host runs.
+/// Intake and outlet of a terminal, which a host runs in its audio interrupts.
 pub type HostStreamHalves = StreamHalves<'static, CAP, SLOTS>;
 /// Clock with which the host stamps periods.
 pub type SharedClock = Arc<dyn Clock + Send + Sync>;
@@ -84,9 +84,10 @@ type HostHalves<'a> = Halves<'a, CriticalSectionRawMutex, VoiceSlot, (), CAP, SL
 type CaptureWorker = capture::Pipeline<'static, CAP, SLOTS, VoiceSlot>;
 type PlaybackWorker = playback::Pipeline<'static, CAP, SLOTS>;
 
-/// Quality with which sources of other rates than the terminal's are converted.
+/// Quality of the rate conversion for tracks with another rate than the terminal's.
 pub const SOURCE_QUALITY: &Quality = Quality::MEDIUM;
-/// Memory of a source's track: enough to convert any rate, and to convert 44.1 kHz to 48 kHz with a table.
+/// Memory of a track that converts its rate: enough for any rate, and for converting 44.1 kHz to 48 kHz with a
+/// table.
 pub const SOURCE_MEMORY: usize = {
     let (usual, down) =
         (SOURCE_QUALITY.fast_memory(44_100, 48_000, 1), SOURCE_QUALITY.memory(192_000, 8_000, 1));
@@ -96,7 +97,7 @@ pub const SOURCE_MEMORY: usize = {
 /// Settings of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TerminalConfig {
-    /// Rate of tracks, processing and cleaned frames. Devices may have other rates.
+    /// Sample rate of the mix, the processing and the cleaned frames. Devices may have other rates.
     pub rate: SampleRate,
     /// Settings of the voice processor.
     pub voice: ApmConfig,
@@ -104,7 +105,7 @@ pub struct TerminalConfig {
     pub acoustic_delay: bool,
     /// Whether the capture device's second channel records the loudspeaker and is the echo reference.
     pub loopback: bool,
-    /// Longest time that voice processing may take for a frame before it is bypassed.
+    /// Longest time that voice processing may take for a frame. Slower processing is bypassed for a while.
     pub voice_deadline: Duration,
 }
 
@@ -124,17 +125,17 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// The application's handle of a terminal.
+/// Application's handle of a terminal.
 ///
-/// The memory of about 3 MB is never freed, because audio callbacks may use it as long as the process lives. Make one
-/// terminal, and start and stop its directions as often as you like.
+/// A terminal's memory of about 3 MB is never freed, because audio callbacks may use it until the process ends.
+/// A program should make one terminal; its directions can be started and stopped any number of times.
 pub struct Terminal {
     config: TerminalConfig,
     format: Format,
     clock: SharedClock,
     tracks: &'static Tracks,
     events: Events<'static>,
-    /// Event that waits because its new voice processor could not be made.
+    /// Event that was held back because the voice processor could not be replaced.
     pending_event: Option<SessionEvent>,
     stats: StatsReader<'static>,
     meters: &'static Meters,
@@ -150,7 +151,7 @@ impl fmt::Debug for Terminal {
 }
 
 impl TerminalConfig {
-    /// Returns settings for full voice processing, mono.
+    /// Returns settings for a mono terminal with full voice processing.
     #[must_use]
     pub fn new(rate: SampleRate) -> Self {
         Self {
@@ -165,35 +166,35 @@ impl TerminalConfig {
     /// Makes a terminal's parts. `clock` must be the clock with which the host stamps periods.
     ///
     /// # Errors
-    /// Names a rate that the voice processor does not take.
+    /// Returns an error for a rate that the voice processor does not support.
     pub fn build(self, clock: SharedClock) -> Result<Parts, Failure> {
         self.build_with(clock, None)
     }
 
-    /// Makes a terminal's parts like [`build`](Self::build), with journals of all inputs and outputs for
-    /// `dump::DumpWriter`. Costs 12 MB more, and a copy of each period.
+    /// Makes a terminal's parts like [`build`](Self::build), and adds journals of all inputs and outputs for
+    /// `dump::DumpWriter`. The journals take 12 MB of memory, and each period is copied once more.
     ///
     /// # Errors
     /// Returns the errors of [`build`](Self::build).
     pub fn build_with_journals(self, clock: SharedClock) -> Result<(Parts, JournalReaders), Failure> {
-        let (pens, readers) = journals()?;
-        Ok((self.build_with(clock, Some(pens))?, readers))
+        let (writers, readers) = journals()?;
+        Ok((self.build_with(clock, Some(writers))?, readers))
     }
 
-    fn build_with(self, clock: SharedClock, pens: Option<JournalWriters>) -> Result<Parts, Failure> {
-        let session = roomy(|| Box::new(HostSession::new()))?;
-        let ring = roomy(|| Box::new(CleanedRing::new()))?;
+    fn build_with(self, clock: SharedClock, writers: Option<JournalWriters>) -> Result<Parts, Failure> {
+        let session = on_large_stack(|| Box::new(HostSession::new()))?;
+        let ring = on_large_stack(|| Box::new(CleanedRing::new()))?;
         let meters: &'static Meters = Box::leak(Box::new(Meters::new()));
         let queue: &'static QueueState = Box::leak(Box::new(QueueState::new()));
         let (mut halves, exchange) =
             self.split(Box::leak(session), Box::leak(Box::new(AcousticMemory::new())), meters)?;
-        if let Some(JournalWriters { intake, outlet, worker }) = pens {
+        if let Some(JournalWriters { intake, outlet, worker }) = writers {
             halves.intake.write_journal(intake);
             halves.outlet.write_journal(outlet);
             halves.capture.write_journal(worker);
         }
         let (producer, consumer) = Box::leak(ring).split();
-        let round = Round {
+        let round = WorkerRound {
             capture: halves.capture,
             playback: halves.playback,
             sink: CleanedSink::new(producer, queue, meters),
@@ -217,11 +218,11 @@ impl TerminalConfig {
         Ok(Parts { terminal, halves, work: round.into_work() })
     }
 
-    /// Splits the session, in the same way for a run and for its replay.
+    /// Splits the session. A run and its replay both call this, so that they are configured alike.
     pub(crate) fn split<'a>(
         self,
         session: &'a mut HostSession,
-        ear: &'a mut AcousticMemory,
+        acoustic_memory: &'a mut AcousticMemory,
         meters: &'static Meters,
     ) -> Result<(HostHalves<'a>, VoiceExchange), Failure> {
         let slot = VoiceSlot::new(voice(self.format()?, self.voice)?, EchoMeter::new(meters));
@@ -233,7 +234,7 @@ impl TerminalConfig {
             halves.capture.use_loopback_reference()?;
         }
         if self.acoustic_delay {
-            halves.capture.use_acoustic_delay(ear);
+            halves.capture.use_acoustic_delay(acoustic_memory);
         }
         Ok((halves, exchange))
     }
@@ -243,7 +244,7 @@ impl TerminalConfig {
     }
 }
 
-/// Makes a voice processor. Allocates.
+/// Makes a voice processor, or one that changes nothing if `config` switches all parts off. Allocates.
 pub(crate) fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failure> {
     if config == ApmConfig::BYPASS {
         return Ok(Box::new(Bypass));
@@ -251,8 +252,8 @@ pub(crate) fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failu
     Ok(Box::new(ApmProcessor::new(format, format, config)?))
 }
 
-/// State of the worker.
-struct Round {
+/// State of the worker. Each call of the work runs one round.
+struct WorkerRound {
     capture: CaptureWorker,
     playback: PlaybackWorker,
     sink: CleanedSink,
@@ -260,7 +261,7 @@ struct Round {
     clock: SharedClock,
 }
 
-impl Round {
+impl WorkerRound {
     fn into_work(mut self) -> Work {
         Box::new(move || self.run())
     }
@@ -268,10 +269,10 @@ impl Round {
     /// Runs one round, without allocating or waiting.
     fn run(&mut self) {
         self.playback.poll();
-        if let Some(made_from) = self.capture.voice_mut().take_next() {
+        if let Some(config_code) = self.capture.voice_mut().take_next() {
             // A new processor starts without faults.
             self.capture.reset_breaker();
-            self.capture.note([made_from, 0]);
+            self.capture.note([config_code, 0]);
             self.meters.count_voice_change();
         }
         let clock = &self.clock;
@@ -286,7 +287,7 @@ impl Round {
 }
 
 impl Terminal {
-    /// Returns the settings, with the voice processor's as set last.
+    /// Returns the settings, including the voice processor's settings as they were set last.
     #[must_use]
     pub fn config(&self) -> TerminalConfig {
         self.config
@@ -304,7 +305,7 @@ impl Terminal {
         self.clock.now()
     }
 
-    /// Returns the clock, for a track's futures.
+    /// Returns the clock that positions and events refer to.
     #[must_use]
     pub fn clock(&self) -> SharedClock {
         Arc::clone(&self.clock)
@@ -322,18 +323,18 @@ impl Terminal {
         self.meters
     }
 
-    /// Takes the queue of cleaned frames. Returns it once, because it has one reader.
+    /// Takes the queue of cleaned frames. Only the first call returns it, because the queue has one reader.
     pub fn take_cleaned(&mut self) -> Option<CleanedFrames> {
         self.cleaned.take()
     }
 
-    /// Returns the number of cleaned frames that were dropped because the queue was full.
+    /// Returns the number of cleaned frames that were dropped because the queue was full; wraps at 2^32.
     #[must_use]
     pub fn dropped_frames(&self) -> u32 {
         self.queue.dropped_frames()
     }
 
-    /// Replaces the microphone by silence, or stops doing so. The echo canceller goes on learning.
+    /// Replaces the microphone by silence, or stops doing so. The echo canceller keeps adapting meanwhile.
     pub fn set_muted(&self, muted: bool) {
         self.queue.set_muted(muted);
     }
@@ -344,12 +345,13 @@ impl Terminal {
         self.queue.is_muted()
     }
 
-    /// Takes the oldest event of the workers. When a device changed its format, the echo path that the voice processor
-    /// learned is outdated, so a new voice processor replaces it before the event is returned.
+    /// Takes the oldest event of the worker, if there is one. When a device changed its format, the echo path
+    /// that the voice processor learned is outdated. In that case a new voice processor replaces it before the
+    /// event is returned.
     ///
     /// # Errors
-    /// Returns an error when no new processor could be made. The old one stays and converges again in some seconds. The next
-    /// call returns the event and does not retry.
+    /// Returns an error when no new voice processor could be made. The old one stays in use and converges again
+    /// within some seconds. The next call returns the event, without another attempt to replace the processor.
     pub fn poll_event(&mut self) -> Result<Option<SessionEvent>, Failure> {
         if let Some(event) = self.pending_event.take() {
             return Ok(Some(event));
@@ -364,19 +366,19 @@ impl Terminal {
         Ok(event)
     }
 
-    /// Makes every later attempt to make a voice processor fail.
+    /// Makes all later attempts to replace the voice processor fail.
     #[cfg(test)]
-    pub(crate) fn refuse_voices(&mut self) -> Result<(), Failure> {
+    pub(crate) fn fail_new_voices(&mut self) -> Result<(), Failure> {
         self.format = Format::new(12_000, 1)?;
         self.restart_voice()
-            .map_or(Ok(()), |()| Err(Failure::run("a voice processor at 12000 Hz".to_owned())))
+            .map_or(Ok(()), |()| Err(Failure::run("a voice processor was made for 12000 Hz".to_owned())))
     }
 
-    /// Replaces the voice processor when the stream moved to another device, because the echo path it learned is then
+    /// Replaces the voice processor when a stream moved to another device, because the echo path it learned is then
     /// outdated. Other notices have no effect.
     ///
     /// # Errors
-    /// Returns an error when no new processor could be made; the old one stays.
+    /// Returns an error when no new processor could be made. The old one stays in use.
     pub fn handle_notice(&mut self, notice: &Notice) -> Result<(), Failure> {
         match notice {
             Notice::Moved { .. } => self.restart_voice(),
@@ -393,11 +395,11 @@ impl Terminal {
         self.set_voice(self.config.voice)
     }
 
-    /// Replaces the voice processor by a new one, from the next frame on, whether frames flow or not. Takes some
-    /// milliseconds.
+    /// Replaces the voice processor by a new one with other settings, from the next frame on. This also works
+    /// while no frames flow, and takes some milliseconds.
     ///
     /// # Errors
-    /// Returns an error when the processor cannot be made; the old one stays.
+    /// Returns an error when the new processor cannot be made. The old one stays in use.
     pub fn set_voice(&mut self, config: ApmConfig) -> Result<(), Failure> {
         self.voice.replace(voice(self.format, config)?, voice_code(config))?;
         self.config.voice = config;
@@ -416,7 +418,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_is_what_the_documentation_says() {
+    fn the_documented_memory_size_is_correct() {
         let bytes = size_of::<HostSession>() + size_of::<AcousticMemory>() + size_of::<CleanedRing>();
         assert!((2_500_000..3_500_000).contains(&bytes), "{bytes} bytes");
     }

@@ -1,11 +1,11 @@
-//! Control side: a voice processor's configuration as a number, as journals hold it.
+//! Control side: converts a voice processor's configuration to the number that journals contain, and back.
 
 use handsfree_apm::{ApmConfig, EchoCancellation, GainControl, NoiseSuppression};
 
 #[cfg(feature = "dump")]
 use crate::failure::Failure;
 
-/// Returns a voice processor's configuration as a number, for journals.
+/// Returns the number that stands for a voice processor's configuration in journals.
 pub(crate) fn voice_code(config: ApmConfig) -> u64 {
     let echo = match config.echo_cancellation {
         EchoCancellation::Off => 0,
@@ -26,7 +26,7 @@ pub(crate) fn voice_code(config: ApmConfig) -> u64 {
     echo | noise << 8 | gain << 16 | u64::from(config.high_pass) << 24
 }
 
-/// Returns the configuration of a number that a journal holds.
+/// Returns the configuration that a number from a journal stands for.
 #[cfg(feature = "dump")]
 pub(crate) fn voice_of_code(number: u64) -> Result<ApmConfig, Failure> {
     let [echo, noise, gain, high_pass, 0, 0, 0, 0] = number.to_le_bytes() else {
@@ -62,7 +62,7 @@ pub(crate) fn voice_of_code(number: u64) -> Result<ApmConfig, Failure> {
 
 #[cfg(feature = "dump")]
 fn unknown(number: u64) -> Failure {
-    Failure::run(format!("{number:#x} is no voice processor's configuration"))
+    Failure::run(format!("{number:#x}: expected the code of a voice processor's configuration"))
 }
 
 #[cfg(all(test, feature = "dump"))]
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_configuration_survives_its_number() {
+    fn every_configuration_round_trips_through_its_code() {
         for echo_cancellation in [EchoCancellation::Off, EchoCancellation::Full, EchoCancellation::Mobile] {
             for noise_suppression in [
                 NoiseSuppression::Off,

@@ -1,8 +1,8 @@
 //! Worker and control side: a voice processor that can be replaced between two frames.
 //!
-//! The control side makes the new processor, which allocates. The worker only swaps two pointers, and no frame passes
-//! unprocessed. Resetting the processor in use would take it from the worker for one to three frames, which would keep
-//! their echo, and would need frames to flow.
+//! The control side makes the new processor, which allocates. The worker only swaps two pointers, so no frame
+//! passes unprocessed. Resetting the current processor instead would take it away from the worker for one to
+//! three frames; these would keep their echo. A reset would also work only while frames flow.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,32 +17,33 @@ use crate::try_only::{Busy, TryOnly};
 /// Any voice processor that can be sent between threads.
 pub type AnyVoice = Box<dyn VoiceProcessor + Send>;
 
-struct Parked {
+/// Voice processor that is not in use: the next one, or the one that was replaced.
+struct ParkedVoice {
     voice: Option<AnyVoice>,
-    /// Number of the configuration of the waiting processor; `None` while the replaced one is parked.
+    /// Code of the next processor's configuration; `None` when the parked processor was replaced.
     next: Option<u64>,
 }
 
 struct Exchange {
-    parked: TryOnly<Parked>,
-    /// Hint that lets the worker skip the lock while nothing waits.
+    parked: TryOnly<ParkedVoice>,
+    /// Whether a new processor waits. This lets the worker skip the lock otherwise.
     waiting: AtomicBool,
 }
 
-/// Voice processor in use, with its echo meter. Worker side.
+/// Slot with the current voice processor and its echo meter. Worker side.
 pub(crate) struct VoiceSlot {
     current: AnyVoice,
     exchange: Arc<Exchange>,
     meter: EchoMeter,
 }
 
-/// Control side of the slot: replaces the voice processor of a running terminal.
+/// Handle that replaces the voice processor in a slot while the terminal runs. Control side.
 #[derive(Clone)]
 pub(crate) struct VoiceExchange(Arc<Exchange>);
 
 impl VoiceSlot {
     pub(crate) fn new(voice: AnyVoice, meter: EchoMeter) -> Self {
-        let parked = TryOnly::new(Parked { voice: None, next: None });
+        let parked = TryOnly::new(ParkedVoice { voice: None, next: None });
         let exchange = Arc::new(Exchange { parked, waiting: AtomicBool::new(false) });
         Self { current: voice, exchange, meter }
     }
@@ -51,38 +52,38 @@ impl VoiceSlot {
         VoiceExchange(Arc::clone(&self.exchange))
     }
 
-    /// Takes the waiting processor into use, if there is one, and returns the number of its configuration. Called between
-    /// two rounds of the worker. Wait-free; frees nothing, because the old processor stays parked.
+    /// Switches to the next processor, if one waits, and returns the code of its configuration. The worker
+    /// calls this between two rounds. Wait-free; frees nothing, because the old processor is parked.
     pub(crate) fn take_next(&mut self) -> Option<u64> {
         // Relaxed: the lock orders the accesses.
         if !self.exchange.waiting.load(Ordering::Relaxed) {
             return None;
         }
         let mut parked = self.exchange.parked.attempt()?;
-        let made_from = parked.next.take()?;
+        let config_code = parked.next.take()?;
         if let Some(next) = &mut parked.voice {
             std::mem::swap(next, &mut self.current);
         }
         self.exchange.waiting.store(false, Ordering::Relaxed);
-        Some(made_from)
+        Some(config_code)
     }
 }
 
 impl VoiceExchange {
-    /// Replaces the processor by `voice`, of the configuration with number `made_from`, from the worker's next round on. Of
-    /// several replacements before that round the last one counts. The old processor is freed at the next replacement or
-    /// with the terminal.
+    /// Replaces the processor by `voice` from the worker's next round on. `config_code` is the code of its
+    /// configuration. Of several replacements before that round, the last one takes effect. The old processor
+    /// is freed at the next replacement or with the terminal.
     ///
     /// # Errors
-    /// Returns [`Busy`] when the worker does not release the slot, which it holds for some nanoseconds only.
-    pub(crate) fn replace(&self, voice: AnyVoice, made_from: u64) -> Result<(), Busy> {
+    /// Returns [`Busy`] when the slot stays locked, although the worker only locks it for some nanoseconds.
+    pub(crate) fn replace(&self, voice: AnyVoice, config_code: u64) -> Result<(), Busy> {
         let old = {
             let mut parked = self.0.parked.wait()?;
-            parked.next = Some(made_from);
+            parked.next = Some(config_code);
             self.0.waiting.store(true, Ordering::Relaxed);
             parked.voice.replace(voice)
         };
-        // Freed after the lock is released, because the worker tries the lock only once.
+        // Freeing takes time, and the worker tries the lock only once, so the lock is released first.
         drop(old);
         Ok(())
     }
@@ -135,10 +136,10 @@ mod tests {
     use handsfree_core::Format;
     use std::sync::atomic::AtomicU32;
 
-    /// Voice processor that fills frames with its number and records when and on which thread it is freed.
-    struct Numbered(i16, Arc<AtomicU32>, std::thread::ThreadId);
+    /// Voice processor that fills frames with its number, counts when it is freed, and checks on which thread.
+    struct NumberedVoice(i16, Arc<AtomicU32>, std::thread::ThreadId);
 
-    impl VoiceProcessor for Numbered {
+    impl VoiceProcessor for NumberedVoice {
         fn process_reverse(&mut self, _: PcmRef<'_>) -> Result<(), ProcessError> {
             Ok(())
         }
@@ -152,14 +153,15 @@ mod tests {
         fn reset(&mut self) {}
     }
 
-    impl Drop for Numbered {
+    impl Drop for NumberedVoice {
         fn drop(&mut self) {
-            assert_eq!(std::thread::current().id(), self.2, "freed by who made it, not by the worker");
+            assert_eq!(std::thread::current().id(), self.2, "freed by the control thread, not by the worker");
             self.1.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Runs a round of the worker with one frame. Returns the number taken before it and the resulting sample.
+    /// Runs a round of the worker with one frame. Returns the code of the processor taken before it, and the
+    /// first sample.
     fn round(slot: &mut VoiceSlot) -> (Option<u64>, i16) {
         let taken = slot.take_next();
         let format = Format::new(8_000, 1).unwrap();
@@ -170,9 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn the_last_replacement_counts_and_control_frees_the_others() {
+    fn the_last_replacement_wins_and_control_frees_the_rest() {
         let freed = Arc::new(AtomicU32::new(0));
-        let voice = |number| Numbered(number, Arc::clone(&freed), std::thread::current().id());
+        let voice = |number| NumberedVoice(number, Arc::clone(&freed), std::thread::current().id());
         let meter = EchoMeter::new(Box::leak(Box::new(Meters::new())));
         let slot = VoiceSlot::new(Box::new(voice(1)), meter);
         let exchange = slot.exchange();

@@ -1,4 +1,4 @@
-//! What the integration tests share: a terminal over the simulated board, stepped in virtual time.
+//! Test support: a terminal on the simulated board, stepped in virtual time.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use handsfree::pcm::to_i16;
@@ -15,7 +15,7 @@ use handsfree_sim::board::BoardConfig;
 use handsfree_sim::device::{DeviceConfig, Jitter};
 use handsfree_sim::wav::Clip;
 
-/// Echo cancellation and nothing else, so that levels say what it does.
+/// Returns settings with echo cancellation only, so that level differences show its effect.
 pub fn canceller() -> ApmConfig {
     ApmConfig {
         noise_suppression: NoiseSuppression::Off,
@@ -24,7 +24,7 @@ pub fn canceller() -> ApmConfig {
     }
 }
 
-/// Terminal in a room, with a voice from the loudspeaker all the time.
+/// Terminal in a simulated room with a loudspeaker that plays speech all the time.
 pub struct TerminalRig {
     pub supervisor: StreamSupervisor<'static, SimIo, CAP, SLOTS>,
     pub terminal: Terminal,
@@ -32,11 +32,11 @@ pub struct TerminalRig {
     pub frames: CleanedFrames,
     pub notices: Vec<Notice>,
     pub events: Vec<SessionEvent>,
-    pub side: DeviceConfig,
+    pub playback_device: DeviceConfig,
     track: Track,
     speech: Vec<i16>,
-    said: usize,
-    /// Microphone and cleaned, every 10 ms, mean squares in dBFS over 125 ms.
+    speech_position: usize,
+    /// Levels of the microphone and the cleaned signal every 10 ms: mean squares over 125 ms, in dBFS.
     pub levels: Vec<(f32, f32)>,
 }
 
@@ -61,25 +61,25 @@ impl TerminalRig {
         Self::watched(playback_ppm, |work| work)
     }
 
-    /// The same with something around the worker's work.
+    /// Makes a rig with a wrapper around the worker's work.
     pub fn watched(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> Self {
         Self::made(playback_ppm, around, |config, clock| config.build(clock).unwrap())
     }
 
-    /// The same with a voice processor that is too slow for every frame.
+    /// Makes a rig with a voice processor that misses the deadline of every frame.
     pub fn too_slow() -> Self {
         Self::made(
             0.0,
             |work| work,
             |config, clock| {
-                // In virtual time it takes none at all.
+                // Processing takes no virtual time, so only a negative deadline can be missed.
                 let voice_deadline = Duration::from_nanos(-1);
                 TerminalConfig { voice_deadline, ..config }.build(clock).unwrap()
             },
         )
     }
 
-    /// The same with its journals.
+    /// Makes a rig with a wrapper around the worker's work, and returns its journals too.
     pub fn with_journals(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> (Self, JournalReaders) {
         let mut journals = None;
         let rig = Self::made(playback_ppm, around, |config, clock| {
@@ -100,12 +100,13 @@ impl TerminalRig {
         let config = TerminalConfig { voice: canceller(), ..TerminalConfig::new(rate) };
         let Parts { mut terminal, halves, work } = build(config, clock.clone());
         let board = board(rate, playback_ppm);
-        let air = LiveRoom::new(rate, &Talker::Silent, 1).unwrap();
-        let side = board.playback.clone();
-        let (io, sim) = SimIo::spawn(board, Box::new(air), around(work), &clock, Pace::Stepped).unwrap();
+        let acoustics = LiveRoom::new(rate, &Talker::Silent, 1).unwrap();
+        let playback_device = board.playback.clone();
+        let (io, sim) =
+            SimIo::spawn(board, Box::new(acoustics), around(work), &clock, Pace::Stepped).unwrap();
         let mut supervisor = StreamSupervisor::new(io, halves);
-        let plan = DirectionConfig::new(rate);
-        supervisor.open(Some(&plan), Some(&plan), terminal.now()).unwrap();
+        let device_config = DirectionConfig::new(rate);
+        supervisor.open(Some(&device_config), Some(&device_config), terminal.now()).unwrap();
         let speech = to_i16(&Clip::far().to_mono_at(16_000));
         let frames = terminal.take_cleaned().unwrap();
         let track = terminal.tracks().open().unwrap();
@@ -116,22 +117,22 @@ impl TerminalRig {
             frames,
             notices: Vec::new(),
             events: Vec::new(),
-            side,
+            playback_device,
             track,
             speech,
-            said: 0,
+            speech_position: 0,
             levels: Vec::new(),
         }
     }
 
-    /// Lets time pass and serves what a control side serves.
+    /// Advances virtual time by `ms`, keeps the track full, and collects notices, events and levels.
     pub fn pass(&mut self, ms: i64) {
         for _ in 0..ms / 10 {
-            // The voice does not end.
+            // The speech repeats without end.
             loop {
-                let rest = &self.speech[self.said..];
+                let rest = &self.speech[self.speech_position..];
                 let taken = self.track.push(rest).unwrap();
-                self.said = (self.said + taken) % self.speech.len();
+                self.speech_position = (self.speech_position + taken) % self.speech.len();
                 if taken < rest.len() {
                     break;
                 }
@@ -149,13 +150,13 @@ impl TerminalRig {
         }
     }
 
-    /// The middle one of the differences between microphone and cleaned signal, of the last `ms`, where there is
-    /// echo.
+    /// Returns the median difference in dB between the microphone and the cleaned signal, over the last `ms`
+    /// with echo.
     pub fn reduction_db(&self, ms: usize) -> f32 {
         let last = &self.levels[self.levels.len() - ms / 10..];
         let mut differences: Vec<f32> =
             last.iter().filter(|(heard, _)| *heard > -45.0).map(|(heard, left)| heard - left).collect();
-        assert!(differences.len() > ms / 40, "there is little echo in it: {}", differences.len());
+        assert!(differences.len() > ms / 40, "expected more levels with echo than {}", differences.len());
         differences.sort_by(f32::total_cmp);
         differences[differences.len() / 2]
     }
