@@ -159,7 +159,8 @@ impl StatusObserver {
         sorted.get(sorted.len() / 2).copied()
     }
 
-    /// Returns the processor time of all threads since the start, in percent of one core; `None` if the system does not report it.
+    /// Returns the processor time of all threads since the start, in percent of one core; `None` if the system does not
+    /// report it.
     #[must_use]
     pub fn cpu_percent(&self, now: Instant) -> Option<f64> {
         percent(self.started, (now, usage::process_time()))

@@ -1,4 +1,4 @@
-//! The `handsfree` command as a script sees it: files, stdout, exit codes, errors. Fault 24.
+//! Command-line interface of `handsfree sim` and `handsfree process`: files, stdout, exit codes, errors. Fault 24.
 #![allow(missing_docs)]
 
 use std::fs;
@@ -12,7 +12,7 @@ use handsfree_sim::measure;
 use handsfree_sim::wav;
 use serde_json::Value;
 
-/// A folder of its own for one test, gone when the test passes.
+/// Temporary folder of one test, removed when the test passes.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -66,7 +66,7 @@ fn keys(value: &Value) -> Vec<&str> {
     keys
 }
 
-/// Noise in bursts, so that no stretch is like another: enough for figures and fast to make.
+/// Returns noise in bursts: no part resembles another, it suffices for echo reduction figures and is fast to generate.
 fn noise(count: usize, seed: u64, peak: f64) -> Vec<i16> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..count)
@@ -80,7 +80,7 @@ fn noise(count: usize, seed: u64, peak: f64) -> Vec<i16> {
         .collect()
 }
 
-/// A WAV file by hand: format tag, channels, rate, bits and the sample bytes.
+/// Returns a WAV file made of the given format tag, number of channels, rate, bits per sample and sample bytes.
 fn wav_bytes(tag: u16, channels: u16, rate_hz: u32, bits: u16, data: &[u8]) -> Vec<u8> {
     let block = channels * bits / 8;
     let mut bytes = b"RIFF".to_vec();
@@ -103,12 +103,12 @@ fn pcm16(samples: &[i16]) -> Vec<u8> {
     wav_bytes(1, 1, 48_000, 16, &samples.iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<u8>>())
 }
 
-/// Header fields and samples of a file that the command wrote: PCM, 16 bits.
+/// Returns the number of channels, the rate and the samples of a file that the command wrote, which must be 16-bit PCM.
 fn read_back(path: &str) -> (u16, u32, Vec<i16>) {
     let bytes = fs::read(path).unwrap();
     assert_eq!((&bytes[..4], &bytes[8..16]), (&b"RIFF"[..], &b"WAVEfmt "[..]), "{path}");
     let short = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-    assert_eq!((short(20), short(34)), (1, 16), "{path}: PCM of 16 bits");
+    assert_eq!((short(20), short(34)), (1, 16), "{path}: 16-bit PCM");
     let rate_hz = u32::from_le_bytes(bytes[24..28].try_into().unwrap());
     let data = bytes.windows(4).position(|four| four == b"data").unwrap() + 8;
     let samples = bytes[data..].chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
@@ -141,7 +141,7 @@ fn check_summary(summary: &Value) {
 }
 
 #[test]
-fn json_is_the_report_and_nothing_else_on_stdout() {
+fn json_mode_prints_only_the_report_on_stdout() {
     let folder = Folder::new("json");
     let out = folder.file("report");
     let output = succeeds(&["sim", "--seconds", "21", "--seed", "5", "--json", "--out", &out]);
@@ -155,7 +155,7 @@ fn json_is_the_report_and_nothing_else_on_stdout() {
         windows.iter().map(|w| (w["from_s"].as_f64().unwrap(), w["to_s"].as_f64().unwrap())).collect();
     assert_eq!(bounds, [(0.0, 10.0), (10.0, 20.0), (20.0, 21.0)]);
     assert!(windows[0]["db"].is_number() && windows[0]["oracle_db"].is_number());
-    assert!(windows[2]["db"].is_null(), "the talker is alone there: {}", windows[2]);
+    assert!(windows[2]["db"].is_null(), "only the talker is active there: {}", windows[2]);
     assert!((summary["delay_ms"]["true"].as_f64().unwrap() - 50.0).abs() < 0.1);
     assert!((summary["delay_ms"]["estimated"].as_f64().unwrap() - 50.0).abs() < 1.0);
     assert_eq!(summary["drift_ppm"]["true"].as_f64(), Some(0.0));
@@ -166,11 +166,14 @@ fn json_is_the_report_and_nothing_else_on_stdout() {
     assert!(text(&output.stderr).is_empty(), "{}", text(&output.stderr));
     let html = text(&folder.bytes("report/report.html"));
     assert!(html.contains("<html") && html.contains("--seed 5"));
-    assert!(!html.contains("http://") && !html.contains("https://"), "self-contained");
+    assert!(
+        !html.contains("http://") && !html.contains("https://"),
+        "the page must load nothing from the network"
+    );
 }
 
 #[test]
-fn without_json_there_is_a_table_that_says_where_the_report_is() {
+fn the_table_names_the_path_of_the_report() {
     let folder = Folder::new("table");
     let out = folder.file("here");
     let output = succeeds(&["sim", "--seconds", "3", "--out", &out]);
@@ -191,7 +194,7 @@ fn recordings_are_mono_16_bits_equally_long_and_aligned() {
     ] {
         let folder = Folder::new(&format!("aligned-{name}"));
         let out = folder.file("report");
-        // No voice processing: what leaves the terminal is the microphone, delay taken out.
+        // Without voice processing the terminal's output is the microphone signal, with the delay removed.
         let switches = ["--no-aec", "--no-ns", "--no-agc", "--no-hpf"];
         let mut words = vec!["sim", "--seconds", "9", "--noise-dbfs", "-90", "--json", "--out", &out];
         words.extend(switches.iter().chain(more));
@@ -203,24 +206,33 @@ fn recordings_are_mono_16_bits_equally_long_and_aligned() {
             samples.iter().map(|&s| f32::from(s) / 32_768.0).collect::<Vec<f32>>()
         };
         let (far, mic, near, clean) = (signal("far"), signal("mic"), signal("near"), signal("clean"));
-        let most = rate_hz as usize / 2;
-        assert_eq!(measure::best_offset(&mic, &clean, most), 0, "{name}: microphone and clean");
-        // The talker alone at the end: what was said is heard at the same place.
-        let last = 2 * mic.len() / 3 + most;
-        assert_eq!(measure::best_offset(&near[last..], &mic[last..], most), 0, "{name}: near and microphone");
-        // The far end alone at the start: its echo comes through 0.4 m of air, 1.2 ms, and no driver's latency.
+        let max_offset = rate_hz as usize / 2;
+        assert_eq!(measure::best_offset(&mic, &clean, max_offset), 0, "{name}: microphone and clean");
+        // At the end only the talker is active, and the microphone records the talker at the same position.
+        let last = 2 * mic.len() / 3 + max_offset;
+        assert_eq!(
+            measure::best_offset(&near[last..], &mic[last..], max_offset),
+            0,
+            "{name}: near and microphone"
+        );
+        // At the start only the far end is active. Its echo travels 0.4 m through air, which takes 1.2 ms; the recordings
+        // contain no device latency.
         let first = mic.len() / 3;
-        let air = measure::best_offset(&far[..first], &mic[..first], most) as f64 / f64::from(rate_hz) * 1e3;
-        assert!((0.8..=2.2).contains(&air), "{name}: {air} ms from loudspeaker to microphone");
-        let clean_after = measure::si_sdr_db(&mic, &clean).unwrap();
-        // Conversion leaves out what is above its pass band and may end between two samples.
+        let echo_delay_ms =
+            measure::best_offset(&far[..first], &mic[..first], max_offset) as f64 / f64::from(rate_hz) * 1e3;
+        assert!(
+            (0.8..=2.2).contains(&echo_delay_ms),
+            "{name}: {echo_delay_ms} ms from loudspeaker to microphone"
+        );
+        let si_sdr_db = measure::si_sdr_db(&mic, &clean).unwrap();
+        // Rate conversion removes frequencies above its pass band, and its delay may be a fraction of a sample.
         let floor_db = if name == "rates" { 10.0 } else { 35.0 };
-        assert!(clean_after > floor_db, "{name}: {clean_after:.1} dB");
+        assert!(si_sdr_db > floor_db, "{name}: {si_sdr_db:.1} dB");
     }
 }
 
 #[test]
-fn one_seed_gives_identical_files_and_another_does_not() {
+fn equal_seeds_give_equal_files_and_other_seeds_do_not() {
     let folder = Folder::new("seeds");
     for (out, seed) in [("a", "3"), ("b", "3"), ("c", "4")] {
         succeeds(&["sim", "--seconds", "4", "--seed", seed, "--out", &folder.file(out)]);
@@ -242,7 +254,7 @@ fn one_seed_gives_identical_files_and_another_does_not() {
 }
 
 #[test]
-fn odd_rates_and_periods_run() {
+fn unusual_rates_and_periods_run() {
     let folder = Folder::new("odd");
     for (index, more) in [
         &["--rate", "8000"][..],
@@ -266,7 +278,7 @@ fn odd_rates_and_periods_run() {
     }
 }
 
-/// The message and the exit code of a command that must fail; nothing may be on stdout.
+/// Runs a command that must fail with `code` and print nothing on stdout. Returns its message.
 fn fails(words: &[&str], code: i32) -> String {
     let output = handsfree(words);
     let message = text(&output.stderr);
@@ -277,7 +289,7 @@ fn fails(words: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn what_cannot_be_is_refused_by_value_with_code_2() {
+fn invalid_values_are_named_with_exit_code_2() {
     let folder = Folder::new("refused");
     let out = folder.file("report");
     for (more, expected) in [
@@ -304,13 +316,13 @@ fn what_cannot_be_is_refused_by_value_with_code_2() {
         let message = fails(&words, 2);
         assert!(message.contains(expected), "{more:?}: {message}");
     }
-    assert!(!Path::new(&out).exists(), "nothing is written for a run that was refused");
+    assert!(!Path::new(&out).exists(), "a rejected run must write nothing");
     assert!(fails(&[], 2).contains("Usage"));
 }
 
 #[test]
-fn what_fails_outside_is_named_with_code_1() {
-    let folder = Folder::new("outside");
+fn file_errors_name_the_file_with_exit_code_1() {
+    let folder = Folder::new("file-errors");
     let missing = folder.file("missing.wav");
     let out = folder.file("report");
     let message = fails(&["sim", "--seconds", "2", "--far", &missing, "--out", &out], 1);
@@ -357,9 +369,9 @@ fn help_states_every_default() {
     }
 }
 
-/// Fault 24: each plays, or says which file is wrong and in what.
+/// Fault 24: each file is read, or the message names the file and the problem.
 #[test]
-fn recordings_of_any_kind_play_or_are_named() {
+fn any_wav_file_is_read_or_rejected_by_name() {
     let folder = Folder::new("kinds");
     let samples = noise(48_000, 1, 9_000.0);
     let as_bytes =
@@ -372,7 +384,7 @@ fn recordings_of_any_kind_play_or_are_named() {
     with_nan[4_000..4_004].copy_from_slice(&f32::NAN.to_le_bytes());
     let mut truncated = good.clone();
     truncated.truncate(good.len() / 2 + 1);
-    let plays: [(&str, Vec<u8>, &str); 8] = [
+    let accepted: [(&str, Vec<u8>, &str); 8] = [
         ("plain.wav", good.clone(), ""),
         ("truncated.wav", truncated, "truncated.wav"),
         ("24-bit.wav", wav_bytes(1, 1, 48_000, 24, &of_24), ""),
@@ -385,7 +397,7 @@ fn recordings_of_any_kind_play_or_are_named() {
     let far = folder.file("far.wav");
     fs::write(&far, &good).unwrap();
     let clean = folder.file("clean.wav");
-    for (name, bytes, note) in plays {
+    for (name, bytes, note) in accepted {
         let mic = folder.file(name);
         fs::write(&mic, bytes).unwrap();
         let output = succeeds(&["process", "--far", &far, "--mic", &mic, "--out", &clean, "--json"]);
@@ -393,19 +405,19 @@ fn recordings_of_any_kind_play_or_are_named() {
         let notes = text(&output.stderr);
         assert_eq!(note.is_empty(), notes.is_empty(), "{name}: {notes}");
         assert!(notes.contains(note), "{name}: {notes}");
-        // And as the far end of a simulation.
+        // The same file must also work as the far end of a simulation.
         succeeds(&["sim", "--seconds", "1", "--far", &mic, "--out", &folder.file("sim")]);
     }
-    let refused: [(&str, Vec<u8>, &str); 7] = [
+    let rejected: [(&str, Vec<u8>, &str); 7] = [
         ("empty.wav", Vec::new(), "0 bytes"),
         ("stub.wav", good[..20].to_vec(), "short"),
         ("header.wav", good[..44].to_vec(), "sample"),
-        ("text.wav", b"this is no sound at all, it is a letter to somebody".to_vec(), "WAV"),
+        ("text.wav", b"this is plain text and contains no audio at all..".to_vec(), "WAV"),
         ("coded.wav", wav_bytes(0x55, 1, 48_000, 16, &good[44..]), "coded"),
         ("no-channels.wav", wav_bytes(1, 0, 48_000, 16, &good[44..]), "channels"),
         ("no-rate.wav", wav_bytes(1, 1, 0, 16, &good[44..]), "0 Hz"),
     ];
-    for (name, bytes, expected) in refused {
+    for (name, bytes, expected) in rejected {
         let mic = folder.file(name);
         fs::write(&mic, bytes).unwrap();
         let message =
@@ -420,7 +432,7 @@ fn recordings_of_any_kind_play_or_are_named() {
     assert!(!folder.0.join("never.wav").exists() && !folder.0.join("never").exists());
 }
 
-fn switched(words: &[&str]) -> Switches {
+fn parse_switches(words: &[&str]) -> Switches {
     let has = |word: &str| words.contains(&word);
     Switches {
         no_aec: has("--no-aec"),
@@ -430,9 +442,9 @@ fn switched(words: &[&str]) -> Switches {
     }
 }
 
-/// On one clock, 10 ms periods, no latency: the terminal is the voice processor and nothing else.
+/// With one clock, 10 ms periods and no latency, the terminal must add nothing to the voice processor.
 #[test]
-fn process_gives_what_direct_calls_give_bit_for_bit() {
+fn process_equals_direct_calls_bit_for_bit() {
     let folder = Folder::new("direct");
     let (far, mic, clean) = (folder.file("far.wav"), folder.file("mic.wav"), folder.file("clean.wav"));
     for (rate_hz, switches) in [
@@ -443,31 +455,35 @@ fn process_gives_what_direct_calls_give_bit_for_bit() {
         (48_000, &["--no-aec", "--no-ns", "--no-agc", "--no-hpf"]),
     ] {
         let rate = SampleRate::new(rate_hz).unwrap();
-        // Not a whole number of frames.
+        // The length is not a whole number of frames.
         let count = 8 * rate_hz as usize + 123;
         let played = noise(count, 3, 12_000.0);
         let talker = noise(count, 4, 3_000.0);
-        let late = rate_hz as usize / 50;
-        let heard: Vec<i16> = (0..count)
-            .map(|at| if at < late { 0 } else { played[at - late] / 3 } + if at > count / 2 { talker[at] } else { 0 })
+        let echo_delay = rate_hz as usize / 50;
+        let recorded: Vec<i16> = (0..count)
+            .map(|at| if at < echo_delay { 0 } else { played[at - echo_delay] / 3 } + if at > count / 2 { talker[at] } else { 0 })
             .collect();
-        let air = |samples: &[i16]| samples.iter().map(|&s| f32::from(s) / 32_768.0).collect::<Vec<f32>>();
-        wav::write_mono(&far, rate_hz, &air(&played)).unwrap();
-        wav::write_mono(&mic, rate_hz, &air(&heard)).unwrap();
+        let to_f32 = |samples: &[i16]| samples.iter().map(|&s| f32::from(s) / 32_768.0).collect::<Vec<f32>>();
+        wav::write_mono(&far, rate_hz, &to_f32(&played)).unwrap();
+        wav::write_mono(&mic, rate_hz, &to_f32(&recorded)).unwrap();
         let mut words = vec!["process", "--far", &far, "--mic", &mic, "--out", &clean, "--json"];
         words.extend(switches);
         let summary = json(&succeeds(&words));
         check_summary(&summary);
 
-        let of = switched(switches);
+        let switches_set = parse_switches(switches);
         let format = Format::with_rate(rate, 1).unwrap();
-        let mut voice = of.voice(format, format).unwrap();
-        let delay = processor_delay_samples(&of, rate).unwrap();
+        let mut voice = switches_set.voice(format, format).unwrap();
+        let delay = processor_delay_samples(&switches_set, rate).unwrap();
         assert_eq!(summary["processing_delay_samples"].as_u64(), Some(delay as u64));
-        let expected = advanced(&direct(voice.as_dyn(), rate, &played, &heard).unwrap(), delay);
+        let expected = advanced(&direct(voice.as_dyn(), rate, &played, &recorded).unwrap(), delay);
         let (channels, found_rate, found) = read_back(&clean);
         assert_eq!((channels, found_rate), (1, rate_hz));
-        assert_eq!(found.len(), expected.len(), "as long as the microphone's recording");
+        assert_eq!(
+            found.len(),
+            expected.len(),
+            "the output must have the length of the microphone recording"
+        );
         let differ = found.iter().zip(&expected).position(|(a, b)| a != b);
         assert_eq!(differ, None, "{rate_hz} Hz, {switches:?}: first difference");
         assert_eq!((summary["xruns"].as_u64(), summary["frames"]["lost"].as_u64()), (Some(0), Some(0)));
@@ -476,20 +492,20 @@ fn process_gives_what_direct_calls_give_bit_for_bit() {
 }
 
 #[test]
-fn unequal_lengths_end_at_the_microphone() {
+fn the_output_has_the_microphones_length() {
     let folder = Folder::new("lengths");
     let (far, mic, clean) = (folder.file("far.wav"), folder.file("mic.wav"), folder.file("clean.wav"));
-    for (played, heard) in [(48_000, 96_017), (96_017, 48_000), (1, 48_000), (48_000, 1), (48_000, 479)] {
+    for (played, recorded) in [(48_000, 96_017), (96_017, 48_000), (1, 48_000), (48_000, 1), (48_000, 479)] {
         fs::write(&far, pcm16(&noise(played, 5, 9_000.0))).unwrap();
-        fs::write(&mic, pcm16(&noise(heard, 6, 9_000.0))).unwrap();
+        fs::write(&mic, pcm16(&noise(recorded, 6, 9_000.0))).unwrap();
         let summary = json(&succeeds(&["process", "--far", &far, "--mic", &mic, "--out", &clean, "--json"]));
-        assert_eq!(read_back(&clean).2.len(), heard, "{played} played");
-        assert!((summary["seconds"].as_f64().unwrap() - heard as f64 / 48_000.0).abs() < 1e-3);
+        assert_eq!(read_back(&clean).2.len(), recorded, "{played} played");
+        assert!((summary["seconds"].as_f64().unwrap() - recorded as f64 / 48_000.0).abs() < 1e-3);
     }
 }
 
 #[test]
-fn process_refuses_what_cannot_be() {
+fn process_rejects_invalid_values() {
     let folder = Folder::new("process-refused");
     let (far, clean) = (folder.file("far.wav"), folder.file("clean.wav"));
     fs::write(&far, pcm16(&noise(4_800, 7, 9_000.0))).unwrap();

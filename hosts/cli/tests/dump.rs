@@ -1,4 +1,4 @@
-//! `handsfree run --dump` and `handsfree replay` as a script sees them.
+//! Command-line interface of `handsfree run --dump` and `handsfree replay`.
 #![allow(missing_docs)]
 
 use std::path::Path;
@@ -9,7 +9,7 @@ fn handsfree(words: &[&str]) -> Output {
 }
 
 #[test]
-fn the_command_writes_a_dump_and_has_it_again() {
+fn a_dump_replays_with_equal_samples() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dump-command");
     match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", folder.display()),
@@ -23,24 +23,28 @@ fn the_command_writes_a_dump_and_has_it_again() {
     let ran = handsfree(&[&run[..], &["--record", recorded.to_str().unwrap()]].concat());
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let replayed = handsfree(&["replay", dump, "--out", out]);
-    let said = String::from_utf8_lossy(&replayed.stdout);
-    assert!(replayed.status.success() && said.contains("every sample is the same"), "{said}");
+    let report = String::from_utf8_lossy(&replayed.stdout);
+    assert!(replayed.status.success() && report.contains("every sample is the same"), "{report}");
     let samples = |path: &Path| -> Vec<i16> {
         hound::WavReader::open(path).unwrap().samples().map(Result::unwrap).collect()
     };
     let cleaned = samples(&Path::new(out).join("cleaned.wav"));
     let recorded = samples(&recorded);
-    // The worker may have gone on while the recording was closed.
-    let missing = cleaned.len().checked_sub(recorded.len()).expect("no less than was recorded");
-    assert!(missing <= 3 * 480, "{missing} samples more than were recorded");
-    assert!(cleaned[..recorded.len()] == recorded, "the recording is not the same again");
+    // The worker may process more frames while the recording is being closed.
+    let missing =
+        cleaned.len().checked_sub(recorded.len()).expect("the replay must not be shorter than the recording");
+    assert!(missing <= 3 * 480, "the replay has {missing} samples more than the recording");
+    assert!(cleaned[..recorded.len()] == recorded, "the replay differs from the recording");
     for name in ["microphone.wav", "loudspeaker.wav"] {
-        let heard = samples(&Path::new(out).join(name));
-        assert!(heard.iter().any(|sample| sample.abs() > 300), "{name} is silent");
+        let signal = samples(&Path::new(out).join(name));
+        assert!(signal.iter().any(|sample| sample.abs() > 300), "{name} is silent");
     }
-    let again = handsfree(&run);
-    let error = String::from_utf8_lossy(&again.stderr);
-    assert!(again.status.code() == Some(1) && error.contains("expected a new or an empty folder"), "{error}");
+    let second_run = handsfree(&run);
+    let error = String::from_utf8_lossy(&second_run.stderr);
+    assert!(
+        second_run.status.code() == Some(1) && error.contains("expected a new or an empty folder"),
+        "{error}"
+    );
 
     let path = Path::new(dump).join("microphone.journal");
     let mut bytes = std::fs::read(&path).unwrap();

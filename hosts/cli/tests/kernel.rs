@@ -1,8 +1,9 @@
-//! The whole terminal on a Linux kernel's sound cards with a clock each: loudspeaker and microphone are two loopback cables,
-//! and a program between them is the room. No sample may be lost, the drift has to be found and the echo to go.
+//! Whole terminal on sound cards of a Linux kernel, each with its own clock. The loudspeaker and the microphone are two
+//! loopback cards, and a program between them simulates the room. The terminal must lose no sample, measure the drift and
+//! cancel the echo.
 //!
-//! The kernel machine has a time of its own, so that a busy server changes nothing about it. This executable is the test
-//! outside and the room inside.
+//! The kernel machine has its own virtual time, so load on the test computer does not affect the result. This executable is
+//! the test outside the machine and the room program inside it.
 #![allow(missing_docs)]
 
 #[cfg(target_os = "linux")]
@@ -14,38 +15,39 @@ mod room {
     use serde_json::Value;
 
     const RATE: u32 = 16_000;
-    /// How long the terminal runs, in its own time, and which end of that is measured.
+    /// Length of the run in virtual time, in seconds.
     const SECONDS: u32 = 60;
+    /// Length of the measured part at the end of the run, in seconds, when canceller and clocks have converged.
     const SETTLED_SECONDS: usize = 20;
-    /// From loudspeaker to microphone, in sample frames: what the room's own buffer needs, and less than the 100 ms from
-    /// which on the echo search would move the reference.
+    /// Delay from loudspeaker to microphone, in sample frames: enough for the room program's buffer, and below the 100 ms at
+    /// which acoustic delay estimation would move the reference.
     const DELAY: u32 = 1_280;
-    /// How well the drift is to be known.
+    /// Largest accepted error of the drift estimate, in ppm.
     const DRIFT_PPM: f64 = 20.0;
-    /// The least echo reduction of the settled seconds' median, in dB.
+    /// Smallest accepted median echo reduction in the measured part, in dB.
     const ERLE_DB: f64 = 40.0;
-    /// The same of the worst of these seconds.
+    /// Smallest accepted echo reduction in any second of the measured part, in dB.
     const WORST_ERLE_DB: f64 = 25.0;
-    /// The slowest machine that this is to pass on emulates a tenth of a second each second.
+    /// Timeout in real time: a slow computer emulates a tenth of a second per second.
     const LIMIT: Duration = Duration::from_secs(600);
 
-    /// What is heard in the room, and which clock the loudspeaker has.
+    /// Test case: clock error of the loudspeaker and whether acoustic delay estimation is on.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Case {
-        /// The loudspeaker card's rate shift minus 100000: tens of ppm by which it is slow.
-        pub(crate) slow: i64,
+        /// Rate shift of the loudspeaker's card minus 100000, in steps of 10 ppm; positive is slow.
+        pub(crate) slow_by_10_ppm: i64,
         pub(crate) echo_search: bool,
     }
 
     impl Case {
         pub(crate) fn name(self) -> String {
             let search = if self.echo_search { "_with_echo_search" } else { "" };
-            format!("room::drift_of_{:+}_ppm{search}", -self.slow * 10)
+            format!("room::drift_of_{:+}_ppm{search}", -self.slow_by_10_ppm * 10)
         }
 
-        /// The loudspeaker's clock minus the microphone's.
+        /// Returns the true rate of the loudspeaker's clock relative to the microphone's, in ppm.
         fn ppm(self) -> f64 {
-            (UNSHIFTED as f64 / (UNSHIFTED + self.slow) as f64 - 1.0) * 1e6
+            (UNSHIFTED as f64 / (UNSHIFTED + self.slow_by_10_ppm) as f64 - 1.0) * 1e6
         }
     }
 
@@ -61,7 +63,7 @@ mod room {
                 .program(&room)
                 .file(voice, "/tmp/far.wav"),
         )?;
-        let shift = UNSHIFTED + case.slow;
+        let shift = UNSHIFTED + case.slow_by_10_ppm;
         let search = if case.echo_search { "" } else { "--no-echo-search" };
         let output = machine.run(
             &format!(
@@ -86,24 +88,25 @@ mod room {
                 serde_json::from_str(line).map_err(|error| MachineFailure::new(format!("{error}: {line}")))
             })
             .collect::<Result<_>>()?;
-        judge(case, &events).map_err(|failure| MachineFailure::new(format!("{failure}\n{text}")))
+        check(case, &events).map_err(|failure| MachineFailure::new(format!("{failure}\n{text}")))
     }
 
-    fn judge(case: Case, events: &[Value]) -> Result<()> {
+    /// Returns an error that names the first violated requirement.
+    fn check(case: Case, events: &[Value]) -> Result<()> {
         let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
         let ensure = |holds: bool, what: String| if holds { Ok(()) } else { Err(MachineFailure::new(what)) };
         let statuses = of("status");
-        let ended = *of("ended").last().ok_or_else(|| MachineFailure::new("it did not end"))?;
+        let ended = *of("ended").last().ok_or_else(|| MachineFailure::new("the event 'ended' is missing"))?;
         let room = events.last().filter(|room| room["carried"].is_u64());
-        let room = room.ok_or_else(|| MachineFailure::new("the room did not say what it did"))?;
+        let room = room.ok_or_else(|| MachineFailure::new("the summary of the room program is missing"))?;
 
-        // Nothing slipped, nowhere.
+        // No sample may be lost anywhere.
         ensure(room["late_sample_frames"] == 0, format!("the room was late: {room}"))?;
         for count in ["lost_sample_frames", "xruns", "device_losses", "dropped_frames", "unprocessed_frames"]
         {
             ensure(ended[count] == 0, format!("{count}: {}", ended[count]))?;
         }
-        ensure(of("note").is_empty(), "there was something to note".into())?;
+        ensure(of("note").is_empty(), "unexpected event 'note': expected none".into())?;
         let least = u64::from((SECONDS - 1) * RATE);
         for count in ["captured_sample_frames", "played_sample_frames"] {
             ensure(ended[count].as_u64().is_some_and(|n| n >= least), format!("{count}: {}", ended[count]))?;
@@ -116,28 +119,28 @@ mod room {
             found.sort_by(f64::total_cmp);
             found
         };
-        // What is not known does not count; half of it has to be.
+        // Seconds with unknown values are ignored, but at least half of the seconds must have a value.
         let median = |found: &[f64]| {
             let is_enough = found.len() * 2 >= SETTLED_SECONDS;
             found.get(found.len() / 2).copied().filter(|_| is_enough)
         };
-        // The microphone hears as much of the loudspeaker as the room lets through: there was an echo to take out.
+        // The level of the echo at the microphone must match the room's echo path, which proves that there was an echo.
         let power = |key: &str| {
             let db = figures(&|status| status[key]["rms_dbfs"].as_f64());
             10.0 * (db.iter().map(|db| 10_f64.powf(db / 10.0)).sum::<f64>() / db.len() as f64).log10()
         };
-        let heard_db = power("microphone") - power("loudspeaker");
+        let echo_db = power("microphone") - power("loudspeaker");
         let erle = figures(&|status| status["erle_db"].as_f64());
         let drift = figures(&|status| status["drift_ppm"].as_f64());
         let (Some(erle_db), Some(&worst_db)) = (median(&erle), erle.first()) else {
-            return Err(MachineFailure::new("the echo reduction is not known"));
+            return Err(MachineFailure::new("the echo reduction is unknown in too many seconds"));
         };
         let Some(drift_ppm) = median(&drift) else {
-            return Err(MachineFailure::new("the drift is not known"));
+            return Err(MachineFailure::new("the drift is unknown in too many seconds"));
         };
         println!(
-            "{}: truly {:+.1} ppm, found {drift_ppm:+.1} ({:+.1} to {:+.1}); echo {heard_db:.1} dB of the sound, less {erle_db:.1} dB \
-             (worst second {worst_db:.1}); CPU {} %",
+            "{}: true drift {:+.1} ppm, measured {drift_ppm:+.1} ({:+.1} to {:+.1}); echo level {echo_db:.1} dB, reduced by \
+             {erle_db:.1} dB (worst second {worst_db:.1}); CPU {} %",
             case.name(),
             case.ppm(),
             drift.first().unwrap_or(&f64::NAN),
@@ -146,15 +149,23 @@ mod room {
         );
         let path_db = echo_path_db();
         ensure(
-            (heard_db - path_db).abs() < 3.0,
-            format!("echo of {heard_db:.1} dB, the room has {path_db:.1}"),
+            (echo_db - path_db).abs() < 3.0,
+            format!("echo level of {echo_db:.1} dB: expected {path_db:.1} dB"),
         )?;
-        ensure(erle_db >= ERLE_DB && worst_db >= WORST_ERLE_DB, "the echo remains".into())?;
-        ensure((drift_ppm - case.ppm()).abs() <= DRIFT_PPM, format!("drift of {drift_ppm} ppm"))
+        ensure(
+            erle_db >= ERLE_DB && worst_db >= WORST_ERLE_DB,
+            format!(
+                "echo reduction of {erle_db:.1} dB: expected at least {ERLE_DB}, at worst {WORST_ERLE_DB}"
+            ),
+        )?;
+        ensure(
+            (drift_ppm - case.ppm()).abs() <= DRIFT_PPM,
+            format!("drift of {drift_ppm} ppm: expected {:.1}", case.ppm()),
+        )
     }
 }
 
-/// `handsfree doctor` and `handsfree devices` on a loopback cable, whose latency is known to the sample.
+/// `handsfree doctor` and `handsfree devices` on a loopback card with an exactly known latency.
 #[cfg(target_os = "linux")]
 mod doctor {
     use std::time::Duration;
@@ -162,6 +173,7 @@ mod doctor {
     use handsfree_kernel_tests::{Machine, MachineFailure, Options, Result};
     use serde_json::Value;
 
+    /// Timeout in real time, as for the room.
     const LIMIT: Duration = Duration::from_secs(600);
 
     pub(crate) fn run() -> Result<()> {
@@ -173,27 +185,34 @@ mod doctor {
             "handsfree devices --io alsa --json && \\
              handsfree doctor --io alsa --rate 16000 {devices} --periods 10 --json"
         );
-        let told = machine.run(&script, LIMIT)?.success()?;
+        let output = machine.run(&script, LIMIT)?.success()?;
         let json = |line: Option<&str>| -> Result<Value> {
             serde_json::from_str(line.unwrap_or_default())
-                .map_err(|error| MachineFailure::new(format!("{error}: {told}")))
+                .map_err(|error| MachineFailure::new(format!("{error}: {output}")))
         };
-        let mut lines = told.lines();
+        let mut lines = output.lines();
         let (listed, found) = (json(lines.next())?, json(lines.next())?);
         let ids: Vec<&str> =
             listed.as_array().into_iter().flatten().filter_map(|device| device["id"].as_str()).collect();
         assert!(ids.contains(&"hw:CARD=A,DEV=0") && ids.contains(&"hw:CARD=A,DEV=1"), "{listed:#}");
         let formats = listed[0]["formats"].as_array().map_or(0, Vec::len);
-        assert_eq!(formats, 5, "a loopback takes every format: {listed:#}");
+        assert_eq!(formats, 5, "a loopback card supports every format: {listed:#}");
         println!("{found:#}");
         let trip = &found["round_trip"];
         assert_eq!(trip["heard"], 5);
         let (sound_ms, times_ms) = (trip["by_sound_ms"].as_f64(), trip["by_times_ms"].as_f64());
         let (sound_ms, times_ms) = sound_ms.zip(times_ms).unwrap_or_default();
-        // Ten periods of fill, less what was under way when the kernel was asked.
+        // The latency is a buffer of ten periods minus the samples that were already played when the kernel reported it.
         assert!((80.0..=100.0).contains(&sound_ms), "{sound_ms} ms");
-        assert!((sound_ms - times_ms).abs() < 1.0, "{sound_ms} ms by the sound, {times_ms} ms by the times");
-        assert_eq!(found["drift_ppm"].as_f64().map(f64::abs), Some(0.0), "one clock: {found:#}");
+        assert!(
+            (sound_ms - times_ms).abs() < 1.0,
+            "{sound_ms} ms measured, {times_ms} ms from the timestamps"
+        );
+        assert_eq!(
+            found["drift_ppm"].as_f64().map(f64::abs),
+            Some(0.0),
+            "both directions have one clock: {found:#}"
+        );
         assert_eq!(found["safe_period_ms"], 5.0);
         assert!(found["scheduling"]["real_time_refused"].is_null(), "{found:#}");
         Ok(())
@@ -209,15 +228,16 @@ fn main() -> std::process::ExitCode {
         return handsfree_kernel_tests::room::main_with(std::iter::once("room".to_owned()).chain(words));
     }
     let mut arguments = Arguments::from_args();
-    // More machines at once take each other's processor and end no sooner.
+    // More than two machines at once compete for the processor and do not finish sooner.
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(2).min(2));
-    let drifts = [0, 20, -20, 100, -100].map(|slow| room::Case { slow, echo_search: false });
-    let searches = [room::Case { slow: -20, echo_search: true }];
+    let drifts =
+        [0, 20, -20, 100, -100].map(|slow_by_10_ppm| room::Case { slow_by_10_ppm, echo_search: false });
+    let searches = [room::Case { slow_by_10_ppm: -20, echo_search: true }];
     let trials = drifts
         .into_iter()
         .chain(searches)
         .map(|case| Trial::test(case.name(), move || room::run(case).map_err(Into::into)))
-        .chain([Trial::test("doctor::knows_a_loopback", || doctor::run().map_err(Into::into))])
+        .chain([Trial::test("doctor::measures_a_loopback_correctly", || doctor::run().map_err(Into::into))])
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

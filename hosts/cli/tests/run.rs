@@ -1,4 +1,4 @@
-//! `handsfree run` and `handsfree devices` as a script sees them, in real time over the simulated room. Fault 24.
+//! Command-line interface of `handsfree run` and `handsfree devices`, in real time with the simulated room. Fault 24.
 #![allow(missing_docs)]
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// A folder of its own for one test, gone when the test passes.
+/// Temporary folder of one test, removed when the test passes.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -45,7 +45,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The events of a run that ends well.
+/// Returns the events of a run that must succeed.
 fn events(words: &[&str]) -> Vec<Value> {
     let output = handsfree(&[&["run", "--io", "sim", "--json"], words].concat());
     assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
@@ -57,7 +57,7 @@ fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
     events.iter().filter(|event| event["event"] == kind).collect()
 }
 
-/// A WAV file by hand.
+/// Returns a WAV file made of the given format tag, number of channels, rate, bits per sample and sample bytes.
 fn wav(tag: u16, channels: u16, rate_hz: u32, bits: u16, data: &[u8]) -> Vec<u8> {
     let block = channels * bits / 8;
     let mut bytes = b"RIFF".to_vec();
@@ -76,7 +76,7 @@ fn wav(tag: u16, channels: u16, rate_hz: u32, bits: u16, data: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A tone of 500 Hz, from -1 to 1.
+/// Returns a 500 Hz tone with an amplitude of 0.3 of full scale.
 fn tone(seconds: f64, rate_hz: u32) -> impl Iterator<Item = f32> {
     (0..(seconds * f64::from(rate_hz)) as u32).map(move |at| {
         (0.3 * (f64::from(at) * 500.0 * std::f64::consts::TAU / f64::from(rate_hz)).sin()) as f32
@@ -90,7 +90,7 @@ fn pcm16(seconds: f64, rate_hz: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_run_tells_how_it_is_and_ends_with_a_summary() {
+fn a_run_prints_its_status_and_ends_with_a_summary() {
     let events = events(&["--duration", "3.7"]);
     assert_eq!(events.first().unwrap()["event"], "started");
     assert_eq!(events.last().unwrap()["event"], "ended");
@@ -126,16 +126,16 @@ fn a_run_tells_how_it_is_and_ends_with_a_summary() {
 }
 
 #[test]
-fn files_are_heard_to_their_ends_and_the_microphone_is_recorded() {
+fn files_play_to_their_ends_and_the_microphone_is_recorded() {
     let folder = Folder::new("record");
     let (first, second) =
         (folder.with("a.wav", &pcm16(1.0, 44_100)), folder.with("b.wav", &pcm16(1.6, 8_000)));
     let recording = folder.file("clean.wav");
     let words = ["--play", &first, "--play", &second, "--record", &recording, "--near", "none", "--no-aec"];
     let events = events(&[&words[..], &["--no-ns", "--no-agc", "--no-hpf", "--rate", "16000"]].concat());
-    let heard: Vec<&str> =
+    let played: Vec<&str> =
         of(&events, "played").iter().map(|event| event["name"].as_str().unwrap()).collect();
-    assert_eq!(heard, [first.as_str(), second.as_str()], "the shorter one first");
+    assert_eq!(played, [first.as_str(), second.as_str()], "the shorter file must end first");
     let ended = events.last().unwrap();
     assert_eq!((&ended["reason"], &ended["dropped_frames"]), (&"played".into(), &0.into()));
     let mut reader = hound::WavReader::open(&recording).unwrap();
@@ -144,48 +144,48 @@ fn files_are_heard_to_their_ends_and_the_microphone_is_recorded() {
     let seconds = samples.len() as f64 / 16_000.0;
     assert!((seconds - ended["recorded_s"].as_f64().unwrap()).abs() < 0.01);
     assert!((1.5..3.0).contains(&seconds), "{seconds} s");
-    // With the processing off, what is played is what is heard: two tones, then one, then the room's noise.
+    // Without processing the recording contains what was played: two tones, then one tone, then the room's noise.
     let power = |from_s: f64, to_s: f64| {
         let part = &samples[(from_s * 16_000.0) as usize..((to_s * 16_000.0) as usize).min(samples.len())];
         part.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / part.len() as f64
     };
     assert!(power(0.3, 0.8) > 2.0 * power(1.25, 1.5), "{} {}", power(0.3, 0.8), power(1.25, 1.5));
-    assert!(power(1.25, 1.5) > 1e4, "the second goes on: {}", power(1.25, 1.5));
+    assert!(power(1.25, 1.5) > 1e4, "the second file must continue: {}", power(1.25, 1.5));
 }
 
-/// `script`, which every Debian has, makes a terminal; what it is called says what it can do.
+/// The program `script` provides a terminal; the variable `TERM` tells its capabilities.
 #[test]
-fn a_terminal_that_only_prints_gets_lines() {
-    let shown = |name: &str| {
+fn a_terminal_without_cursor_control_gets_lines() {
+    let output_with_term = |name: &str| {
         let run = format!("{} run --io sim --duration 1.2", env!("CARGO_BIN_EXE_handsfree"));
         let output = Command::new("script").args(["-qec", &run, "/dev/null"]).env("TERM", name).output();
-        let output = output.expect("script does not start; to install it: apt-get install bsdutils");
+        let output = output.expect("script cannot be started; install it with: apt-get install bsdutils");
         assert!(output.status.success(), "{}", text(&output.stdout));
         text(&output.stdout)
     };
-    assert!(shown("xterm").contains("\u{1b}["), "a live view moves the cursor");
+    assert!(output_with_term("xterm").contains("\u{1b}["), "the live view must move the cursor");
     for name in ["dumb", ""] {
-        let lines = shown(name);
-        assert!(!lines.contains('\u{1b}') && lines.contains("over sim"), "{name:?}: {lines}");
+        let lines = output_with_term(name);
+        assert!(!lines.contains('\u{1b}') && lines.contains("on host sim"), "{name:?}: {lines}");
     }
 }
 
 #[test]
-fn an_unplugged_loudspeaker_is_told_once_and_comes_back() {
+fn an_unplugged_loudspeaker_is_reported_once_and_returns() {
     let events = events(&["--duration", "4.5", "--unplug", "1@1"]);
     let (lost, back) = (of(&events, "device_lost"), of(&events, "device_returned"));
     assert_eq!((lost.len(), back.len()), (1, 1), "{events:?}");
     assert_eq!((&lost[0]["direction"], &back[0]["direction"]), (&"playback".into(), &"playback".into()));
-    // A second away, and at most 250 ms and some looks until it is found.
+    // The device is unplugged for 1 s; a retry then finds it within 250 ms and some polling intervals.
     let away_s = back[0]["away_s"].as_f64().unwrap();
     assert!((0.9..3.0).contains(&away_s), "{away_s} s");
     assert!(of(&events, "status").iter().any(|status| status["playback"] == "waiting"));
     assert_eq!(events.last().unwrap()["device_losses"], 1);
 }
 
-/// Fault 24, with the decoder of files that are played.
+/// Fault 24 for the decoder of played files.
 #[test]
-fn files_play_whatever_their_format_or_are_refused_by_name() {
+fn files_play_in_any_format_or_are_rejected_by_name() {
     let folder = Folder::new("formats");
     let i24: Vec<u8> =
         tone(0.2, 48_000).flat_map(|s| ((s * 8e6) as i32).to_le_bytes()[..3].to_vec()).collect();
@@ -213,7 +213,7 @@ fn files_play_whatever_their_format_or_are_refused_by_name() {
         ("empty.wav", vec![]),
         (
             "text.wav",
-            b"this is no audio at all, but it is long enough to look at, again and again".repeat(20),
+            b"this is plain text without any audio, but long enough for format detection".repeat(20),
         ),
         ("no-samples.wav", wav(1, 1, 48_000, 16, &[])),
         ("head.wav", pcm16(0.2, 48_000)[..20].to_vec()),
@@ -221,18 +221,18 @@ fn files_play_whatever_their_format_or_are_refused_by_name() {
     ] {
         let path = folder.with(name, &bytes);
         let output = handsfree(&["run", "--io", "sim", "--json", "--play", &path]);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{name}: {told}");
-        assert!(told.contains(name) && told.lines().count() == 1, "{name}: {told}");
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {message}");
+        assert!(message.contains(name) && message.lines().count() == 1, "{name}: {message}");
         assert_eq!(text(&output.stdout), "", "{name}");
     }
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_its_exit_code() {
+fn invalid_arguments_give_the_documented_exit_code() {
     let folder = Folder::new("refused");
     let nowhere = folder.file("no/such/folder.wav");
-    for (words, code, named) in [
+    for (words, code, expected) in [
         (vec!["run", "--io", "sim", "--rate", "7000"], 2, "7000"),
         (vec!["run", "--io", "sim", "--period-ms", "0"], 2, "--period-ms 0"),
         (vec!["run", "--io", "sim", "--input", "none", "--output", "none"], 2, "none"),
@@ -243,14 +243,14 @@ fn what_cannot_be_is_refused_with_its_exit_code() {
         (vec!["run", "--io", "banana"], 2, "banana"),
     ] {
         let output = handsfree(&words);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {told}");
-        assert!(told.contains(named), "{words:?}: {told}");
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {message}");
+        assert!(message.contains(expected), "{words:?}: {message}");
     }
 }
 
 #[test]
-fn devices_are_listed_for_people_and_for_programs() {
+fn devices_are_listed_as_a_table_and_as_json() {
     let output = handsfree(&["devices", "--io", "sim", "--json"]);
     assert_eq!(output.status.code(), Some(0));
     let devices: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -267,7 +267,7 @@ fn devices_are_listed_for_people_and_for_programs() {
 }
 
 #[test]
-fn completions_know_the_commands() {
+fn completions_contain_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let output = handsfree(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0));
@@ -276,10 +276,10 @@ fn completions_know_the_commands() {
     assert_eq!(handsfree(&["completions", "cmd.exe"]).status.code(), Some(2));
 }
 
-/// SIGTERM and Ctrl-C end a run with its summary; so does a reader that has read enough.
+/// SIGTERM ends a run with a summary, and a reader that closes the output ends it without an error.
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_it_with_a_summary() {
+fn a_signal_ends_the_run_with_a_summary() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_handsfree"))
         .args(["run", "--io", "sim", "--json"])
         .stdout(Stdio::piped())
@@ -302,5 +302,5 @@ fn a_signal_ends_it_with_a_summary() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
     drop(lines);
-    assert_eq!(child.wait().unwrap().code(), Some(0), "`| head -1` is no failure");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "`| head -1` must not be an error");
 }

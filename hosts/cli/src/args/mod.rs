@@ -274,7 +274,8 @@ pub struct ProcessArgs {
     /// Sample rate of the processing, in hertz [default: the microphone recording's if supported, else 48000]
     #[arg(long, value_name = "HZ")]
     pub rate: Option<u32>,
-    /// Rate of the microphone's clock relative to the loudspeaker's, in ppm; positive is fast [default: measured from the echo]
+    /// Rate of the microphone's clock relative to the loudspeaker's, in ppm; positive is fast [default: measured
+    /// from the echo]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub mic_ppm: Option<f64>,
     /// Prints only one JSON object with the results on stdout

@@ -7,9 +7,10 @@ use std::f64::consts::TAU;
 const LENGTH_S: f64 = 0.1;
 /// First and last frequency of the sweep, in hertz; both are below 4 kHz, the limit at a sample rate of 8 kHz.
 const SWEEP_HZ: (f64, f64) = (400.0, 3_400.0);
-/// Amplitude of the chirp relative to full scale: well audible, without overdriving a loudspeaker.
+/// Amplitude of the chirp relative to full scale: about -9 dBFS, which leaves headroom in the device.
 const LEVEL: f64 = 0.35;
-/// Detection threshold: smallest ratio of the squared correlation peak to the correlation's mean square. Noise stays below it.
+/// Detection threshold: smallest ratio of the squared correlation peak to the correlation's mean square. Noise stays
+/// below it.
 const MIN_PEAK_RATIO: f64 = 60.0;
 
 /// Frequency sweep with faded ends, and its matched filter.

@@ -311,7 +311,8 @@ impl MicrophoneSignal {
     }
 }
 
-/// Returns the next longer period after the shortest one without xruns, in milliseconds; that shortest one if it is the longest.
+/// Returns the next longer period after the shortest one without xruns, in milliseconds, or that one if it is the
+/// longest.
 fn safe_period(periods: &[PeriodTrial]) -> Option<f64> {
     // A period counts only if all longer ones ran without xruns too; otherwise it succeeded by chance.
     let good_count = periods.iter().rev().take_while(|trial| trial.xruns == 0).count();

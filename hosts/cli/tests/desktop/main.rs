@@ -1,5 +1,5 @@
-//! `handsfree run --io cpal` on a real PulseAudio and a real PipeWire: speech that is played comes back by the monitor of a null sink, and
-//! the canceller takes it out again. Needs no sound card.
+//! `handsfree run --io cpal` on a real PulseAudio and a real PipeWire server: played speech returns through the monitor of a
+//! null sink, and the canceller removes it. Needs no sound card.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant as Moment};
 
-use echo::Echo;
+use echo::EchoRig;
 use handsfree_core::audio_io::Direction;
 use handsfree_host::supervisor::Notice;
 
 use serde_json::Value;
 use server::{ServerKind, with, with_server};
 
-/// Joins recorded speech to one file of the given length.
+/// Joins recordings of speech to one WAV file of at least the given length.
 fn speech(name: &str, seconds: u32) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.wav", std::process::id()));
     let words = ["Front_Center", "Rear_Left", "Side_Right", "Front_Right", "Rear_Center", "Side_Left"];
@@ -28,7 +28,7 @@ fn speech(name: &str, seconds: u32) -> PathBuf {
     for word in words.iter().cycle() {
         let file = format!("/usr/share/sounds/alsa/{word}.wav");
         let mut reader = hound::WavReader::open(&file)
-            .unwrap_or_else(|error| panic!("{file}: {error}: `apt install alsa-utils`, or `make setup`"));
+            .unwrap_or_else(|error| panic!("{file}: {error}: run `apt install alsa-utils` or `make setup`"));
         let spec = reader.spec();
         let writer = out.get_or_insert_with(|| hound::WavWriter::create(&path, spec).unwrap());
         reader.samples::<i16>().for_each(|sample| writer.write_sample(sample.unwrap()).unwrap());
@@ -42,23 +42,23 @@ fn speech(name: &str, seconds: u32) -> PathBuf {
 
 fn events(words: &[&str]) -> Vec<Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_handsfree")).args(words).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {told}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {message}");
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn speech_that_is_played_is_cancelled() {
-    cancelled(ServerKind::PulseAudio, "speech_that_is_played_is_cancelled");
+fn played_speech_is_cancelled_on_pulseaudio() {
+    check_cancellation(ServerKind::PulseAudio, "played_speech_is_cancelled_on_pulseaudio");
 }
 
 #[test]
-fn speech_that_is_played_on_pipewire_is_cancelled() {
-    cancelled(ServerKind::PipeWire, "speech_that_is_played_on_pipewire_is_cancelled");
+fn played_speech_is_cancelled_on_pipewire() {
+    check_cancellation(ServerKind::PipeWire, "played_speech_is_cancelled_on_pipewire");
 }
 
-fn cancelled(system: ServerKind, test: &str) {
+fn check_cancellation(system: ServerKind, test: &str) {
     with(system, test, |_server| {
         let file = speech("speech", 25);
         for (rate, device) in [("48000", "speaker"), ("16000", "phone")] {
@@ -73,7 +73,7 @@ fn cancelled(system: ServerKind, test: &str) {
                         "--no-agc",
                         "--duration",
                         "24",
-                        // Other tests may keep this one from its processor for longer than a device may.
+                        // Other tests may delay this one for longer than the default deadline allows.
                         "--voice-deadline-ms",
                         "500",
                         "--rate",
@@ -85,12 +85,13 @@ fn cancelled(system: ServerKind, test: &str) {
                 .concat(),
             );
             let statuses: Vec<&Value> = events.iter().filter(|event| event["event"] == "status").collect();
-            let heard: Vec<f64> = statuses.iter().filter_map(|status| status["erle_db"].as_f64()).collect();
-            let best = heard.iter().copied().fold(0.0, f64::max);
+            let reductions_db: Vec<f64> =
+                statuses.iter().filter_map(|status| status["erle_db"].as_f64()).collect();
+            let best_db = reductions_db.iter().copied().fold(0.0, f64::max);
             let ended = events.last().unwrap();
-            let median = ended["median_erle_db"].as_f64().unwrap();
+            let median_db = ended["median_erle_db"].as_f64().unwrap();
             println!(
-                "{system:?} at {rate} Hz: echo reduction {median:.1} dB, the median second; {best:.1} dB, the best; {ended}"
+                "{system:?} at {rate} Hz: median echo reduction {median_db:.1} dB, best {best_db:.1} dB; {ended}"
             );
             assert!(statuses.len() >= 20, "{}", statuses.len());
             assert_eq!(
@@ -98,10 +99,10 @@ fn cancelled(system: ServerKind, test: &str) {
                 (&0.into(), &0.into()),
                 "{ended}"
             );
-            // A machine that is busy with other tests delays what the server says of its latency.
+            // On a busy machine the server's latency reports are late, which reduces the median.
             assert!(
-                best > 30.0 && median > 10.0,
-                "{rate} Hz: best {best:.1} dB, median {median:.1} dB: {heard:?}"
+                best_db > 30.0 && median_db > 10.0,
+                "{rate} Hz: best {best_db:.1} dB, median {median_db:.1} dB: {reductions_db:?}"
             );
         }
         std::fs::remove_file(file).unwrap();
@@ -109,45 +110,44 @@ fn cancelled(system: ServerKind, test: &str) {
 }
 
 #[test]
-fn a_server_that_answers_is_what_is_used() {
-    with_server("a_server_that_answers_is_what_is_used", |_server| {
+fn auto_uses_a_sound_server_that_responds() {
+    with_server("auto_uses_a_sound_server_that_responds", |_server| {
         let events = events(&["run", "--json", "--duration", "1"]);
         assert_eq!(events.first().unwrap()["io"], "cpal", "{:?}", events.first());
     });
 }
 
-/// The loudspeaker that becomes the default one is seven times louder, so what was learned of the old one is of no use.
+/// The new default loudspeaker is seven times louder, so the canceller cannot use the echo path that it learned before.
 #[test]
-fn another_default_devices_echo_is_gone_within_a_second() {
-    with_server("another_default_devices_echo_is_gone_within_a_second", |server| {
+fn a_new_default_devices_echo_is_cancelled_within_a_second() {
+    with_server("a_new_default_devices_echo_is_cancelled_within_a_second", |server| {
         let file = speech("default", 20);
         server.pactl(&["set-sink-volume", "speaker", "50%"]);
-        let mut echo = Echo::start(48_000, &file);
-        echo.pass(10.0);
+        let mut echo = EchoRig::start(48_000, &file);
+        echo.run_for(10.0);
         let settled = Moment::now() - Duration::from_secs(4);
         for sink in ["other", "speaker"] {
             echo.notices.clear();
             let changed = Moment::now();
             server.pactl(&["set-default-sink", sink]);
             server.pactl(&["set-default-source", &format!("{sink}.monitor")]);
-            echo.pass(6.0);
+            echo.run_for(6.0);
             let before_db = echo.reduction_db(settled, 0.0, 4.0);
-            // The server moves both streams one after the other, and plays what it holds before: the new device is heard
-            // up to 0.9 s later, and its second begins there.
-            let heard_s = echo.falls_s(before_db - 6.0, changed, 1.5, 0.25).unwrap_or(0.0);
-            let after_db = echo.reduction_db(changed, heard_s + 1.0, heard_s + 3.0);
+            // The server moves the two streams one after the other and first plays its buffer, so the new device becomes
+            // audible up to 0.9 s later. The second for adaptation begins then.
+            let audible_s = echo.reduction_drop_s(before_db - 6.0, changed, 1.5, 0.25).unwrap_or(0.0);
+            let after_db = echo.reduction_db(changed, audible_s + 1.0, audible_s + 3.0);
             println!(
-                "to '{sink}', heard {heard_s} s after: {before_db:.1} dB before, {after_db:.1} dB from the first to the \
-                 third second; in quarters of a second: {}; told after {:?}",
-                echo.story(changed, 12, 0.25),
+                "to '{sink}', audible after {audible_s} s: {before_db:.1} dB before, {after_db:.1} dB from 1 s to 3 s after \
+                 that; in steps of 250 ms: {}; notices after {:?}",
+                echo.reductions_text(changed, 12, 0.25),
                 echo.notices.iter().map(|(at, notice)| (*at - changed, notice)).collect::<Vec<_>>(),
             );
-            for way in [Direction::Capture, Direction::Playback] {
-                let told =
-                    |(_, n): &&(_, Notice)| matches!(n, Notice::Moved { direction, .. } if *direction == way);
-                assert_eq!(echo.notices.iter().filter(told).count(), 1, "{:?}", echo.notices);
+            for expected in [Direction::Capture, Direction::Playback] {
+                let is_move = |(_, n): &&(_, Notice)| matches!(n, Notice::Moved { direction, .. } if *direction == expected);
+                assert_eq!(echo.notices.iter().filter(is_move).count(), 1, "{:?}", echo.notices);
             }
-            // Not told, the canceller takes out 12 to 16 dB at this time. A busy machine's times spoil both.
+            // Without the notice the canceller reaches only 12 to 16 dB by then. A busy machine reduces both figures.
             assert!(after_db > 20.0_f64.min(before_db - 6.0), "{before_db:.1} and {after_db:.1} dB");
         }
         std::fs::remove_file(file).unwrap();
@@ -155,8 +155,8 @@ fn another_default_devices_echo_is_gone_within_a_second() {
 }
 
 #[test]
-fn doctor_says_that_a_device_went_away_and_measures_no_other() {
-    with_server("doctor_says_that_a_device_went_away_and_measures_no_other", |mut server| {
+fn doctor_fails_when_a_device_is_lost() {
+    with_server("doctor_fails_when_a_device_is_lost", |mut server| {
         let mut doctor = Command::new(env!("CARGO_BIN_EXE_handsfree"))
             .args(["doctor", "--io", "cpal"])
             .stdout(Stdio::null())
@@ -164,11 +164,11 @@ fn doctor_says_that_a_device_went_away_and_measures_no_other() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(doctor.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let said: Vec<String> = lines.by_ref().take_while(|line| !line.contains("listening")).collect();
+        let before: Vec<String> = lines.by_ref().take_while(|line| !line.contains("listening")).collect();
         server.kill();
-        let told = said.into_iter().chain(lines).collect::<Vec<_>>().join("\n");
+        let message = before.into_iter().chain(lines).collect::<Vec<_>>().join("\n");
         let status = doctor.wait().unwrap();
-        assert_eq!(status.code(), Some(1), "{told}");
-        assert!(told.contains("device went away while it was measured"), "{told}");
+        assert_eq!(status.code(), Some(1), "{message}");
+        assert!(message.contains("device was lost during the measurement"), "{message}");
     });
 }

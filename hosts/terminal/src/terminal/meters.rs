@@ -11,8 +11,8 @@ const SOUND_THRESHOLD: f64 = 3.2e-6;
 const REVERBERATION_FRAMES: u32 = 20;
 /// Weight of a new frame in the averages, which gives a time constant of one second.
 const SMOOTHING: f64 = 0.01;
-/// Number of frames with echo before echo reduction is reported: half a second, so that the average means
-/// something.
+/// Number of frames with echo before echo reduction is reported: half a second, so that the average is
+/// meaningful.
 const MIN_ECHO_FRAMES: u32 = 50;
 /// Number of frames without echo after which the echo reduction is outdated: 3 s.
 const STALE_FRAMES: u32 = 300;
@@ -70,8 +70,7 @@ impl Meters {
         known(&self.drift_ppm)
     }
 
-    /// Returns how often the echo reference jumped to another position, including the first alignment; wraps at
-    /// 2^32.
+    /// Returns how often the echo reference jumped to another position, including the first alignment.
     #[must_use]
     pub fn reference_jumps(&self) -> u32 {
         self.reference_jumps.load(Ordering::Relaxed)
