@@ -48,26 +48,27 @@ pub enum Command {
 }
 
 const SIM_HELP: &str = "\
-The loudspeaker plays the far end. Its echo reaches the microphone through a simulated room, together with a
-talker (the near end) and noise, and the terminal removes the echo. Everything between the simulated converters
-is the code that runs on a device. The far end speaks during the first two thirds of the run and the talker during
-the last two thirds, which gives far end alone, double talk and near end alone. With --near none the far end
-speaks during the whole run.
+The loudspeaker plays the far end. Its echo reaches the microphone through a simulated room,
+together with a talker (the near end) and noise, and the terminal removes the echo. Everything
+between the simulated converters is the code that runs on a device. The far end speaks during the
+first two thirds of the run and the talker during the last two thirds, which gives far end alone,
+double talk and near end alone. With --near none the far end speaks during the whole run.
 
 Examples:
-  handsfree sim                                   one minute with the built-in voices
+  handsfree sim                                   one minute with the shipped voices
   handsfree sim --near none --no-ns --no-agc      measures the echo canceller alone
   handsfree sim --playback-ppm 200 --latency-step 150@30
-                                                  a fast loudspeaker clock, and 150 ms more latency after 30 s
-  handsfree sim --scenario bluetooth.toml         reads switches from a file, such as render-latency-ms = 250.0
+                                                  fast loudspeaker clock; 150 ms more latency at 30 s
+  handsfree sim --scenario bluetooth.toml         file with lines such as render-latency-ms = 250.0
   handsfree sim --json --seed 7 > report.json     output for programs
 
 Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid.";
 
 const PROCESS_HELP: &str = "\
-Both recordings pass through the same code as on a device, faster than real time. They must start at the same
-moment. The result has the length of the microphone recording; a shorter far-end recording is extended with
-silence. Any PCM or float WAV file is accepted; multi-channel files are mixed to mono.
+Both recordings pass through the same code as on a device, faster than real time. They must start
+at the same moment. The result has the length of the microphone recording; a shorter far-end
+recording is extended with silence. Any PCM or float WAV file is accepted; multi-channel files are
+mixed to mono.
 
 Example:
   handsfree process --far played.wav --mic heard.wav --out clean.wav
@@ -75,46 +76,49 @@ Example:
 Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid.";
 
 const RUN_HELP: &str = "\
-Plays files, removes their echo from the microphone and shows levels, echo reduction, delay and drift. The run
-ends when --duration has passed, when Ctrl-C is pressed, or when all files have been played (without --duration
-and --repeat). A device that is unplugged is reopened by its id when it returns. The simulated room plays a
-built-in voice unless --play names files.
+Plays files, removes their echo from the microphone and shows levels, echo reduction, delay and
+drift. The run ends when --duration has passed, when Ctrl-C is pressed, or when all files have
+been played (without --duration and --repeat). A device that is unplugged is reopened by its id
+when it returns. The simulated room plays a shipped voice unless --play names files.
 
-Output is a live view on a terminal, and one line per second with --plain, with TERM=dumb or without a terminal.
-With --json it is one object per line: \"started\", \"status\" every second, \"device_lost\", \"device_returned\",
-\"xrun\", \"note\", \"played\", \"ended\". docs/run.md explains the fields.
+Output is a live view on a terminal, and one line per second with --plain, with TERM=dumb or
+without a terminal. With --json it is one object per line: \"started\", \"status\" every second,
+\"device_lost\", \"device_returned\", \"xrun\", \"note\", \"played\", \"ended\". docs/run.md explains the
+fields.
 
 Examples:
-  handsfree run                                      uses real devices, or the simulated room without any
+  handsfree run                                      real devices; without any, the simulated room
   handsfree run --io cpal --input usb-mic --output usb-speaker       ids from 'handsfree devices'
   handsfree run --io alsa --input hw:CARD=Device,DEV=0 --output hw:CARD=Device,DEV=0
   handsfree run --io sim --duration 10 --json        output for programs
   handsfree run --play voice.flac --record clean.wav
   handsfree run --io sim --playback-ppm 200 --render-latency-ms 600 --unplug 2@10
-                                                     a loudspeaker with 600 ms of latency, unplugged from
-                                                     10 s to 12 s
+                                                     600 ms of latency; unplugged from 10 s to 12 s
 
 Exit codes: 0 success, 1 a device or a file failed, 2 the command line is invalid.";
 
 const REPLAY_HELP: &str = "\
-Feeds the recorded device data with its timestamps through the same code again, faster than real time, and
-compares every sample of the cleaned microphone and of the loudspeaker with the recorded run. A dump contains the
-mixed loudspeaker signal, not the individual tracks. Samples may differ on another processor type or with another
-version of handsfree.
+Feeds the recorded device data with its timestamps through the same code again, faster than real
+time, and compares every sample of the cleaned microphone and of the loudspeaker with the recorded
+run. A dump contains the mixed loudspeaker signal, not the individual tracks. Samples may differ
+on another processor type or with another version of handsfree.
 
 Example:
   handsfree run --duration 20 --dump last_error
-  handsfree replay last_error --out heard               writes microphone.wav, loudspeaker.wav, cleaned.wav
+  handsfree replay last_error --out heard     writes microphone.wav, loudspeaker.wav, cleaned.wav
 
-Exit codes: 0 all samples are equal, 1 samples differ or a file failed, 2 the command line is invalid.";
+Exit codes: 0 all samples are equal, 1 samples differ or a file failed, 2 the command line is
+invalid.";
 
 const DOCTOR_HELP: &str = "\
-Accepts the device switches of 'handsfree run'. Plays and records five chirps, compares both clocks for 20 s, and
-runs with periods from 2.5 to 20 ms for 3 s each. The microphone must be able to record the loudspeaker.
+Accepts the device switches of 'handsfree run'. Plays and records five chirps, compares both
+clocks for 20 s, and runs with periods from 2.5 to 20 ms for 3 s each. The microphone must be able
+to record the loudspeaker.
 
-  round trip      latency from writing a sample to reading its echo, once measured with the chirps and once computed
-                  from the devices' timestamps; the measured value includes the sound's path through air (3 ms per
-                  metre) and any latency that the timestamps do not report
+  round trip      latency from writing a sample to reading its echo, once measured with the chirps
+                  and once computed from the devices' timestamps; the measured value includes the
+                  sound's path through air (3 ms per metre) and any latency that the timestamps do
+                  not report
   clocks          rate of the loudspeaker's clock relative to the microphone's, in ppm
   safe period     the next longer period after the shortest one without xruns
 
@@ -125,8 +129,9 @@ Examples:
 Exit codes: 0 success, 1 a device failed, 2 the command line is invalid.";
 
 const DEVICES_HELP: &str = "\
-Prints the direction, id, name, channels, rates and period limits of each device; '*' marks the default device.
---input and --output of 'handsfree run' take an id. A device keeps its id when it is unplugged and returns.
+Prints the direction, id, name, channels, rates and period limits of each device; '*' marks the
+default device. --input and --output of 'handsfree run' take an id. A device keeps its id when it
+is unplugged and returns.
 
 Examples:
   handsfree devices

@@ -279,7 +279,7 @@ impl RunningTerminal {
                     let direction = direction_name(direction);
                     self.note(
                         now,
-                        &format!("the default {direction} device has changed; the terminal keeps the device selected by id"),
+                        &format!("the default {direction} device has changed; the terminal keeps its device"),
                     );
                 }
                 Notice::Host(Event::EventsLost { count }) => {
@@ -306,10 +306,15 @@ impl RunningTerminal {
                     );
                 }
                 Ok(Some(SessionEvent::VoiceTripped { fault })) => {
-                    self.note(now, &format!("the voice processor failed or was too slow (fault {fault}); it is bypassed for a while"));
+                    self.note(
+                        now,
+                        &format!(
+                            "the voice processor failed or was too slow (fault {fault}) and is bypassed"
+                        ),
+                    );
                 }
                 Ok(Some(SessionEvent::VoiceDisabled)) => {
-                    self.note(now, "the voice processor failed too often and is disabled; the microphone passes unprocessed");
+                    self.note(now, "the voice processor failed too often and is now disabled");
                 }
                 Ok(Some(_)) => {}
                 Err(failure) => self.note(now, &failure.to_string()),
