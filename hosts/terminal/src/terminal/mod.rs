@@ -367,7 +367,7 @@ impl Terminal {
     }
 
     /// Makes all later attempts to replace the voice processor fail.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "sim"))]
     pub(crate) fn fail_new_voices(&mut self) -> Result<(), Failure> {
         self.format = Format::new(12_000, 1)?;
         self.restart_voice()
