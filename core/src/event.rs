@@ -57,6 +57,24 @@ pub enum SessionEvent {
         /// Direction of the device.
         direction: Direction,
     },
+    /// The voice processor removed the echo before, and for 1.5 s of active loudspeaker it has not: the echo is
+    /// searched over the whole history. Reported only with acoustic delay estimation.
+    EchoLost,
+    /// The echo was found where the devices' times did not expect it, and the reference was moved, or a lost
+    /// echo is removed again.
+    EchoFound {
+        /// Time in milliseconds by which the echo comes later than the devices' times say; negative if it
+        /// comes earlier.
+        lag_ms: i32,
+    },
+    /// A device's clock is more than 2 % away from its nominal rate: the device is not at the rate that it
+    /// states. The alignment follows as far as it can.
+    RateUntrue {
+        /// Direction of the device.
+        direction: Direction,
+        /// Rate that was measured, in hertz.
+        rate_hz: u32,
+    },
     /// The voice processor failed or was too slow; frames pass unprocessed for a second.
     VoiceTripped {
         /// Number of faults so far.

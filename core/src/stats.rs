@@ -126,6 +126,10 @@ counters! {
         voice_bypassed_frames,
         /// Frames on which a step of the chain failed; they passed that step unprocessed.
         processor_errors,
+        /// Times that the echo was lost: it was removed before, and no longer.
+        echo_lost,
+        /// Times that the echo was found where the devices' times did not expect it, or was removed again.
+        echo_found,
         /// Estimated render plus capture latency, in microseconds.
         delay_us,
         /// Events dropped because the application did not take them in time.

@@ -3,13 +3,15 @@
 
 use crate::capture::processor::VoiceProcessor;
 use crate::dsp::fractional::{FullReader, QuickReader};
+use crate::event::SessionEvent;
 use crate::format::Format;
-use crate::frame::{Frame, PcmRef, Stamp};
-use crate::limits::MAX_REFERENCE_WAIT;
+use crate::frame::{Frame, Stamp};
+use crate::limits::{FRAME_NS, MAX_REFERENCE_WAIT};
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
-    AcousticDelay, AcousticMemory, CorrectorInput, DelayEstimator, EchoReference, Observation, RateEstimate,
-    Reading, ReferenceCorrector, ReferenceMemory, ReferenceQuality, StreamClock,
+    AcousticDelay, AcousticMemory, CorrectorInput, DelayEstimator, EchoFrames, EchoReference, Observation,
+    RateEstimate, Reading, ReferenceCorrector, ReferenceMemory, ReferenceQuality, StreamClock,
+    plausible_latency,
 };
 
 /// Default time by which the reference runs ahead of the microphone: more than timestamps err, less than a
@@ -23,6 +25,12 @@ const DISTRUST_AFTER_FRAMES: u16 = 100;
 /// Shortfall up to which a missing reference is expected within the next periods, so that waiting is
 /// worthwhile.
 const EXPECTED_SOON: Duration = Duration::from_millis(50);
+
+/// Convergence from which on a canceller's own report outweighs everything else.
+const CONVERGED: f32 = 0.5;
+
+/// Number of captured frames behind a waiting one from which on it waits no longer.
+const MAX_WAITING_FRAMES: usize = (MAX_REFERENCE_WAIT.as_nanos() / FRAME_NS) as usize;
 
 /// Rate difference, as a fraction, up to which two clocks may be one clock that is measured twice.
 const CLOCKS_DIFFER: f32 = 5e-6;
@@ -48,8 +56,18 @@ pub(crate) struct WaitingFrame {
     pub(crate) position: u64,
     /// Time at which the frame was taken from the ring.
     pub(crate) since: Option<Instant>,
-    /// Whether no frame follows it in the ring.
-    pub(crate) is_newest: bool,
+    /// Number of frames that follow it in the ring.
+    pub(crate) following: usize,
+    /// Number of frames that the ring holds when it is full.
+    pub(crate) capacity: usize,
+}
+
+impl WaitingFrame {
+    /// Returns whether the ring has space for the frames that arrive during a wait. A reference that always
+    /// arrives a little too late would otherwise fill the ring, although no single wait is long.
+    fn ring_has_space(&self) -> bool {
+        self.following < MAX_WAITING_FRAMES && self.following + 1 < self.capacity
+    }
 }
 
 /// The time of both directions: the history of what was played, the clock of each device, and what corrects
@@ -91,7 +109,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         if frame.stamp.fresh {
             self.delay.reset_render();
         }
-        self.delay.on_render(frame.stamp.latency);
+        self.delay.on_render(plausible_latency(frame.stamp.latency));
         self.reference.push(frame);
     }
 
@@ -122,7 +140,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         format: Format,
         clock: &impl Clock,
     ) -> AlignedRead {
-        let WaitingFrame { position, since, is_newest } = frame;
+        let WaitingFrame { position, since, following, .. } = frame;
         let locked = one_clock && !self.clocks_differ();
         // Known when compiled, so that only one kernel is linked.
         let reading = match V::reference_quality() {
@@ -145,7 +163,8 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
                 // Even after a wait that expired, the newest frame waits for a reference that is expected
                 // soon: otherwise a reference that was away would never be found again.
                 let soon = self.reference.shortfall(&self.clock, position) < EXPECTED_SOON;
-                if waited < MAX_REFERENCE_WAIT && (!self.wait_expired || soon && is_newest) {
+                let may_wait = !self.wait_expired || soon && following == 0;
+                if may_wait && waited < MAX_REFERENCE_WAIT && frame.ring_has_space() {
                     return AlignedRead::Wait;
                 }
                 self.count_late_frame(position);
@@ -183,17 +202,22 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
     }
 
     /// Lets the acoustic delay estimate, if there is one, learn from an aligned pair of frames and correct
-    /// the next reads.
-    pub(crate) fn observe_echo(&mut self, far: PcmRef<'_>, near: PcmRef<'_>) {
-        if let Some(corrector) = &mut self.corrector {
-            corrector.observe(CorrectorInput {
-                far,
-                near,
-                reference: &mut self.reference,
-                clock: &self.clock,
-                delay: &mut self.delay,
-            });
-        }
+    /// the next reads. Returns an event if the echo was lost or found.
+    pub(crate) fn observe_echo<V: VoiceProcessor>(
+        &mut self,
+        frames: EchoFrames<'_>,
+        voice: &V,
+    ) -> Option<SessionEvent> {
+        let corrector = self.corrector.as_mut()?;
+        let report = voice.echo_report();
+        corrector.observe(CorrectorInput {
+            frames,
+            converged: report.is_some_and(|report| report.convergence >= CONVERGED),
+            reach: voice.reach(),
+            reference: &mut self.reference,
+            clock: &self.clock,
+            delay: &mut self.delay,
+        })
     }
 
     /// Corrects the alignment by the acoustic delay from now on. Named only where it is asked for, so that

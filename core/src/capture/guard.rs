@@ -42,8 +42,8 @@ impl<V: VoiceProcessor> Guard<V> {
         }
     }
 
-    /// Runs the processor over `frame`, which stays unchanged if the processor is bypassed or fails. `backup`
-    /// is scratch memory.
+    /// Runs the processor over `frame`, which stays unchanged if the processor is bypassed or fails. Returns
+    /// whether the frame was processed; `backup` then holds it as it was before.
     pub(crate) fn capture<const CAP: usize>(
         &mut self,
         frame: &mut Frame<CAP>,
@@ -52,11 +52,11 @@ impl<V: VoiceProcessor> Guard<V> {
         clock: &impl Clock,
         counters: &CaptureCounters,
         events: &mut EventSender<'_>,
-    ) {
+    ) -> bool {
         // Not reset after a backoff: what it learned is mostly still valid, and a reset may allocate.
         if self.breaker.decide() == BreakerDecision::Bypass {
             counters.voice_bypassed_frames.add(1);
-            return;
+            return false;
         }
         backup.copy_samples(frame);
         let begun = clock.now();
@@ -64,7 +64,7 @@ impl<V: VoiceProcessor> Guard<V> {
         let slow = clock.now() - begun > self.limit;
         if !failed && !slow {
             self.breaker.record_success();
-            return;
+            return true;
         }
         frame.copy_samples(backup);
         if failed {
@@ -73,6 +73,7 @@ impl<V: VoiceProcessor> Guard<V> {
             counters.voice_slow_frames.add(1);
         }
         self.trip(events);
+        false
     }
 
     fn trip(&mut self, events: &mut EventSender<'_>) {

@@ -23,7 +23,7 @@ pub use meter::{LEVEL_FLOOR_DBFS, LevelMeter, LevelReading, Levels};
 pub use pipeline::Pipeline;
 pub(crate) use pipeline::{CaptureMemory, CapturePipelineParts};
 pub use processor::{
-    Bypass, Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity, VoiceProcessor,
-    VoiceStats,
+    Bypass, Credentials, EchoReport, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity,
+    VoiceProcessor, VoiceStats,
 };
 pub use sink::{FrameSink, RingSink};

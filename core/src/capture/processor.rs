@@ -98,6 +98,18 @@ pub struct VoiceStats {
     pub residual_echo_likelihood: Option<f32>,
 }
 
+/// What a canceller has learned about the echo, for the alignment of its reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct EchoReport {
+    /// Time by which the strongest echo comes later than the reference.
+    pub lag: Duration,
+    /// Level of the echo against the reference, in dB.
+    pub strength_db: f32,
+    /// How far the canceller has converged, from 0, nothing is cancelled, to 1.
+    pub convergence: f32,
+}
+
 /// Echo cancellation, noise suppression and the like: gets the loudspeaker's signal and changes the
 /// microphone's.
 ///
@@ -122,6 +134,18 @@ pub trait VoiceProcessor {
 
     /// Forgets what it learned, keeping its settings.
     fn reset(&mut self);
+
+    /// Returns what the processor has learned about the echo. With `None`, the pipeline compares the microphone
+    /// before and after the processor instead.
+    fn echo_report(&self) -> Option<EchoReport> {
+        None
+    }
+
+    /// Returns the longest time by which the echo may come later than its reference. An echo within this reach
+    /// is left where it is; for a later one the reference is moved.
+    fn reach(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 
     /// Returns the precision of the reference that the processor needs. A program in which no voice processor
     /// asks for [`ReferenceQuality::Full`] is 33 KB smaller.
@@ -173,6 +197,14 @@ impl<V: VoiceProcessor + ?Sized> VoiceProcessor for &mut V {
 
     fn stats(&self) -> VoiceStats {
         (**self).stats()
+    }
+
+    fn echo_report(&self) -> Option<EchoReport> {
+        (**self).echo_report()
+    }
+
+    fn reach(&self) -> Duration {
+        (**self).reach()
     }
 
     fn reset(&mut self) {

@@ -117,6 +117,9 @@ const fn track_of(event: SessionEvent) -> Option<u32> {
         | SessionEvent::TrackResumed { track }
         | SessionEvent::TrackInterrupted { track, .. } => Some(track),
         SessionEvent::DeviceChanged { .. }
+        | SessionEvent::EchoLost
+        | SessionEvent::EchoFound { .. }
+        | SessionEvent::RateUntrue { .. }
         | SessionEvent::VoiceTripped { .. }
         | SessionEvent::VoiceDisabled
         | SessionEvent::ProcessorTripped { .. }

@@ -40,6 +40,11 @@ impl<'a> History<'a> {
         Self { samples, channels, capacity, end: 0, end_offset: 0 }
     }
 
+    /// Returns the number of sample frames that are kept.
+    pub(crate) const fn capacity(&self) -> i64 {
+        self.capacity
+    }
+
     pub(crate) const fn end(&self) -> i64 {
         self.end
     }

@@ -1,26 +1,49 @@
-//! Worker side: corrects the echo reference by the acoustic delay estimate.
+//! Worker side: corrects the echo reference by the acoustic delay estimate, and notices an echo that is lost.
 //!
 //! Timestamps can be wrong (Bluetooth, USB, HDMI). The echo in the microphone is the truth, but a certain
 //! estimate of it takes seconds of speech. So timestamps set the alignment, and acoustic delay estimation
-//! corrects it: a lag that would disturb the canceller is moved at once, and drift that no timestamp shows is
-//! steered against.
+//! corrects it: drift that no timestamp shows is steered against, and a reference that the canceller cannot use
+//! is moved. A canceller that removes the echo outweighs both: its reference is left where it is.
 
+use crate::audio_io::Direction;
+use crate::event::SessionEvent;
+use crate::format::SampleRate;
 use crate::frame::PcmRef;
 use crate::time::Duration;
 use crate::timing::acoustic::AcousticDelay;
+use crate::timing::cancellation_meter::{Cancellation, CancellationMeter};
 use crate::timing::delay_estimator::DelayEstimator;
 use crate::timing::echo_reference::{Correction, EchoReference};
-use crate::timing::stream_clock::StreamClock;
+use crate::timing::stream_clock::{RateEstimate, StreamClock};
 
 /// Least confidence of a lag that is acted on.
 const TRUSTED: f32 = 0.6;
 /// An echo that is earlier than the lead by more than this may come before its reference.
 const EARLY: Duration = Duration::from_micros(1_500);
+/// An echo that is earlier than its reference by more than this is no error of the estimator (3 sigmas).
+const SURELY_EARLY: Duration = Duration::from_micros(400);
 /// An echo that is later than the lead by more than this is beyond the range that cancellers search well.
 /// Below it, a shift would cost the canceller more than it gains.
 const LATE: Duration = Duration::from_millis(100);
+/// Distance from the lead up to which the echo is where the times say: the way through the air.
+const SAME_PLACE: Duration = Duration::from_millis(15);
 /// Least lag after a shift; covers the error of the estimator.
 const TARGET_LAG: Duration = Duration::from_millis(3);
+/// Active frames for which a canceller may fail to remove an echo within its reach before the reference is
+/// moved for it (4 s). Most cancellers have found it by then, and would have to begin anew after a move.
+const CHANCE_FRAMES: u16 = 400;
+/// Active frames without cancellation after which an echo that was removed before counts as lost (1.5 s).
+const LOST_FRAMES: u16 = 150;
+/// Active frames without a peak of the search after which a lost echo is searched elsewhere in the history
+/// (3 s).
+const SEARCH_FRAMES: u16 = 300;
+/// Distance to the next stretch of the history that is searched: the range of the acoustic search with some
+/// overlap.
+const SEARCH_STEP: Duration = Duration::from_millis(900);
+/// Rate error beyond which a device is not at the rate that it states, in ppm.
+const UNTRUE_PPM: f64 = 20_500.0;
+/// Uncertainty of a rate that is reported as untrue, in ppm.
+const UNTRUE_UNCERTAINTY_PPM: f64 = 1_000.0;
 /// Frames between two checks of the drift (1 s).
 const DRIFT_CHECK_FRAMES: u16 = 100;
 /// Number of successive checks that must agree before the drift is steered against: clocks that are still
@@ -36,10 +59,21 @@ const STEER_SIGMAS: f64 = 4.0;
 /// uncertainty of the clocks.
 const STEER_LEAST_PPM: f64 = 2.0;
 
+/// One frame of the reference, and of the microphone before and after the voice processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EchoFrames<'i> {
+    pub(crate) far: PcmRef<'i>,
+    pub(crate) before: PcmRef<'i>,
+    pub(crate) after: PcmRef<'i>,
+}
+
 /// One frame of both directions, and what the corrector acts on.
 pub(crate) struct CorrectorInput<'i, 'r, const CAP: usize> {
-    pub(crate) far: PcmRef<'i>,
-    pub(crate) near: PcmRef<'i>,
+    pub(crate) frames: EchoFrames<'i>,
+    /// Whether the voice processor itself reports that it cancels.
+    pub(crate) converged: bool,
+    /// Longest lag at which the voice processor cancels.
+    pub(crate) reach: Duration,
     pub(crate) reference: &'i mut EchoReference<'r, CAP>,
     /// Clock of the microphone.
     pub(crate) clock: &'i StreamClock,
@@ -47,7 +81,7 @@ pub(crate) struct CorrectorInput<'i, 'r, const CAP: usize> {
 }
 
 type ObserveFn<const CAP: usize> =
-    for<'a, 'i, 'r> fn(&mut ReferenceCorrector<'a, CAP>, CorrectorInput<'i, 'r, CAP>);
+    for<'a, 'i, 'r> fn(&mut ReferenceCorrector<'a, CAP>, CorrectorInput<'i, 'r, CAP>) -> Option<SessionEvent>;
 type DistrustFn<const CAP: usize> =
     for<'a, 'r> fn(&mut ReferenceCorrector<'a, CAP>, &mut EchoReference<'r, CAP>, Duration);
 
@@ -67,6 +101,20 @@ pub(crate) struct ReferenceCorrector<'a, const CAP: usize> {
     /// Number of successive checks that agreed on a drift.
     agreeing_checks: u8,
     confidence: f32,
+    /// Last trusted lag of the echo against the reference.
+    lag: Duration,
+    meter: CancellationMeter,
+    /// Whether the echo was removed since the start or since it was lost.
+    has_cancelled: bool,
+    is_lost: bool,
+    /// Number of successive active frames in which the canceller did not work.
+    failing_frames: u16,
+    /// Active frames since the search began where it is.
+    searched_frames: u16,
+    /// Shift at which a lost echo was searched first.
+    search_from: Duration,
+    /// Directions whose untrue rate was reported.
+    untrue: [bool; 2],
 }
 
 impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
@@ -79,12 +127,21 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             checked_ppm: 0.0,
             agreeing_checks: 0,
             confidence: 0.0,
+            lag: Duration::ZERO,
+            meter: CancellationMeter::new(),
+            has_cancelled: false,
+            is_lost: false,
+            failing_frames: 0,
+            searched_frames: 0,
+            search_from: Duration::ZERO,
+            untrue: [false; 2],
         }
     }
 
-    /// Takes a frame of both directions and corrects the reference if needed.
-    pub(crate) fn observe(&mut self, input: CorrectorInput<'_, '_, CAP>) {
-        (self.observe)(self, input);
+    /// Takes a frame of both directions and corrects the reference if needed. Returns an event if the echo was
+    /// lost or found.
+    pub(crate) fn observe(&mut self, input: CorrectorInput<'_, '_, CAP>) -> Option<SessionEvent> {
+        (self.observe)(self, input)
     }
 
     /// Reads the reference later by `shift`, because its timestamps are distrusted.
@@ -96,6 +153,10 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
     fn on_applied(&mut self, correction: Correction) {
         if correction.shift != Duration::ZERO {
             self.acoustic_delay.on_reference_shifted(correction.shift);
+            self.lag = self.lag - correction.shift;
+            self.meter.restart();
+            self.failing_frames = 0;
+            self.searched_frames = 0;
         }
         if correction.slower_ppm != 0.0 {
             self.acoustic_delay.on_reference_steered(correction.slower_ppm);
@@ -127,45 +188,137 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
 fn observe<const CAP: usize>(
     corrector: &mut ReferenceCorrector<'_, CAP>,
     input: CorrectorInput<'_, '_, CAP>,
-) {
-    let CorrectorInput { far, near, reference, clock, delay } = input;
-    if let Some(correction) = correction(corrector, far, near, reference, clock) {
+) -> Option<SessionEvent> {
+    let CorrectorInput { frames, converged, reach, reference, clock, delay } = input;
+    corrector.acoustic_delay.observe(frames.far, frames.before);
+    let mut event = corrector.weigh_cancellation(frames, converged);
+    let mut correction = corrector.correction(reference, clock, reach);
+    if correction.shift != Duration::ZERO {
+        event = Some(SessionEvent::EchoFound { lag_ms: 0 });
+        corrector.is_lost = false;
+    } else if corrector.is_lost {
+        correction.shift = corrector.next_search(reference);
+    }
+    if correction != Correction::default() {
         corrector.on_applied(reference.correct(correction));
     }
-    if reference.later() != Duration::ZERO {
-        delay.on_echo(reference.later(), corrector.confidence);
+    // The echo of a reference that is left where it is may be far from it.
+    let apart = corrector.lag - reference.lead();
+    let apart = if apart.abs() > SAME_PLACE { apart } else { Duration::ZERO };
+    let later = reference.later() + apart;
+    if later != Duration::ZERO {
+        delay.on_echo(later, corrector.confidence);
+    }
+    if let Some(SessionEvent::EchoFound { lag_ms }) = &mut event {
+        *lag_ms = whole_ms(later);
+    }
+    event.or_else(|| corrector.untrue_rate(reference, clock))
+}
+
+impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
+    /// Counts for how long the canceller has not worked, and notices an echo that is lost or removed again.
+    fn weigh_cancellation(&mut self, frames: EchoFrames<'_>, converged: bool) -> Option<SessionEvent> {
+        let active = self.meter.observe(frames.far, frames.before, frames.after);
+        if !active {
+            return None;
+        }
+        self.searched_frames = self.searched_frames.saturating_add(1);
+        self.failing_frames = self.failing_frames.saturating_add(1);
+        if converged || self.meter.cancellation() == Cancellation::Works {
+            self.failing_frames = 0;
+            self.has_cancelled = true;
+            let found = core::mem::take(&mut self.is_lost);
+            return found.then_some(SessionEvent::EchoFound { lag_ms: 0 });
+        }
+        let fails = self.meter.cancellation() == Cancellation::Fails;
+        // A talker as loud as the echo hides the cancellation, but not the place of the echo.
+        let lost = fails && self.failing_frames > LOST_FRAMES && self.acoustic_delay.has_lost_echo();
+        if !lost || !self.has_cancelled {
+            return None;
+        }
+        self.has_cancelled = false;
+        self.is_lost = true;
+        self.searched_frames = 0;
+        Some(SessionEvent::EchoLost)
+    }
+
+    /// Returns the correction that the acoustic delay estimate calls for, if it is worth more than it costs the
+    /// canceller.
+    fn correction(
+        &mut self,
+        reference: &EchoReference<'_, CAP>,
+        clock: &StreamClock,
+        reach: Duration,
+    ) -> Correction {
+        let mut correction = Correction::default();
+        let Some(echo) = self.acoustic_delay.echo() else { return correction };
+        self.confidence = echo.confidence;
+        if echo.confidence < TRUSTED {
+            return correction;
+        }
+        let lead = reference.lead();
+        let error = echo.lag - lead;
+        self.lag = echo.lag;
+        let early = echo.lag < (lead - EARLY).max(-SURELY_EARLY);
+        let is_due = early || error > reach || error > LATE && self.failing_frames > CHANCE_FRAMES;
+        if is_due && self.failing_frames > 0 {
+            correction.shift = echo.lag - lead.max(TARGET_LAG);
+        }
+        self.until_check = self.until_check.saturating_sub(1);
+        if self.until_check == 0 {
+            self.until_check = DRIFT_CHECK_FRAMES;
+            let clock_uncertainty_ppm = reference
+                .rate()
+                .zip(clock.rate())
+                .map_or(0.0, |(playback, capture)| playback.uncertainty_ppm + capture.uncertainty_ppm);
+            correction.slower_ppm = self.check_drift(clock_uncertainty_ppm).unwrap_or(0.0);
+        }
+        correction
+    }
+
+    /// Returns the shift to the next stretch of the history in which a lost echo is searched, when the current
+    /// one has shown nothing: towards older sound, then from the start again.
+    fn next_search(&mut self, reference: &EchoReference<'_, CAP>) -> Duration {
+        if self.searched_frames < SEARCH_FRAMES || self.confidence >= TRUSTED {
+            return Duration::ZERO;
+        }
+        self.searched_frames = 0;
+        let later = reference.later();
+        if later <= self.search_from {
+            self.search_from = later;
+        }
+        let longest = reference.longest_shift();
+        if later + SEARCH_STEP < longest { SEARCH_STEP } else { self.search_from - later }
+    }
+
+    /// Returns the event of a device that is not at the rate that it states.
+    fn untrue_rate(
+        &mut self,
+        reference: &EchoReference<'_, CAP>,
+        clock: &StreamClock,
+    ) -> Option<SessionEvent> {
+        let directions = [
+            (Direction::Playback, reference.rate(), reference.nominal_rate()),
+            (Direction::Capture, clock.rate(), reference.nominal_rate()),
+        ];
+        for ((direction, rate, nominal), reported) in directions.into_iter().zip(&mut self.untrue) {
+            let Some(rate) = rate else { continue };
+            let untrue = rate.ppm.abs() > UNTRUE_PPM && rate.uncertainty_ppm < UNTRUE_UNCERTAINTY_PPM;
+            if untrue && !core::mem::replace(reported, true) {
+                return Some(SessionEvent::RateUntrue { direction, rate_hz: measured_hz(rate, nominal) });
+            }
+            *reported &= rate.ppm.abs() > UNTRUE_PPM;
+        }
+        None
     }
 }
 
-fn correction<const CAP: usize>(
-    corrector: &mut ReferenceCorrector<'_, CAP>,
-    far: PcmRef<'_>,
-    near: PcmRef<'_>,
-    reference: &EchoReference<'_, CAP>,
-    clock: &StreamClock,
-) -> Option<Correction> {
-    corrector.acoustic_delay.observe(far, near);
-    let echo = corrector.acoustic_delay.echo()?;
-    corrector.confidence = echo.confidence;
-    if echo.confidence < TRUSTED {
-        return None;
-    }
-    let lead = reference.lead();
-    let error = echo.lag - lead;
-    let mut correction = Correction::default();
-    if error < -EARLY.min(lead) || error > LATE {
-        correction.shift = echo.lag - lead.max(TARGET_LAG);
-    }
-    corrector.until_check = corrector.until_check.saturating_sub(1);
-    if corrector.until_check == 0 {
-        corrector.until_check = DRIFT_CHECK_FRAMES;
-        let clock_uncertainty_ppm = reference
-            .rate()
-            .zip(clock.rate())
-            .map_or(0.0, |(playback, capture)| playback.uncertainty_ppm + capture.uncertainty_ppm);
-        correction.slower_ppm = corrector.check_drift(clock_uncertainty_ppm).unwrap_or(0.0);
-    }
-    (correction != Correction::default()).then_some(correction)
+fn measured_hz(rate: RateEstimate, nominal: SampleRate) -> u32 {
+    libm::round(f64::from(nominal.hz()) * (1.0 + rate.ppm * 1e-6)) as u32
+}
+
+fn whole_ms(duration: Duration) -> i32 {
+    i32::try_from((duration.as_micros() + 500).div_euclid(1_000)).unwrap_or(i32::MAX)
 }
 
 fn distrust<const CAP: usize>(

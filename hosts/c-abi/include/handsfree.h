@@ -67,6 +67,14 @@ enum handsfree_event_kind
   HANDSFREE_VOICE_GIVEN_UP = 9,
   // An event without a kind of its own in this version.
   HANDSFREE_OTHER = 10,
+  // The echo was removed before and no longer is; it is searched.
+  HANDSFREE_ECHO_LOST = 11,
+  // The echo was found; `number` is the time in ms by which it comes later than the devices' times say, as a signed
+  // 32-bit number.
+  HANDSFREE_ECHO_FOUND = 12,
+  // A device is more than 2 % away from the rate that it states; `number` is the rate in hertz that was measured,
+  // `track` is 0 for the microphone and 1 for the loudspeaker.
+  HANDSFREE_RATE_UNTRUE = 13,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -31,6 +31,14 @@ pub enum handsfree_event_kind {
     HANDSFREE_VOICE_GIVEN_UP = 9,
     /// An event without a kind of its own in this version.
     HANDSFREE_OTHER = 10,
+    /// The echo was removed before and no longer is; it is searched.
+    HANDSFREE_ECHO_LOST = 11,
+    /// The echo was found; `number` is the time in ms by which it comes later than the devices' times say, as a signed
+    /// 32-bit number.
+    HANDSFREE_ECHO_FOUND = 12,
+    /// A device is more than 2 % away from the rate that it states; `number` is the rate in hertz that was measured,
+    /// `track` is 0 for the microphone and 1 for the loudspeaker.
+    HANDSFREE_RATE_UNTRUE = 13,
 }
 
 use handsfree_event_kind::*;
@@ -88,6 +96,11 @@ fn translate(event: SessionEvent) -> handsfree_event {
         }
         SessionEvent::VoiceTripped { fault } => (HANDSFREE_VOICE_TRIPPED, 0, 0, u32::from(fault)),
         SessionEvent::VoiceDisabled => (HANDSFREE_VOICE_GIVEN_UP, 0, 0, 0),
+        SessionEvent::EchoLost => (HANDSFREE_ECHO_LOST, 0, 0, 0),
+        SessionEvent::EchoFound { lag_ms } => (HANDSFREE_ECHO_FOUND, 0, 0, lag_ms as u32),
+        SessionEvent::RateUntrue { direction, rate_hz } => {
+            (HANDSFREE_RATE_UNTRUE, u32::from(direction == Direction::Playback), 0, rate_hz)
+        }
         _ => (HANDSFREE_OTHER, 0, 0, 0),
     };
     handsfree_event { kind, track, position, number }

@@ -18,7 +18,7 @@ use crate::recorder::{RecordingClock, WorkerRecorder};
 use crate::ring::FrameConsumer;
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
-use crate::timing::ReferenceMemory;
+use crate::timing::{EchoFrames, ReferenceMemory};
 
 /// Working memory of the capture worker, part of a session.
 #[derive(Debug)]
@@ -278,7 +278,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let frame = WaitingFrame {
             position: near.stamp.position,
             since: self.waiting_since,
-            is_newest: self.capture.is_empty(),
+            following: self.capture.len(),
+            capacity: self.capture.capacity(),
         };
         match self.alignment.read::<V>(frame, self.devices.one_clock, far, self.far, clock) {
             AlignedRead::Ready => true,
@@ -299,13 +300,17 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let latency_us = self.alignment.delay_estimator().delay().as_micros();
         counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
         let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
-        let mut lead = Duration::ZERO;
-        if self.split_loopback.is_none() {
-            lead = self.alignment.lead();
-            self.alignment.observe_echo(far.pcm(), near.pcm());
-        }
+        let aligned = self.split_loopback.is_none();
+        let lead = if aligned { self.alignment.lead() } else { Duration::ZERO };
         self.voice.reverse(far.pcm(), counters, &mut self.events);
-        self.voice.capture(near, backup, lead, clock, counters, &mut self.events);
+        let processed = self.voice.capture(near, backup, lead, clock, counters, &mut self.events);
+        if aligned {
+            let before = if processed { &*backup } else { &*near };
+            let frames = EchoFrames { far: far.pcm(), before: before.pcm(), after: near.pcm() };
+            let event = self.alignment.observe_echo(frames, &self.voice.voice);
+            self.report_echo(event);
+        }
+        let near = &mut self.frames.near;
         if self.chain.enabled() && self.chain.process(near.pcm_mut()).is_err() {
             counters.processor_errors.add(1);
         }
@@ -314,6 +319,26 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             self.events.send(fault.into());
         }
         counters.frames.add(1);
+    }
+
+    /// Counts and sends an event of the alignment.
+    fn report_echo(&mut self, event: Option<SessionEvent>) {
+        let Some(mut event) = event else { return };
+        match &mut event {
+            SessionEvent::EchoLost => self.counters.echo_lost.add(1),
+            SessionEvent::EchoFound { .. } => self.counters.echo_found.add(1),
+            SessionEvent::RateUntrue { direction, rate_hz } => {
+                // The alignment knows the session's rate only.
+                let format = match direction {
+                    Direction::Playback => self.played_format,
+                    Direction::Capture => self.captured_format,
+                };
+                let device = format.map_or(self.near.rate(), |format| format.rate());
+                *rate_hz = at_rate(*rate_hz, self.near.rate(), device);
+            }
+            _ => {}
+        }
+        self.events.send(event);
     }
 }
 

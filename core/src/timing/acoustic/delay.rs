@@ -195,6 +195,13 @@ impl<'a> AcousticDelay<'a> {
         (confidence > 0.0).then(|| EchoLag { lag: self.time(lag), uncertainty: self.time(sigma), confidence })
     }
 
+    /// Returns whether the echo is no longer where it was found: its path has not been confirmed for about a
+    /// second in which the loudspeaker was active.
+    #[must_use]
+    pub(crate) fn has_lost_echo(&self) -> bool {
+        self.fine.has_lost_path()
+    }
+
     fn confidence(&self) -> f32 {
         let coarse = self.coarse.peak().map_or(0.0, |peak| {
             if (f64::from(peak.lag) - self.fine.lag()).abs() < HOP as f64 { peak.confidence } else { 0.0 }

@@ -56,6 +56,8 @@ const NOISE_POINTS: usize = 96;
 const NEAR_JUMP: f64 = 160.0;
 /// Hops after a sign of a jump during which the coarse search averages over a shorter time, 1.5 s.
 const MOVING_HOPS: u32 = 47;
+/// Active hops without agreement after which the path counts as lost (1 s).
+const LOST_HOPS: u32 = 31;
 /// Distance beyond which a coarse peak is another echo, in samples.
 const ANOTHER_ECHO: f64 = 200.0;
 
@@ -133,6 +135,11 @@ impl FineSearch {
     /// Returns whether the echo path seems to be moving.
     pub(super) fn path_moves(&self) -> bool {
         self.tracking && self.moving_hops > 0
+    }
+
+    /// Returns whether the tracked path has not been confirmed for [`LOST_HOPS`].
+    pub(super) fn has_lost_path(&self) -> bool {
+        !self.is_settled() || self.hops_since_agreement > LOST_HOPS
     }
 
     /// Returns how far the template can be relied on, 0 to 1.

@@ -23,6 +23,12 @@ const LOUDEST_DECAY: f32 = 0.993;
 /// they hold nothing audible.
 const FAINT_SHARE: f32 = 3e-5;
 
+/// Power against the strongest bin, -40 dB, from which on a bin belongs to the sound.
+const BAND_SHARE: f32 = 1e-4;
+/// Least number of bins that belong to a sound which shows a delay. The few lines of a tone, a dial tone or a
+/// siren fit many delays equally well; a vowel has the lines of some ten harmonics, four bins each.
+const LEAST_BAND_BINS: usize = 28;
+
 static HANN: [f32; WINDOW] = hann();
 
 /// Power of a window at or below which the microphone is switched off.
@@ -120,7 +126,7 @@ impl Spectra {
         }
         let power: f32 = memory.far.iter().map(|x| x.power()).sum();
         self.loudest = (self.loudest * LOUDEST_DECAY).max(power);
-        let played = self.is_active(power);
+        let played = self.is_active(power) && is_wide(&memory.far);
         if !played {
             return ActiveSignals { played, heard };
         }
@@ -148,7 +154,7 @@ impl Spectra {
             *far = *bin;
         }
         let power: f32 = memory.far.iter().map(|x| x.power()).sum();
-        let active = self.is_active(power);
+        let active = self.is_active(power) && is_wide(&memory.far);
         if active {
             whiten(&mut memory.far, &memory.average_far, FAINT_SHARE);
         }
@@ -158,6 +164,12 @@ impl Spectra {
     fn is_active(&self, power: f32) -> bool {
         power > SILENT_POWER && power > self.loudest * QUIET_SHARE
     }
+}
+
+/// Returns whether the sound has enough bins to show a delay.
+fn is_wide(spectrum: &[Complex; BINS]) -> bool {
+    let least = spectrum.iter().map(|x| x.power()).fold(0.0, f32::max) * BAND_SHARE;
+    spectrum.iter().filter(|x| x.power() > least).count() >= LEAST_BAND_BINS
 }
 
 fn update_average(average: &mut [f32; BINS], spectrum: &[Complex; BINS], hops: u32) {

@@ -6,9 +6,10 @@
 //! small, causal delay.
 
 use crate::dsp::FrameConverter;
+use crate::dsp::fft::fast_inverse_sqrt;
 use crate::dsp::fractional::{FractionalReader, FullReader, QuickReader};
 use crate::format::{Format, SampleRate};
-use crate::frame::{Frame, copy};
+use crate::frame::{Frame, Stamp, copy};
 use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
@@ -16,17 +17,26 @@ use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate,
 
 /// Position error beyond which reading jumps instead of slewing.
 const JUMP: Duration = Duration::from_millis(3);
-/// Position error of a locked offset up to which it stays: the lead covers the error, and a move would cost
-/// the canceller more than it gains.
-const LOCKED_SLACK: Duration = Duration::from_micros(1_500);
+/// Lead that one clock needs, in standard deviations of its times.
+const LEAD_SIGMAS: f32 = 4.0;
+/// Number of times from each device after which one clock's lead shrinks to what its times need (0.5 s).
+/// Before, their jitter is not known; after, a canceller has learned too much to lose.
+const LEAD_AFTER: u32 = 50;
 /// Number of successive frames with a larger error after which a locked offset is moved.
 const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
 /// Factor by which position error is corrected more slowly than the clocks converge.
 const SMOOTHING: f32 = 4.0;
 /// Position error beyond which it is corrected faster, in standard deviations of the clocks' times.
 const FASTER_SIGMAS: f32 = 3.0;
-/// Largest change of the reading speed, as a fraction.
-const MAX_SLEW: f32 = 5e-3;
+/// Largest change of the reading speed, as a fraction: clocks that differ by 2 %, and a correction besides.
+const MAX_SLEW: f32 = 25e-3;
+/// Negative latency that jitter can explain.
+const LATENCY_JITTER: Duration = Duration::from_millis(5);
+/// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
+/// clock, such as a computer that slept, and not of the device's latency.
+const LONGEST_SHIFT: Duration = Duration::from_millis(10_000);
+/// Part of the history that holds what has not been heard yet, at the usual latencies.
+const HISTORY_MARGIN: Duration = Duration::from_millis(200);
 /// Number of sample frames after the last read position that interpolation needs.
 const REACH: i64 = 34;
 
@@ -122,8 +132,11 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     conversion: i64,
     head: ReadHead,
     lead: Duration,
-    /// Lead chosen at the first reading and kept, because a change would be a jump.
+    /// Lead of the next readings. With two clocks it is chosen at the first reading and kept, because a change
+    /// would be a jump.
     lead_in_use: Option<Duration>,
+    /// Whether one clock's lead was shrunk to what its times need.
+    lead_settled: bool,
     jumps: u32,
     /// Sample frames by which the acoustic delay estimate makes the reference read later (older sound), in
     /// 1/2^32.
@@ -153,6 +166,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             head: ReadHead::Unset,
             lead,
             lead_in_use: None,
+            lead_settled: false,
             jumps: 0,
             later_q32: 0,
             slower_q32: 0,
@@ -160,7 +174,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Returns the time by which the reference runs ahead of the microphone, which is the delay that a
-    /// canceller is configured with. It is zero if one clock drives both devices, and otherwise the lead that was set.
+    /// canceller is configured with.
     #[must_use]
     pub(crate) fn lead(&self) -> Duration {
         self.lead_in_use.unwrap_or(self.lead)
@@ -188,6 +202,16 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// corrected them.
     pub(crate) fn later(&self) -> Duration {
         Duration::from_nanos((self.later_q32 as f64 / Q32 * 1e9 / f64::from(self.rate.hz())) as i64)
+    }
+
+    /// Returns the longest shift at which the history still holds the samples that would be read.
+    pub(crate) fn longest_shift(&self) -> Duration {
+        Duration::of_sample_frames(self.history.capacity() as u64, self.rate) - HISTORY_MARGIN
+    }
+
+    /// Returns the nominal rate of the history.
+    pub(crate) const fn nominal_rate(&self) -> SampleRate {
+        self.rate
     }
 
     /// Returns how much faster the loudspeaker's clock runs against the microphone's than the timestamps say,
@@ -243,7 +267,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if whole && format.rate() == self.rate {
             let begin = self.history.end();
             self.history.write(frame.samples());
-            self.learn(begin, frame.stamp.time);
+            self.learn(begin, plausible_time(&frame.stamp));
             return;
         }
         let channels = format.channels().max(1);
@@ -251,8 +275,9 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         while !rest.is_empty() {
             if self.memory.block.sample_frames() == 0 {
                 let into = (frame.samples().len() - rest.len()) / channels;
-                self.block_time =
-                    Some(frame.stamp.time + Duration::of_sample_frames(into as u64, format.rate()));
+                self.block_time = Some(
+                    plausible_time(&frame.stamp) + Duration::of_sample_frames(into as u64, format.rate()),
+                );
             }
             let free = self.memory.block.extend(rest.len() / channels);
             let taken = copy(rest, free).max(1);
@@ -301,13 +326,14 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Moves the samples from index `from` on later by `by`, rounded to whole sample frames. Returns that
-    /// number.
+    /// number. A jump that is too long moves the clock's time instead.
     #[cold]
     #[inline(never)]
     fn shift(&mut self, from: i64, by: Duration) -> i64 {
         let whole = by.nearest_sample_frames(self.rate);
         // The clock's positions cannot be negative.
-        if self.history.end() + whole < 0 {
+        if by.abs() > LONGEST_SHIFT || self.history.end() + whole < 0 {
+            self.clock.jump(by);
             return 0;
         }
         self.history.shift(from, whole);
@@ -329,12 +355,11 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if !self.clock.is_running() || !capture.is_running() {
             return Reading::Late;
         }
-        let lead = if locked { Duration::ZERO } else { self.lead };
-        self.lead_in_use.get_or_insert(lead);
+        self.lead_in_use.get_or_insert(self.lead);
         let sample_frames = far.sample_frames();
         let begin = self.target(capture, position);
         if locked && self.slower_q32 == 0 {
-            return self.read_locked(begin.nearest(), position, out, far);
+            return self.read_locked(capture, begin.nearest(), position, out, far);
         }
         let here = match self.head {
             ReadHead::Free(position) => Some(position),
@@ -394,21 +419,35 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         FractionalPosition { index: index + self.conversion, fraction_q32 }.plus_q32(-self.later_q32)
     }
 
-    fn read_locked(&mut self, target: i64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {
-        let wanted = target - position as i64;
-        let [slack, far_off] = [LOCKED_SLACK, JUMP].map(|span| i64::from(span.in_sample_frames(self.rate)));
-        let (offset, error_frames, jumped) = match self.head {
-            ReadHead::Locked { offset, error_frames } => {
-                let error = (wanted - offset).abs();
-                let error_frames = if error > slack { error_frames + 1 } else { 0 };
-                if error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES {
-                    (wanted, 0, true)
-                } else {
-                    (offset, error_frames, false)
-                }
+    fn read_locked(
+        &mut self,
+        capture: &StreamClock,
+        target: i64,
+        position: u64,
+        out: &mut Frame<CAP>,
+        far: Format,
+    ) -> Reading {
+        let mut wanted = target - position as i64;
+        let [lead, far_off] = [self.lead(), JUMP].map(|span| i64::from(span.in_sample_frames(self.rate)));
+        let settles = !self.lead_settled && self.clock.taken().min(capture.taken()) >= LEAD_AFTER;
+        let (mut offset, mut error_frames) = (wanted, 0);
+        let mut jumped = true;
+        if let ReadHead::Locked { offset: before, error_frames: count } = self.head {
+            let error = (wanted - before).abs();
+            // The lead covers the error. A move would cost the canceller more than it gains.
+            error_frames = if error > lead - lead / 4 { count + 1 } else { 0 };
+            jumped = error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES;
+            if !jumped && !settles {
+                offset = before;
             }
-            _ => (wanted, 0, true),
-        };
+        }
+        if jumped || settles {
+            let needed = self.needed_lead(capture);
+            wanted += i64::from(needed.in_sample_frames(self.rate)) - lead;
+            (offset, error_frames) = (wanted, 0);
+            self.lead_in_use = Some(needed);
+            self.lead_settled |= settles;
+        }
         let begin = position as i64 + offset;
         if begin + far.sample_frames() as i64 > self.history.end() {
             return Reading::Late;
@@ -417,6 +456,15 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         out.begin(far);
         self.history.copy_to(begin, out.extend(far.sample_frames()));
         self.finish_reading(jumped)
+    }
+
+    /// Returns the lead with which the reference comes before its echo although the times of one clock err.
+    #[cold]
+    #[inline(never)]
+    fn needed_lead(&self, capture: &StreamClock) -> Duration {
+        let variance_ns2 = self.clock.variances_ns2().0 + capture.variances_ns2().0;
+        let sigma_ns = variance_ns2 * fast_inverse_sqrt(variance_ns2);
+        Duration::from_nanos((LEAD_SIGMAS * sigma_ns) as i64).min(self.lead)
     }
 
     fn interpolate<R: FractionalReader>(
@@ -457,6 +505,17 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             Reading::Aligned
         }
     }
+}
+
+/// Returns the render latency of a frame, or 0 for one that no device can have: no sample is played before the
+/// device gets it.
+pub(crate) fn plausible_latency(latency: Duration) -> Duration {
+    if latency < -LATENCY_JITTER { Duration::ZERO } else { latency }
+}
+
+/// Returns the time of a frame at the converter, corrected for an impossible latency.
+fn plausible_time<const SLOTS: usize>(stamp: &Stamp<SLOTS>) -> Instant {
+    stamp.time + (plausible_latency(stamp.latency) - stamp.latency)
 }
 
 /// Writes one channel into interleaved samples.

@@ -7,10 +7,11 @@ use crate::time::{Duration, Instant};
 const OUTLIER_NS: f32 = 4e6;
 /// Residual beyond which a time may be an outlier, in standard deviations. It must also exceed [`OUTLIER_NS`].
 const OUTLIER_SIGMAS: f32 = 6.0;
+/// Distance from the mean of the previous ones within which an outlier agrees, in nanoseconds. Frozen times
+/// move by 10 ms from one frame to the next; those of a rate that changed by 8 % by 0.8 ms.
+const OUTLIERS_AGREE_NS: f32 = 4e6;
 /// Number of successive outliers that agree with each other and so are a jump of the device's latency.
 const JUMP_AFTER: u32 = 6;
-/// Residual beyond which a time is meaningless and ignored, in nanoseconds.
-const ABSURD_NS: f32 = 60e9;
 /// Standard deviation of a clock's rate before the first observation, as a fraction of the nominal rate.
 const PRIOR_RATE: f32 = 300e-6;
 /// Least jitter assumed of any timestamps, in nanoseconds.
@@ -167,11 +168,16 @@ pub struct StreamClock {
     mean_residual_ns: f32,
     /// Number of observations since the last change of the rate.
     since_rate_change: u32,
+    /// Nominal time between the last two observations, in nanoseconds.
+    interval_ns: f32,
     /// Number of observations used.
     taken: u32,
     /// Number of successive outliers that agree with each other.
     outliers: u32,
-    /// Mean residual of these outliers.
+    /// Residual of the first of these outliers. An integer, because it may be hours, with nanoseconds that
+    /// matter.
+    first_outlier_ns: i64,
+    /// Mean residual of these outliers after the first one's.
     outlier_mean_ns: f32,
 }
 
@@ -191,9 +197,12 @@ impl StreamClock {
             p_ss: PRIOR_RATE * PRIOR_RATE,
             jitter_ns2: FIRST_JITTER_NS * FIRST_JITTER_NS,
             mean_residual_ns: 0.0,
-            since_rate_change: RATE_JUMP_WINDOW,
+            // A device may be at another rate from the start.
+            since_rate_change: 0,
+            interval_ns: 0.0,
             taken: 0,
             outliers: 0,
+            first_outlier_ns: 0,
             outlier_mean_ns: 0.0,
         }
     }
@@ -211,6 +220,11 @@ impl StreamClock {
             ppm: (self.nominal_q32 as f64 / self.period_q32 as f64 - 1.0) * 1e6,
             uncertainty_ppm: f64::from(libm::sqrtf(self.p_ss)) * 1e6,
         })
+    }
+
+    /// Returns the number of observations used.
+    pub(crate) const fn taken(&self) -> u32 {
+        self.taken
     }
 
     /// Returns the measured standard deviation of the timestamps.
@@ -232,16 +246,14 @@ impl StreamClock {
         }
         let Some(ahead) = position.checked_sub(self.position) else { return Observation::Ignored };
         self.advance(ahead);
-        let residual_ns = (time - self.time).as_nanos() as f32 - self.time_rest_q32 as f32 / Q32;
-        if residual_ns.abs() > ABSURD_NS {
-            return Observation::Ignored;
-        }
+        let whole_ns = (time - self.time).as_nanos();
+        let residual_ns = whole_ns as f32 - self.time_rest_q32 as f32 / Q32;
         // Squares, because a root is expensive on a small processor.
         let variance_ns2 = self.jitter_ns2 + self.p_tt;
         if residual_ns.abs() > OUTLIER_NS
             && residual_ns * residual_ns > OUTLIER_SIGMAS * OUTLIER_SIGMAS * variance_ns2
         {
-            return self.outlier(residual_ns, variance_ns2);
+            return self.outlier(whole_ns, variance_ns2);
         }
         self.outliers = 0;
         self.correct(residual_ns);
@@ -344,6 +356,7 @@ impl StreamClock {
         self.move_time((span_q32 >> 32) as i64, span_q32 as i64);
         self.position += ahead;
         let nominal_ns = ahead as i64 as f32 * (self.nominal_q32 as f32 / Q32);
+        self.interval_ns = nominal_ns;
         self.p_tt += nominal_ns * (2.0 * self.p_ts + nominal_ns * self.p_ss);
         self.p_ts += nominal_ns * self.p_ss;
         self.p_ss += RATE_WANDER * RATE_WANDER * nominal_ns * 1e-9;
@@ -381,31 +394,44 @@ impl StreamClock {
         let chance_ns2 = self.jitter_ns2 * (RATE_CHECK_SIGMAS * RATE_CHECK_SIGMAS / (2.0 * RATE_CHECK));
         if self.mean_residual_ns * self.mean_residual_ns > chance_ns2 {
             self.p_tt += self.jitter_ns2;
-            let change = if self.since_rate_change < RATE_JUMP_WINDOW { RATE_JUMP } else { RATE_DRIFT };
-            self.p_ss += change * change;
+            self.doubt_rate(self.mean_residual_ns, RATE_CHECK as u32);
             self.mean_residual_ns = 0.0;
-            self.since_rate_change = 0;
         }
         self.since_rate_change = self.since_rate_change.saturating_add(1);
     }
 
+    /// Makes the rate uncertain after times that came later than predicted by `late_ns` within `observations`.
+    /// A second time within [`RATE_JUMP_WINDOW`] allows for a rate that explains all of it, which may be per
+    /// cents.
+    fn doubt_rate(&mut self, late_ns: f32, observations: u32) {
+        let mut change = RATE_DRIFT;
+        if self.since_rate_change < RATE_JUMP_WINDOW {
+            change = RATE_JUMP.max(late_ns.abs() / (observations as f32 * self.interval_ns));
+        }
+        self.p_ss += change * change;
+        self.since_rate_change = 0;
+    }
+
     #[cold]
-    fn outlier(&mut self, residual_ns: f32, variance_ns2: f32) -> Observation {
-        let agreement_ns2 = (OUTLIER_NS * OUTLIER_NS / 4.0).max(9.0 * variance_ns2);
-        let apart_ns = residual_ns - self.outlier_mean_ns;
+    fn outlier(&mut self, residual_ns: i64, variance_ns2: f32) -> Observation {
+        let agreement_ns2 = (OUTLIERS_AGREE_NS * OUTLIERS_AGREE_NS).max(9.0 * variance_ns2);
+        let apart_ns = residual_ns.wrapping_sub(self.first_outlier_ns) as f32 - self.outlier_mean_ns;
         if self.outliers == 0 || apart_ns * apart_ns > agreement_ns2 {
             self.outliers = 1;
-            self.outlier_mean_ns = residual_ns;
+            self.first_outlier_ns = residual_ns;
+            self.outlier_mean_ns = 0.0;
             return Observation::Ignored;
         }
         self.outliers += 1;
-        self.outlier_mean_ns += (residual_ns - self.outlier_mean_ns) / self.outliers as f32;
+        self.outlier_mean_ns += apart_ns / self.outliers as f32;
         if self.outliers < JUMP_AFTER {
             return Observation::Ignored;
         }
         self.outliers = 0;
-        // Beyond 4 ms a single-precision number has hardly any fraction to round.
-        Observation::Jumped(Duration::from_nanos(self.outlier_mean_ns as i64))
+        let late_ns = self.first_outlier_ns.saturating_add(self.outlier_mean_ns as i64);
+        self.since_rate_change = self.since_rate_change.saturating_add(1);
+        self.doubt_rate(late_ns as f32, self.since_rate_change);
+        Observation::Jumped(Duration::from_nanos(late_ns))
     }
 }
 

@@ -163,3 +163,59 @@ fn distant_times_and_positions_are_as_exact_as_near_ones() {
         }
     }
 }
+
+/// Returns the time at which a clock reaches each of `count` periods, with the errors in ppm of `rate_at`.
+fn times(count: u64, rate_at: impl Fn(u64) -> f64) -> Vec<f64> {
+    let mut time = 987_654_321.0;
+    (0..count)
+        .map(|k| {
+            let now = time;
+            time += 480.0 * 1e9 / (48_000.0 * (1.0 + rate_at(k) * 1e-6));
+            now
+        })
+        .collect()
+}
+
+#[test]
+fn a_rate_that_is_wrong_by_per_cents_is_found_within_6_s() {
+    for jitter_ns in [0.0, 50e3, 1e6, 3e6] {
+        let (most_ppm, most_ns) = if jitter_ns < 1e6 { (50.0, 100e3) } else { (500.0, 600e3) };
+        for ppm in [-81_250.0, -20_000.0, -14_000.0, -5_500.0, 5_500.0, 20_000.0] {
+            for (change_at, seed) in [(0, 1), (0, 2), (2_000, 3), (2_000, 4), (2_000, 5)] {
+                let mut noise = ClockNoise(seed);
+                let mut clock = clock();
+                let mut late_ns = 0.0;
+                let rate_at = |k| if k < change_at { 30.0 } else { ppm };
+                for (k, time) in (0..).zip(times(change_at + 600, rate_at)) {
+                    let seen = Instant::from_nanos((time + normal(&mut noise) * jitter_ns) as i64);
+                    if let Observation::Jumped(by) = clock.observe(k * 480, seen) {
+                        clock.jump(by);
+                    }
+                    late_ns = clock.time_of(k * 480).as_nanos() as f64 - time;
+                }
+                let rate = clock.rate().unwrap();
+                assert!(
+                    (rate.ppm - ppm).abs() < most_ppm && late_ns.abs() < most_ns,
+                    "jitter {jitter_ns} ns, {ppm} ppm from {change_at} on, seed {seed}: {rate:?}, late by {late_ns} ns"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_time_that_jumps_by_hours_is_learned_again() {
+    for jump_ns in [61e9, 7.2e12, -7.2e12, 8.64e14] {
+        let mut clock = clock();
+        for k in 0..3_000u64 {
+            let late = if k < 1_000 { 0.0 } else { jump_ns };
+            let time = Instant::from_nanos((truth(k * 480, -200.0) + late) as i64);
+            if let Observation::Jumped(by) = clock.observe(k * 480, time) {
+                clock.jump(by);
+            }
+        }
+        let error = clock.time_of(3_000 * 480).as_nanos() as f64 - truth(3_000 * 480, -200.0) - jump_ns;
+        assert!(error.abs() < 1e5, "a jump by {jump_ns} ns: {error} ns");
+        assert!((clock.rate().unwrap().ppm + 200.0).abs() < 5.0);
+    }
+}

@@ -305,6 +305,24 @@ impl RunningTerminal {
                         &format!("the {direction} device has a new format; the echo canceller adapts again"),
                     );
                 }
+                Ok(Some(SessionEvent::EchoLost)) => {
+                    self.note(now, "the echo was lost: it is no longer removed, and is searched");
+                }
+                Ok(Some(SessionEvent::EchoFound { lag_ms })) => {
+                    self.note(
+                        now,
+                        &format!("the echo was found {lag_ms} ms later than the devices' times say"),
+                    );
+                }
+                Ok(Some(SessionEvent::RateUntrue { direction, rate_hz })) => {
+                    let direction = direction_name(direction);
+                    self.note(
+                        now,
+                        &format!(
+                            "the {direction} device runs at {rate_hz} Hz, more than 2 % from its stated rate"
+                        ),
+                    );
+                }
                 Ok(Some(SessionEvent::VoiceTripped { fault })) => {
                     self.note(
                         now,

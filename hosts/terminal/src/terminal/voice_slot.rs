@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use handsfree_core::capture::{ProcessError, VoiceProcessor, VoiceStats};
+use handsfree_core::capture::{EchoReport, ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::{Duration, PcmMut, PcmRef};
 
 use super::meters::EchoMeter;
@@ -110,6 +110,14 @@ impl VoiceProcessor for VoiceSlot {
 
     fn stats(&self) -> VoiceStats {
         self.current.stats()
+    }
+
+    fn echo_report(&self) -> Option<EchoReport> {
+        self.current.echo_report()
+    }
+
+    fn reach(&self) -> Duration {
+        self.current.reach()
     }
 
     fn reset(&mut self) {
