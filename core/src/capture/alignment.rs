@@ -3,15 +3,14 @@
 
 use crate::capture::processor::VoiceProcessor;
 use crate::dsp::fractional::{FullReader, QuickReader};
-use crate::event::SessionEvent;
 use crate::format::Format;
 use crate::frame::{Frame, Stamp};
 use crate::limits::{FRAME_NS, MAX_REFERENCE_WAIT};
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
-    AcousticDelay, AcousticMemory, CorrectorInput, DelayEstimator, EchoFrames, EchoReference, Observation,
-    RateEstimate, Reading, ReferenceCorrector, ReferenceMemory, ReferenceQuality, StreamClock,
-    plausible_latency,
+    AcousticDelay, AcousticMemory, CorrectorInput, DelayEstimator, EchoEventOutput, EchoFrames,
+    EchoReference, Observation, RateEstimate, Reading, ReferenceCorrector, ReferenceMemory, ReferenceQuality,
+    StreamClock, plausible_latency,
 };
 
 /// Default time by which the reference runs ahead of the microphone: more than timestamps err, less than a
@@ -202,13 +201,14 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
     }
 
     /// Lets the acoustic delay estimate, if there is one, learn from an aligned pair of frames and correct
-    /// the next reads. Returns an event if the echo was lost or found.
+    /// the next reads.
     pub(crate) fn observe_echo<V: VoiceProcessor>(
         &mut self,
         frames: EchoFrames<'_>,
         voice: &V,
-    ) -> Option<SessionEvent> {
-        let corrector = self.corrector.as_mut()?;
+        output: EchoEventOutput<'_, '_>,
+    ) {
+        let Some(corrector) = &mut self.corrector else { return };
         let report = voice.echo_report();
         corrector.observe(CorrectorInput {
             frames,
@@ -217,7 +217,8 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
             reference: &mut self.reference,
             clock: &self.clock,
             delay: &mut self.delay,
-        })
+            output,
+        });
     }
 
     /// Corrects the alignment by the acoustic delay from now on. Named only where it is asked for, so that

@@ -13,6 +13,6 @@ pub use delay_estimator::{DelayEstimate, DelayEstimator, DelaySource};
 pub use echo_reference::ReferenceQuality;
 pub(crate) use echo_reference::{EchoReference, Reading, ReferenceMemory, plausible_latency};
 pub(crate) use history::HistorySample;
-pub(crate) use reference_corrector::{CorrectorInput, EchoFrames, ReferenceCorrector};
+pub(crate) use reference_corrector::{CorrectorInput, EchoEventOutput, EchoFrames, ReferenceCorrector};
 pub(crate) use stream_clock::whole_and_rest;
 pub use stream_clock::{Observation, RateEstimate, StreamClock};

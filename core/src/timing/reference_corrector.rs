@@ -6,9 +6,10 @@
 //! is moved. A canceller that removes the echo outweighs both: its reference is left where it is.
 
 use crate::audio_io::Direction;
-use crate::event::SessionEvent;
+use crate::event::{EventSender, SessionEvent};
 use crate::format::SampleRate;
 use crate::frame::PcmRef;
+use crate::stats::CaptureCounters;
 use crate::time::Duration;
 use crate::timing::acoustic::AcousticDelay;
 use crate::timing::cancellation_meter::{Cancellation, CancellationMeter};
@@ -67,8 +68,29 @@ pub(crate) struct EchoFrames<'i> {
     pub(crate) after: PcmRef<'i>,
 }
 
+/// Where the corrector counts and reports what it finds.
+pub(crate) struct EchoEventOutput<'i, 'e> {
+    pub(crate) counters: &'i CaptureCounters,
+    pub(crate) events: &'i mut EventSender<'e>,
+    /// Nominal rate of the loudspeaker's device.
+    pub(crate) played: SampleRate,
+    /// Nominal rate of the microphone's device.
+    pub(crate) captured: SampleRate,
+}
+
+impl EchoEventOutput<'_, '_> {
+    fn report(self, event: SessionEvent) {
+        match event {
+            SessionEvent::EchoLost => self.counters.echo_lost.add(1),
+            SessionEvent::EchoFound { .. } => self.counters.echo_found.add(1),
+            _ => {}
+        }
+        self.events.send(event);
+    }
+}
+
 /// One frame of both directions, and what the corrector acts on.
-pub(crate) struct CorrectorInput<'i, 'r, const CAP: usize> {
+pub(crate) struct CorrectorInput<'i, 'r, 'e, const CAP: usize> {
     pub(crate) frames: EchoFrames<'i>,
     /// Whether the voice processor itself reports that it cancels.
     pub(crate) converged: bool,
@@ -78,10 +100,11 @@ pub(crate) struct CorrectorInput<'i, 'r, const CAP: usize> {
     /// Clock of the microphone.
     pub(crate) clock: &'i StreamClock,
     pub(crate) delay: &'i mut DelayEstimator,
+    pub(crate) output: EchoEventOutput<'i, 'e>,
 }
 
 type ObserveFn<const CAP: usize> =
-    for<'a, 'i, 'r> fn(&mut ReferenceCorrector<'a, CAP>, CorrectorInput<'i, 'r, CAP>) -> Option<SessionEvent>;
+    for<'a, 'i, 'r, 'e> fn(&mut ReferenceCorrector<'a, CAP>, CorrectorInput<'i, 'r, 'e, CAP>);
 type DistrustFn<const CAP: usize> =
     for<'a, 'r> fn(&mut ReferenceCorrector<'a, CAP>, &mut EchoReference<'r, CAP>, Duration);
 
@@ -138,10 +161,10 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
         }
     }
 
-    /// Takes a frame of both directions and corrects the reference if needed. Returns an event if the echo was
-    /// lost or found.
-    pub(crate) fn observe(&mut self, input: CorrectorInput<'_, '_, CAP>) -> Option<SessionEvent> {
-        (self.observe)(self, input)
+    /// Takes a frame of both directions, corrects the reference if needed, and reports an echo that was lost or
+    /// found.
+    pub(crate) fn observe(&mut self, input: CorrectorInput<'_, '_, '_, CAP>) {
+        (self.observe)(self, input);
     }
 
     /// Reads the reference later by `shift`, because its timestamps are distrusted.
@@ -187,9 +210,9 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
 
 fn observe<const CAP: usize>(
     corrector: &mut ReferenceCorrector<'_, CAP>,
-    input: CorrectorInput<'_, '_, CAP>,
-) -> Option<SessionEvent> {
-    let CorrectorInput { frames, converged, reach, reference, clock, delay } = input;
+    input: CorrectorInput<'_, '_, '_, CAP>,
+) {
+    let CorrectorInput { frames, converged, reach, reference, clock, delay, output } = input;
     corrector.acoustic_delay.observe(frames.far, frames.before);
     let mut event = corrector.weigh_cancellation(frames, converged);
     let mut correction = corrector.correction(reference, clock, reach);
@@ -212,7 +235,9 @@ fn observe<const CAP: usize>(
     if let Some(SessionEvent::EchoFound { lag_ms }) = &mut event {
         *lag_ms = whole_ms(later);
     }
-    event.or_else(|| corrector.untrue_rate(reference, clock))
+    if let Some(event) = event.or_else(|| corrector.untrue_rate(reference, clock, &output)) {
+        output.report(event);
+    }
 }
 
 impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
@@ -296,10 +321,11 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         &mut self,
         reference: &EchoReference<'_, CAP>,
         clock: &StreamClock,
+        output: &EchoEventOutput<'_, '_>,
     ) -> Option<SessionEvent> {
         let directions = [
-            (Direction::Playback, reference.rate(), reference.nominal_rate()),
-            (Direction::Capture, clock.rate(), reference.nominal_rate()),
+            (Direction::Playback, reference.rate(), output.played),
+            (Direction::Capture, clock.rate(), output.captured),
         ];
         for ((direction, rate, nominal), reported) in directions.into_iter().zip(&mut self.untrue) {
             let Some(rate) = rate else { continue };

@@ -18,7 +18,7 @@ use crate::recorder::{RecordingClock, WorkerRecorder};
 use crate::ring::FrameConsumer;
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
-use crate::timing::{EchoFrames, ReferenceMemory};
+use crate::timing::{EchoEventOutput, EchoFrames, ReferenceMemory};
 
 /// Working memory of the capture worker, part of a session.
 #[derive(Debug)]
@@ -93,6 +93,8 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     played_format: Option<Format>,
     /// Splits the loudspeaker's loopback from a captured frame, if captured frames hold one.
     split_loopback: Option<SplitLoopback<CAP>>,
+    /// Lets the alignment learn from a processed frame, if it corrects itself by the acoustic delay.
+    observe_echo: Option<fn(&mut Self, bool)>,
     /// State of the devices in this round.
     devices: DeviceSnapshot,
     pub(crate) recorder: WorkerRecorder<'a>,
@@ -133,6 +135,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             captured_format: None,
             played_format: None,
             split_loopback: None,
+            observe_echo: None,
             devices: DeviceSnapshot::default(),
             recorder: WorkerRecorder::default(),
         }
@@ -300,15 +303,14 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let latency_us = self.alignment.delay_estimator().delay().as_micros();
         counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
         let CaptureFrames { near, backup, far, .. } = &mut *self.frames;
-        let aligned = self.split_loopback.is_none();
-        let lead = if aligned { self.alignment.lead() } else { Duration::ZERO };
+        let mut lead = Duration::ZERO;
+        if self.split_loopback.is_none() {
+            lead = self.alignment.lead();
+        }
         self.voice.reverse(far.pcm(), counters, &mut self.events);
         let processed = self.voice.capture(near, backup, lead, clock, counters, &mut self.events);
-        if aligned {
-            let before = if processed { &*backup } else { &*near };
-            let frames = EchoFrames { far: far.pcm(), before: before.pcm(), after: near.pcm() };
-            let event = self.alignment.observe_echo(frames, &self.voice.voice);
-            self.report_echo(event);
+        if let Some(observe) = self.observe_echo {
+            observe(self, processed);
         }
         let near = &mut self.frames.near;
         if self.chain.enabled() && self.chain.process(near.pcm_mut()).is_err() {
@@ -321,24 +323,20 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         counters.frames.add(1);
     }
 
-    /// Counts and sends an event of the alignment.
-    fn report_echo(&mut self, event: Option<SessionEvent>) {
-        let Some(mut event) = event else { return };
-        match &mut event {
-            SessionEvent::EchoLost => self.counters.echo_lost.add(1),
-            SessionEvent::EchoFound { .. } => self.counters.echo_found.add(1),
-            SessionEvent::RateUntrue { direction, rate_hz } => {
-                // The alignment knows the session's rate only.
-                let format = match direction {
-                    Direction::Playback => self.played_format,
-                    Direction::Capture => self.captured_format,
-                };
-                let device = format.map_or(self.near.rate(), |format| format.rate());
-                *rate_hz = at_rate(*rate_hz, self.near.rate(), device);
-            }
-            _ => {}
+    /// Passes a frame of both directions to the alignment. `processed` means that the voice processor changed
+    /// the microphone's.
+    fn observe_aligned_echo(&mut self, processed: bool) {
+        if self.split_loopback.is_some() {
+            return;
         }
-        self.events.send(event);
+        let CaptureFrames { near, backup, far, .. } = &*self.frames;
+        let before = if processed { backup } else { near };
+        let frames = EchoFrames { far: far.pcm(), before: before.pcm(), after: near.pcm() };
+        let rate = self.near.rate();
+        let [played, captured] = [self.played_format, self.captured_format]
+            .map(|format| format.map_or(rate, |format| format.rate()));
+        let output = EchoEventOutput { counters: self.counters, events: &mut self.events, played, captured };
+        self.alignment.observe_echo(frames, &self.voice.voice, output);
     }
 }
 

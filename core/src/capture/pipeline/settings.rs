@@ -78,6 +78,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
     /// what [`AcousticDelay::observe`](crate::timing::AcousticDelay::observe) costs a frame. Worker side.
     pub fn use_acoustic_delay(&mut self, memory: &'a mut AcousticMemory) {
         self.alignment.use_acoustic_delay(memory, self.far, self.near);
+        self.observe_echo = Some(Self::observe_aligned_echo);
     }
 
     /// Takes the echo reference from the capture device itself, where its hardware records what the

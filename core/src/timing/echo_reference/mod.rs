@@ -6,7 +6,6 @@
 //! small, causal delay.
 
 use crate::dsp::FrameConverter;
-use crate::dsp::fft::fast_inverse_sqrt;
 use crate::dsp::fractional::{FractionalReader, FullReader, QuickReader};
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, Stamp, copy};
@@ -19,8 +18,11 @@ use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate,
 const JUMP: Duration = Duration::from_millis(3);
 /// Lead that one clock needs, in standard deviations of its times.
 const LEAD_SIGMAS: f32 = 4.0;
-/// Number of times from each device after which one clock's lead shrinks to what its times need (0.5 s).
-/// Before, their jitter is not known; after, a canceller has learned too much to lose.
+/// Factor by which the lead is shorter where one clock's times are exact. AEC3 takes the periods of a tone for
+/// delays; the less there is to search, the fewer fit.
+const EXACT_LEAD_PART: i64 = 8;
+/// Number of times from each device after which one clock's lead may shrink (0.5 s). Before, the jitter is not
+/// known; after, a canceller has learned too much to lose.
 const LEAD_AFTER: u32 = 50;
 /// Number of successive frames with a larger error after which a locked offset is moved.
 const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
@@ -135,7 +137,7 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     /// Lead of the next readings. With two clocks it is chosen at the first reading and kept, because a change
     /// would be a jump.
     lead_in_use: Option<Duration>,
-    /// Whether one clock's lead was shrunk to what its times need.
+    /// Whether one clock's lead is as short as its times allow.
     lead_settled: bool,
     jumps: u32,
     /// Sample frames by which the acoustic delay estimate makes the reference read later (older sound), in
@@ -207,11 +209,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// Returns the longest shift at which the history still holds the samples that would be read.
     pub(crate) fn longest_shift(&self) -> Duration {
         Duration::of_sample_frames(self.history.capacity() as u64, self.rate) - HISTORY_MARGIN
-    }
-
-    /// Returns the nominal rate of the history.
-    pub(crate) const fn nominal_rate(&self) -> SampleRate {
-        self.rate
     }
 
     /// Returns how much faster the loudspeaker's clock runs against the microphone's than the timestamps say,
@@ -357,9 +354,12 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         self.lead_in_use.get_or_insert(self.lead);
         let sample_frames = far.sample_frames();
+        if locked && !self.lead_settled && self.clock.taken().min(capture.taken()) >= LEAD_AFTER {
+            self.settle_lead(capture);
+        }
         let begin = self.target(capture, position);
         if locked && self.slower_q32 == 0 {
-            return self.read_locked(capture, begin.nearest(), position, out, far);
+            return self.read_locked(begin.nearest(), position, out, far);
         }
         let here = match self.head {
             ReadHead::Free(position) => Some(position),
@@ -419,35 +419,22 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         FractionalPosition { index: index + self.conversion, fraction_q32 }.plus_q32(-self.later_q32)
     }
 
-    fn read_locked(
-        &mut self,
-        capture: &StreamClock,
-        target: i64,
-        position: u64,
-        out: &mut Frame<CAP>,
-        far: Format,
-    ) -> Reading {
-        let mut wanted = target - position as i64;
+    fn read_locked(&mut self, target: i64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {
+        let wanted = target - position as i64;
         let [lead, far_off] = [self.lead(), JUMP].map(|span| i64::from(span.in_sample_frames(self.rate)));
-        let settles = !self.lead_settled && self.clock.taken().min(capture.taken()) >= LEAD_AFTER;
-        let (mut offset, mut error_frames) = (wanted, 0);
-        let mut jumped = true;
-        if let ReadHead::Locked { offset: before, error_frames: count } = self.head {
-            let error = (wanted - before).abs();
-            // The lead covers the error. A move would cost the canceller more than it gains.
-            error_frames = if error > lead - lead / 4 { count + 1 } else { 0 };
-            jumped = error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES;
-            if !jumped && !settles {
-                offset = before;
+        let (offset, error_frames, jumped) = match self.head {
+            ReadHead::Locked { offset, error_frames } => {
+                let error = (wanted - offset).abs();
+                // The lead covers the error. A move would cost the canceller more than it gains.
+                let error_frames = if error > lead - lead / 4 { error_frames + 1 } else { 0 };
+                if error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES {
+                    (wanted, 0, true)
+                } else {
+                    (offset, error_frames, false)
+                }
             }
-        }
-        if jumped || settles {
-            let needed = self.needed_lead(capture);
-            wanted += i64::from(needed.in_sample_frames(self.rate)) - lead;
-            (offset, error_frames) = (wanted, 0);
-            self.lead_in_use = Some(needed);
-            self.lead_settled |= settles;
-        }
+            _ => (wanted, 0, true),
+        };
         let begin = position as i64 + offset;
         if begin + far.sample_frames() as i64 > self.history.end() {
             return Reading::Late;
@@ -458,13 +445,21 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.finish_reading(jumped)
     }
 
-    /// Returns the lead with which the reference comes before its echo although the times of one clock err.
+    /// Shrinks the lead of one clock if its times are exact.
     #[cold]
     #[inline(never)]
-    fn needed_lead(&self, capture: &StreamClock) -> Duration {
+    fn settle_lead(&mut self, capture: &StreamClock) {
+        self.lead_settled = true;
+        let shorter = Duration::from_nanos(self.lead.as_nanos() / EXACT_LEAD_PART);
+        let sigmas_ns = shorter.as_nanos() as f32 / LEAD_SIGMAS;
         let variance_ns2 = self.clock.variances_ns2().0 + capture.variances_ns2().0;
-        let sigma_ns = variance_ns2 * fast_inverse_sqrt(variance_ns2);
-        Duration::from_nanos((LEAD_SIGMAS * sigma_ns) as i64).min(self.lead)
+        if variance_ns2 < sigmas_ns * sigmas_ns {
+            let by = (self.lead() - shorter).nearest_sample_frames(self.rate);
+            self.lead_in_use = Some(shorter);
+            if let ReadHead::Locked { offset, .. } = &mut self.head {
+                *offset -= by;
+            }
+        }
     }
 
     fn interpolate<R: FractionalReader>(
@@ -514,6 +509,7 @@ pub(crate) fn plausible_latency(latency: Duration) -> Duration {
 }
 
 /// Returns the time of a frame at the converter, corrected for an impossible latency.
+#[inline(never)]
 fn plausible_time<const SLOTS: usize>(stamp: &Stamp<SLOTS>) -> Instant {
     stamp.time + (plausible_latency(stamp.latency) - stamp.latency)
 }

@@ -403,6 +403,8 @@ impl StreamClock {
     /// Makes the rate uncertain after times that came later than predicted by `late_ns` within `observations`.
     /// A second time within [`RATE_JUMP_WINDOW`] allows for a rate that explains all of it, which may be per
     /// cents.
+    #[cold]
+    #[inline(never)]
     fn doubt_rate(&mut self, late_ns: f32, observations: u32) {
         let mut change = RATE_DRIFT;
         if self.since_rate_change < RATE_JUMP_WINDOW {
@@ -428,9 +430,9 @@ impl StreamClock {
             return Observation::Ignored;
         }
         self.outliers = 0;
-        let late_ns = self.first_outlier_ns.saturating_add(self.outlier_mean_ns as i64);
-        self.since_rate_change = self.since_rate_change.saturating_add(1);
-        self.doubt_rate(late_ns as f32, self.since_rate_change);
+        let late_ns = self.first_outlier_ns.wrapping_add(self.outlier_mean_ns as i64);
+        // Outliers are not among the counted observations.
+        self.doubt_rate(late_ns as f32, self.since_rate_change.wrapping_add(JUMP_AFTER));
         Observation::Jumped(Duration::from_nanos(late_ns))
     }
 }
