@@ -3,7 +3,8 @@
 //!
 //! `make test` runs 50 seeds and `make soak` all of them. A failure prints the equivalent `handsfree sim` line.
 //! `STORM_SEED=123` runs one seed alone, `STORM_SEED=1-200` a range; `STORM_TABLE=1` prints every window of every
-//! seed.
+//! seed. `STORM_LEAD_MS=3` judges the oracle itself with a reference that comes 3 ms earlier: what remains is the
+//! scatter of the canceller and the judge.
 #![allow(missing_docs)]
 
 mod case;
@@ -14,9 +15,13 @@ use std::sync::mpsc;
 use std::thread;
 
 use clap::Parser;
-use handsfree_cli::args::{Cli, Command};
+use handsfree::pcm::{from_i16, to_i16};
+use handsfree_cli::args::{Cli, Command, SimArgs};
+use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
 use handsfree_cli::sim;
+use handsfree_core::{Format, SampleRate};
 use handsfree_sim::measure::median;
+use handsfree_sim::report::Signals;
 use handsfree_tests::echo_windows::{EchoSignals, EchoWindow};
 
 use case::StormCase;
@@ -93,6 +98,11 @@ fn run(seed: u64) -> Outcome {
         clean: &signals.clean,
         oracle: &run.oracle,
     };
+    let control = std::env::var("STORM_LEAD_MS").ok().map(|text| {
+        let lead_ms: f64 = text.parse().unwrap_or_else(|_| panic!("STORM_LEAD_MS={text}: expected a number"));
+        with_lead(&args, signals, lead_ms)
+    });
+    let echo = EchoSignals { clean: control.as_deref().unwrap_or(echo.clean), ..echo };
     let value = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
     Outcome {
         first: echo.window(0.0),
@@ -108,6 +118,18 @@ fn run(seed: u64) -> Outcome {
         case,
         cpu_s: begun.elapsed().as_secs_f64(),
     }
+}
+
+/// Returns the output of the oracle with a reference that comes earlier by `lead_ms`, at the report's times.
+fn with_lead(args: &SimArgs, signals: &Signals, lead_ms: f64) -> Vec<f32> {
+    let rate = SampleRate::new(signals.rate_hz).expect("the run's rate");
+    let format = Format::with_rate(rate, 1).expect("one channel");
+    let lead = (lead_ms * f64::from(signals.rate_hz) / 1e3).round() as usize;
+    let far = to_i16(&signals.far);
+    let earlier: Vec<i16> = far.iter().copied().skip(lead).chain(std::iter::repeat_n(0, lead)).collect();
+    let mut voice = args.switches.voice(format, format).expect("the run's voice processor");
+    let clean = direct(voice.as_dyn(), rate, &earlier, &to_i16(&signals.mic)).expect("the oracle ran");
+    from_i16(&advanced(&clean, processor_delay_samples(&args.switches, rate).expect("the oracle ran")))
 }
 
 /// Runs the seeds, on two threads, and returns their outcomes in the order of the seeds.
