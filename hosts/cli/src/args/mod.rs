@@ -107,8 +107,9 @@ on another processor type or with another version of handsfree.
 Example:
   handsfree run --duration 20 --dump last_error
   handsfree replay last_error --out heard     writes microphone.wav, loudspeaker.wav, cleaned.wav
+  handsfree replay last_error --recompute     echo reduction, delay and drift with this version
 
-Exit codes: 0 all samples are equal, 1 samples differ or a file failed, 2 the command line is
+Exit codes: 0 all samples are equal or --recompute, 1 samples differ or a file failed, 2 the command line is
 invalid.";
 
 const DOCTOR_HELP: &str = "\
@@ -438,6 +439,9 @@ pub struct ReplayArgs {
     /// Folder written by 'handsfree run --dump'
     #[arg(value_name = "DIR")]
     pub dump: PathBuf,
+    /// Measures the echo reduction of this version with the recorded periods and times, instead of comparing samples
+    #[arg(long)]
+    pub recompute: bool,
     /// Folder to write microphone.wav, loudspeaker.wav and cleaned.wav to
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
