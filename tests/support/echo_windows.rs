@@ -1,6 +1,6 @@
 //! Compares the echo reduction of a run with that of a reference run, window by window.
 
-use handsfree_sim::measure::{echo_only, erle_windows};
+use handsfree_sim::measure::{echo_only, erle_per_second, erle_windows, median};
 
 /// Length of each window, in seconds.
 pub const WINDOW_S: f64 = 10.0;
@@ -36,6 +36,10 @@ pub struct EchoWindow {
     pub db: f64,
     /// Echo reduction of the reference run, in dB.
     pub oracle_db: f64,
+    /// Median of the echo reductions of the window's seconds, in dB. A short burst of residual does not move it.
+    pub second_db: f64,
+    /// Median of the echo reductions of the window's seconds in the reference run, in dB.
+    pub oracle_second_db: f64,
 }
 
 impl EchoWindow {
@@ -43,6 +47,21 @@ impl EchoWindow {
     #[must_use]
     pub fn behind_db(&self) -> f64 {
         self.oracle_db - self.db
+    }
+
+    /// Returns by how many dB the run's median second is below the reference's.
+    #[must_use]
+    pub fn second_behind_db(&self) -> f64 {
+        self.oracle_second_db - self.second_db
+    }
+
+    /// Lowers the window's reference figures to those of another reference run, where these are lower. Windows
+    /// that start at other times are ignored.
+    pub fn lower_oracle(&mut self, others: &[Self]) {
+        for other in others.iter().filter(|other| other.from_s == self.from_s) {
+            self.oracle_db = self.oracle_db.min(other.db);
+            self.oracle_second_db = self.oracle_second_db.min(other.second_db);
+        }
     }
 }
 
@@ -63,8 +82,19 @@ impl EchoSignals<'_> {
                 erle_windows(mic, signal.get(range.clone())?, far, near, self.rate_hz, 2.0 * WINDOW_S);
             windows.first()?.db
         };
+        let second_db = |signal: &[f32]| {
+            let seconds = erle_per_second(mic, signal.get(range.clone())?, far, near, self.rate_hz);
+            median(seconds.iter().filter_map(|second| second.db))
+        };
         let (db, oracle_db) = (reduction_db(self.clean)?, reduction_db(self.oracle)?);
-        (oracle_db >= LOWEST_ORACLE_DB).then_some(EchoWindow { from_s, db, oracle_db })
+        let (second_db, oracle_second_db) = (second_db(self.clean)?, second_db(self.oracle)?);
+        (oracle_db >= LOWEST_ORACLE_DB).then_some(EchoWindow {
+            from_s,
+            db,
+            oracle_db,
+            second_db,
+            oracle_second_db,
+        })
     }
 
     /// Returns every measurable window from `from_s` on, one after another. Windows begin anew `grace_s` after
