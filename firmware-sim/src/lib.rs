@@ -28,6 +28,8 @@
 //!     far: (0..16_000).map(|i| (i % 1_000) as i16).collect(),
 //!     latency_steps: Vec::new(),
 //!     drift_steps: Vec::new(),
+//!     time_jumps: Vec::new(),
+//!     two_clocks: false,
 //!     acoustic_delay: false,
 //!     record: false,
 //! };
@@ -41,10 +43,12 @@ pub mod acoustics;
 pub mod board;
 pub mod convolver;
 pub mod device;
+pub mod far_program;
 pub mod interpolate;
 pub mod measure;
 pub mod noise;
 pub mod report;
+pub mod reverberation;
 pub mod room;
 pub mod scenario;
 pub mod wav;

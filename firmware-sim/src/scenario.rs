@@ -7,7 +7,6 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{AudioIo, Direction, DirectionRequest, StreamHalves, StreamRequest};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::playback::Track;
-use handsfree_core::time::Clock;
 use handsfree_core::time::Duration;
 use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{ConfigError, Frame, Gain, SampleRate, Session, SessionFormat, Stats};
@@ -80,6 +79,15 @@ pub struct DriftStep {
     pub by_ppm: f64,
 }
 
+/// A jump of the host's clock during a run, as after a laptop's sleep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TimeJump {
+    /// Time of the jump, in seconds from the start.
+    pub at_s: f64,
+    /// Change of the clock; may be negative.
+    pub by: Duration,
+}
+
 /// Description of a simulation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -95,6 +103,10 @@ pub struct Scenario {
     pub latency_steps: Vec<LatencyStep>,
     /// Changes of the loudspeaker's clock rate, in order of time.
     pub drift_steps: Vec<DriftStep>,
+    /// Jumps of the host's clock, in order of time.
+    pub time_jumps: Vec<TimeJump>,
+    /// Whether each device has a clock domain of its own, also when both have the same clock error.
+    pub two_clocks: bool,
     /// Whether acoustic delay estimation corrects the alignment that follows from the devices' timestamps.
     pub acoustic_delay: bool,
     /// Whether to record what is played and captured.
@@ -162,7 +174,7 @@ pub fn run<V: VoiceProcessor>(
         halves.capture.use_acoustic_delay(&mut acoustic_memory);
     }
     let mut board = SimulatedBoard::new(scenario.board.clone(), acoustics)?;
-    if !scenario.drift_steps.is_empty() {
+    if scenario.two_clocks || !scenario.drift_steps.is_empty() {
         board.separate_clocks();
     }
     if scenario.record {
@@ -181,6 +193,7 @@ pub fn run<V: VoiceProcessor>(
     let mut outcome = SimOutcome { clean: Vec::with_capacity(wanted + CAP), ..SimOutcome::default() };
     let mut steps = scenario.latency_steps.iter().peekable();
     let mut drift_steps = scenario.drift_steps.iter().peekable();
+    let mut time_jumps = scenario.time_jumps.iter().peekable();
     let mut playback_ppm = scenario.board.playback.ppm;
     let mut frames = 0;
     while outcome.clean.len() < wanted {
@@ -194,6 +207,9 @@ pub fn run<V: VoiceProcessor>(
         while let Some(step) = drift_steps.next_if(|step| step.at_s <= now_s) {
             playback_ppm += step.by_ppm;
             board.change_ppm(Direction::Playback, playback_ppm);
+        }
+        while let Some(jump) = time_jumps.next_if(|jump| jump.at_s <= now_s) {
+            board.jump_time(jump.by);
         }
         far_end.push();
         halves.playback.poll();
@@ -218,7 +234,7 @@ pub fn run<V: VoiceProcessor>(
             progress(outcome.clean.len() as f64 / wanted as f64);
         }
         frames += polled;
-        if clock.now().as_nanos() as f64 / 1e9 > timeout_s {
+        if now_s > timeout_s {
             return Err(SimError::Stuck { after_s: timeout_s });
         }
     }
@@ -245,7 +261,8 @@ pub fn request(board: &BoardConfig) -> StreamRequest<'static> {
         device_channels: device.device_channels,
         map: None,
         period_sample_frames: device.longest_period(),
-        worker_slack_sample_frames: worker_slack(device.rate, board),
+        worker_slack_sample_frames: worker_slack(device.rate, board)
+            + device.burst_periods.saturating_sub(1) * device.longest_period(),
         gain: Gain::UNITY,
     };
     StreamRequest { capture: Some(direction(&board.capture)), playback: Some(direction(&board.playback)) }

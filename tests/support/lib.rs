@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture_rig;
+pub mod echo_windows;
 pub mod playback_rig;
 
 use std::ops::RangeInclusive;
@@ -322,6 +323,8 @@ pub fn uneventful(board: BoardConfig, seconds: f64, far: Vec<i16>) -> Scenario {
         far,
         latency_steps: Vec::new(),
         drift_steps: Vec::new(),
+        time_jumps: Vec::new(),
+        two_clocks: false,
         acoustic_delay: false,
         record: false,
     }

@@ -1,7 +1,7 @@
 //! The board's event loop: what is due next, the two interrupts, and the microphone's conversion.
 
 use handsfree_core::audio_io::Direction;
-use handsfree_core::time::{Duration, Instant};
+use handsfree_core::time::{Duration, Instant, PeriodTime};
 
 use super::bare::PendingPeriod;
 use super::{PlayedRead, SimulatedBoard, Step};
@@ -33,6 +33,12 @@ impl<const CAP: usize, const SLOTS: usize> SimulatedBoard<'_, CAP, SLOTS> {
         Step::Worker
     }
 
+    /// Returns a period time as the host's clock shows it.
+    fn on_host_clock(&self, time: PeriodTime) -> PeriodTime {
+        let jumped = self.clock.jumped();
+        PeriodTime { converter: time.converter + jumped, called: time.called + jumped, ..time }
+    }
+
     fn wake_worker(&mut self) {
         if self.worker_due.is_none() {
             let spread = self.config.worker_spread.as_nanos() as f64 * self.rng.uniform();
@@ -43,13 +49,12 @@ impl<const CAP: usize, const SLOTS: usize> SimulatedBoard<'_, CAP, SLOTS> {
 
     fn capture_due(&self) -> Option<Instant> {
         let stream = self.capture.as_ref()?;
-        let end = stream.clock.done + u64::from(stream.clock.period(&self.config.capture));
-        Some(stream.clock.at(end) + self.config.capture.latency)
+        Some(stream.clock.capture_due(&self.config.capture) + self.config.capture.latency)
     }
 
     fn playback_due(&self) -> Option<Instant> {
         let stream = self.playback.as_ref()?;
-        Some(stream.clock.at(stream.clock.done))
+        Some(stream.clock.playback_due())
     }
 
     fn capture_interrupt(&mut self) {
@@ -64,7 +69,7 @@ impl<const CAP: usize, const SLOTS: usize> SimulatedBoard<'_, CAP, SLOTS> {
         self.convert_from(&stream.clock, from, &mut mic);
         let truth = stream.clock.at(from);
         let config = &self.config.capture;
-        let time = stream.clock.stamp(config, truth, self.now());
+        let time = self.on_host_clock(stream.clock.stamp(config, truth, self.now()));
         let channels = config.device_channels as usize;
         let guard = self.guard;
         let buffers = &mut self.buffers.device;
@@ -87,7 +92,7 @@ impl<const CAP: usize, const SLOTS: usize> SimulatedBoard<'_, CAP, SLOTS> {
             }
         }
         self.buffers.mic = mic;
-        stream.clock.advance(length);
+        stream.clock.advance(length, &self.config.capture);
         self.capture = Some(stream);
     }
 
@@ -99,7 +104,8 @@ impl<const CAP: usize, const SLOTS: usize> SimulatedBoard<'_, CAP, SLOTS> {
         let length = stream.clock.period(config);
         let from = stream.clock.done;
         let first_played = from + config.latency_sample_frames().max(0) as u64;
-        let time = stream.clock.stamp(config, stream.clock.at(first_played), self.now());
+        let truth = stream.clock.at(first_played);
+        let time = self.on_host_clock(stream.clock.stamp(config, truth, self.now()));
         stream.played.cut_to(first_played);
         let gap = first_played - stream.played.end();
         stream.played.extend(gap as usize);
@@ -125,7 +131,7 @@ impl<const CAP: usize, const SLOTS: usize> SimulatedBoard<'_, CAP, SLOTS> {
                 serve_playback(&mut buffers.f32, period, channels, guard, |p| outlet.on_period(p, time))
             }
         }
-        stream.clock.advance(length);
+        stream.clock.advance(length, &self.config.playback);
         self.playback = Some(stream);
     }
 

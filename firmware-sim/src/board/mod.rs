@@ -7,8 +7,10 @@ mod bare;
 mod host;
 mod interrupts;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::rc::Rc;
 
 use handsfree_core::ConfigError;
 use handsfree_core::audio_io::{Direction, Directions, Event, StreamHalves};
@@ -53,24 +55,42 @@ pub enum Step {
     Idle,
 }
 
-/// Handle to a board's virtual clock. It reads the time without borrowing the board.
+/// Handle to a board's virtual clock, as the host shows it. It reads the time without borrowing the board.
 #[derive(Clone, Debug, Default)]
-pub struct VirtualClock(std::rc::Rc<std::cell::Cell<i64>>);
+pub struct VirtualClock(Rc<HostTime>);
+
+/// Time of a [`VirtualClock`], in nanoseconds.
+#[derive(Debug, Default)]
+struct HostTime {
+    /// Time that has passed since the board was made.
+    passed: Cell<i64>,
+    /// Sum of the jumps of the host's clock.
+    jumped: Cell<i64>,
+}
 
 impl VirtualClock {
     /// Lets time pass without serving interrupts, as when a slow frame processor keeps the worker busy.
     pub fn advance(&self, span: Duration) {
-        self.0.set(self.0.get() + span.as_nanos());
+        self.0.passed.set(self.0.passed.get() + span.as_nanos());
     }
 
     fn advance_to(&self, moment: Instant) {
-        self.0.set(self.0.get().max(moment.as_nanos()));
+        self.0.passed.set(self.0.passed.get().max(moment.as_nanos()));
+    }
+
+    /// Returns the time without the jumps.
+    fn passed(&self) -> Instant {
+        Instant::from_nanos(self.0.passed.get())
+    }
+
+    fn jumped(&self) -> Duration {
+        Duration::from_nanos(self.0.jumped.get())
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.get())
+        self.passed() + self.jumped()
     }
 }
 
@@ -201,10 +221,16 @@ impl<'a, const CAP: usize, const SLOTS: usize> SimulatedBoard<'a, CAP, SLOTS> {
         self.clock.clone()
     }
 
-    /// Returns the current virtual time.
+    /// Returns the current virtual time. [`jump_time`](Self::jump_time) does not affect it.
     #[must_use]
     pub fn now(&self) -> Instant {
-        self.clock.now()
+        self.clock.passed()
+    }
+
+    /// Makes the host's clock jump, as after a laptop's sleep: from now on the timestamps and the virtual clock
+    /// show a time that is later by `by`, and the devices run on.
+    pub fn jump_time(&mut self, by: Duration) {
+        self.clock.0.jumped.set(self.clock.0.jumped.get() + by.as_nanos());
     }
 
     /// Returns the true render plus capture latency, without the acoustic path.

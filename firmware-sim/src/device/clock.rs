@@ -22,11 +22,17 @@ impl ClockSegment {
 /// Clock of one running stream. It relates sample frames, counted from the stream's start, to virtual time.
 #[derive(Debug)]
 pub(crate) struct DeviceClock {
-    current: ClockSegment,
-    /// Segment before the last rate change. Sample frames that are still in flight belong to it.
-    previous: ClockSegment,
+    /// One segment for each rate since the start, in order. Sample frames in flight may belong to an earlier
+    /// one than the last.
+    segments: Vec<ClockSegment>,
     /// Sample frames delivered or taken since the start.
     pub(crate) done: u64,
+    /// Sample frames delivered or taken since the start when the current group of periods is complete.
+    group_end: u64,
+    /// First sample frame of the last period of the current group.
+    group_last: u64,
+    /// Error of the timestamps of the current group.
+    group_error: Duration,
     /// Number of periods since the start. It selects the length of the next one.
     period_count: usize,
     rng: Rng,
@@ -34,15 +40,52 @@ pub(crate) struct DeviceClock {
 
 impl DeviceClock {
     pub(crate) fn new(config: &DeviceConfig, start: Instant, rng: Rng) -> Self {
-        let current = ClockSegment { index: 0, start_ns: start.as_nanos() as f64, true_hz: config.true_hz() };
-        Self { current, previous: current, done: 0, period_count: 0, rng }
+        let first = ClockSegment { index: 0, start_ns: start.as_nanos() as f64, true_hz: config.true_hz() };
+        let mut clock = Self {
+            segments: vec![first],
+            done: 0,
+            group_end: 0,
+            group_last: 0,
+            group_error: Duration::ZERO,
+            period_count: 0,
+            rng,
+        };
+        clock.begin_group(config);
+        clock
     }
 
     /// Changes the true rate from the next period on.
     pub(crate) fn change_rate(&mut self, true_hz: f64) {
-        self.previous = self.current;
-        let start_ns = self.current.at_ns(self.done as f64);
-        self.current = ClockSegment { index: self.done, start_ns, true_hz };
+        let start_ns = self.current().at_ns(self.done as f64);
+        self.segments.push(ClockSegment { index: self.done, start_ns, true_hz });
+    }
+
+    fn current(&self) -> &ClockSegment {
+        self.segments.last().expect("a clock has at least one segment")
+    }
+
+    /// Starts a group of periods that are delivered together. Without bursts each period is a group.
+    fn begin_group(&mut self, config: &DeviceConfig) {
+        if config.burst_periods <= 1 {
+            return;
+        }
+        let periods = self.rng.range(1, u64::from(config.burst_periods) + 1) as usize;
+        self.group_end = self.done;
+        for ahead in 0..periods {
+            self.group_last = self.group_end;
+            self.group_end += u64::from(config.periods[(self.period_count + ahead) % config.periods.len()]);
+        }
+        self.group_error = self.timestamp_error(config);
+    }
+
+    /// Returns when the next capture period is complete, or the group to which it belongs.
+    pub(crate) fn capture_due(&self, config: &DeviceConfig) -> Instant {
+        self.at((self.done + u64::from(self.period(config))).max(self.group_end))
+    }
+
+    /// Returns when the next playback period is due, or the last one of the group to which it belongs.
+    pub(crate) fn playback_due(&self) -> Instant {
+        self.at(self.done.max(self.group_last))
     }
 
     /// Returns the length of the next period, in sample frames.
@@ -87,27 +130,38 @@ impl DeviceClock {
     }
 
     fn segment_of(&self, index: u64) -> &ClockSegment {
-        if index < self.current.index { &self.previous } else { &self.current }
+        let found = self.segments.iter().rev().find(|segment| segment.index <= index);
+        found.unwrap_or(&self.segments[0])
     }
 
     fn segment_at(&self, time_ns: f64) -> &ClockSegment {
-        if time_ns < self.current.start_ns { &self.previous } else { &self.current }
+        let found = self.segments.iter().rev().find(|segment| segment.start_ns <= time_ns);
+        found.unwrap_or(&self.segments[0])
     }
 
-    pub(crate) fn advance(&mut self, sample_frames: u32) {
+    pub(crate) fn advance(&mut self, sample_frames: u32, config: &DeviceConfig) {
         self.done += u64::from(sample_frames);
         self.period_count += 1;
+        if self.done >= self.group_end {
+            self.begin_group(config);
+        }
     }
 
-    /// Returns the period time that the device reports for a period whose first sample is at the converter at
-    /// `truth`, jitter and bias included.
-    pub(crate) fn stamp(&mut self, config: &DeviceConfig, truth: Instant, called: Instant) -> PeriodTime {
+    /// Draws a random error of a timestamp. Bursts make timestamps late, never early.
+    fn timestamp_error(&mut self, config: &DeviceConfig) -> Duration {
         let error_us = match config.jitter {
             Jitter::None => 0.0,
             Jitter::Uniform { micros } => (self.rng.uniform() * 2.0 - 1.0) * micros,
             Jitter::Normal { micros } => self.rng.gaussian() * micros,
         };
-        let error = Duration::from_nanos((error_us * 1e3).round() as i64);
+        let error_us = if config.burst_periods > 1 { error_us.abs() } else { error_us };
+        Duration::from_nanos((error_us * 1e3).round() as i64)
+    }
+
+    /// Returns the period time that the device reports for a period whose first sample is at the converter at
+    /// `truth`, jitter and bias included.
+    pub(crate) fn stamp(&mut self, config: &DeviceConfig, truth: Instant, called: Instant) -> PeriodTime {
+        let error = if config.burst_periods > 1 { self.group_error } else { self.timestamp_error(config) };
         PeriodTime {
             position: config.first_position.wrapping_add(self.done),
             converter: truth + error + config.bias,

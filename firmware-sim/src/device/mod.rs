@@ -73,6 +73,10 @@ pub struct DeviceConfig {
     pub jitter: Jitter,
     /// Constant error of the timestamps.
     pub bias: Duration,
+    /// Largest number of periods that the device delivers or takes at one moment: when the last of them is due.
+    /// Each group has a random length from 1 to this number, and its timestamps share one error, which is late.
+    /// 0 and 1 mean that each period comes alone.
+    pub burst_periods: u32,
     /// Stream position that the device reports for the first sample frame of each stream.
     pub first_position: u64,
 }
@@ -90,6 +94,7 @@ impl DeviceConfig {
             latency: Duration::ZERO,
             jitter: Jitter::None,
             bias: Duration::ZERO,
+            burst_periods: 1,
             first_position: 0,
         }
     }

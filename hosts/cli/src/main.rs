@@ -71,6 +71,17 @@ fn remove_echo(args: &ProcessArgs) -> Result<(), Failure> {
 }
 
 fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    if args.recompute {
+        let recomputed = dump::recompute(&args.dump, args.out.as_deref())?;
+        if args.json {
+            let text = serde_json::to_string(&recomputed)
+                .map_err(|error| Failure::run(format!("the figures cannot be written as JSON: {error}")))?;
+            println!("{text}");
+        } else {
+            println!("{recomputed}");
+        }
+        return Ok(());
+    }
     let replayed = dump::replay(&args.dump, args.out.as_deref())?;
     if args.json {
         let text = serde_json::to_string(&replayed)

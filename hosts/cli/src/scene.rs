@@ -8,10 +8,21 @@ use handsfree_sim::acoustics::RoomAcoustics;
 use handsfree_sim::convolver::Convolver;
 use handsfree_sim::interpolate::resample_to;
 use handsfree_sim::noise::{Colour, Noise, Rng};
+use handsfree_sim::reverberation;
 use handsfree_sim::room::Loudspeaker;
 use handsfree_sim::wav::{self, Clip};
 
 use crate::args::{NearArg, SimArgs};
+
+/// Distance from the loudspeaker to the microphone in a room of a stated reverberation time, in metres: as in the
+/// living room.
+const LOUDSPEAKER_M: f64 = 0.4;
+/// Distance from the talker to the microphone in such a room, in metres.
+const TALKER_M: f64 = 1.0;
+/// Gain of the loudspeaker in such a room, 6 dB: as in the living room.
+const LOUDSPEAKER_GAIN: f32 = 2.0;
+/// Gain of the talker in such a room, 16 dB: as in the living room.
+const TALKER_GAIN: f32 = 6.3;
 
 /// Signals and room acoustics of a simulated run.
 #[derive(Debug)]
@@ -45,23 +56,35 @@ impl Scene {
         };
         let response_clip = args.rir.as_ref().map(wav::read).transpose()?.map(collect_notice);
 
-        let has_talker = near_clip.is_some();
-        let far_s = if has_talker { args.seconds * 2.0 / 3.0 } else { args.seconds };
-        let far = repeated(&far_clip.to_mono_at(rate.hz()), samples(far_s, rate));
+        let ends_early = near_clip.is_some() && args.talk.is_empty();
+        // A fast loudspeaker takes more samples than the run is long.
+        let fastest = 1.0 + fastest_ppm(args).max(0.0) * 1e-6;
+        let far_s = if ends_early { args.seconds * 2.0 / 3.0 } else { args.seconds * fastest };
+        let far = match &args.far_program {
+            Some(program) => program.render(rate.hz(), far_s, args.seed),
+            None => repeated(&far_clip.to_mono_at(rate.hz()), samples(far_s, rate)),
+        };
         let room = LivingRoom::new(args.seed);
         let response = match response_clip {
             // The gain of an impulse response is the sum of its samples, so resampling must scale them by the rates' ratio.
             Some(clip) => scaled_response(&clip, capture),
-            None => room.loudspeaker_response(capture)?,
+            None => match args.rt60_ms {
+                Some(rt60_ms) => {
+                    reverberant(args.seed, "echo", capture, rt60_ms, LOUDSPEAKER_M, LOUDSPEAKER_GAIN)
+                }
+                None => room.loudspeaker_response(capture)?,
+            },
         };
         let near = match near_clip {
             None => Vec::new(),
             Some(clip) => {
-                let begin = samples(args.seconds / 3.0, capture);
-                let total = samples(args.seconds, capture);
-                let mut spoken = vec![0.0; begin];
-                spoken.extend(repeated(&clip.to_mono_at(capture.hz()), total - begin));
-                let path = room.talker_response(capture)?;
+                let spoken = spoken(args, &clip.to_mono_at(capture.hz()), capture);
+                let path = match args.rt60_ms {
+                    Some(rt60_ms) => {
+                        reverberant(args.seed, "talker", capture, rt60_ms, TALKER_M, TALKER_GAIN)
+                    }
+                    None => room.talker_response(capture)?,
+                };
                 let mut near = vec![0.0; spoken.len()];
                 Convolver::new(&path).process(&spoken, &mut near);
                 near
@@ -71,6 +94,46 @@ impl Scene {
         let acoustics = RoomAcoustics::new(Loudspeaker::new(0.0)?, &response, near.clone(), noise);
         Ok(Self { far: to_i16(&far), near, acoustics, notices })
     }
+}
+
+/// Returns the largest rate error that the loudspeaker's clock has during the run, in ppm.
+fn fastest_ppm(args: &SimArgs) -> f64 {
+    let stepped = args.drift_step.iter().map(|step| step.by.max(0.0)).sum::<f64>();
+    args.playback_ppm + stepped + args.wander.map_or(0.0, |wander| wander.by)
+}
+
+/// Returns the talker's voice at its source: in the stretches of `--talk`, or in the last two thirds of the run.
+fn spoken(args: &SimArgs, voice: &[f32], rate: SampleRate) -> Vec<f32> {
+    let total = samples(args.seconds, rate);
+    if args.talk.is_empty() {
+        let begin = samples(args.seconds / 3.0, rate);
+        let mut spoken = vec![0.0; begin];
+        spoken.extend(repeated(voice, total - begin));
+        return spoken;
+    }
+    let mut spoken = vec![0.0; total];
+    for talk in &args.talk {
+        let (from, to) = (samples(talk.from_s, rate).min(total), samples(talk.to_s, rate).min(total));
+        for (sample, &voiced) in spoken[from..to].iter_mut().zip(voice.iter().cycle()) {
+            *sample = voiced;
+        }
+    }
+    spoken
+}
+
+/// Returns the impulse response of a room with a stated reverberation time.
+fn reverberant(
+    seed: u64,
+    stream: &str,
+    rate: SampleRate,
+    rt60_ms: f64,
+    distance_m: f64,
+    gain: f32,
+) -> Vec<f32> {
+    let mut rng = Rng::for_stream(seed, stream);
+    let mut response = reverberation::response(rate.hz(), rt60_ms / 1e3, distance_m, &mut rng);
+    response.iter_mut().for_each(|tap| *tap *= gain);
+    response
 }
 
 fn samples(seconds: f64, rate: SampleRate) -> usize {

@@ -12,7 +12,7 @@ use handsfree_sim::report::{
     EstimatePoint, FrameCounts, NearEndFigures, RingPoint, Signals, SimulationReport, Summary,
     TrueAndEstimated,
 };
-use handsfree_sim::scenario::{self, DriftStep, LatencyStep, Scenario, SimOutcome, TracePoint};
+use handsfree_sim::scenario::{self, DriftStep, LatencyStep, Scenario, SimOutcome, TimeJump, TracePoint};
 
 use crate::args::{NearArg, SimArgs, StepArg};
 use crate::evaluate::{advanced, direct, processor_delay_samples};
@@ -20,6 +20,8 @@ use crate::scene::Scene;
 
 /// Longest run, in seconds: the report needs all signals in memory.
 const MAX_SECONDS: f64 = 3_600.0;
+/// Range of clock errors, in ppm. Beyond crystals it includes devices that run at another rate than they report.
+const PPM: std::ops::RangeInclusive<f64> = -200_000.0..=200_000.0;
 /// Length of each window in the report's list of echo reductions, in seconds.
 const WINDOW_S: f64 = 10.0;
 
@@ -28,6 +30,12 @@ const WINDOW_S: f64 = 10.0;
 pub struct SimulatedRun {
     /// Report with all signals.
     pub report: SimulationReport,
+    /// Output of the reference, at the terminal's rate, aligned with the report's signals.
+    pub oracle: Vec<f32>,
+    /// Number of times the echo reference jumped to another position, the initial alignment included.
+    pub reference_jumps: u32,
+    /// Counters of the session at the end of the run.
+    pub stats: Stats,
     /// Near-end figures of the reference, for which the voice processor was called directly with the true signals.
     pub oracle_near_end: NearEndFigures,
 }
@@ -50,6 +58,8 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<SimulatedRun
         far: scene.far,
         latency_steps: latency_steps(args),
         drift_steps: drift_steps(args),
+        time_jumps: time_jumps(args),
+        two_clocks: args.two_clocks,
         acoustic_delay: !args.no_echo_search,
         record: true,
     };
@@ -74,7 +84,8 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<SimulatedRun
     report.settings.push(("Voice processing".into(), voice.name().into()));
     let near = from_i16(&signals.near);
     let oracle_near_end = measure::near_end(&near, &from_i16(&oracle), args.rate).into();
-    Ok(SimulatedRun { report, oracle_near_end })
+    let (reference_jumps, stats) = (outcome.reference_jumps, outcome.stats);
+    Ok(SimulatedRun { report, oracle: from_i16(&oracle), reference_jumps, stats, oracle_near_end })
 }
 
 /// Signals of a run, aligned in time, as 16-bit samples at the terminal's rate.
@@ -193,8 +204,23 @@ fn latency_steps(args: &SimArgs) -> Vec<LatencyStep> {
 fn drift_steps(args: &SimArgs) -> Vec<DriftStep> {
     let step = |step: &StepArg| DriftStep { at_s: step.at_s, by_ppm: step.by };
     let mut steps: Vec<DriftStep> = args.drift_step.iter().map(step).collect();
+    if let Some(wander) = &args.wander {
+        let ppm = |second: u32| wander.by * (std::f64::consts::TAU * f64::from(second) / wander.at_s).sin();
+        let seconds = 1..args.seconds as u32;
+        steps.extend(
+            seconds
+                .map(|second| DriftStep { at_s: f64::from(second), by_ppm: ppm(second) - ppm(second - 1) }),
+        );
+    }
     steps.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     steps
+}
+
+fn time_jumps(args: &SimArgs) -> Vec<TimeJump> {
+    let jump = |step: &StepArg| TimeJump { at_s: step.at_s, by: millis(step.by * 1e3) };
+    let mut jumps: Vec<TimeJump> = args.time_jump.iter().map(jump).collect();
+    jumps.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    jumps
 }
 
 fn millis(ms: f64) -> Duration {
@@ -220,14 +246,27 @@ fn board_config(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure
         within("--latency-step at", step.at_s, 0.0..=args.seconds)?;
     }
     for step in &args.drift_step {
-        within("--drift-step by", step.by, -20_000.0..=20_000.0)?;
+        within("--drift-step by", step.by, PPM)?;
         within("--drift-step at", step.at_s, 0.0..=args.seconds)?;
     }
+    for jump in &args.time_jump {
+        within("--time-jump by", jump.by, -1e6..=1e6)?;
+        within("--time-jump at", jump.at_s, 0.0..=args.seconds)?;
+    }
+    if let Some(wander) = &args.wander {
+        within("--wander by", wander.by, PPM)?;
+        within("--wander period", wander.at_s, 4.0..=MAX_SECONDS)?;
+    }
+    if let Some(rt60_ms) = args.rt60_ms {
+        within("--rt60-ms", rt60_ms, 50.0..=2_000.0)?;
+    }
+    within("--burst-periods", f64::from(args.burst_periods), 1.0..=16.0)?;
     let device = |rate_hz: Option<u32>, period: Option<u32>, ppm: f64, latency_ms: f64, names: [&str; 2]| {
         let rate = rate_hz.map_or(Ok(rate), SampleRate::new)?;
         let mut config = DeviceConfig::new(rate, period.unwrap_or(rate.sample_frames() as u32));
-        config.ppm = within(names[0], ppm, -20_000.0..=20_000.0)?;
+        config.ppm = within(names[0], ppm, PPM)?;
         config.latency = millis(within(names[1], latency_ms, 0.0..=10_000.0)?);
+        config.burst_periods = args.burst_periods;
         let micros = args.timestamp_jitter_us;
         config.jitter = match args.timestamp_jitter_normal {
             true => Jitter::Normal { micros },
@@ -249,6 +288,9 @@ fn board_config(args: &SimArgs, rate: SampleRate) -> Result<BoardConfig, Failure
         args.render_latency_ms,
         ["--playback-ppm", "--render-latency-ms"],
     )?;
+    // The loudspeaker plays on only while its device holds samples.
+    let held = playback.latency_sample_frames() / i64::from(playback.longest_period().max(1));
+    playback.burst_periods = playback.burst_periods.min(u32::try_from(held).unwrap_or(0).max(1));
     // When sound leaves later than its timestamp, the timestamp is too early: hence the minus.
     playback.bias = millis(-args.timestamp_bias_ms);
     Ok(BoardConfig {
@@ -286,9 +328,18 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
     let drift_steps: Vec<String> =
         args.drift_step.iter().map(|step| format!("{:+} ppm at {} s", step.by, step.at_s)).collect();
     let mut rows = vec![
-        ("Far end", file(&args.far, "shipped voice")),
+        (
+            "Far end",
+            args.far_program.as_ref().map_or_else(|| file(&args.far, "shipped voice"), ToString::to_string),
+        ),
         ("Near end", near),
-        ("Room", file(&args.rir, "living room, image-source method")),
+        (
+            "Room",
+            match args.rt60_ms {
+                Some(ms) => format!("reverberation time {ms} ms"),
+                None => file(&args.rir, "living room, image-source method"),
+            },
+        ),
         ("Noise at the microphone", format!("{} dBFS", args.noise_dbfs)),
         ("Terminal", format!("{} Hz, mono", args.rate)),
         (
@@ -321,6 +372,17 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
     if !steps.is_empty() {
         rows.push(("Latency steps", steps.join(", ")));
     }
+    if let Some(wander) = &args.wander {
+        rows.push(("Clock wander", format!("{} ppm in {} s", wander.by, wander.at_s)));
+    }
+    if args.burst_periods > 1 {
+        rows.push(("Bursts", format!("up to {} periods", args.burst_periods)));
+    }
+    if !args.time_jump.is_empty() {
+        let jumps: Vec<String> =
+            args.time_jump.iter().map(|jump| format!("{:+} s at {} s", jump.by, jump.at_s)).collect();
+        rows.push(("Jumps of the host's clock", jumps.join(", ")));
+    }
     if !drift_steps.is_empty() {
         rows.push(("Drift steps", drift_steps.join(", ")));
     }
@@ -338,6 +400,11 @@ fn command(args: &SimArgs) -> String {
     };
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     push_switch("far", path(&args.far));
+    push_switch("far-program", args.far_program.as_ref().map(ToString::to_string));
+    push_switch("rt60-ms", args.rt60_ms.map(|ms| ms.to_string()));
+    for talk in &args.talk {
+        push_switch("talk", Some(format!("{}-{}", talk.from_s, talk.to_s)));
+    }
     push_switch(
         "near",
         args.near.as_ref().map(|near| match near {
@@ -362,11 +429,19 @@ fn command(args: &SimArgs) -> String {
     for step in &args.drift_step {
         push_switch("drift-step", Some(format!("{}@{}", step.by, step.at_s)));
     }
+    for jump in &args.time_jump {
+        push_switch("time-jump", Some(format!("{}@{}", jump.by, jump.at_s)));
+    }
+    push_switch("wander", args.wander.map(|wander| format!("{}@{}", wander.by, wander.at_s)));
+    if args.burst_periods > 1 {
+        push_switch("burst-periods", Some(args.burst_periods.to_string()));
+    }
     push_switch("timestamp-jitter-us", Some(args.timestamp_jitter_us.to_string()));
     push_switch("timestamp-bias-ms", Some(args.timestamp_bias_ms.to_string()));
     push_switch("noise-dbfs", Some(args.noise_dbfs.to_string()));
     let switches = [
         (args.no_echo_search, "--no-echo-search"),
+        (args.two_clocks, "--two-clocks"),
         (args.timestamp_jitter_normal, "--timestamp-jitter-normal"),
         (args.switches.no_aec, "--no-aec"),
         (args.switches.no_ns, "--no-ns"),

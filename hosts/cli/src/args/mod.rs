@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+use handsfree_sim::far_program::FarProgram;
 
 #[cfg(target_os = "linux")]
 pub use self::hosts::AlsaArgs;
@@ -106,8 +107,9 @@ on another processor type or with another version of handsfree.
 Example:
   handsfree run --duration 20 --dump last_error
   handsfree replay last_error --out heard     writes microphone.wav, loudspeaker.wav, cleaned.wav
+  handsfree replay last_error --recompute     echo reduction, delay and drift with this version
 
-Exit codes: 0 all samples are equal, 1 samples differ or a file failed, 2 the command line is
+Exit codes: 0 all samples are equal or --recompute, 1 samples differ or a file failed, 2 the command line is
 invalid.";
 
 const DOCTOR_HELP: &str = "\
@@ -165,6 +167,29 @@ impl FromStr for StepArg {
     }
 }
 
+/// Value of one `--talk`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TalkArg {
+    /// Start of the stretch, in seconds from the start of the run.
+    pub from_s: f64,
+    /// End of the stretch, in seconds from the start of the run.
+    pub to_s: f64,
+}
+
+impl FromStr for TalkArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = || format!("'{text}': expected FROM-TO in seconds, such as 20-25.5");
+        let (from, to) = text.split_once('-').ok_or_else(expected)?;
+        let number = |part: &str| {
+            part.parse::<f64>().ok().filter(|n| (0.0..=3_600.0).contains(n)).ok_or_else(expected)
+        };
+        let (from_s, to_s) = (number(from)?, number(to)?);
+        if to_s > from_s { Ok(Self { from_s, to_s }) } else { Err(expected()) }
+    }
+}
+
 /// Switches of `handsfree sim`.
 #[derive(Args, Clone, Debug)]
 #[command(args_override_self = true)]
@@ -175,12 +200,23 @@ pub struct SimArgs {
     /// Recording that the loudspeaker plays, in a loop [default: a shipped voice]
     #[arg(long, value_name = "WAV", help_heading = "Sound")]
     pub far: Option<PathBuf>,
+    /// Sounds that the loudspeaker plays one after another, in a loop: NAME:SECONDS,... with the names speech, music,
+    /// dial-tone, ring-back, siren, ring, silence
+    #[arg(long, value_name = "LIST", conflicts_with = "far", help_heading = "Sound")]
+    pub far_program: Option<FarProgram>,
     /// Recording of the talker, played in a loop; 'none' for no talker [default: a shipped voice]
     #[arg(long, value_name = "WAV|none", help_heading = "Sound")]
     pub near: Option<NearArg>,
+    /// Stretches in which the talker speaks, in seconds from the start; the far end then speaks during the whole
+    /// run. May be repeated [default: the last two thirds of the run]
+    #[arg(long, value_name = "FROM-TO", help_heading = "Sound")]
+    pub talk: Vec<TalkArg>,
     /// Room impulse response from loudspeaker to microphone [default: a living room, image-source method]
     #[arg(long, value_name = "WAV", help_heading = "Sound")]
     pub rir: Option<PathBuf>,
+    /// Reverberation time of the room, in ms: exponentially decaying noise instead of the living room
+    #[arg(long, value_name = "X", conflicts_with = "rir", help_heading = "Sound")]
+    pub rt60_ms: Option<f64>,
     /// Level of the background noise at the microphone, in dBFS
     #[arg(long, value_name = "X", default_value_t = -75.0, allow_negative_numbers = true, help_heading = "Sound")]
     pub noise_dbfs: f64,
@@ -241,6 +277,18 @@ pub struct SimArgs {
     /// Changes the rate of the loudspeaker's clock by PPM (may be negative) after S seconds; may be repeated
     #[arg(long, value_name = "PPM@S", allow_hyphen_values = true, help_heading = "Devices")]
     pub drift_step: Vec<StepArg>,
+    /// Lets the rate of the loudspeaker's clock wander as a sine: by plus or minus PPM, once in S seconds
+    #[arg(long, value_name = "PPM@S", help_heading = "Devices")]
+    pub wander: Option<StepArg>,
+    /// Treats the devices as driven by two clocks, also when both have the same rate error
+    #[arg(long, help_heading = "Devices")]
+    pub two_clocks: bool,
+    /// Makes the host's clock jump by SECONDS (may be negative) after S seconds; may be repeated
+    #[arg(long, value_name = "SECONDS@S", allow_hyphen_values = true, help_heading = "Devices")]
+    pub time_jump: Vec<StepArg>,
+    /// Delivers up to N periods together; the timestamps of such a group share one error, which is late
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
+    pub burst_periods: u32,
     /// Jitter of the devices' timestamps, in microseconds: uniform in plus or minus this value
     #[arg(long, value_name = "X", default_value_t = 50.0, help_heading = "Devices")]
     pub timestamp_jitter_us: f64,
@@ -391,6 +439,9 @@ pub struct ReplayArgs {
     /// Folder written by 'handsfree run --dump'
     #[arg(value_name = "DIR")]
     pub dump: PathBuf,
+    /// Measures the echo reduction of this version with the recorded periods and times, instead of comparing samples
+    #[arg(long)]
+    pub recompute: bool,
     /// Folder to write microphone.wav, loudspeaker.wav and cleaned.wav to
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

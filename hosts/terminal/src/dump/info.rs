@@ -28,7 +28,8 @@ pub struct RunInfo {
     pub rate_hz: u32,
     /// Code of the voice processor's configuration at the start of the run.
     pub voice: u64,
-    /// Whether acoustic delay estimation corrected the timestamps.
+    /// Whether acoustic delay estimation corrected the timestamps. The first dumps named this `follow_echo`.
+    #[serde(alias = "follow_echo")]
     pub acoustic_delay: bool,
     /// Whether a channel of the capture device was the echo reference.
     pub loopback: bool,

@@ -3,7 +3,8 @@
 //! `handsfree run --dump DIR` records the terminal's inputs and outputs with their times. `handsfree replay
 //! DIR` feeds the inputs to the production code (intake, outlet, capture worker and voice processor), faster
 //! than real time, and compares the outputs sample by sample. The recording contains the mixed signal, not the
-//! separate tracks.
+//! separate tracks. `handsfree replay --recompute DIR` measures the outputs instead: the same periods and times
+//! with the code of today.
 //!
 //! | file | content |
 //! |---|---|
@@ -18,13 +19,15 @@ mod compare;
 mod halves;
 mod info;
 mod read;
+mod recompute;
 mod replay;
 mod spool;
 mod write;
 
 pub use self::compare::{Compared, Difference};
 pub use self::info::RunInfo;
-pub use self::replay::{Replayed, replay, summary};
+pub use self::recompute::{Recomputed, RecomputedWindow};
+pub use self::replay::{Replayed, recompute, replay, summary};
 pub use self::write::{DumpWriter, Dumped};
 
 const INFO_FILE: &str = "run.json";

@@ -18,6 +18,7 @@ use super::compare::Compared;
 use super::halves::{LoudspeakerReplay, MicrophoneReplay, PeriodCount, ReplayHalf};
 use super::info::RunInfo;
 use super::read::{JournalEnd, Records};
+use super::recompute::{Measured, Recomputed, ReferenceState, RoundPowers, Watch, frame_power};
 use super::spool::Spool;
 use super::{LOUDSPEAKER_FILE, MICROPHONE_FILE, WORKER_FILE};
 use crate::failure::Failure;
@@ -107,6 +108,22 @@ type PlayedRing = FrameRing<CAP, SLOTS, 128>;
 /// # Errors
 /// Returns an error that names the file that cannot be read or written, or the invalid record in it.
 pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
+    run(folder, out, &mut |_, _| {})
+}
+
+/// Replays the run in `folder` like [`replay`], but measures the outputs instead of comparing them: how much of the
+/// echo today's code removes with the recorded periods and their times.
+///
+/// # Errors
+/// Returns the errors of [`replay`].
+pub fn recompute(folder: &Path, out: Option<&Path>) -> Result<Recomputed, Failure> {
+    let mut measured = Measured::default();
+    let replayed = run(folder, out, &mut |frames, state| measured.round(frames, state))?;
+    Ok(measured.finish(replayed))
+}
+
+/// Replays the run in `folder`. Calls `watch` after every round of the worker, with its frames and its state.
+fn run(folder: &Path, out: Option<&Path>, watch: Watch<'_>) -> Result<Replayed, Failure> {
     let info = RunInfo::read(folder)?;
     let config = info.config()?;
     if let Some(out) = out {
@@ -176,6 +193,8 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                     break;
                 }
                 capture.replay_round(plays, one_clock);
+                let heard_now: Vec<f64> =
+                    microphone.waiting.iter().take(captured_frames as usize).map(frame_power).collect();
                 round.has_all_inputs &= hand_over(&mut microphone.waiting, &mut found, captured_frames)
                     & hand_over(&mut loudspeaker.waiting, &mut heard, reference_frames);
                 let mut made = CollectedFrames::default();
@@ -185,6 +204,15 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                         spool.write(frame)?;
                     }
                 }
+                let cleaned_now: Vec<f64> = made.0.iter().map(frame_power).collect();
+                watch(
+                    RoundPowers { microphone: &heard_now, cleaned: &cleaned_now },
+                    ReferenceState {
+                        jumps: capture.reference_jumps(),
+                        delay: capture.delay(),
+                        drift_ppm: capture.drift_ppm(),
+                    },
+                );
                 differing_rounds += u64::from(!round.compare(&made.0, &mut cleaned, config.rate));
             }
             _ => return Err(worker.bad("expected a record of the worker")),

@@ -1,0 +1,190 @@
+//! Alignment against evidence that is wrong: scattered and late timestamps, tones, clocks far apart, untrue rates, and
+//! jumps of the host's clock. Each case is judged against the same canceller with a perfect reference (the oracle), and
+//! in its first 10 s against the same run with the reference left alone.
+#![allow(missing_docs)]
+
+use clap::Parser;
+use handsfree_cli::args::{Cli, Command};
+use handsfree_cli::sim::{self, SimulatedRun};
+use handsfree_sim::measure::median;
+use handsfree_tests::echo_windows::{EchoSignals, EchoWindow};
+
+const MEDIAN_WITHIN_DB: f64 = 2.0;
+const WORST_WITHIN_DB: f64 = 4.0;
+/// Loss that looking for the echo may cause in the first 10 s, in dB.
+const FIRST_WITHIN_DB: f64 = 1.0;
+
+fn simulate(words: &str) -> SimulatedRun {
+    let fixed =
+        "handsfree sim --near none --no-ns --no-agc --noise-dbfs -100 --json --out unused --seconds 70";
+    let line = format!("{fixed} {words}");
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let Command::Sim(args) = cli.command else { panic!("not a simulation: {line}") };
+    sim::run(&args, &mut |_| {}).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// Returns the measurable windows of 10 s from `from_s` on, and from 10 s after each disturbance.
+fn windows(run: &SimulatedRun, from_s: f64, disturbances_s: &[f64]) -> Vec<EchoWindow> {
+    let signals = &run.report.signals;
+    let echo = EchoSignals {
+        rate_hz: signals.rate_hz,
+        far: &signals.far,
+        mic: &signals.mic,
+        near: &signals.near,
+        clean: &signals.clean,
+        oracle: &run.oracle,
+    };
+    echo.settled_windows(from_s, disturbances_s, 10.0)
+}
+
+/// Checks the windows from `from_s` on against the oracle, and prints the result.
+fn check_settled(words: &str, run: &SimulatedRun, from_s: f64, disturbances_s: &[f64]) -> Vec<String> {
+    let settled = windows(run, from_s, disturbances_s);
+    let middle = median(settled.iter().map(EchoWindow::behind_db)).expect("a measurable window");
+    let worst = settled.iter().map(EchoWindow::behind_db).fold(f64::MIN, f64::max);
+    let reached = median(settled.iter().map(|window| window.db)).expect("a measurable window");
+    println!("{words}: {reached:.1} dB, median {middle:.2} and worst {worst:.2} dB behind");
+    if middle <= MEDIAN_WITHIN_DB && worst <= WORST_WITHIN_DB {
+        return Vec::new();
+    }
+    vec![format!("{words}: median {middle:.1} and worst {worst:.1} dB behind the oracle")]
+}
+
+/// Checks the first 10 s against the same run without acoustic delay estimation.
+fn check_first(words: &str, run: &SimulatedRun) -> Vec<String> {
+    let alone = simulate(&format!("{words} --no-echo-search"));
+    let first_db = |run: &SimulatedRun| run.report.summary.erle_db[0].db.expect("far end");
+    let (searched_db, alone_db) = (first_db(run), first_db(&alone));
+    println!(
+        "{words}: {searched_db:.1} dB in the first 10 s, {alone_db:.1} dB with the reference left alone"
+    );
+    if alone_db - searched_db <= FIRST_WITHIN_DB {
+        return Vec::new();
+    }
+    vec![format!(
+        "{words}: {searched_db:.1} dB in the first 10 s, {alone_db:.1} dB with the reference left alone"
+    )]
+}
+
+fn assert_none(failures: &[String]) {
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn scattered_timestamps_of_one_clock_do_not_lose_the_echo() {
+    let mut failures = Vec::new();
+    for (rate, seeds) in [(16_000, 5..=18), (48_000, 15..=17)] {
+        for jitter_us in [1_000, 5_000] {
+            for seed in seeds.clone() {
+                let words = format!("--rate {rate} --timestamp-jitter-us {jitter_us} --seed {seed}");
+                failures.extend(check_settled(&words, &simulate(&words), 20.0, &[]));
+            }
+        }
+    }
+    assert_none(&failures);
+}
+
+#[test]
+fn a_late_echo_is_found_without_losing_the_canceller() {
+    let mut failures = Vec::new();
+    for rate in [16_000, 48_000] {
+        for bias_ms in [110, 150, 250, 400] {
+            let words = format!("--rate {rate} --timestamp-bias-ms {bias_ms}");
+            let run = simulate(&words);
+            failures.extend(check_first(&words, &run));
+            failures.extend(check_settled(&words, &run, 20.0, &[]));
+        }
+    }
+    assert_none(&failures);
+}
+
+/// Honest timestamps outweigh a tone, whose correlation peaks at many delays.
+#[test]
+fn a_tone_does_not_move_the_reference() {
+    let mut failures = Vec::new();
+    for rate in [16_000, 48_000] {
+        for tone in ["ring-back", "siren", "dial-tone"] {
+            let words = format!("--rate {rate} --far-program {tone}:30,speech:40");
+            let run = simulate(&words);
+            failures.extend(check_first(&words, &run));
+            failures.extend(check_settled(&words, &run, 10.0, &[]));
+            let delay = &run.report.summary.delay_ms;
+            let (truth, estimated) = (delay.truth.unwrap(), delay.estimated.unwrap());
+            println!("{words}: delay {estimated:.1} of {truth:.1} ms");
+            if (truth - estimated).abs() > 1.0 {
+                failures.push(format!("{words}: delay {estimated:.1} ms, expected {truth:.1} ms"));
+            }
+        }
+    }
+    assert_none(&failures);
+}
+
+#[test]
+fn clocks_20000_ppm_apart_are_tracked() {
+    let mut failures = Vec::new();
+    for rate in [16_000, 48_000] {
+        for (device, ppm) in [
+            ("playback", 5_500),
+            ("playback", -14_000),
+            ("capture", 14_000),
+            ("playback", 20_000),
+            ("capture", 20_000),
+        ] {
+            let words = format!("--rate {rate} --{device}-ppm {ppm}");
+            let run = simulate(&words);
+            failures.extend(check_settled(&words, &run, 20.0, &[]));
+            let drift = &run.report.summary.drift_ppm;
+            let (truth, estimated) = (drift.truth.unwrap(), drift.estimated.unwrap_or(f64::NAN));
+            println!("{words}: drift {estimated:.1} of {truth:.1} ppm");
+            // The negated comparison rejects an unknown drift as well.
+            if !((truth - estimated).abs() <= 5.0) {
+                failures.push(format!("{words}: drift {estimated:.1} ppm, expected {truth:.1} ppm"));
+            }
+        }
+    }
+    assert_none(&failures);
+}
+
+/// Runs a loudspeaker whose real rate becomes, or is from the start, 44.1 of 48 kHz.
+#[test]
+fn an_untrue_playback_rate_loses_no_captured_frame() {
+    let mut failures = Vec::new();
+    for rate in [16_000, 48_000] {
+        for words in ["--drift-step -81250@20", "--drift-step 88435@20", "--two-clocks --playback-ppm -81250"]
+        {
+            let words = format!("--rate {rate} {words}");
+            let run = simulate(&words);
+            let (lost, gaps) = (run.stats.intake.overrun_frames, run.stats.intake.gap_sample_frames);
+            let silent = run.stats.capture.reference_silence_frames;
+            println!(
+                "{words}: {lost} captured frames lost, gaps of {gaps}, {silent} frames without a reference"
+            );
+            if lost > 0 || gaps > 0 {
+                failures.push(format!("{words}: {lost} captured frames lost, gaps of {gaps} sample frames"));
+            }
+        }
+    }
+    assert_none(&failures);
+}
+
+/// Lets the host's clock jump as after a laptop's sleep, and the drift change at the same moment.
+#[test]
+fn drift_is_learned_again_after_a_jump_of_the_time() {
+    let mut failures = Vec::new();
+    for jump_s in [72, 7_200, -72] {
+        for search in ["", "--no-echo-search"] {
+            let words = format!(
+                "--rate 16000 --playback-ppm 50 --time-jump {jump_s}@25 --drift-step 30@25 {search} \
+                 --timestamp-jitter-us 20"
+            );
+            let run = simulate(&words);
+            failures.extend(check_settled(&words, &run, 35.0, &[25.0]));
+            let estimated = run.report.summary.drift_ppm.estimated.unwrap_or(f64::NAN);
+            println!("{words}: drift {estimated:.1} of 80 ppm");
+            if !((estimated - 80.0).abs() <= 2.0) {
+                failures.push(format!("{words}: drift {estimated:.1} ppm, expected 80 ppm"));
+            }
+        }
+    }
+    assert_none(&failures);
+}
