@@ -354,9 +354,10 @@ impl FromStr for UnplugArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || format!("'{text}': expected SECONDS@SECONDS of at least 0, such as 2@10");
+        let invalid = || format!("'{text}': expected SECONDS@SECONDS of 0 to 1e9 each, such as 2@10");
         let step: StepArg = text.parse().map_err(|_| invalid())?;
-        if step.by < 0.0 || step.at_s < 0.0 {
+        // More than 30 years is a mistake.
+        if ![step.by, step.at_s].iter().all(|seconds| (0.0..=1e9).contains(seconds)) {
             return Err(invalid());
         }
         Ok(Self { seconds: step.by, at_s: step.at_s })

@@ -29,6 +29,9 @@ pub struct EchoLine {
     pub mic_ppm: f64,
     /// Standard error of `mic_ppm`, in ppm.
     pub ppm_error: f64,
+    /// By how much the echo comes earlier than the line in the block where it comes earliest, in seconds, 0 to 0.03: a room that
+    /// changes, or recordings whose clocks jump.
+    pub early_s: f64,
     /// Number of blocks of the microphone recording that lie on the line.
     pub blocks: usize,
     /// Share of the microphone's whitened signal that the far end explains at this lag, as a correlation from 0 to 1: the

@@ -19,6 +19,8 @@ const BLOCKS: usize = 60;
 const REACH_S: [f64; 2] = [0.03, 0.004];
 /// Smallest correlation of a block's peak that counts: 5 times its standard deviation by chance, 1 / sqrt(2 * 3100 Hz * 1 s).
 const MIN_CORRELATION: f64 = 0.065;
+/// Correlation of an early echo that counts, as a share of the median on the line.
+const EARLY_CORRELATION: f64 = 0.5;
 /// Smallest distance from the line at which a block is dropped as an outlier, in seconds.
 const MIN_OUTLIER_S: f64 = 0.000_3;
 /// Rate below which a drift is taken as 0, in ppm: it moves the echo by less than a millisecond in five minutes.
@@ -61,20 +63,20 @@ pub(super) fn refined(far: &[f32], mic: &[f32], rate_hz: u32, coarse: CoarseLine
     let end_s = mic.len() as f64 / f64::from(rate_hz);
     let (mut from_s, mut to_s) = coarse.region_s;
     let (mut lag_s, mut slope) = (coarse.lag_s, coarse.slope);
-    let mut reaches = vec![REACH_S[0]];
     loop {
-        for &reach_s in &reaches {
-            let fit = fitted(&refiner.measure((lag_s, slope), (from_s, to_s), reach_s), None)?;
-            (lag_s, slope) = (fit.lag_s, fit.slope);
-        }
+        let fit = fitted(&refiner.measure((lag_s, slope), (from_s, to_s), REACH_S[0]), None)?;
+        (lag_s, slope) = (fit.lag_s, fit.slope);
         if from_s <= 0.0 && to_s >= end_s {
             break;
         }
         // Twice the length at a time, because the slope is uncertain.
         let length_s = to_s - from_s;
         (from_s, to_s) = ((from_s - length_s).max(0.0), (to_s + length_s).min(end_s));
-        reaches = vec![REACH_S[0]];
     }
+    // The last fit of the loop may still have turned the line by more than the narrow reach.
+    let wide = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0]);
+    let fit = fitted(&wide, None)?;
+    (lag_s, slope) = (fit.lag_s, fit.slope);
     let measured = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[1]);
     let fit = fitted(&measured, None)?;
     let moves = (fit.slope * end_s).abs() > MIN_MOVEMENT_S
@@ -82,7 +84,7 @@ pub(super) fn refined(far: &[f32], mic: &[f32], rate_hz: u32, coarse: CoarseLine
         && fit.slope.abs() > MIN_DRIFT_ERRORS * fit.slope_error
         && fit.slope.abs() < 1.05 * MAX_DRIFT_PPM * 1e-6;
     let fit = if moves { fit } else { fitted(&measured, Some(0.0))? };
-    Some(fit.into())
+    Some(fit.line(&wide))
 }
 
 /// Refines the start of a line with a known slope.
@@ -93,18 +95,26 @@ pub(super) fn with_slope(far: &[f32], mic: &[f32], rate_hz: u32, line: EchoLine,
     let slope = mic_ppm * 1e-6;
     let pivot_s = end_s / 2.0;
     let lag_s = line.lag_at(pivot_s) - slope * pivot_s;
-    let fit = fitted(&refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0]), Some(slope))?;
-    Some(EchoLine { mic_ppm, ..fit.into() })
+    let measured = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0]);
+    Some(EchoLine { mic_ppm, ..fitted(&measured, Some(slope))?.line(&measured) })
 }
 
-impl From<Fit> for EchoLine {
-    fn from(fit: Fit) -> Self {
-        Self {
-            lag_s: fit.lag_s,
-            mic_ppm: fit.slope * 1e6,
-            ppm_error: fit.slope_error * 1e6,
-            blocks: fit.blocks,
-            correlation: fit.correlation,
+impl Fit {
+    /// Returns the echo's line. `measured` are lags that were looked for far from the line as well.
+    fn line(&self, measured: &[Measured]) -> EchoLine {
+        // A weak peak is more likely a chance than the echo.
+        let early_s = measured
+            .iter()
+            .filter(|m| m.correlation >= EARLY_CORRELATION * self.correlation)
+            .map(|m| self.lag_s + self.slope * m.at_s - m.lag_s)
+            .fold(0.0, f64::max);
+        EchoLine {
+            lag_s: self.lag_s,
+            mic_ppm: self.slope * 1e6,
+            ppm_error: self.slope_error * 1e6,
+            early_s,
+            blocks: self.blocks,
+            correlation: self.correlation,
         }
     }
 }
