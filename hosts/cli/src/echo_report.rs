@@ -17,9 +17,6 @@ const MIN_ACTIVE_S: f64 = 5.0;
 const QUIET_S: f64 = 1.0;
 /// Level below the microphone's loud pieces at which it is quiet, in dB: an echo that is this weak hides behind no talker.
 const QUIET_DB: f64 = 25.0;
-/// Echo reduction from which the canceller itself shows that there is an echo, in dB. Noise suppression alone reaches less in speech.
-const CANCELLED_DB: f64 = 10.0;
-
 /// Conclusion about the echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,14 +78,12 @@ impl ProcessReport<'_> {
 }
 
 impl EchoResult {
-    /// Concludes from the search, the recordings' levels and the echo reduction whether there is an echo. `far` and `mic` are as
-    /// recorded.
+    /// Concludes from the search and the recordings' levels whether there is an echo. `far` and `mic` are as recorded.
     #[must_use]
-    pub fn new(search: SearchResult, far: &[f32], mic: &[f32], rate_hz: u32, reduction_db: Option<f64>) -> Self {
+    pub fn new(search: SearchResult, far: &[f32], mic: &[f32], rate_hz: u32) -> Self {
         match search {
             SearchResult::Found(_) => Self::Found,
             SearchResult::Ambiguous => Self::Ambiguous,
-            SearchResult::NotFound if reduction_db.is_some_and(|db| db >= CANCELLED_DB) => Self::Ambiguous,
             SearchResult::NotFound => Self::without_echo(far, mic, rate_hz),
         }
     }
@@ -138,7 +133,7 @@ impl EchoResult {
         match self {
             Self::Found => "found",
             Self::Ambiguous => {
-                "its place is ambiguous (a tone, a repeated sound or a weak echo): the recordings were used as they are"
+                "its place is ambiguous (a tone or a repeated sound): the recordings were used as they are"
             }
             Self::FarEndSilent => "none: the far end is silent",
             Self::MicrophoneQuiet => {
@@ -154,7 +149,7 @@ impl EchoResult {
 }
 
 impl EchoReport {
-    /// Makes the report. `moved_samples` is by how much the far end was moved later.
+    /// Makes the report. `moved_s` is by how much the far end was moved later at the start, in seconds.
     #[must_use]
     pub fn new(
         result: EchoResult,

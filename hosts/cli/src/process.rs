@@ -103,7 +103,7 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
         ..Summary::default()
     };
     let (reduction_db, _) = summary.median_erle_db();
-    let result = EchoResult::new(search, &far_as_recorded, &mic, rate.hz(), reduction_db);
+    let result = EchoResult::new(search, &far_as_recorded, &mic, rate.hz());
     let moved = line.map_or(0, |line| delay_samples(&line, rate.hz()));
     let moved_s = moved as f64 / f64::from(rate.hz());
     let echo = EchoReport::new(result, line.as_ref(), moved_s, reduction_db, far.len());
