@@ -513,11 +513,15 @@ mod tests {
                     .collect();
                 let file = extensible(1, valid_bits as u16, container_bits as u16, &data);
                 let clip = read(folder.file("ext.wav", &file)).unwrap();
-                let name = format!("seed {seed}: {valid_bits} in {container_bits}, at bottom: {is_at_bottom}");
+                let name =
+                    format!("seed {seed}: {valid_bits} in {container_bits}, at bottom: {is_at_bottom}");
                 assert_eq!(clip.notice.is_some(), is_at_bottom && unused > 0, "{name}: {:?}", clip.notice);
                 assert_eq!(clip.frames(), values.len(), "{name}");
                 for (expected, &actual) in values.iter().zip(&clip.samples) {
-                    assert!((expected - f64::from(actual)).abs() <= 1.01 / scale + 1e-7, "{name}: {expected} {actual}");
+                    assert!(
+                        (expected - f64::from(actual)).abs() <= 1.01 / scale + 1e-7,
+                        "{name}: {expected} {actual}"
+                    );
                 }
             }
         }
@@ -531,16 +535,22 @@ mod tests {
         let wide: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         for (bits, data) in [(32, narrow), (64, wide)] {
             let clip = read(folder.file("float.wav", &extensible(3, bits, bits, &data))).unwrap();
-            assert_eq!((clip.samples, clip.notice), (values.map(|value| value as f32).to_vec(), None), "{bits} bits");
+            assert_eq!(
+                (clip.samples, clip.notice),
+                (values.map(|value| value as f32).to_vec(), None),
+                "{bits} bits"
+            );
         }
         // A container of 64 bits is not read as integers.
-        let message = read(folder.file("long.wav", &extensible(1, 64, 64, &[0; 32]))).unwrap_err().to_string();
+        let message =
+            read(folder.file("long.wav", &extensible(1, 64, 64, &[0; 32]))).unwrap_err().to_string();
         assert!(message.contains("64-bit PCM"), "{message}");
     }
 
     #[test]
     fn channels_are_picked_and_compared() {
-        let clip = Clip { rate_hz: 8_000, channels: 3, samples: vec![0.1, 0.3, 0.5, 0.2, 0.4, 0.6], notice: None };
+        let clip =
+            Clip { rate_hz: 8_000, channels: 3, samples: vec![0.1, 0.3, 0.5, 0.2, 0.4, 0.6], notice: None };
         assert_eq!(clip.mean_of(&[1]), [0.3, 0.4]);
         assert_eq!(clip.mean_of(&[0, 2]), [0.3, 0.4]);
         assert!(!clip.has_equal_channels());

@@ -194,7 +194,8 @@ mod tests {
         let expected: Vec<i16> = (0..2_000).map(|n| ((n * 37) % 20_000 - 10_000) as i16).collect();
         let samples: Vec<i32> = expected.iter().map(|&sample| i32::from(sample) << 16).collect();
         for valid_bits in [16, 20, 24, 32] {
-            let path = std::env::temp_dir().join(format!("handsfree-decode-{}-{valid_bits}.wav", std::process::id()));
+            let path = std::env::temp_dir()
+                .join(format!("handsfree-decode-{}-{valid_bits}.wav", std::process::id()));
             std::fs::write(&path, extensible(valid_bits, &samples)).unwrap();
             let mut decoder = Decoder::open(&path).unwrap();
             let (mut all, mut part) = (Vec::new(), Vec::new());

@@ -97,7 +97,7 @@ impl EchoResult {
         let quiet_below = loudest.get(loudest.len() * 9 / 10).map_or(0.0, |loud| loud - QUIET_DB);
         let active = |level: &f64| *level > FAR_ACTIVE_DBFS;
         let active_s = far.iter().zip(&mic).filter(|(level, _)| active(level)).count() as f64 * PIECE_S;
-        if !far.iter().any(|level| active(level)) {
+        if !far.iter().any(active) {
             return Self::FarEndSilent;
         }
         if active_s < MIN_ACTIVE_S {
@@ -139,7 +139,9 @@ impl EchoResult {
             Self::MicrophoneQuiet => {
                 "none found: the microphone is quiet while the far end is active, as with headphones"
             }
-            Self::TooShort => "none found: the far end is active for less than 5 s of the microphone recording",
+            Self::TooShort => {
+                "none found: the far end is active for less than 5 s of the microphone recording"
+            }
             Self::NotFound => {
                 "none found: the microphone records other sound while the far end is active; do the recordings belong \
                  together?"
@@ -175,16 +177,21 @@ impl EchoReport {
     #[must_use]
     pub fn lines(&self) -> String {
         let mut lines = match self.lag_ms {
-            Some(lag_ms) if lag_ms >= 0.0 => format!("  echo            found {lag_ms:.1} ms after the far end"),
+            Some(lag_ms) if lag_ms >= 0.0 => {
+                format!("  echo            found {lag_ms:.1} ms after the far end")
+            }
             Some(lag_ms) => format!("  echo            found {:.1} ms before the far end", -lag_ms),
             None => format!("  echo            {}", self.result.sentence()),
         };
         if self.far_moved_ms != 0.0 {
-            let (by_ms, direction) = (self.far_moved_ms.abs(), if self.far_moved_ms > 0.0 { "later" } else { "earlier" });
+            let (by_ms, direction) =
+                (self.far_moved_ms.abs(), if self.far_moved_ms > 0.0 { "later" } else { "earlier" });
             lines += &format!("; the far end was moved {by_ms:.1} ms {direction}");
         }
         if let Some(drift_ppm) = self.drift_ppm {
-            let error = self.drift_error_ppm.map_or_else(String::new, |error| format!(" (standard error {error:.1})"));
+            let error = self
+                .drift_error_ppm
+                .map_or_else(String::new, |error| format!(" (standard error {error:.1})"));
             lines += &format!("\n  drift           {drift_ppm:+.1} ppm{error}");
         }
         let reduction = self.reduction_db.map_or_else(|| "-".to_owned(), |db| format!("{db:.1} dB (median)"));

@@ -20,7 +20,11 @@ pub fn is_aligned(line: &EchoLine) -> bool {
 /// Returns by how much [`aligned`] delays the far end at the start, in whole samples; negative if it advances it.
 #[must_use]
 pub fn delay_samples(line: &EchoLine, rate_hz: u32) -> i64 {
-    if is_aligned(line) { 0 } else { ((line.lag_s - line.early_s - TARGET_LAG_S) * f64::from(rate_hz)).round() as i64 }
+    if is_aligned(line) {
+        0
+    } else {
+        ((line.lag_s - line.early_s - TARGET_LAG_S) * f64::from(rate_hz)).round() as i64
+    }
 }
 
 /// Returns the far end on the microphone's clock, with the echo shortly after it, and with silence where nothing was recorded. The
@@ -55,9 +59,9 @@ mod tests {
     fn a_fast_microphone_clock_stretches_the_far_end() {
         let far: Vec<f32> = (0..20_000).map(|n| (f64::from(n) * 0.05).sin() as f32).collect();
         let out = aligned(&far, &line(0.02, 10_000.0), 1_000, 10_000);
-        for n in 100..9_900 {
+        for (n, found) in out.iter().enumerate().take(9_900).skip(100) {
             let expected = (n as f64 * 0.99 * 0.05).sin() as f32;
-            assert!((out[n] - expected).abs() < 1e-4, "{n}: {} instead of {expected}", out[n]);
+            assert!((found - expected).abs() < 1e-4, "{n}: {found} instead of {expected}");
         }
     }
 }

@@ -52,20 +52,27 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     }
     let mut recordings = Recordings::read(args)?;
     let rate = SampleRate::new(recordings.rate_hz)?;
-    let channels = recordings.far.len() as u32;
     let format = Format::with_rate(rate, 1)?;
-    let far_format = Format::with_rate(rate, channels)?;
-    let mut voice = args.switches.voice(format, far_format)?;
+    let far_format = |recordings: &Recordings| Format::with_rate(rate, recordings.far.len() as u32);
+    let mut voice = match args.switches.voice(format, far_format(&recordings)?) {
+        // Not every canceller takes more than one channel.
+        Err(failure) if recordings.far.len() > 1 && args.far_channels.is_none() => {
+            recordings.notices.push(format!("the far end is mixed to one channel: {failure}"));
+            recordings.mix_far();
+            args.switches.voice(format, far_format(&recordings)?)?
+        }
+        voice => voice?,
+    };
+    let far_format = far_format(&recordings)?;
+    let channels = recordings.far.len() as u32;
     let started = std::time::Instant::now();
     let mic = to_i16(&recordings.mic);
     let (search, line) = find_echo(&mut recordings, args.mic_ppm);
     let far_as_recorded = loudness_of(&recordings.far);
     let far: Vec<Vec<f32>> = match &line {
-        Some(line) if !is_aligned(line) => recordings
-            .far
-            .iter()
-            .map(|channel| aligned(channel, line, rate.hz(), mic.len()))
-            .collect(),
+        Some(line) if !is_aligned(line) => {
+            recordings.far.iter().map(|channel| aligned(channel, line, rate.hz(), mic.len())).collect()
+        }
         _ => std::mem::take(&mut recordings.far),
     };
     let far_samples = to_i16(&interleaved(&far));
@@ -83,9 +90,8 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     let mut far_loudness = loudness_of(&far);
     far_loudness.resize(mic.len(), 0.0);
     let mic = from_i16(&mic);
-    let windows = |signal: &[i16]| {
-        measure::erle_windows(&mic, &from_i16(signal), &far_loudness, &[], rate.hz(), 10.0)
-    };
+    let windows =
+        |signal: &[i16]| measure::erle_windows(&mic, &from_i16(signal), &far_loudness, &[], rate.hz(), 10.0);
     let remaining_drift_ppm = drift_ppm.unwrap_or(0.0);
     let summary = Summary {
         seconds,
@@ -149,7 +155,9 @@ fn loudness_of(channels: &[Vec<f32>]) -> Vec<f32> {
 
 fn interleaved(channels: &[Vec<f32>]) -> Vec<f32> {
     let length = channels.first().map_or(0, Vec::len);
-    (0..length).flat_map(|at| channels.iter().map(move |channel| channel.get(at).copied().unwrap_or(0.0))).collect()
+    (0..length)
+        .flat_map(|at| channels.iter().map(move |channel| channel.get(at).copied().unwrap_or(0.0)))
+        .collect()
 }
 
 fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {

@@ -49,7 +49,9 @@ impl Recordings {
             .transpose()?;
         let mic_channels: Vec<usize> = match args.mic_channel {
             Some(channel) => vec![check("--mic-channel", channel, &mic_clip, &args.mic)?],
-            None => (0..usize::from(mic_clip.channels)).filter(|&channel| Some(channel) != reference).collect(),
+            None => {
+                (0..usize::from(mic_clip.channels)).filter(|&channel| Some(channel) != reference).collect()
+            }
         };
         if mic_channels.is_empty() || reference.is_some_and(|channel| mic_channels == [channel]) {
             return Err(Failure::usage(format!(
@@ -119,6 +121,11 @@ impl Recordings {
         let place = if power(&mean) >= 0.4 * loudest { 0 } else { signals.len() };
         signals.insert(place, mean);
         signals
+    }
+
+    /// Mixes the far end's channels to one.
+    pub fn mix_far(&mut self) {
+        self.far = vec![self.far_mean()];
     }
 
     fn far_mean(&self) -> Vec<f32> {

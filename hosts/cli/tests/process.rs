@@ -84,8 +84,8 @@ fn process(folder: &Folder, more: &[&str]) -> (i32, Value, String) {
     let (output, message) = run(&words);
     let code = output.status.code().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let report =
-        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{words:?}: {error}: {stdout} {message}"));
+    let report = serde_json::from_str(&stdout)
+        .unwrap_or_else(|error| panic!("{words:?}: {error}: {stdout} {message}"));
     assert!(Path::new(&out).exists(), "{words:?}: the output is always written");
     (code, report, message)
 }
@@ -161,9 +161,14 @@ fn start_offsets_cost_no_echo_reduction() {
 #[test]
 fn drift_is_found_and_costs_no_echo_reduction() {
     let folder = Folder::new("drift");
-    for (seed, lag_s, mic_ppm) in
-        [(1, 0.02, 0.0), (1, 0.02, 150.0), (2, 0.4, -1_700.0), (3, -2.0, 5_500.0), (4, 3.0, -20_000.0), (5, 0.0, 20_000.0)]
-    {
+    for (seed, lag_s, mic_ppm) in [
+        (1, 0.02, 0.0),
+        (1, 0.02, 150.0),
+        (2, 0.4, -1_700.0),
+        (3, -2.0, 5_500.0),
+        (4, 3.0, -20_000.0),
+        (5, 0.0, 20_000.0),
+    ] {
         let far = speech(seed, 32.0);
         let far_path = folder.write("far.wav", &[&far]);
         let mic_path = folder.write("mic.wav", &[&recorded(&far, seed, 24.0, lag_s, mic_ppm)]);
@@ -190,7 +195,8 @@ fn a_given_drift_is_used_and_contradicted() {
     assert!(reduction_db(&report) > 25.0, "{report}");
     let (code, report, message) = process(&folder, &[&words[..], &["-500"]].concat());
     assert_eq!(code, 0, "{message}");
-    let (_, shown) = message.split_once("--mic-ppm -500: the echo shows ").unwrap_or_else(|| panic!("{message}"));
+    let (_, shown) =
+        message.split_once("--mic-ppm -500: the echo shows ").unwrap_or_else(|| panic!("{message}"));
     let shown: f64 = shown.split(' ').next().unwrap().parse().unwrap();
     assert!((shown - 300.0).abs() < 3.0, "{message}");
     assert_eq!(report["echo"]["drift_ppm"].as_f64(), Some(500.0), "{report}");
@@ -265,8 +271,7 @@ fn both_channels_of_a_stereo_far_end_are_cancelled() {
     for (name, right, lag_s) in [("opposite", &right, 0.4), ("different", &other, -1.5)] {
         let far_path = folder.write("far.wav", &[&left, right]);
         // Loudspeakers at different distances.
-        let mic =
-            sum(&recorded(&left, 1, 20.0, lag_s, 0.0), &recorded(right, 2, 20.0, lag_s + 0.003, 0.0));
+        let mic = sum(&recorded(&left, 1, 20.0, lag_s, 0.0), &recorded(right, 2, 20.0, lag_s + 0.003, 0.0));
         let mic_path = folder.write("mic.wav", &[&mic]);
         let words = ["--far", &far_path, "--mic", &mic_path];
         let (code, report, message) = process(&folder, &words);
@@ -309,7 +314,10 @@ fn channels_of_one_recording_serve_as_both_ends() {
         (&["--mic", &array, "--mic-channel", "7", "--far", &single][..], "--mic-channel 7: expected 1 to 6"),
         (&["--mic", &array, "--mic-channel", "0", "--far", &single], "--mic-channel 0: expected 1 to 6"),
         (&["--mic", &array, "--reference-channel", "9"], "--reference-channel 9: expected 1 to 6"),
-        (&["--mic", &array, "--reference-channel", "2", "--mic-channel", "2"], "--reference-channel 2: expected another"),
+        (
+            &["--mic", &array, "--reference-channel", "2", "--mic-channel", "2"],
+            "--reference-channel 2: expected another",
+        ),
         (&["--mic", &mono, "--reference-channel", "1"], "--reference-channel 1: expected another"),
         (&["--mic", &mono, "--far", &array, "--far-channels", "each"], "expected at most 2"),
         (&["--mic", &mono, "--far", &array, "--far-channels", "8"], "--far-channels 8: expected 1 to 6"),
@@ -332,7 +340,10 @@ fn samples_with_unused_bits_keep_their_level() {
     let mut bytes = b"RIFF\0\0\0\0WAVEfmt \x28\0\0\0\xfe\xff\x01\0".to_vec();
     bytes.extend(RATE_HZ.to_le_bytes());
     bytes.extend((RATE_HZ * 4).to_le_bytes());
-    bytes.extend([4, 0, 32, 0, 22, 0, 24, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71]);
+    bytes.extend([
+        4, 0, 32, 0, 22, 0, 24, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b,
+        0x71,
+    ]);
     bytes.extend(b"data");
     bytes.extend((4 * voice.len() as u32).to_le_bytes());
     bytes.extend(voice.iter().flat_map(|x| (((f64::from(*x) * 8_388_608.0) as i32) << 8).to_le_bytes()));

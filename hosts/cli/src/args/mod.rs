@@ -293,10 +293,9 @@ impl FromStr for FarChannels {
         match text {
             "mono" => Ok(Self::Mono),
             "each" => Ok(Self::Each),
-            number => number
-                .parse()
-                .map(Self::Number)
-                .map_err(|_| format!("'{text}': expected mono, each or the number of a channel, counted from 1")),
+            number => number.parse().map(Self::Number).map_err(|_| {
+                format!("'{text}': expected mono, each or the number of a channel, counted from 1")
+            }),
         }
     }
 }

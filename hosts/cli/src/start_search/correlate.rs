@@ -11,6 +11,11 @@ const QUIET_POWER: f64 = 0.1;
 /// take the pauses of the far end for the spread of the correlation.
 const TENTH_OF_NORMAL: f32 = 1.644_9;
 
+/// Height below which a value is no peak, in standard deviations: chance reaches it all the time.
+const LEAST_Z: f64 = 2.5;
+/// Height from which a value may always be a peak.
+const HIGH_CORRELATION: f64 = 0.5;
+
 /// Peak of a correlation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Peak {
@@ -62,7 +67,12 @@ impl Correlator {
     /// Returns up to `count` peaks of the correlation of `block` with `stretch`, strongest first, at least `apart` samples from
     /// each other. The block may lie at 0 ..= stretch.len() - block.len().
     pub(super) fn peaks(&mut self, block: &[f32], stretch: &[f32], count: usize, apart: usize) -> Vec<Peak> {
-        assert!(stretch.len() <= self.size, "a stretch of {} samples: expected at most {}", stretch.len(), self.size);
+        assert!(
+            stretch.len() <= self.size,
+            "a stretch of {} samples: expected at most {}",
+            stretch.len(),
+            self.size
+        );
         let energy = |signal: &[f32]| signal.iter().map(|&x| f64::from(x * x)).sum::<f64>();
         let (block_energy, mean_power) = (energy(block), energy(stretch) / stretch.len().max(1) as f64);
         if block.len() > stretch.len() || block.is_empty() || block_energy <= 0.0 || mean_power <= 0.0 {
@@ -109,17 +119,24 @@ impl Correlator {
         let tenth = self.magnitudes.len() * 9 / 10;
         let (_, magnitude, _) = self.magnitudes.select_nth_unstable_by(tenth, f32::total_cmp);
         let deviation = f64::from(*magnitude / TENTH_OF_NORMAL).max(self.chance);
-        let is_peak = |at: usize| {
-            let value = values[at].abs();
+        // The correlation of a tone has a large deviation and is high at many places.
+        let least = (LEAST_Z * deviation).min(HIGH_CORRELATION) as f32;
+        let mut found: Vec<usize> = Vec::new();
+        for (at, value) in values.iter().enumerate() {
+            if value.abs() <= least {
+                continue;
+            }
             let before = at.checked_sub(1).map_or(0.0, |at| values[at].abs());
             let after = values.get(at + 1).map_or(0.0, |x| x.abs());
-            value >= before && value > after
-        };
-        let mut found: Vec<usize> = (0..places).filter(|&at| is_peak(at)).collect();
+            if value.abs() >= before && value.abs() > after {
+                found.push(at);
+            }
+        }
         // Most peaks are too weak to matter, which the strongest ones show without sorting the others.
         let considered = found.len().min(8 * count);
         if considered > 0 && considered < found.len() {
-            found.select_nth_unstable_by(considered - 1, |&a, &b| values[b].abs().total_cmp(&values[a].abs()));
+            found
+                .select_nth_unstable_by(considered - 1, |&a, &b| values[b].abs().total_cmp(&values[a].abs()));
             found.truncate(considered);
         }
         found.sort_by(|&a, &b| values[b].abs().total_cmp(&values[a].abs()));

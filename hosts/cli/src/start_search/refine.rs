@@ -73,12 +73,18 @@ pub(super) fn refined(far: &[f32], mic: &[f32], rate_hz: u32, coarse: CoarseLine
         let length_s = to_s - from_s;
         (from_s, to_s) = ((from_s - length_s).max(0.0), (to_s + length_s).min(end_s));
     }
-    // The last fit of the loop may still have turned the line by more than the narrow reach.
+    // The last fit of the loop may still have turned the line by more than the narrow reach, or a few far-off blocks may have.
     let wide = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0]);
-    let fit = fitted(&wide, None)?;
-    (lag_s, slope) = (fit.lag_s, fit.slope);
-    let measured = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[1]);
-    let fit = fitted(&measured, None)?;
+    let turned = fitted(&wide, None).map(|fit| (fit.lag_s, fit.slope));
+    let (measured, fit) = [Some((lag_s, slope)), turned]
+        .into_iter()
+        .flatten()
+        .filter_map(|line| {
+            let measured = refiner.measure(line, (0.0, end_s), REACH_S[1]);
+            let fit = fitted(&measured, None)?;
+            Some((measured, fit))
+        })
+        .max_by_key(|(_, fit)| fit.blocks)?;
     let moves = (fit.slope * end_s).abs() > MIN_MOVEMENT_S
         && fit.slope.abs() > MIN_DRIFT_PPM * 1e-6
         && fit.slope.abs() > MIN_DRIFT_ERRORS * fit.slope_error
@@ -88,7 +94,13 @@ pub(super) fn refined(far: &[f32], mic: &[f32], rate_hz: u32, coarse: CoarseLine
 }
 
 /// Refines the start of a line with a known slope.
-pub(super) fn with_slope(far: &[f32], mic: &[f32], rate_hz: u32, line: EchoLine, mic_ppm: f64) -> Option<EchoLine> {
+pub(super) fn with_slope(
+    far: &[f32],
+    mic: &[f32],
+    rate_hz: u32,
+    line: EchoLine,
+    mic_ppm: f64,
+) -> Option<EchoLine> {
     let mut refiner = Refiner::new(far, mic, rate_hz);
     let end_s = mic.len() as f64 / f64::from(rate_hz);
     // Where the given slope is wrong, the line is right in the middle of the part that both lines have in common.
@@ -133,7 +145,12 @@ impl<'a> Refiner<'a> {
     }
 
     /// Measures the lag of blocks between two times of the microphone recording, near a line.
-    fn measure(&mut self, (lag_s, slope): (f64, f64), (from_s, to_s): (f64, f64), reach_s: f64) -> Vec<Measured> {
+    fn measure(
+        &mut self,
+        (lag_s, slope): (f64, f64),
+        (from_s, to_s): (f64, f64),
+        reach_s: f64,
+    ) -> Vec<Measured> {
         let block_s = BLOCK_S.min(to_s - from_s);
         let whole = ((to_s - from_s) / block_s).floor().max(1.0);
         let count = (whole as usize).min(BLOCKS);
@@ -184,7 +201,9 @@ fn fitted(measured: &[Measured], slope: Option<f64>) -> Option<Fit> {
             measured
                 .iter()
                 .enumerate()
-                .flat_map(|(index, a)| measured[index + 1..].iter().map(move |b| (b.lag_s - a.lag_s) / (b.at_s - a.at_s)))
+                .flat_map(|(index, a)| {
+                    measured[index + 1..].iter().map(move |b| (b.lag_s - a.lag_s) / (b.at_s - a.at_s))
+                })
                 .collect(),
         )
     });
@@ -203,11 +222,8 @@ fn fitted(measured: &[Measured], slope: Option<f64>) -> Option<Fit> {
     };
     let slope = slope.unwrap_or(best_slope);
     let error: f64 = kept.iter().map(|m| (m.lag_s - lag - slope * (m.at_s - at)).powi(2)).sum();
-    let slope_error = if kept.len() > 2 && spread > 0.0 {
-        (error / (count - 2.0) / spread).sqrt()
-    } else {
-        f64::INFINITY
-    };
+    let slope_error =
+        if kept.len() > 2 && spread > 0.0 { (error / (count - 2.0) / spread).sqrt() } else { f64::INFINITY };
     Some(Fit {
         lag_s: lag - slope * at,
         slope,

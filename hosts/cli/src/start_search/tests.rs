@@ -25,7 +25,8 @@ fn echo_of(far: &[f32], seed: u64, seconds: f64, lag_s: f64, mic_ppm: f64) -> Ve
 
 /// Returns speech: both shipped voices in turn, from a place that depends on the seed.
 fn speech(seed: u64, seconds: f64) -> Vec<f32> {
-    let clip: Vec<f32> = [Clip::far(), Clip::near()].iter().flat_map(|clip| clip.to_mono_at(RATE_HZ)).collect();
+    let clip: Vec<f32> =
+        [Clip::far(), Clip::near()].iter().flat_map(|clip| clip.to_mono_at(RATE_HZ)).collect();
     let from = Rng::for_stream(seed, "speech").range(0, clip.len() as u64) as usize;
     clip.iter().copied().cycle().skip(from).take((seconds * f64::from(RATE_HZ)) as usize).collect()
 }
@@ -59,7 +60,10 @@ fn any_start_offset_and_clock_rate_is_found() {
         for at_s in [0.0, seconds] {
             let error_s = line.lag_at(at_s) - (lag_s + mic_ppm * 1e-6 * at_s);
             // The loudspeaker is 0.3 to 1 m away; a reflection may be stronger than the direct sound.
-            assert!((-0.000_5..0.012).contains(&error_s), "{context}: wrong by {error_s} s at {at_s} s: {line:?}");
+            assert!(
+                (-0.000_5..0.012).contains(&error_s),
+                "{context}: wrong by {error_s} s at {at_s} s: {line:?}"
+            );
         }
         assert!((line.mic_ppm - mic_ppm).abs() < 15.0, "{context}: {line:?}");
         if mic_ppm == 0.0 {
@@ -102,8 +106,20 @@ fn a_tone_is_ambiguous() {
 #[test]
 fn silence_and_short_recordings_end_without_echo() {
     let far = speech(1, 5.0);
-    for (far, mic) in [(&far[..], &[0.0; 16_000][..]), (&[0.0; 16_000], &far), (&far, &far[..1]), (&far[..1], &far), (&[], &[])] {
-        assert_eq!(search(far, mic, RATE_HZ, None), SearchResult::NotFound, "{} and {}", far.len(), mic.len());
+    for (far, mic) in [
+        (&far[..], &[0.0; 16_000][..]),
+        (&[0.0; 16_000], &far),
+        (&far, &far[..1]),
+        (&far[..1], &far),
+        (&[], &[]),
+    ] {
+        assert_eq!(
+            search(far, mic, RATE_HZ, None),
+            SearchResult::NotFound,
+            "{} and {}",
+            far.len(),
+            mic.len()
+        );
     }
 }
 
@@ -115,4 +131,39 @@ fn a_given_rate_is_kept_and_the_start_found() {
     let kept = with_slope(&far, &mic, RATE_HZ, line, 4_000.0).unwrap();
     assert_eq!(kept.mic_ppm, 4_000.0);
     assert!((kept.lag_s - 1.1).abs() < 0.012, "{kept:?}");
+}
+
+#[test]
+fn the_line_is_followed_through_a_long_recording() {
+    let (seed, lag_s, mic_ppm) = (5, 7.0, 9_000.0);
+    let far = noise(seed, 330.0);
+    let mic = echo_of(&far, seed, 320.0, lag_s, mic_ppm);
+    let line = found(search(&far, &mic, RATE_HZ, None), "long");
+    // The echo ends up 9.9 s after the far end.
+    for at_s in [0.0, 320.0] {
+        let error_s = line.lag_at(at_s) - (lag_s + mic_ppm * 1e-6 * at_s);
+        assert!(
+            (-0.000_5..0.012).contains(&error_s),
+            "seed {seed}: wrong by {error_s} s at {at_s} s: {line:?}"
+        );
+    }
+}
+
+#[test]
+fn an_echo_far_below_the_talker_is_found() {
+    for seed in 1..=4 {
+        let far = speech(seed, 24.0);
+        let mut mic = echo_of(&far, seed, 20.0, 2.0 - seed as f64, 80.0);
+        // The talker never pauses, and the echo is 15 dB weaker.
+        let talker = noise(seed + 50, 20.0);
+        let ratio = 10_f64.powf(-15.0 / 20.0);
+        let gain =
+            (handsfree_sim::measure::power(&talker) / handsfree_sim::measure::power(&mic)).sqrt() * ratio;
+        for (sample, spoken) in mic.iter_mut().zip(&talker) {
+            *sample = *sample * gain as f32 + spoken;
+        }
+        let line = found(search(&far, &mic, RATE_HZ, None), &format!("seed {seed}"));
+        let error_s = line.lag_s - (2.0 - seed as f64);
+        assert!((-0.001..0.012).contains(&error_s), "seed {seed}: {line:?}");
+    }
 }
