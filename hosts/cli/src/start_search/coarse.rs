@@ -40,6 +40,9 @@ const MIN_SINGLE_SCORE: f64 = 6.0;
 const MAX_RIVAL: f64 = 0.7;
 /// Correlation of a block of the far end with another place of the far end above which the block is periodic.
 const PERIODIC_CORRELATION: f64 = 0.75;
+/// Number and share of blocks that must not be periodic. The first and last of a tone may look so.
+const MIN_OTHER_BLOCKS: usize = 2;
+const MIN_OTHER_SHARE: f64 = 0.2;
 /// Level below which a recording counts as silent, as a power relative to full scale (-80 dBFS).
 const SILENT_POWER: f64 = 1e-8;
 
@@ -78,26 +81,32 @@ struct Region {
     stretcher: Interpolator,
 }
 
-/// Searches the start of the recordings for the echo. `given_ppm` is tried first.
+/// Searches the recordings for the echo: from the first sound of the far end on, and if there is none, around the middle and at the
+/// end. `given_ppm` is tried first.
 pub(super) fn search(far: &[f32], mic: &[f32], rate_hz: u32, given_ppm: Option<f64>) -> Coarse {
-    let Some(region) = Region::new(far, mic, f64::from(rate_hz)) else { return Coarse::NotFound };
-    if region.is_far_periodic() {
-        return Coarse::Ambiguous;
+    let rate_hz = f64::from(rate_hz);
+    let (Some(far_sound_s), Some(_)) = (first_sound_s(far, rate_hz), first_sound_s(mic, rate_hz)) else {
+        return Coarse::NotFound;
+    };
+    let last_s = (mic.len() as f64 / rate_hz - REGION_S).max(0.0);
+    // The echo of the first sound cannot come earlier than this.
+    let first_s = (far_sound_s - MAX_OFFSET_S).max(0.0).min(mic.len() as f64 / rate_hz);
+    let mut starts = vec![first_s];
+    // In less time than that there is little new to find.
+    if last_s > first_s + REGION_S {
+        starts.extend([(first_s + last_s) / 2.0, last_s]);
+    } else if last_s > first_s + REGION_S / 4.0 {
+        starts.push(last_s);
     }
-    let equal = EQUAL_CLOCKS_PPM * 1e-6;
-    let given = given_ppm.map(|ppm| ppm * 1e-6).filter(|slope| slope.abs() > 0.1 * equal);
-    let mut trials = Vec::new();
-    for slope in given.into_iter().chain([0.0]) {
-        let votes = region.votes(LONG_BLOCK_S, &region.all_blocks(LONG_BLOCK_S), slope);
-        let trial = Trial::new(&votes, slope - equal..=slope + equal);
-        if trial.score_per_block() >= CLEAR_SCORE_PER_BLOCK {
-            return region.verdict(&trial);
+    let mut result = Coarse::NotFound;
+    for start_s in starts {
+        match Region::new(far, mic, rate_hz, start_s).search(given_ppm) {
+            line @ Coarse::Line(_) => return line,
+            Coarse::Ambiguous => result = Coarse::Ambiguous,
+            Coarse::NotFound => {}
         }
-        trials.push(trial);
     }
-    trials.extend(region.search_drift());
-    let best = trials.iter().max_by(|a, b| a.score_per_block().total_cmp(&b.score_per_block()));
-    best.map_or(Coarse::NotFound, |trial| region.verdict(trial))
+    result
 }
 
 /// Best line for one assumption about the clocks.
@@ -122,12 +131,8 @@ impl Trial {
 }
 
 impl Region {
-    fn new(far: &[f32], mic: &[f32], rate_hz: f64) -> Option<Self> {
+    fn new(far: &[f32], mic: &[f32], rate_hz: f64, mic_start_s: f64) -> Self {
         let seconds = |samples: usize| samples as f64 / rate_hz;
-        let far_sound_s = first_sound_s(far, rate_hz)?;
-        first_sound_s(mic, rate_hz)?;
-        // The echo of the first sound cannot come earlier than this.
-        let mic_start_s = (far_sound_s - MAX_OFFSET_S).max(0.0).min(seconds(mic.len()));
         let mic_end_s = (mic_start_s + REGION_S).min(seconds(mic.len()));
         let (far_start_s, far_end_s) = (mic_start_s - REACH_S, mic_end_s + REACH_S);
         let interpolator = Interpolator::new(rate_hz / RATE_HZ);
@@ -144,14 +149,35 @@ impl Region {
             .chunks(block)
             .map(|chunk| chunk.iter().map(|&x| f64::from(x * x)).sum::<f64>() / block as f64)
             .collect();
-        Some(Self {
+        Self {
             far: whitened(&at_low_rate(far, far_start_s, far_end_s), RATE_HZ, BAND_HZ),
             far_start_s,
             mic: whitened(&mic_low, RATE_HZ, BAND_HZ),
             mic_start_s,
             mic_powers,
             stretcher: Interpolator::new(1.0),
-        })
+        }
+    }
+
+    /// Searches this part of the recordings.
+    fn search(mut self, given_ppm: Option<f64>) -> Coarse {
+        if !self.silence_periodic_blocks() {
+            return Coarse::Ambiguous;
+        }
+        let equal = EQUAL_CLOCKS_PPM * 1e-6;
+        let given = given_ppm.map(|ppm| ppm * 1e-6).filter(|slope| slope.abs() > 0.1 * equal);
+        let mut trials = Vec::new();
+        for slope in given.into_iter().chain([0.0]) {
+            let votes = self.votes(LONG_BLOCK_S, &self.all_blocks(LONG_BLOCK_S), slope);
+            let trial = Trial::new(&votes, slope - equal..=slope + equal);
+            if trial.score_per_block() >= CLEAR_SCORE_PER_BLOCK {
+                return self.verdict(&trial);
+            }
+            trials.push(trial);
+        }
+        trials.extend(self.search_drift());
+        let best = trials.iter().max_by(|a, b| a.score_per_block().total_cmp(&b.score_per_block()));
+        best.map_or(Coarse::NotFound, |trial| self.verdict(trial))
     }
 
     /// Returns the first samples of all blocks of a length, half overlapping.
@@ -253,14 +279,15 @@ impl Region {
         Coarse::Line(CoarseLine { lag_s, slope, region_s: (self.mic_start_s, end_s) })
     }
 
-    /// Returns whether most blocks of the far end occur at another place of the far end as well.
-    fn is_far_periodic(&self) -> bool {
+    /// Silences the blocks of the far end that occur at another place of the far end as well, because they vote for false lags. Returns
+    /// whether enough other blocks are left; a silent far end counts as enough.
+    fn silence_periodic_blocks(&mut self) -> bool {
         let length = (LONG_BLOCK_S * RATE_HZ) as usize;
         let reach = (REACH_S * RATE_HZ) as usize;
         let mut correlator = Correlator::new(2 * reach + length, chance(length));
         let energy = |signal: &[f32]| signal.iter().map(|&x| f64::from(x * x)).sum::<f64>();
         let mean = energy(&self.far) / self.far.len().max(1) as f64;
-        let (mut periodic, mut all) = (0, 0);
+        let (mut periodic, mut all) = (Vec::new(), 0);
         for from in (0..self.far.len().saturating_sub(length)).step_by(length) {
             let block = &self.far[from..from + length];
             if energy(block) < 0.5 * mean * length as f64 {
@@ -270,9 +297,15 @@ impl Region {
             let last = (from + length + reach).min(self.far.len());
             let peaks = correlator.peaks(block, &self.far[first..last], 2, (0.06 * RATE_HZ) as usize);
             all += 1;
-            periodic += usize::from(peaks.get(1).is_some_and(|peak| peak.correlation > PERIODIC_CORRELATION));
+            if peaks.get(1).is_some_and(|peak| peak.correlation > PERIODIC_CORRELATION) {
+                periodic.push(from);
+            }
         }
-        2 * periodic > all
+        let others = all - periodic.len();
+        for from in &periodic {
+            self.far[*from..from + length].fill(0.0);
+        }
+        periodic.is_empty() || (others >= MIN_OTHER_BLOCKS && others as f64 >= MIN_OTHER_SHARE * all as f64)
     }
 }
 

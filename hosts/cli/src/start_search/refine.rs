@@ -19,6 +19,9 @@ const BLOCKS: usize = 60;
 const REACH_S: [f64; 2] = [0.03, 0.004];
 /// Smallest correlation of a block's peak that counts: 5 times its standard deviation by chance, 1 / sqrt(2 * 3100 Hz * 1 s).
 const MIN_CORRELATION: f64 = 0.065;
+/// Smallest correlation of a block that counts, as a share of the strong ones (90th percentile): where there is no echo, speech
+/// reaches a quarter of what an echo reaches alone.
+const STRONG_SHARE: f64 = 0.25;
 /// Correlation of an early echo that counts, as a share of the median on the line.
 const EARLY_CORRELATION: f64 = 0.5;
 /// Smallest distance from the line at which a block is dropped as an outlier, in seconds.
@@ -176,6 +179,10 @@ impl<'a> Refiner<'a> {
                 });
             }
         }
+        let mut correlations: Vec<f64> = measured.iter().map(|m| m.correlation).collect();
+        correlations.sort_by(f64::total_cmp);
+        let strong = correlations.get(correlations.len() * 9 / 10).copied().unwrap_or(0.0);
+        measured.retain(|m| m.correlation >= STRONG_SHARE * strong);
         measured
     }
 

@@ -167,3 +167,27 @@ fn an_echo_far_below_the_talker_is_found() {
         assert!((-0.001..0.012).contains(&error_s), "seed {seed}: {line:?}");
     }
 }
+
+#[test]
+fn speech_after_a_ring_or_a_long_pause_is_found() {
+    let seed = 2;
+    let voice = speech(seed, 20.0);
+    let ring: Vec<f32> = (0..14 * RATE_HZ)
+        .map(|n| {
+            let at_s = f64::from(n) / f64::from(RATE_HZ);
+            let tone = |hz: f64| (std::f64::consts::TAU * hz * at_s).sin();
+            if at_s % 6.0 < 2.0 { (0.15 * (tone(440.0) + tone(480.0))) as f32 } else { 0.0 }
+        })
+        .collect();
+    let far = [&ring[..], &voice].concat();
+    let line = found(search(&far, &echo_of(&far, seed, 32.0, -0.3, 0.0), RATE_HZ, None), "ring");
+    assert!((-0.000_5..0.012).contains(&(line.lag_s + 0.3)), "seed {seed}: {line:?}");
+    // The loudspeaker is switched on only after 100 s.
+    let far = speech(seed, 150.0);
+    let mut mic = echo_of(&far, seed, 150.0, 1.5, 40.0);
+    let silence = 100 * RATE_HZ as usize;
+    mic[..silence].fill(0.0);
+    Noise::new(Rng::new(seed), Colour::Pink, -60.0).add_to(&mut mic[..silence]);
+    let line = found(search(&far, &mic, RATE_HZ, None), "late");
+    assert!((-0.000_5..0.012).contains(&(line.lag_s - 1.5)), "seed {seed}: {line:?}");
+}

@@ -14,6 +14,9 @@ const BIN_FLOOR: f32 = 0.01;
 /// Power below the recording's loud windows (90th percentile) at which a window counts half: below it lie noise and pauses.
 const WINDOW_FLOOR: f32 = 1e-3;
 
+/// Power per sample of the noise of rounding to 16 bits. What is far below it is the rounding of the computation.
+const ROUNDING_POWER: f32 = 7.8e-11;
+
 /// Returns the signal with all frequencies of `band_hz` at about equal power and all others removed, and with about equal power in
 /// all windows that are not silent. The result has the length of the signal.
 pub(super) fn whitened(signal: &[f32], rate_hz: f64, band_hz: std::ops::Range<f64>) -> Vec<f32> {
@@ -46,7 +49,8 @@ pub(super) fn whitened(signal: &[f32], rate_hz: f64, band_hz: std::ops::Range<f6
     let loud = powers.get(powers.len() * 9 / 10).copied().unwrap_or(0.0);
     let mut out = vec![0.0; signal.len()];
     let mut output = inverse.make_output_vec();
-    if loud <= 0.0 {
+    // The window halves the power of noise, and a bin holds what all its samples add up to.
+    if loud <= ROUNDING_POWER / 4.0 * size as f32 / 2.0 {
         return out;
     }
     for (index, spectrum) in spectra.iter_mut().enumerate() {
