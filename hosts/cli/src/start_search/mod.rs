@@ -1,9 +1,9 @@
 //! Control side: finds where the echo of one recording lies in another, offline.
 //!
 //! The search has three steps. Each recording is whitened, so that every frequency and every moment counts equally
-//! ([`whiten`]). Blocks of the microphone are correlated with the far end over ±10 s ([`correlate`]), which gives several
-//! candidate lags for each block, and the line through most of them is the echo's lag over time ([`line`]). The line is then
-//! refined with blocks from the whole recording at a finer resolution ([`refine`]). Whitened correlation is the generalised
+//! (`whiten`). Blocks of the microphone are correlated with the far end over ±10 s (`correlate`), which gives several
+//! candidate lags for each block, and the line through most of them is the echo's lag over time (`line`). The line is then
+//! refined with blocks from the whole recording at a finer resolution (`refine`). Whitened correlation is the generalised
 //! cross-correlation with phase transform (Knapp & Carter, "The generalized correlation method for estimation of time delay",
 //! IEEE Trans. ASSP 24(4), 1976, section II).
 

@@ -1,3 +1,5 @@
+//! Control side: tests of the search with generated recordings.
+
 use handsfree_core::SampleRate;
 use handsfree_sim::convolver::Convolver;
 use handsfree_sim::interpolate::Interpolator;
