@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use hound::{SampleFormat, WavReader, WavSpec};
+use hound::{SampleFormat, WavSpec};
 
 use crate::interpolate::resample_to;
 
@@ -48,16 +48,28 @@ impl Clip {
     /// # Panics
     /// Panics if the rate is 0.
     pub fn to_mono_at(&self, rate_hz: u32) -> Vec<f32> {
-        let channels = usize::from(self.channels);
-        if channels == 1 {
+        if self.channels == 1 {
             return resample_to(&self.samples, self.rate_hz, rate_hz);
         }
-        let mono: Vec<f32> = self
-            .samples
-            .chunks_exact(channels)
-            .map(|frame| frame.iter().sum::<f32>() / channels as f32)
-            .collect();
-        resample_to(&mono, self.rate_hz, rate_hz)
+        let all: Vec<usize> = (0..usize::from(self.channels)).collect();
+        resample_to(&self.mean_of(&all), self.rate_hz, rate_hz)
+    }
+
+    /// Returns the mean of some channels, which are counted from 0, at the clip's own rate. Channels that the clip
+    /// does not have count as silence.
+    pub fn mean_of(&self, channels: &[usize]) -> Vec<f32> {
+        let count = channels.len().max(1) as f32;
+        self.samples
+            .chunks_exact(usize::from(self.channels.max(1)))
+            .map(|frame| channels.iter().filter_map(|&channel| frame.get(channel)).sum::<f32>() / count)
+            .collect()
+    }
+
+    /// Returns whether all channels carry the same samples.
+    pub fn has_equal_channels(&self) -> bool {
+        self.samples
+            .chunks_exact(usize::from(self.channels.max(1)))
+            .all(|frame| frame.iter().all(|sample| Some(sample) == frame.first()))
     }
 }
 
@@ -91,12 +103,16 @@ impl fmt::Display for WavError {
 
 impl std::error::Error for WavError {}
 
-/// Reads a WAV file with integer samples of 8, 16, 24 or 32 bits or float samples of 32 bits, any number of
-/// channels and any rate.
+/// Reads a WAV file with integer samples of 1 to 32 bits or float samples of 32 or 64 bits, any number of channels
+/// and any rate.
 ///
 /// The content decides the format, not the file name's extension. A truncated file yields the samples that
 /// are there, and a file with wrong lengths in its header, as a pipe writes it, yields all its samples. NaN
 /// and infinity become 0. The clip's `notice` reports each of these repairs.
+///
+/// Integer samples of fewer bits than their container are read as the format demands, with the valid bits at the
+/// top ("Multiple Channel Audio Data and WAVE Files", Microsoft, 2007, section "Structure of
+/// WAVEFORMATEXTENSIBLE"). A file that keeps them at the bottom is recognised by its values.
 ///
 /// # Errors
 /// Returns an error for a missing, empty or unreadable file, for a directory, and for content that is not a
@@ -122,46 +138,19 @@ fn describe(error: &std::io::Error) -> String {
     }
 }
 
-fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Clip, WavError> {
-    let mut notices = Vec::new();
-    let layout = repair_lengths(&mut bytes).map_err(|found| WavError::new(path, found))?;
-    if let Some(missing) = layout.missing {
-        notices.push(missing);
+fn parse(path: &Path, bytes: Vec<u8>) -> Result<Clip, WavError> {
+    let error = |found: String| WavError::new(path, found);
+    let (format, data, mut notices) = layout(&bytes).map_err(error)?;
+    if format.rate_hz == 0 || format.channels == 0 {
+        let (rate, channels) = (format.rate_hz, format.channels);
+        return Err(error(format!("has {rate} Hz and {channels} channels; expected at least 1 of each")));
     }
-    let mut reader = WavReader::new(Cursor::new(bytes)).map_err(|error| {
-        let found = match error {
-            hound::Error::Unsupported => {
-                format!("is coded as {}; expected PCM of 8 to 32 bits or float of 32 bits", layout.coding)
-            }
-            other => format!("is damaged ({other}); its header names {}", layout.coding),
-        };
-        WavError::new(path, found)
+    let mut samples = format.decode(data, &mut notices).ok_or_else(|| {
+        error(format!("is coded as {format}; expected PCM of 1 to 32 bits or float of 32 or 64 bits"))
     })?;
-    let spec = reader.spec();
-    if spec.sample_rate == 0 || spec.channels == 0 {
-        let (rate, channels) = (spec.sample_rate, spec.channels);
-        return Err(WavError::new(
-            path,
-            format!("has {rate} Hz and {channels} channels; expected at least 1 of each"),
-        ));
-    }
-    if !(1..=32).contains(&spec.bits_per_sample) {
-        return Err(WavError::new(path, format!("is coded as {}; expected 8 to 32 bits", layout.coding)));
-    }
-    let mut samples: Vec<f32> = match spec.sample_format {
-        SampleFormat::Float => reader.samples::<f32>().map_while(Result::ok).collect(),
-        SampleFormat::Int => {
-            let scale = 1.0 / (1_u64 << (spec.bits_per_sample - 1)) as f64;
-            reader
-                .samples::<i32>()
-                .map_while(Result::ok)
-                .map(|sample| (f64::from(sample) * scale) as f32)
-                .collect()
-        }
-    };
-    samples.truncate(samples.len() - samples.len() % usize::from(spec.channels));
+    samples.truncate(samples.len() - samples.len() % usize::from(format.channels));
     if samples.is_empty() {
-        return Err(WavError::new(path, "has a WAV header but no samples"));
+        return Err(error("has a WAV header but no samples".into()));
     }
     let mut replaced = 0_u64;
     for sample in samples.iter_mut().filter(|sample| !sample.is_finite()) {
@@ -172,17 +161,124 @@ fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Clip, WavError> {
         notices.push(format!("{replaced} samples are not finite numbers and were replaced by silence"));
     }
     let notice = (!notices.is_empty()).then(|| format!("{}: {}", path.display(), notices.join("; ")));
-    Ok(Clip { rate_hz: spec.sample_rate, channels: spec.channels, samples, notice })
+    Ok(Clip { rate_hz: format.rate_hz, channels: format.channels, samples, notice })
 }
 
-struct WavLayout {
-    coding: String,
-    missing: Option<String>,
+/// Format tag of integer samples.
+const TAG_PCM: u16 = 1;
+/// Format tag of float samples.
+const TAG_FLOAT: u16 = 3;
+/// Format tag that refers to the identifier in the extended format, whose first two bytes are the real tag.
+const TAG_EXTENSIBLE: u16 = 0xfffe;
+
+/// Content of a format chunk.
+#[derive(Clone, Copy, Debug, Default)]
+struct WavFormat {
+    tag: u16,
+    /// Tag from the extended format; equal to `tag` in a plain one.
+    real_tag: u16,
+    channels: u16,
+    rate_hz: u32,
+    /// Bytes of one sample of one channel.
+    container: usize,
+    /// Bits that the header names for a sample.
+    bits: u16,
+    /// Bits of a sample that carry sound.
+    valid_bits: u16,
 }
 
-/// Corrects the lengths in the headers to the bytes that are there, because `hound` rejects files with wrong
-/// lengths.
-fn repair_lengths(bytes: &mut Vec<u8>) -> Result<WavLayout, String> {
+impl fmt::Display for WavFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.real_tag {
+            TAG_PCM => "PCM",
+            TAG_FLOAT => "float",
+            6 => "A-law",
+            7 => "mu-law",
+            0x11 => "IMA ADPCM",
+            _ => "unknown",
+        };
+        write!(f, "{}-bit {name} (format tag {})", self.bits, self.tag)
+    }
+}
+
+impl WavFormat {
+    fn parse(chunk: &[u8]) -> Option<Self> {
+        let tag = u16_at(chunk, 0)?;
+        let (channels, rate_hz) = (u16_at(chunk, 2)?, u32_at(chunk, 4)?);
+        let (block, bits) = (u16_at(chunk, 12)?, u16_at(chunk, 14)?);
+        let extended = (tag == TAG_EXTENSIBLE).then(|| u16_at(chunk, 18).zip(u16_at(chunk, 24))).flatten();
+        let (valid_bits, real_tag) = extended.unwrap_or((bits, tag));
+        // Some writers leave the block's length out.
+        let from_bits = usize::from(bits.div_ceil(8));
+        let container = match usize::from(block) / usize::from(channels.max(1)) {
+            0 => from_bits,
+            bytes => bytes,
+        };
+        let valid_bits = if valid_bits == 0 { bits } else { valid_bits };
+        Some(Self { tag, real_tag, channels, rate_hz, container, bits, valid_bits })
+    }
+
+    /// Returns the length of one sample frame, in bytes; at least 1.
+    fn block(&self) -> usize {
+        (self.container * usize::from(self.channels)).max(1)
+    }
+
+    /// Returns the samples, full scale at ±1.0, or `None` for another coding than PCM and float.
+    fn decode(&self, data: &[u8], notices: &mut Vec<String>) -> Option<Vec<f32>> {
+        match (self.real_tag, self.container, self.bits) {
+            (TAG_FLOAT, 4, _) => Some(
+                data.chunks_exact(4).filter_map(|b| Some(f32::from_le_bytes(b.try_into().ok()?))).collect(),
+            ),
+            (TAG_FLOAT, 8, _) => Some(
+                data.chunks_exact(8)
+                    .filter_map(|b| Some(f64::from_le_bytes(b.try_into().ok()?) as f32))
+                    .collect(),
+            ),
+            (TAG_PCM, 1, 1..=8) => Some(data.iter().map(|&b| (f32::from(b) - 128.0) / 128.0).collect()),
+            (TAG_PCM, width @ 2..=4, 1..=32) => Some(self.decode_integers(data, width, notices)),
+            _ => None,
+        }
+    }
+
+    fn decode_integers(&self, data: &[u8], width: usize, notices: &mut Vec<String>) -> Vec<f32> {
+        // Each value is placed at the top of 32 bits, which also extends its sign.
+        let values = || {
+            data.chunks_exact(width).map(move |bytes| {
+                let mut all = [0; 4];
+                all[4 - width..].copy_from_slice(bytes);
+                i32::from_le_bytes(all)
+            })
+        };
+        let unused_bits = (8 * width as u32).saturating_sub(u32::from(self.valid_bits.max(1)));
+        let top = 32 - 8 * width as u32;
+        // Sound in the bits that should be empty, and none in those that should be in use, marks values at the bottom.
+        let below = (1_i64 << (unused_bits + top)) - 1;
+        let is_at_bottom = unused_bits > 0
+            && values().any(|value| i64::from(value) & below != 0)
+            && values().all(|value| (value << unused_bits) >> unused_bits == value);
+        let shift = if is_at_bottom { unused_bits } else { 0 };
+        if is_at_bottom {
+            notices.push(format!(
+                "its {} valid bits are at the bottom of {} instead of at the top; they were moved",
+                self.valid_bits,
+                8 * width
+            ));
+        }
+        values().map(|value| (f64::from(value << shift) / 2_147_483_648.0) as f32).collect()
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// Finds the format and the samples' bytes, whatever lengths the headers claim. Returns messages about wrong lengths
+/// as well.
+fn layout(bytes: &[u8]) -> Result<(WavFormat, &[u8], Vec<String>), String> {
     if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
         let start: String = bytes
             .iter()
@@ -194,53 +290,37 @@ fn repair_lengths(bytes: &mut Vec<u8>) -> Result<WavLayout, String> {
             bytes.len()
         ));
     }
-    let u16_at = |bytes: &[u8], at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
-    let u32_at = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let mut at = 12;
     let mut format = None;
     while let (Some(id), Some(length)) = (bytes.get(at..at + 4), u32_at(bytes, at + 4)) {
-        let body = at + 8;
+        let claimed = length as usize;
+        let body = bytes.get(at + 8..).unwrap_or(&[]);
         if id == b"fmt " {
-            format = u16_at(bytes, body).zip(u16_at(bytes, body + 12)).zip(u16_at(bytes, body + 14));
+            format = WavFormat::parse(&body[..claimed.min(body.len())]);
         } else if id == b"data" {
-            let Some(((tag, block), bits)) = format else {
+            let Some(format) = format else {
                 return Err("is damaged: its samples come before their format (chunk \"fmt \")".into());
             };
-            let there = bytes.len() - body;
-            let block = usize::from(block.max(1));
-            let claimed = length as usize;
-            let used = claimed.min(there);
+            let block = format.block();
             // A length of 0 or all ones in front of samples marks a stream: its writer could not go back to
             // the header.
-            let streamed = there >= block && (claimed == 0 || claimed >= 0xffff_f000);
-            let used = if streamed { there } else { used };
+            let streamed = body.len() >= block && (claimed == 0 || claimed >= 0xffff_f000);
+            let used = if streamed { body.len() } else { claimed.min(body.len()) };
             let used = used - used % block;
-            let missing = if streamed {
-                Some(format!("its header does not state the length; all {used} bytes of samples are used"))
+            let mut notices = Vec::new();
+            if streamed {
+                notices.push(format!(
+                    "its header does not state the length; all {used} bytes of samples are used"
+                ));
             } else if used < claimed {
-                Some(format!(
+                notices.push(format!(
                     "is cut short: its header names {claimed} bytes of samples, and {used} are there and used"
-                ))
-            } else {
-                None
-            };
-            bytes.truncate(body + used);
-            bytes[at + 4..at + 8].copy_from_slice(&(used as u32).to_le_bytes());
-            let riff = (bytes.len() - 8) as u32;
-            bytes[4..8].copy_from_slice(&riff.to_le_bytes());
-            let name = match tag {
-                1 => "PCM",
-                3 => "float",
-                6 => "A-law",
-                7 => "mu-law",
-                0x11 => "IMA ADPCM",
-                0xfffe => "extensible",
-                _ => "unknown",
-            };
-            return Ok(WavLayout { coding: format!("{bits}-bit {name} (format tag {tag})"), missing });
+                ));
+            }
+            return Ok((format, &body[..used], notices));
         }
         // Chunks are padded to an even length.
-        at = body.saturating_add(length as usize).saturating_add(length as usize & 1);
+        at = at.saturating_add(8).saturating_add(claimed).saturating_add(claimed & 1);
     }
     Err(format!("is cut short or damaged: there are no samples in its {} bytes", bytes.len()))
 }
@@ -392,6 +472,89 @@ mod tests {
             assert_eq!(clip.frames(), 3);
             assert!(clip.notice.unwrap().contains("does not state the length"));
         }
+    }
+
+    /// Returns a file with an extended format chunk and the given bytes of samples.
+    fn extensible(tag: u16, valid_bits: u16, container_bits: u16, data: &[u8]) -> Vec<u8> {
+        let block = container_bits / 8;
+        let mut bytes = b"RIFF\0\0\0\0WAVELIST\x03\0\0\0odd\0fmt \x28\0\0\0".to_vec();
+        bytes.extend([0xfe, 0xff, 1, 0]);
+        bytes.extend(48_000_u32.to_le_bytes());
+        bytes.extend((48_000 * u32::from(block)).to_le_bytes());
+        for value in [block, container_bits, 22, valid_bits, 4, 0, tag] {
+            bytes.extend(value.to_le_bytes());
+        }
+        bytes.extend([0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71]);
+        bytes.extend(b"data");
+        bytes.extend((data.len() as u32).to_le_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    #[test]
+    fn valid_bits_are_read_from_the_top_of_their_container() {
+        let seed = 12;
+        let folder = TempFolder::new("valid-bits");
+        let mut rng = Rng::new(seed);
+        let values: Vec<f64> = (0..500).map(|_| rng.uniform() * 1.9 - 0.95).collect();
+        for (valid_bits, container_bits) in
+            [(24, 32), (20, 32), (16, 32), (20, 24), (16, 24), (12, 16), (32, 32), (24, 24), (16, 16)]
+        {
+            let scale = f64::from(1_u32 << (valid_bits - 1));
+            let unused = container_bits - valid_bits;
+            for is_at_bottom in [false, true] {
+                let shift = if is_at_bottom { 0 } else { unused };
+                let data: Vec<u8> = values
+                    .iter()
+                    .flat_map(|value| {
+                        let sample = ((value * scale) as i32) << shift;
+                        sample.to_le_bytes()[..container_bits as usize / 8].to_vec()
+                    })
+                    .collect();
+                let file = extensible(1, valid_bits as u16, container_bits as u16, &data);
+                let clip = read(folder.file("ext.wav", &file)).unwrap();
+                let name =
+                    format!("seed {seed}: {valid_bits} in {container_bits}, at bottom: {is_at_bottom}");
+                assert_eq!(clip.notice.is_some(), is_at_bottom && unused > 0, "{name}: {:?}", clip.notice);
+                assert_eq!(clip.frames(), values.len(), "{name}");
+                for (expected, &actual) in values.iter().zip(&clip.samples) {
+                    assert!(
+                        (expected - f64::from(actual)).abs() <= 1.01 / scale + 1e-7,
+                        "{name}: {expected} {actual}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn float_samples_of_both_lengths_are_read() {
+        let folder = TempFolder::new("floats");
+        let values = [0.25_f64, -0.5, 0.75, 1.5];
+        let narrow: Vec<u8> = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
+        let wide: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        for (bits, data) in [(32, narrow), (64, wide)] {
+            let clip = read(folder.file("float.wav", &extensible(3, bits, bits, &data))).unwrap();
+            assert_eq!(
+                (clip.samples, clip.notice),
+                (values.map(|value| value as f32).to_vec(), None),
+                "{bits} bits"
+            );
+        }
+        // A container of 64 bits is not read as integers.
+        let message =
+            read(folder.file("long.wav", &extensible(1, 64, 64, &[0; 32]))).unwrap_err().to_string();
+        assert!(message.contains("64-bit PCM"), "{message}");
+    }
+
+    #[test]
+    fn channels_are_picked_and_compared() {
+        let clip =
+            Clip { rate_hz: 8_000, channels: 3, samples: vec![0.1, 0.3, 0.5, 0.2, 0.4, 0.6], notice: None };
+        assert_eq!(clip.mean_of(&[1]), [0.3, 0.4]);
+        assert_eq!(clip.mean_of(&[0, 2]), [0.3, 0.4]);
+        assert!(!clip.has_equal_channels());
+        assert!(Clip { samples: vec![0.5; 6], ..clip }.has_equal_channels());
     }
 
     #[test]

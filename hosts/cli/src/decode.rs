@@ -167,3 +167,45 @@ impl Decoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a file with an extended format chunk, `valid_bits` of 32 at the top of each sample.
+    fn extensible(valid_bits: u16, samples: &[i32]) -> Vec<u8> {
+        let mut bytes = b"RIFF".to_vec();
+        bytes.extend((60 + 4 * samples.len() as u32).to_le_bytes());
+        bytes.extend(b"WAVEfmt \x28\0\0\0\xfe\xff\x01\0");
+        bytes.extend(48_000_u32.to_le_bytes());
+        bytes.extend(192_000_u32.to_le_bytes());
+        for value in [4, 32, 22, valid_bits, 4, 0, 1] {
+            bytes.extend(value.to_le_bytes());
+        }
+        bytes.extend([0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71]);
+        bytes.extend(b"data");
+        bytes.extend((4 * samples.len() as u32).to_le_bytes());
+        bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn unused_bits_do_not_change_the_level() {
+        let expected: Vec<i16> = (0..2_000).map(|n| ((n * 37) % 20_000 - 10_000) as i16).collect();
+        let samples: Vec<i32> = expected.iter().map(|&sample| i32::from(sample) << 16).collect();
+        for valid_bits in [16, 20, 24, 32] {
+            let path = std::env::temp_dir()
+                .join(format!("handsfree-decode-{}-{valid_bits}.wav", std::process::id()));
+            std::fs::write(&path, extensible(valid_bits, &samples)).unwrap();
+            let mut decoder = Decoder::open(&path).unwrap();
+            let (mut all, mut part) = (Vec::new(), Vec::new());
+            while decoder.next(&mut part) == Decoded::Samples {
+                all.extend_from_slice(&part);
+            }
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(all.len(), expected.len(), "{valid_bits} bits");
+            let differ = all.iter().zip(&expected).position(|(a, b)| a.abs_diff(*b) > 1);
+            assert_eq!(differ, None, "{valid_bits} bits: {:?} instead of {:?}", &all[..4], &expected[..4]);
+        }
+    }
+}

@@ -28,16 +28,34 @@ pub fn direct(
     far: &[i16],
     mic: &[i16],
 ) -> Result<Vec<i16>, Failure> {
+    direct_with_channels(voice, rate, far, 1, mic)
+}
+
+/// Does the same as [`direct`] for a far end with `far_channels` interleaved channels.
+///
+/// # Errors
+/// Returns an error when the processor fails or the number of channels is not supported.
+pub fn direct_with_channels(
+    voice: &mut dyn VoiceProcessor,
+    rate: SampleRate,
+    far: &[i16],
+    far_channels: u32,
+    mic: &[i16],
+) -> Result<Vec<i16>, Failure> {
     let format = Format::with_rate(rate, 1)?;
+    let far_format = Format::with_rate(rate, far_channels)?;
     let length = rate.sample_frames();
+    let far_length = length * far_channels as usize;
     let mut clean = Vec::with_capacity(mic.len() + length);
-    let mut reference = vec![0; length];
+    let mut reference = vec![0; far_length];
     let mut frame = vec![0; length];
     for (k, recorded) in mic.chunks(length).enumerate() {
-        let played = far.get(k * length..).unwrap_or(&[]);
+        let played = far.get(k * far_length..).unwrap_or(&[]);
         copy_padded(played, &mut reference);
         copy_padded(recorded, &mut frame);
-        voice.process_reverse(PcmRef { format, samples: &reference }).map_err(processing_failure)?;
+        voice
+            .process_reverse(PcmRef { format: far_format, samples: &reference })
+            .map_err(processing_failure)?;
         voice
             .process_capture(PcmMut { format, samples: &mut frame }, Duration::ZERO)
             .map_err(processing_failure)?;

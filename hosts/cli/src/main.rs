@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser};
 use handsfree::dump;
 use handsfree::failure::Failure;
 use handsfree_cli::args::{Cli, Command, DevicesArgs, ProcessArgs, ReplayArgs, RunArgs, SimArgs};
+use handsfree_cli::echo_report::ProcessReport;
 use handsfree_cli::{devices, doctor, process, publish, run, scenario_file, sim};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,7 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sim(args) => simulate(&args),
-        Command::Process(args) => remove_echo(&args),
+        Command::Process(args) => match remove_echo(&args) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => Err(failure),
+        },
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay(&args),
         Command::Devices(args) => list_devices(&args),
@@ -50,13 +54,16 @@ fn simulate(args: &SimArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn remove_echo(args: &ProcessArgs) -> Result<(), Failure> {
+/// Processes two recordings and returns the exit code: 0 or 3.
+fn remove_echo(args: &ProcessArgs) -> Result<u8, Failure> {
     let processed = process::run(args)?;
     let samples = handsfree::pcm::from_i16(&processed.clean);
     wav::write_mono(&args.out, processed.summary.rate_hz, &samples)?;
     print_notices(&processed.notices);
+    let echo = processed.echo;
+    let code = echo.result.exit_code(args.require_echo, !args.switches.no_aec);
     if args.json {
-        print!("{}", processed.summary.to_json());
+        print!("{}", ProcessReport { summary: &processed.summary, echo }.to_json());
     } else {
         println!(
             "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay removed",
@@ -66,8 +73,12 @@ fn remove_echo(args: &ProcessArgs) -> Result<(), Failure> {
             processed.summary.realtime_factor,
             processed.summary.processing_delay_samples
         );
+        println!("{}", echo.lines());
     }
-    Ok(())
+    if code != 0 {
+        eprintln!("handsfree: no echo: {}", echo.result.sentence());
+    }
+    Ok(code)
 }
 
 fn replay(args: &ReplayArgs) -> Result<(), Failure> {

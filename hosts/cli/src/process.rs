@@ -11,10 +11,21 @@ use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, SessionFormat,
 use handsfree_sim::measure;
 use handsfree_sim::report::{FrameCounts, Summary, TrueAndEstimated};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession};
-use handsfree_sim::wav;
 
 use crate::args::ProcessArgs;
-use crate::evaluate::{advanced, copy_padded, direct, processor_delay_samples};
+use crate::echo_report::{EchoReport, EchoResult};
+use crate::evaluate::{advanced, copy_padded, direct_with_channels, processor_delay_samples};
+use crate::far_alignment::{aligned, delay_samples, is_aligned};
+use crate::recordings::Recordings;
+use crate::start_search::{self, EchoLine, SearchResult};
+
+/// Largest difference of the clocks that is processed, in ppm.
+const MAX_PPM: f64 = start_search::MAX_DRIFT_PPM;
+/// Difference between a given and a measured drift that is reported, in ppm: in a minute it moves the echo by more than half a
+/// millisecond.
+const CONTRADICTION_PPM: f64 = 10.0;
+/// Standard errors of the measured drift within which it does not contradict a given one.
+const CONTRADICTION_ERRORS: f64 = 5.0;
 
 /// Result of processing two recordings.
 #[derive(Debug)]
@@ -23,6 +34,8 @@ pub struct Processed {
     pub clean: Vec<i16>,
     /// Measured figures.
     pub summary: Summary,
+    /// What was found out about the echo.
+    pub echo: EchoReport,
     /// Messages for the user about the recordings.
     pub notices: Vec<String>,
 }
@@ -32,49 +45,119 @@ pub struct Processed {
 /// # Errors
 /// Returns an error that names the file that cannot be read or the value that cannot be used.
 pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
-    let (far_clip, mic_clip) = (wav::read(&args.far)?, wav::read(&args.mic)?);
-    let rate = SampleRate::new(args.rate.unwrap_or_else(|| default_rate_hz(mic_clip.rate_hz)))?;
-    let (far, mic) = (to_i16(&far_clip.to_mono_at(rate.hz())), to_i16(&mic_clip.to_mono_at(rate.hz())));
+    if let Some(ppm) = args.mic_ppm
+        && !(-MAX_PPM..=MAX_PPM).contains(&ppm)
+    {
+        return Err(Failure::usage(format!("--mic-ppm {ppm}: expected {} to {MAX_PPM}", -MAX_PPM)));
+    }
+    let mut recordings = Recordings::read(args)?;
+    let rate = SampleRate::new(recordings.rate_hz)?;
     let format = Format::with_rate(rate, 1)?;
-    let mut voice = args.switches.voice(format, format)?;
+    let far_format = |recordings: &Recordings| Format::with_rate(rate, recordings.far.len() as u32);
+    let mut voice = match args.switches.voice(format, far_format(&recordings)?) {
+        // Not every canceller takes more than one channel.
+        Err(failure) if recordings.far.len() > 1 && args.far_channels.is_none() => {
+            recordings.notices.push(format!("the far end is mixed to one channel: {failure}"));
+            recordings.mix_far();
+            args.switches.voice(format, far_format(&recordings)?)?
+        }
+        voice => voice?,
+    };
+    let far_format = far_format(&recordings)?;
+    let channels = recordings.far.len() as u32;
     let started = std::time::Instant::now();
-    let Duplex { clean: raw, stats, drift_ppm } = duplex(rate, &far, &mic, args.mic_ppm, voice.as_dyn())?;
+    let mic = to_i16(&recordings.mic);
+    let (search, line) = find_echo(&mut recordings, args.mic_ppm);
+    let far_as_recorded = loudness_of(&recordings.far);
+    let far: Vec<Vec<f32>> = match &line {
+        Some(line) if !is_aligned(line) => {
+            recordings.far.iter().map(|channel| aligned(channel, line, rate.hz(), mic.len())).collect()
+        }
+        _ => std::mem::take(&mut recordings.far),
+    };
+    let far_samples = to_i16(&interleaved(&far));
+    // A far end that was moved is on the microphone's clock.
+    let mic_ppm = if line.is_some() { None } else { args.mic_ppm };
+    let far_end = FarEnd { samples: &far_samples, channels };
+    let Duplex { clean: raw, stats, drift_ppm } = duplex_of(rate, far_end, &mic, mic_ppm, voice.as_dyn())?;
     let seconds = mic.len() as f64 / f64::from(rate.hz());
     let realtime_factor = seconds / started.elapsed().as_secs_f64().max(1e-9);
     let delay = processor_delay_samples(&args.switches, rate)?;
     let clean = advanced(&raw, delay);
-    let mut oracle_voice = args.switches.voice(format, format)?;
-    let oracle = advanced(&direct(oracle_voice.as_dyn(), rate, &far, &mic)?, delay);
-    let mut padded_far = far;
-    padded_far.resize(mic.len(), 0);
-    let windows = |signal: &[i16]| {
-        measure::erle_windows(
-            &from_i16(&mic),
-            &from_i16(signal),
-            &from_i16(&padded_far),
-            &[],
-            rate.hz(),
-            10.0,
-        )
-    };
+    let mut oracle_voice = args.switches.voice(format, far_format)?;
+    let oracle = direct_with_channels(oracle_voice.as_dyn(), rate, &far_samples, channels, &mic)?;
+    let oracle = advanced(&oracle, delay);
+    let mut far_loudness = loudness_of(&far);
+    far_loudness.resize(mic.len(), 0.0);
+    let mic = from_i16(&mic);
+    let windows =
+        |signal: &[i16]| measure::erle_windows(&mic, &from_i16(signal), &far_loudness, &[], rate.hz(), 10.0);
+    let remaining_drift_ppm = drift_ppm.unwrap_or(0.0);
     let summary = Summary {
         seconds,
         rate_hz: rate.hz(),
         erle_db: Summary::erle_windows(&windows(&clean), &windows(&oracle)),
-        drift_ppm: TrueAndEstimated { truth: args.mic_ppm.map(|ppm| -ppm), estimated: drift_ppm },
+        delay_ms: TrueAndEstimated { truth: None, estimated: line.map(|line| line.lag_s * 1e3) },
+        drift_ppm: TrueAndEstimated {
+            truth: args.mic_ppm.map(|ppm| -ppm),
+            estimated: line.map(|line| remaining_drift_ppm - line.mic_ppm).or(drift_ppm),
+        },
         processing_delay_samples: delay as u64,
         frames: frame_counts(&stats, rate),
         xruns: u64::from(stats.xruns()),
         realtime_factor,
         ..Summary::default()
     };
-    let notices = [far_clip.notice, mic_clip.notice].into_iter().flatten().collect();
-    Ok(Processed { clean, summary, notices })
+    let (reduction_db, _) = summary.median_erle_db();
+    let result = EchoResult::new(search, &far_as_recorded, &mic, rate.hz());
+    let moved = line.map_or(0, |line| delay_samples(&line, rate.hz()));
+    let moved_s = moved as f64 / f64::from(rate.hz());
+    let echo = EchoReport::new(result, line.as_ref(), moved_s, reduction_db, far.len());
+    Ok(Processed { clean, summary, echo, notices: recordings.notices })
 }
 
-/// Returns the recording's rate if the voice processor supports it, and otherwise 48 kHz.
-fn default_rate_hz(rate_hz: u32) -> u32 {
-    if handsfree_apm::RATES_HZ.contains(&rate_hz) { rate_hz } else { 48_000 }
+/// Searches for the echo in the recordings. Returns the search's result and the line by which the far end is moved. Adds a notice
+/// if a given drift contradicts what was found.
+fn find_echo(recordings: &mut Recordings, given_ppm: Option<f64>) -> (SearchResult, Option<EchoLine>) {
+    let (rate_hz, mic) = (recordings.rate_hz, &recordings.mic);
+    let mut result = SearchResult::NotFound;
+    for far in recordings.search_signals() {
+        let searched = start_search::search(&far, mic, rate_hz, given_ppm);
+        if let SearchResult::Found(found) = searched {
+            let Some(given_ppm) = given_ppm else { return (searched, Some(found)) };
+            let limit_ppm = CONTRADICTION_PPM.max(CONTRADICTION_ERRORS * found.ppm_error);
+            if (found.mic_ppm - given_ppm).abs() > limit_ppm {
+                recordings.notices.push(format!(
+                    "--mic-ppm {given_ppm}: the echo shows {:.1} ppm; the given value is used",
+                    found.mic_ppm
+                ));
+            }
+            let line = start_search::with_slope(&far, mic, rate_hz, found, given_ppm)
+                .unwrap_or(EchoLine { mic_ppm: given_ppm, ..found });
+            return (searched, Some(line));
+        }
+        if searched == SearchResult::Ambiguous {
+            result = searched;
+        }
+    }
+    (result, None)
+}
+
+/// Returns a signal with the mean power of all channels at each moment.
+fn loudness_of(channels: &[Vec<f32>]) -> Vec<f32> {
+    if let [only] = channels {
+        return only.clone();
+    }
+    let length = channels.first().map_or(0, Vec::len);
+    let power = |at: usize| channels.iter().filter_map(|channel| channel.get(at)).map(|x| x * x).sum::<f32>();
+    (0..length).map(|at| (power(at) / channels.len() as f32).sqrt()).collect()
+}
+
+fn interleaved(channels: &[Vec<f32>]) -> Vec<f32> {
+    let length = channels.first().map_or(0, Vec::len);
+    (0..length)
+        .flat_map(|at| channels.iter().map(move |channel| channel.get(at).copied().unwrap_or(0.0)))
+        .collect()
 }
 
 fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
@@ -112,8 +195,25 @@ pub fn duplex(
     mic_ppm: Option<f64>,
     voice: &mut dyn VoiceProcessor,
 ) -> Result<Duplex, Failure> {
+    duplex_of(rate, FarEnd { samples: far, channels: 1 }, mic, mic_ppm, voice)
+}
+
+/// Far-end recording with interleaved channels.
+#[derive(Clone, Copy, Debug)]
+struct FarEnd<'a> {
+    samples: &'a [i16],
+    channels: u32,
+}
+
+fn duplex_of(
+    rate: SampleRate,
+    far: FarEnd<'_>,
+    mic: &[i16],
+    mic_ppm: Option<f64>,
+    voice: &mut dyn VoiceProcessor,
+) -> Result<Duplex, Failure> {
     let mut session = Box::new(SimSession::new());
-    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: far.channels };
     let mut acoustic_memory = Box::new(AcousticMemory::new());
     let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
     let length = rate.sample_frames();
@@ -127,7 +227,7 @@ pub fn duplex(
     })?;
     halves.outlet.configure(OutletConfig {
         rate,
-        map,
+        map: ChannelMap::natural(far.channels, far.channels)?,
         max_period_sample_frames: period,
         worker_slack_sample_frames: 0,
         latency: Duration::ZERO,
@@ -138,9 +238,10 @@ pub fn duplex(
         halves.capture.use_acoustic_delay(&mut acoustic_memory);
     }
     let mut track = halves.tracks.open().ok();
-    let mut remaining_far = far;
+    let mut remaining_far = far.samples;
     let mut clean = Vec::with_capacity(mic.len() + length);
     let mut period = vec![0i16; length];
+    let mut playback_period = vec![0i16; length * far.channels as usize];
     let mut periods = mic.chunks(length);
     let mic_hz = f64::from(rate.hz()) * (1.0 + mic_ppm.unwrap_or(0.0) * 1e-6);
     let (mut played, mut captured) = (0u64, 0u64);
@@ -152,7 +253,7 @@ pub fn duplex(
             feed(&mut track, &mut remaining_far);
             halves.playback.poll();
             let time = PeriodTime { position: played, converter: now, called: now };
-            halves.outlet.on_period(&mut period, time);
+            halves.outlet.on_period(&mut playback_period, time);
             played += length as u64;
         }
         if capture_at <= playback_at {

@@ -66,15 +66,26 @@ Examples:
 Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid.";
 
 const PROCESS_HELP: &str = "\
-Both recordings pass through the same code as on a device, faster than real time. They must start
-at the same moment. The result has the length of the microphone recording; a shorter far-end
-recording is extended with silence. Any PCM or float WAV file is accepted; multi-channel files are
-mixed to mono.
+Both recordings pass through the same code as on a device, faster than real time. The echo is first
+searched in the whole recording: the recordings may start up to 10 s apart, either one first, and
+their clocks may differ by up to 20000 ppm. The far end is moved to the echo's place, and what it
+was moved by, the drift and the echo reduction are printed. If the far end is a tone or repeats
+itself, its place is ambiguous, and the recordings are used as they are.
 
-Example:
+The result has the length of the microphone recording; a shorter far-end recording is extended with
+silence. Any PCM or float WAV file is accepted. The channels of a multi-channel microphone are mixed
+to mono unless --mic-channel selects one.
+
+Examples:
   handsfree process --far played.wav --mic heard.wav --out clean.wav
+  handsfree process --mic array.wav --mic-channel 2 --reference-channel 6 --out clean.wav
 
-Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid.";
+Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid, 3 no
+echo was found (the output is written): the microphone records other sound almost all the time that
+the far end is active, so the recordings seem not to belong together. It is 0 with a message if the
+far end is silent, if the microphone stays quiet for a second while the far end is active (as with
+headphones), if less than 5 s can be compared, if the echo's place is ambiguous, or with --no-aec.
+With --require-echo it is 3 in all these cases.";
 
 const RUN_HELP: &str = "\
 Plays files, removes their echo from the microphone and shows levels, echo reduction, delay and
@@ -312,25 +323,63 @@ pub struct SimArgs {
     pub switches: Switches,
 }
 
+/// Value of `--far-channels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FarChannels {
+    /// All channels are mixed to one.
+    Mono,
+    /// The canceller receives each channel.
+    Each,
+    /// The canceller receives one channel, which is counted from 1.
+    Number(u16),
+}
+
+impl FromStr for FarChannels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "mono" => Ok(Self::Mono),
+            "each" => Ok(Self::Each),
+            number => number.parse().map(Self::Number).map_err(|_| {
+                format!("'{text}': expected mono, each or the number of a channel, counted from 1")
+            }),
+        }
+    }
+}
+
 /// Switches of `handsfree process`.
 #[derive(Args, Clone, Debug)]
 pub struct ProcessArgs {
     /// Recording of what the loudspeaker played
-    #[arg(long, value_name = "WAV")]
-    pub far: PathBuf,
+    #[arg(long, value_name = "WAV", required_unless_present = "reference_channel")]
+    pub far: Option<PathBuf>,
     /// Recording of the microphone, with the echo
     #[arg(long, value_name = "WAV")]
     pub mic: PathBuf,
     /// File to write the cleaned recording to; the processing delay is removed
     #[arg(long, value_name = "WAV")]
     pub out: PathBuf,
+    /// Channels of the far end for the canceller: 'mono' mixes them, 'each' uses every one (at most 2), a number uses
+    /// that one, counted from 1 [default: each of two, else mono]
+    #[arg(long, value_name = "mono|each|N")]
+    pub far_channels: Option<FarChannels>,
+    /// Channel of the microphone recording to clean, counted from 1 [default: the mean of all]
+    #[arg(long, value_name = "N")]
+    pub mic_channel: Option<u16>,
+    /// Channel of the microphone recording that holds what the loudspeaker played, counted from 1; replaces --far
+    #[arg(long, value_name = "N", conflicts_with_all = ["far", "far_channels"])]
+    pub reference_channel: Option<u16>,
     /// Sample rate of the processing, in hertz [default: the microphone recording's if supported, else 48000]
     #[arg(long, value_name = "HZ")]
     pub rate: Option<u32>,
-    /// Rate of the microphone's clock relative to the loudspeaker's, in ppm; positive is fast [default: measured
-    /// from the echo]
+    /// Rate of the microphone's clock relative to the loudspeaker's, in ppm, -20000 to 20000; positive is fast
+    /// [default: measured from the echo]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub mic_ppm: Option<f64>,
+    /// Ends with exit code 3 unless the echo was found
+    #[arg(long)]
+    pub require_echo: bool,
     /// Prints only one JSON object with the results on stdout
     #[arg(long)]
     pub json: bool,
@@ -352,9 +401,10 @@ impl FromStr for UnplugArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || format!("'{text}': expected SECONDS@SECONDS of at least 0, such as 2@10");
+        let invalid = || format!("'{text}': expected SECONDS@SECONDS of 0 to 1e9 each, such as 2@10");
         let step: StepArg = text.parse().map_err(|_| invalid())?;
-        if step.by < 0.0 || step.at_s < 0.0 {
+        // More than 30 years is a mistake.
+        if ![step.by, step.at_s].iter().all(|seconds| (0.0..=1e9).contains(seconds)) {
             return Err(invalid());
         }
         Ok(Self { seconds: step.by, at_s: step.at_s })
