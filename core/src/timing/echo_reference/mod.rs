@@ -16,12 +16,11 @@ use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate,
 
 /// Position error beyond which reading jumps instead of slewing.
 const JUMP: Duration = Duration::from_millis(3);
-/// Lead that one clock needs, in standard deviations of its times.
-const LEAD_SIGMAS: f32 = 4.0;
-/// Factor by which the lead is shorter where one clock's times are exact. AEC3 takes the periods of a tone for
-/// delays; the less there is to search, the fewer fit.
-const EXACT_LEAD_PART: i64 = 8;
-/// Number of times from each device after which one clock's lead may shrink (0.5 s). Before, the jitter is not
+/// Standard deviation of one clock's times up to which they are exact, in nanoseconds: less than a sample frame.
+const EXACT_TIMES_NS: f32 = 15e3;
+/// Position error of a locked offset that is no error of the times, in sample frames: rounding, and a little more.
+const LOCKED_SLACK: i64 = 3;
+/// Number of times from each device after which one clock may give up its lead (0.5 s). Before, the jitter is not
 /// known; after, a canceller has learned too much to lose.
 const LEAD_AFTER: u32 = 50;
 /// Number of successive frames with a larger error after which a locked offset is moved.
@@ -137,7 +136,7 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     /// Lead of the next readings. With two clocks it is chosen at the first reading and kept, because a change
     /// would be a jump.
     lead_in_use: Option<Duration>,
-    /// Whether one clock's lead is as short as its times allow.
+    /// Whether it was decided if one clock needs a lead.
     lead_settled: bool,
     jumps: u32,
     /// Sample frames by which the acoustic delay estimate makes the reference read later (older sound), in
@@ -426,7 +425,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             ReadHead::Locked { offset, error_frames } => {
                 let error = (wanted - offset).abs();
                 // The lead covers the error. A move would cost the canceller more than it gains.
-                let error_frames = if error > lead - lead / 4 { error_frames + 1 } else { 0 };
+                let slack = (lead - lead / 4).max(LOCKED_SLACK);
+                let error_frames = if error > slack { error_frames + 1 } else { 0 };
                 if error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES {
                     (wanted, 0, true)
                 } else {
@@ -445,20 +445,16 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.finish_reading(jumped)
     }
 
-    /// Shrinks the lead of one clock if its times are exact.
+    /// Gives up the lead of one clock if its times are exact, so that the reference is what was played.
     #[cold]
     #[inline(never)]
     fn settle_lead(&mut self, capture: &StreamClock) {
         self.lead_settled = true;
-        let shorter = Duration::from_nanos(self.lead.as_nanos() / EXACT_LEAD_PART);
-        let sigmas_ns = shorter.as_nanos() as f32 / LEAD_SIGMAS;
-        let variance_ns2 = self.clock.variances_ns2().0 + capture.variances_ns2().0;
-        if variance_ns2 < sigmas_ns * sigmas_ns {
-            let by = (self.lead() - shorter).nearest_sample_frames(self.rate);
-            self.lead_in_use = Some(shorter);
+        if self.clock.variances_ns2().0 + capture.variances_ns2().0 < EXACT_TIMES_NS * EXACT_TIMES_NS {
             if let ReadHead::Locked { offset, .. } = &mut self.head {
-                *offset -= by;
+                *offset -= self.lead.nearest_sample_frames(self.rate);
             }
+            self.lead_in_use = Some(Duration::ZERO);
         }
     }
 

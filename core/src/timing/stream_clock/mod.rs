@@ -432,7 +432,12 @@ impl StreamClock {
         self.outliers = 0;
         let late_ns = self.first_outlier_ns.wrapping_add(self.outlier_mean_ns as i64);
         // Outliers are not among the counted observations.
-        self.doubt_rate(late_ns as f32, self.since_rate_change.wrapping_add(JUMP_AFTER));
+        let observations = self.since_rate_change.wrapping_add(JUMP_AFTER);
+        // A wrong rate makes the outliers themselves ever later; after a jump they stay.
+        let growth_ns = late_ns as f32 / observations as f32 * (JUMP_AFTER / 4) as f32;
+        if self.outlier_mean_ns * growth_ns > growth_ns * growth_ns {
+            self.doubt_rate(late_ns as f32, observations);
+        }
         Observation::Jumped(Duration::from_nanos(late_ns))
     }
 }
