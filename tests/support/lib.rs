@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture_rig;
+pub mod echo_rooms;
 pub mod playback_rig;
 
 use std::ops::RangeInclusive;

@@ -12,9 +12,9 @@ use crate::dsp::real_fft::{FftScratch, RealFft};
 use crate::dsp::special::sin_pi;
 
 /// Decay of an echo path in 10 ms, as power: 1.5 dB, a reverberation time of 0.4 s.
-const DECAY: f64 = 0.707_945_784_384_138;
+const DECAY: f64 = 0.841_395_141_645_195_1;
 /// Power of the echo path that is assumed before anything is known: 0 dB.
-const FIRST_POWER: f32 = 1.0;
+const FIRST_POWER: f32 = 10.0;
 /// Part of the main filter's expected error power that is kept in 10 ms: a time constant of 20 ms.
 const FAST_KEPT: f32 = 0.6;
 /// Part of the slow mean of the error's power that is replaced in 10 ms: a time constant of 0.33 s.
@@ -44,6 +44,11 @@ const HALVED: f32 = 0.5;
 const FAR_ACTIVE: f32 = 1e-4;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
 const LEAST_ERROR: f32 = 1e-7;
+
+const POSSIBLE_PART: f32 = 1.0;
+const MAIN_POSSIBLE: f32 = 0.0;
+/// Part of the far end's level that is kept in 10 ms: a time constant of 0.1 s.
+const FAR_KEPT: f32 = 0.9;
 
 /// Working memory of a frame; nothing in it outlives the frame.
 #[derive(Debug)]
@@ -132,7 +137,7 @@ impl<
         self.main_noise[0].fill(1e-6);
         self.main_noise[1].fill(0.0);
         self.shadow_noise.fill(1e-6);
-        (self.main_power, self.shadow_power) = (0.0, 0.0);
+        (self.main_power, self.shadow_power, self.far_level) = (0.0, 0.0, 0.0);
         self.path_change = FIRST_CHANGE;
         self.frames = 0;
         self.selection.reset();
@@ -159,6 +164,7 @@ impl<
             *to = if self.settings.no_high_pass { x } else { self.near_high_pass.next(&Self::HIGH_PASS, x) };
         }
         let far_energy = self.take_reference();
+        self.far_level = FAR_KEPT * self.far_level + (1.0 - FAR_KEPT) * far_energy;
         let reference = self.cancel();
         if far_energy > FAR_ACTIVE {
             self.path_change = STEADY_CHANGE + (self.path_change - STEADY_CHANGE) * CHANGE_KEPT;
@@ -207,7 +213,8 @@ impl<
         shadow_bins.fill(Complex::ZERO);
         main_power.fill(0.0);
         shadow_power.fill(0.0);
-        let step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER);
+        let possible = POSSIBLE_PART * self.selection.error() / (self.far_level + FAR_ACTIVE);
+        let step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER).max(possible);
         let mut steps = [0.0; SHADOW];
         for (to, part) in steps.iter_mut().zip(&Self::DECAY) {
             *to = step * part;
@@ -248,7 +255,7 @@ impl<
             *power = 0.0;
         }
 
-        let change = PathChange { rate: self.path_change, least_power: LEAST_BIN_POWER * self.main_power };
+        let change = PathChange { rate: self.path_change, least_power: (LEAST_BIN_POWER * self.main_power).max(possible*MAIN_POSSIBLE) };
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         for (reference, main) in self.reference.iter().zip(&mut self.main) {
             self.main_power += main.update(

@@ -28,7 +28,7 @@ const LEAKAGE_ABOVE: f32 = 1e-6;
 /// Part of the reverberant power that is left after 10 ms: 1 dB, a reverberation time of 0.6 s.
 const TAIL_KEPT: f32 = 0.8;
 /// Part of the residual that is held for the next frame, because an echo decays slower than the reference.
-const HELD: f32 = 0.6;
+const HELD: f32 = 0.4;
 
 /// Estimator of the residual echo.
 #[derive(Debug)]

@@ -113,6 +113,11 @@ impl OutputSelection {
         (before, self.current)
     }
 
+    /// Returns the smoothed energy of the quietest candidate's frames.
+    pub(super) fn error(&self) -> f32 {
+        self.main.min(self.shadow).min(self.microphone)
+    }
+
     /// Returns what happens to the filters, after [`observe`](Self::observe).
     pub(super) fn repair(&mut self, reference: f32) -> Repair {
         let echo = self.main > ABOVE_NOISE * self.noise && reference > FAR_SPEAKS_ABOVE;

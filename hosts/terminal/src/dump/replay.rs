@@ -163,8 +163,8 @@ pub fn replay(folder: &Path, out: Option<&Path>) -> Result<Replayed, Failure> {
                 round.expected.push_back(frame);
             }
             Record::Note { words: [config_code, _] } => {
-                let config = voice_of_code(config_code)?;
-                exchange.replace(voice(info.config()?.format()?, config)?, config_code)?;
+                let (config, canceller) = voice_of_code(config_code)?;
+                exchange.replace(voice(info.config()?.format()?, config, canceller)?, config_code)?;
                 if capture.voice_mut().take_next().is_some() {
                     capture.reset_breaker();
                 }
