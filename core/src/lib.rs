@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`playback`] | application, worker, interrupt | tracks, mixer, and the [`Outlet`](playback::Outlet) to the loudspeaker |
 //! | [`capture`] | interrupt, worker | the [`Intake`](capture::Intake) from the microphone, processors, and sinks |
+//! | [`canceller`] | worker | the [`EchoCanceller`](canceller::EchoCanceller) |
 //! | [`tee`] | worker, application | the same audio to several sinks that come and go |
 //! | [`timing`] | worker | clocks, latency, and the echo reference: what was played at a given time |
 //! | [`dsp`] | worker | rate conversion, a test tone |
@@ -63,6 +64,7 @@
 
 pub mod audio_io;
 pub mod av_sync;
+pub mod canceller;
 pub mod capture;
 mod combine;
 #[cfg(feature = "defmt")]

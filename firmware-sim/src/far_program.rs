@@ -68,7 +68,7 @@ impl FarSound {
             // The phase is the integral of 900 + 300 sin(pi t) Hz.
             Self::Siren => (TAU * (900.0 * at_s - 300.0 / (0.5 * TAU) * (0.5 * TAU * at_s).cos())).sin(),
             Self::Ring => {
-                let hz = if (at_s * 20.0) as u64 % 2 == 0 { 1_000.0 } else { 1_250.0 };
+                let hz = if ((at_s * 20.0) as u64).is_multiple_of(2) { 1_000.0 } else { 1_250.0 };
                 (TAU * hz * at_s).sin() * gate(at_s % 3.0, 1.0)
             }
             Self::Speech | Self::Music | Self::Silence => 0.0,

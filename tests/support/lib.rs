@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture_rig;
+pub mod echo_rooms;
 pub mod echo_windows;
 pub mod playback_rig;
 

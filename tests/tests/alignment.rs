@@ -202,7 +202,7 @@ fn delay_converges_to_1_ms_in_2_s_and_drift_to_2_ppm_in_20_s() {
 fn drift_between_two_recordings_is_found_from_the_echo() {
     let rate = SampleRate::new(48_000).unwrap();
     let format = Format::with_rate(rate, 1).unwrap();
-    let switches = Switches { no_aec: false, no_ns: true, no_agc: true, no_hpf: false };
+    let switches = Switches { no_ns: true, no_agc: true, ..Switches::DEFAULT };
     let delay = processor_delay_samples(&switches, rate).unwrap();
     for ppm in [0.0, 300.0, -1_000.0] {
         let words = format!("--capture-ppm {ppm} --render-latency-ms 0 --capture-latency-ms 0");

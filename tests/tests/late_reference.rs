@@ -16,7 +16,7 @@ use handsfree_sim::measure::{erle_windows, median};
 use handsfree_sim::scenario::{CAP, SimSession};
 use handsfree_tests::{intake_config, outlet_config, with_large_stack};
 
-const SWITCHES: Switches = Switches { no_aec: false, no_ns: true, no_agc: true, no_hpf: false };
+const SWITCHES: Switches = Switches { no_ns: true, no_agc: true, ..Switches::DEFAULT };
 
 /// Returns a loudspeaker signal and the microphone signal of a simulated room, at one rate on one clock.
 fn recordings(rate_hz: u32) -> (Vec<i16>, Vec<i16>) {

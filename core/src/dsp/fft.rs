@@ -30,6 +30,11 @@ impl Complex {
     }
 
     #[inline]
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self { re: self.re - other.re, im: self.im - other.im }
+    }
+
+    #[inline]
     pub(crate) fn scaled(self, by: f32) -> Self {
         Self { re: self.re * by, im: self.im * by }
     }

@@ -5,6 +5,7 @@ pub(crate) mod fractional;
 mod frame_converter;
 pub(crate) mod products;
 mod ramp;
+pub(crate) mod real_fft;
 mod resampler;
 mod sine;
 pub(crate) mod special;

@@ -442,6 +442,7 @@ fn parse_switches(words: &[&str]) -> Switches {
         no_ns: has("--no-ns"),
         no_agc: has("--no-agc"),
         no_hpf: has("--no-hpf"),
+        ..Switches::DEFAULT
     }
 }
 

@@ -78,6 +78,7 @@ impl RunningTerminal {
         let terminal_config = TerminalConfig {
             rate,
             voice: args.switches.config(),
+            canceller: args.switches.canceller_choice(),
             acoustic_delay: !args.no_echo_search,
             loopback: args.input_loopback.is_some(),
             voice_deadline: Duration::from_millis(args.voice_deadline_ms.into()),

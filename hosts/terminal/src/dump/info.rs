@@ -45,7 +45,7 @@ impl RunInfo {
             processor: processor(),
             io: io.to_owned(),
             rate_hz: config.rate.hz(),
-            voice: voice_code(config.voice),
+            voice: voice_code(config.voice, config.canceller),
             acoustic_delay: config.acoustic_delay,
             loopback: config.loopback,
             voice_deadline_us: config.voice_deadline.as_micros(),
@@ -53,9 +53,11 @@ impl RunInfo {
     }
 
     pub(crate) fn config(&self) -> Result<TerminalConfig, Failure> {
+        let (voice, canceller) = voice_of_code(self.voice)?;
         Ok(TerminalConfig {
             rate: SampleRate::new(self.rate_hz)?,
-            voice: voice_of_code(self.voice)?,
+            voice,
+            canceller,
             acoustic_delay: self.acoustic_delay,
             loopback: self.loopback,
             voice_deadline: Duration::from_micros(self.voice_deadline_us),

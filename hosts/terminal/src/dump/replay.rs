@@ -180,8 +180,8 @@ fn run(folder: &Path, out: Option<&Path>, watch: Watch<'_>) -> Result<Replayed, 
                 round.expected.push_back(frame);
             }
             Record::Note { words: [config_code, _] } => {
-                let config = voice_of_code(config_code)?;
-                exchange.replace(voice(info.config()?.format()?, config)?, config_code)?;
+                let (config, canceller) = voice_of_code(config_code)?;
+                exchange.replace(voice(info.config()?.format()?, config, canceller)?, config_code)?;
                 if capture.voice_mut().take_next().is_some() {
                     capture.reset_breaker();
                 }

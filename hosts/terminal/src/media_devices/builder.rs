@@ -14,7 +14,7 @@ use crate::host::CpalConfig;
 use crate::host::{AnyIo, HostChoice, HostConfig};
 #[cfg(feature = "sim")]
 use crate::sim::SimRoomConfig;
-use crate::terminal::{CAP, SLOTS, SharedClock, TerminalConfig};
+use crate::terminal::{CAP, CancellerChoice, SLOTS, SharedClock, TerminalConfig};
 
 /// Choice of what polls the devices for losses and returns, and wakes tasks that wait for time to pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,6 +180,7 @@ impl MediaDevicesBuilder {
         let terminal = TerminalConfig {
             rate: SampleRate::new(self.rate_hz)?,
             voice: self.voice,
+            canceller: CancellerChoice::Webrtc,
             acoustic_delay: self.acoustic_delay,
             loopback: self.loopback_channel.is_some(),
             voice_deadline: self.voice_deadline,

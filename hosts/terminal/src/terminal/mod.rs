@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod canceller;
 mod cleaned;
 mod memory;
 mod meters;
@@ -30,7 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use handsfree_apm::{ApmConfig, ApmProcessor};
+use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation};
 use handsfree_core::audio_io::StreamHalves;
 use handsfree_core::capture::Bypass;
 use handsfree_core::dsp::Quality;
@@ -44,6 +45,7 @@ use handsfree_core::{
 use handsfree_host::supervisor::Notice;
 use handsfree_host::worker::Work;
 
+pub use self::canceller::{CancellerChoice, OwnCancellerVoice};
 pub use self::cleaned::{CleanedFrames, MAX_WAITING};
 use self::cleaned::{CleanedSink, QueueState};
 pub use self::memory::JournalReaders;
@@ -101,6 +103,8 @@ pub struct TerminalConfig {
     pub rate: SampleRate,
     /// Settings of the voice processor.
     pub voice: ApmConfig,
+    /// Echo canceller, if the voice processor's settings have echo cancellation.
+    pub canceller: CancellerChoice,
     /// Whether acoustic delay estimation corrects the devices' timestamps.
     pub acoustic_delay: bool,
     /// Whether the capture device's second channel records the loudspeaker and is the echo reference.
@@ -157,6 +161,7 @@ impl TerminalConfig {
         Self {
             rate,
             voice: ApmConfig::default(),
+            canceller: CancellerChoice::Webrtc,
             acoustic_delay: true,
             loopback: false,
             voice_deadline: PROCESSOR_DEADLINE,
@@ -225,7 +230,7 @@ impl TerminalConfig {
         acoustic_memory: &'a mut AcousticMemory,
         meters: &'static Meters,
     ) -> Result<(HostHalves<'a>, VoiceExchange), Failure> {
-        let slot = VoiceSlot::new(voice(self.format()?, self.voice)?, EchoMeter::new(meters));
+        let slot = VoiceSlot::new(voice(self.format()?, self.voice, self.canceller)?, EchoMeter::new(meters));
         let exchange = slot.exchange();
         let terminal = handsfree_core::SessionFormat { rate: self.rate, near_channels: 1, far_channels: 1 };
         let mut halves = session.split::<CriticalSectionRawMutex, VoiceSlot, ()>(terminal, slot, ())?;
@@ -245,9 +250,18 @@ impl TerminalConfig {
 }
 
 /// Makes a voice processor, or one that changes nothing if `config` switches all parts off. Allocates.
-pub(crate) fn voice(format: Format, config: ApmConfig) -> Result<AnyVoice, Failure> {
+pub(crate) fn voice(
+    format: Format,
+    config: ApmConfig,
+    canceller: CancellerChoice,
+) -> Result<AnyVoice, Failure> {
     if config == ApmConfig::BYPASS {
         return Ok(Box::new(Bypass));
+    }
+    if let CancellerChoice::Handsfree(settings) = canceller
+        && config.echo_cancellation != EchoCancellation::Off
+    {
+        return Ok(Box::new(OwnCancellerVoice::new(format, settings, config)?));
     }
     Ok(Box::new(ApmProcessor::new(format, format, config)?))
 }
@@ -401,7 +415,8 @@ impl Terminal {
     /// # Errors
     /// Returns an error when the new processor cannot be made. The old one stays in use.
     pub fn set_voice(&mut self, config: ApmConfig) -> Result<(), Failure> {
-        self.voice.replace(voice(self.format, config)?, voice_code(config))?;
+        let canceller = self.config.canceller;
+        self.voice.replace(voice(self.format, config, canceller)?, voice_code(config, canceller))?;
         self.config.voice = config;
         Ok(())
     }

@@ -1,12 +1,16 @@
 //! Control side: converts a voice processor's configuration to the number that journals contain, and back.
 
 use handsfree_apm::{ApmConfig, EchoCancellation, GainControl, NoiseSuppression};
+use handsfree_core::canceller::CancellerSettings;
+
+use super::CancellerChoice;
 
 #[cfg(feature = "dump")]
 use crate::failure::Failure;
 
-/// Returns the number that stands for a voice processor's configuration in journals.
-pub(crate) fn voice_code(config: ApmConfig) -> u64 {
+/// Returns the number that stands for a voice processor's configuration in journals. Bits 32 and up belong to
+/// the project's own canceller and are 0 with WebRTC's.
+pub(crate) fn voice_code(config: ApmConfig, canceller: CancellerChoice) -> u64 {
     let echo = match config.echo_cancellation {
         EchoCancellation::Off => 0,
         EchoCancellation::Full => 1,
@@ -23,16 +27,33 @@ pub(crate) fn voice_code(config: ApmConfig) -> u64 {
         GainControl::Off => 0,
         GainControl::Adaptive => 1,
     };
-    echo | noise << 8 | gain << 16 | u64::from(config.high_pass) << 24
+    let own = match canceller {
+        CancellerChoice::Webrtc => [0; 4],
+        CancellerChoice::Handsfree(settings) => {
+            let CancellerSettings { echo_over_talker, suppressor, comfort_noise, high_pass } = settings;
+            let switches = u8::from(suppressor) | u8::from(comfort_noise) << 1 | u8::from(high_pass) << 2;
+            [1, echo_over_talker.cast_unsigned(), switches, 0]
+        }
+    };
+    let own = u64::from(u32::from_le_bytes(own));
+    echo | noise << 8 | gain << 16 | u64::from(config.high_pass) << 24 | own << 32
 }
 
 /// Returns the configuration that a number from a journal stands for.
 #[cfg(feature = "dump")]
-pub(crate) fn voice_of_code(number: u64) -> Result<ApmConfig, Failure> {
-    let [echo, noise, gain, high_pass, 0, 0, 0, 0] = number.to_le_bytes() else {
-        return Err(unknown(number));
+pub(crate) fn voice_of_code(number: u64) -> Result<(ApmConfig, CancellerChoice), Failure> {
+    let [echo, noise, gain, high_pass, own @ ..] = number.to_le_bytes();
+    let canceller = match own {
+        [0, 0, 0, 0] => CancellerChoice::Webrtc,
+        [1, echo_over_talker, switches @ 0..8, 0] => CancellerChoice::Handsfree(CancellerSettings {
+            echo_over_talker: echo_over_talker.cast_signed(),
+            suppressor: switches & 1 != 0,
+            comfort_noise: switches & 2 != 0,
+            high_pass: switches & 4 != 0,
+        }),
+        _ => return Err(unknown(number)),
     };
-    Ok(ApmConfig {
+    let config = ApmConfig {
         echo_cancellation: match echo {
             0 => EchoCancellation::Off,
             1 => EchoCancellation::Full,
@@ -57,7 +78,8 @@ pub(crate) fn voice_of_code(number: u64) -> Result<ApmConfig, Failure> {
             1 => true,
             _ => return Err(unknown(number)),
         },
-    })
+    };
+    Ok((config, canceller))
 }
 
 #[cfg(feature = "dump")]
@@ -83,12 +105,20 @@ mod tests {
                     for high_pass in [false, true] {
                         let config =
                             ApmConfig { echo_cancellation, noise_suppression, high_pass, gain_control };
-                        assert_eq!(voice_of_code(voice_code(config)).unwrap(), config);
+                        let own = |echo_over_talker, comfort_noise| {
+                            let settings = CancellerSettings::DEFAULT;
+                            let settings = CancellerSettings { echo_over_talker, comfort_noise, ..settings };
+                            CancellerChoice::Handsfree(settings)
+                        };
+                        for canceller in [CancellerChoice::Webrtc, own(-100, false), own(7, true)] {
+                            let code = voice_code(config, canceller);
+                            assert_eq!(voice_of_code(code).unwrap(), (config, canceller));
+                        }
                     }
                 }
             }
         }
-        for number in [3, 5 << 8, 2 << 16, 2 << 24, 1 << 32] {
+        for number in [3, 5 << 8, 2 << 16, 2 << 24, 2 << 32, 0x0008_0001 << 32, 1 << 56] {
             assert!(voice_of_code(number).unwrap_err().to_string().contains(&format!("{number:#x}")));
         }
     }

@@ -1,0 +1,491 @@
+//! Worker side: what happens in 10 ms: filters, selection, suppression.
+
+use super::ceiling;
+use super::kalman::PathChange;
+use super::residual::ResidualInputs;
+use super::selection::{Candidate, FrameEnergies, Repair};
+use super::suppressor::Pressing;
+use super::{CancellerReading, CancellerStorage, EchoCanceller};
+use crate::capture::VoiceStats;
+use crate::dsp::fft::Complex;
+use crate::dsp::real_fft::{FftScratch, RealFft};
+use crate::dsp::special::sin_pi;
+
+/// Decay of an echo path in 10 ms, as power: 1.5 dB, a reverberation time of 0.4 s.
+const DECAY: f64 = 0.841_395_141_645_195_1;
+/// Power of the echo path that is assumed before anything is known: 0 dB.
+const FIRST_POWER: f32 = 10.0;
+/// Part of the main filter's expected error power that is kept in 10 ms: a time constant of 20 ms.
+const FAST_KEPT: f32 = 0.6;
+/// Part of the slow mean of the error's power that is replaced in 10 ms: a time constant of 0.33 s.
+const SLOW_STEP: f32 = 0.03;
+/// Part of the slow mean that the expected power is at least, so that a pause in near speech does not make
+/// its return a surprise.
+const SLOW_PART: f32 = 0.5;
+/// Part of the shadow filter's expected error power that is kept in 10 ms: a time constant of 45 ms.
+const SHADOW_KEPT: f32 = 0.8;
+/// Step of the shadow filter.
+const SHADOW_STEP: f32 = 0.5;
+/// Least power of the path that scales the shadow filter's step: -20 dB.
+const LEAST_SHADOW_POWER: f32 = 1e-2;
+/// Change of the path in 10 ms after a start or a path change: -27 dB.
+const FIRST_CHANGE: f32 = 2e-3;
+/// Change of the path in 10 ms while nothing moves: -40 dB.
+const STEADY_CHANGE: f32 = 1e-4;
+/// Part of the difference between both that is left after 10 ms of far end: a time constant of 3 s.
+const CHANGE_KEPT: f32 = 0.996_67;
+/// Least power of a bin of the path in terms of the mean, to which the change applies: -30 dB.
+const LEAST_BIN_POWER: f32 = 1e-3;
+/// Variance after a path change, in terms of the path's power.
+const RAISED: f32 = 1.0;
+/// Part of the path that is left after a divergence.
+const HALVED: f32 = 0.5;
+/// Energy of a reference frame above which the far end counts as speaking.
+const FAR_ACTIVE: f32 = 1e-4;
+/// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
+const LEAST_ERROR: f32 = 1e-7;
+
+const POSSIBLE_PART: f32 = 1.0;
+const MAIN_POSSIBLE: f32 = 0.0;
+/// Part of the far end's level that is kept in 10 ms: a time constant of 0.1 s.
+const FAR_KEPT: f32 = 0.9;
+
+/// Working memory of a frame; nothing in it outlives the frame.
+#[derive(Debug)]
+pub(super) struct FrameMemory<const HOP: usize, const BINS: usize> {
+    spectra: [[Complex; BINS]; 2],
+    powers: [[f32; BINS]; 2],
+    time: [[f32; HOP]; 2],
+    near: [f32; HOP],
+    errors: [[f32; HOP]; 2],
+    fft: FftScratch<HOP>,
+}
+
+impl<const HOP: usize, const BINS: usize> FrameMemory<HOP, BINS> {
+    pub(super) const fn new() -> Self {
+        Self {
+            spectra: [[Complex::ZERO; BINS]; 2],
+            powers: [[0.0; BINS]; 2],
+            time: [[0.0; HOP]; 2],
+            near: [0.0; HOP],
+            errors: [[0.0; HOP]; 2],
+            fft: FftScratch::new(),
+        }
+    }
+}
+
+/// Returns the parts of an exponential decay that the partitions have; their sum is 1.
+const fn decay<const PARTITIONS: usize>() -> [f32; PARTITIONS] {
+    let mut sum = 0.0;
+    let mut part = 1.0;
+    let mut partition = 0;
+    while partition < PARTITIONS {
+        sum += part;
+        part *= DECAY;
+        partition += 1;
+    }
+    let mut all = [0.0; PARTITIONS];
+    let mut part = 1.0 / sum;
+    partition = 0;
+    while partition < PARTITIONS {
+        all[partition] = part as f32;
+        part *= DECAY;
+        partition += 1;
+    }
+    all
+}
+
+/// Returns the rising half of a root-Hann window over two hops.
+const fn rising<const HOP: usize>() -> [f32; HOP] {
+    let mut window = [0.0; HOP];
+    let mut at = 0;
+    while at < HOP {
+        window[at] = sin_pi((at as f64 + 0.5) / (2 * HOP) as f64) as f32;
+        at += 1;
+    }
+    window
+}
+
+impl<
+    const HOP: usize,
+    const BINS: usize,
+    const PARTITIONS: usize,
+    const SHADOW: usize,
+    const LOUDSPEAKERS: usize,
+    S: CancellerStorage,
+> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S>
+{
+    const DECAY: [f32; PARTITIONS] = decay::<PARTITIONS>();
+    const RISING: [f32; HOP] = rising::<HOP>();
+
+    /// Gives the memory its first values, in place.
+    #[inline(never)]
+    fn prepare(&mut self) {
+        self.is_prepared = true;
+        self.far_high_pass = [super::VoiceHighPass::new(); LOUDSPEAKERS];
+        self.near_high_pass = super::VoiceHighPass::new();
+        self.last_far.as_flattened_mut().fill(0.0);
+        for reference in &mut self.reference {
+            reference.reset();
+        }
+        for main in &mut self.main {
+            main.reset(FIRST_POWER, &Self::DECAY);
+        }
+        for shadow in &mut self.shadow {
+            shadow.reset();
+        }
+        self.main_noise[0].fill(1e-6);
+        self.main_noise[1].fill(0.0);
+        self.shadow_noise.fill(1e-6);
+        (self.main_power, self.shadow_power, self.far_level) = (0.0, 0.0, 0.0);
+        self.path_change = FIRST_CHANGE;
+        self.frames = 0;
+        self.selection.reset();
+        self.residual.reset();
+        self.suppressor.reset();
+        self.random = super::RandomBits::new();
+        self.last_error.fill(0.0);
+        self.last_echo.fill(0.0);
+        self.overlap.fill(0.0);
+        self.last_near_energy = 0.0;
+        self.levels = EchoLevels::new();
+        (self.path_changes, self.divergences) = (0, 0);
+    }
+
+    /// Cleans a frame.
+    pub(super) fn frame(&mut self, samples: &mut [i16; HOP]) {
+        if !self.is_prepared {
+            self.prepare();
+        }
+        let mut near_energy = 0.0;
+        for (to, &sample) in self.memory.near.iter_mut().zip(samples.iter()) {
+            let x = ceiling::from_i16(sample);
+            near_energy += x * x;
+            *to = if self.settings.no_high_pass { x } else { self.near_high_pass.next(&Self::HIGH_PASS, x) };
+        }
+        let far_energy = self.take_reference();
+        self.far_level = FAR_KEPT * self.far_level + (1.0 - FAR_KEPT) * far_energy;
+        let reference = self.cancel();
+        if far_energy > FAR_ACTIVE {
+            self.path_change = STEADY_CHANGE + (self.path_change - STEADY_CHANGE) * CHANGE_KEPT;
+        }
+        self.select(reference);
+        let FrameMemory { near, errors, .. } = &mut self.memory;
+        // The selected output is the first of both now.
+        ceiling::limit_to(near_energy, &mut errors[0]);
+        self.levels.observe(far_energy, near, &errors[0]);
+        if self.settings.no_suppressor {
+            for (last, (near, error)) in self.last_echo.iter_mut().zip(near.iter().zip(&errors[0])) {
+                *last = near - error;
+            }
+            self.last_error = errors[0];
+            ceiling::quantise(near_energy, &self.last_error, samples);
+        } else {
+            self.suppress(samples);
+        }
+        self.last_near_energy = near_energy;
+        self.frames = self.frames.wrapping_add(1);
+    }
+
+    /// Adds the reverse frame to the reference, or silence if there was none. Returns its energy.
+    fn take_reference(&mut self) -> f32 {
+        let mut energy = 0.0;
+        if !core::mem::take(&mut self.has_far) {
+            self.far.as_flattened_mut().fill(0.0);
+        }
+        for ((reference, far), last) in self.reference.iter_mut().zip(&self.far).zip(&mut self.last_far) {
+            let [spectrum, _] = &mut self.memory.spectra;
+            RealFft::forward(Some(last), Some(far), spectrum, &mut self.memory.fft);
+            reference.push(spectrum);
+            energy += ceiling::energy(far);
+            *last = *far;
+        }
+        energy
+    }
+
+    /// Runs and adapts both filters; leaves their errors in memory. Returns the energy of the newest
+    /// reference spectrum.
+    fn cancel(&mut self) -> f32 {
+        let FrameMemory { spectra, powers, time, near, errors, fft } = &mut self.memory;
+        let [main_bins, shadow_bins] = spectra;
+        let [main_power, shadow_power] = powers;
+        main_bins.fill(Complex::ZERO);
+        shadow_bins.fill(Complex::ZERO);
+        main_power.fill(0.0);
+        shadow_power.fill(0.0);
+        let possible = POSSIBLE_PART * self.selection.error() / (self.far_level + FAR_ACTIVE);
+        let step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER).max(possible);
+        let mut steps = [0.0; SHADOW];
+        for (to, part) in steps.iter_mut().zip(&Self::DECAY) {
+            *to = step * part;
+        }
+        let mut reference_energy = 0.0;
+        for ((reference, main), shadow) in self.reference.iter().zip(&self.main).zip(&self.shadow) {
+            main.predict(reference, main_bins, main_power);
+            shadow.predict(reference, &steps, shadow_bins, shadow_power);
+            if let Some(newest) = reference.newest_first().next() {
+                reference_energy += newest.iter().fold(0.0, |sum, x| sum + x.power());
+            }
+        }
+        for (bins, error) in [&mut *main_bins, &mut *shadow_bins].into_iter().zip(errors.iter_mut()) {
+            RealFft::inverse(bins, time, fft);
+            for ((error, near), echo) in error.iter_mut().zip(near.iter()).zip(&time[1]) {
+                *error = near - echo;
+            }
+            RealFft::forward(None, Some(error), bins, fft);
+        }
+
+        let [fast, slow] = &mut self.main_noise;
+        let state = main_power.iter_mut().zip(fast.iter_mut().zip(slow));
+        for (z, (power, (fast, slow))) in main_bins.iter_mut().zip(state) {
+            let error = z.power();
+            *fast = FAST_KEPT * *fast + (1.0 - FAST_KEPT) * error;
+            *slow += SLOW_STEP * (error - *slow);
+            let noise = fast.max(SLOW_PART * *slow);
+            let reciprocal = 1.0 / (0.5 * *power + noise + LEAST_ERROR);
+            *z = z.scaled(reciprocal);
+            *power = 0.5 * reciprocal;
+        }
+        let state = shadow_power.iter_mut().zip(&mut self.shadow_noise);
+        for (z, (power, noise)) in shadow_bins.iter_mut().zip(state) {
+            *noise = SHADOW_KEPT * *noise + (1.0 - SHADOW_KEPT) * z.power();
+            let reciprocal = 1.0 / (0.5 * *power + *noise + LEAST_ERROR);
+            *z = z.scaled(reciprocal);
+            // From here on the array holds the main filter's uncertainty.
+            *power = 0.0;
+        }
+
+        let change = PathChange {
+            rate: self.path_change,
+            least_power: (LEAST_BIN_POWER * self.main_power).max(possible * MAIN_POSSIBLE),
+        };
+        (self.main_power, self.shadow_power) = (0.0, 0.0);
+        for (reference, main) in self.reference.iter().zip(&mut self.main) {
+            self.main_power += main.update(
+                reference,
+                main_bins,
+                main_power,
+                change,
+                &Self::DECAY,
+                shadow_power,
+                &mut self.random,
+            );
+        }
+        for (reference, shadow) in self.reference.iter().zip(&mut self.shadow) {
+            self.shadow_power += shadow.update(reference, shadow_bins, &steps, main_bins);
+        }
+        // One partition a frame is enough, and each costs two transforms.
+        let frame = self.frames as usize;
+        for (main, shadow) in self.main.iter_mut().zip(&mut self.shadow) {
+            main.constrain(frame % PARTITIONS, time, fft);
+            shadow.constrain(frame % SHADOW, main_bins, time, fft);
+        }
+        reference_energy
+    }
+
+    /// Chooses the linear output, leaves it in the first error, and repairs the filters.
+    fn select(&mut self, reference: f32) {
+        let FrameMemory { near, errors: [main, shadow], .. } = &mut self.memory;
+        let (before, after) = self.selection.observe(FrameEnergies {
+            main: ceiling::energy(main),
+            shadow: ceiling::energy(shadow),
+            microphone: ceiling::energy(near),
+        });
+        if before != Candidate::Main || after != Candidate::Main {
+            let mut part = 0.0;
+            for (main, (&shadow, &near)) in main.iter_mut().zip(shadow.iter().zip(near.iter())) {
+                part += const { 1.0 / HOP as f32 };
+                let value = |candidate| match candidate {
+                    Candidate::Main => *main,
+                    Candidate::Shadow => shadow,
+                    Candidate::Microphone => near,
+                };
+                *main = value(before) * (1.0 - part) + value(after) * part;
+            }
+        }
+        match self.selection.repair(reference) {
+            Repair::None => {}
+            Repair::CopyShadowToMain => {
+                for (main, shadow) in self.main.iter_mut().zip(&self.shadow) {
+                    shadow.copy_to(main.weights_mut());
+                    main.raise_variance(RAISED * self.shadow_power, &Self::DECAY);
+                }
+                self.path_change = FIRST_CHANGE;
+                self.path_changes = self.path_changes.saturating_add(1);
+            }
+            Repair::CopyMainToShadow => {
+                for (main, shadow) in self.main.iter().zip(&mut self.shadow) {
+                    shadow.copy_from(main.weights());
+                }
+            }
+            Repair::Diverged => {
+                for (main, shadow) in self.main.iter_mut().zip(&mut self.shadow) {
+                    main.scale(HALVED);
+                    main.raise_variance(RAISED * HALVED * HALVED * self.main_power, &Self::DECAY);
+                    shadow.reset();
+                }
+                self.path_change = FIRST_CHANGE;
+                self.divergences = self.divergences.saturating_add(1);
+            }
+        }
+    }
+
+    /// Suppresses the residual echo of the last frame; `samples` takes the output.
+    fn suppress(&mut self, samples: &mut [i16; HOP]) {
+        let pressing =
+            Pressing { factor: self.settings().pressing(), comfort_noise: !self.settings.no_comfort_noise };
+        let FrameMemory { spectra: [error, echo], powers: [power, uncertainty], time, near, errors, fft } =
+            &mut self.memory;
+        let [current, _] = errors;
+        windowed(&self.last_error, current, &Self::RISING, time);
+        RealFft::forward(Some(&time[0]), Some(&time[1]), error, fft);
+        for (near, current) in near.iter_mut().zip(current.iter()) {
+            *near -= current;
+        }
+        windowed(&self.last_echo, near, &Self::RISING, time);
+        RealFft::forward(Some(&time[0]), Some(&time[1]), echo, fft);
+        self.last_error = *current;
+        self.last_echo = *near;
+
+        for (index, (reference, main)) in self.reference.iter().zip(&self.main).enumerate() {
+            if let Some(oldest) = reference.oldest() {
+                let weights = main.weights().get(const { PARTITIONS - 2 }..).unwrap_or(&[]);
+                self.residual.observe_tail(&oldest, weights, index == 0);
+            }
+        }
+        self.residual.observe(ResidualInputs { error, echo, uncertainty }, power);
+        self.suppressor.observe(power, self.residual.power());
+        self.suppressor.apply(error, power, self.residual.power(), pressing);
+        RealFft::inverse(error, time, fft);
+        let [first, second] = time;
+        for ((first, overlap), window) in first.iter_mut().zip(&self.overlap).zip(&Self::RISING) {
+            *first = *first * window + overlap;
+        }
+        for ((overlap, second), window) in
+            self.overlap.iter_mut().zip(second.iter()).zip(Self::RISING.iter().rev())
+        {
+            *overlap = second * window;
+        }
+        ceiling::limit_to(self.last_near_energy, first);
+        ceiling::quantise(self.last_near_energy, first, samples);
+    }
+
+    /// Returns the partition with the most power.
+    pub(super) fn strongest_partition(&self) -> usize {
+        let (mut strongest, mut most) = (0, 0.0);
+        for partition in 0..PARTITIONS {
+            let power = self.main.iter().filter_map(|main| main.weights().get(partition));
+            let power = power.flatten().fold(0.0, |sum, w| sum + w.power());
+            if power > most {
+                (strongest, most) = (partition, power);
+            }
+        }
+        strongest
+    }
+
+    /// Returns likelihoods and levels of the last frame. Reads the whole filter, so it is not for every frame
+    /// of a small processor.
+    #[must_use]
+    pub fn reading(&self) -> CancellerReading {
+        if !self.is_prepared {
+            return CancellerReading::default();
+        }
+        CancellerReading {
+            near_end_likelihood: self.suppressor.presence(),
+            residual_echo_likelihood: self.levels.residual_likelihood(),
+            convergence: self.levels.convergence(),
+            strongest_partition: self.strongest_partition(),
+            path_changes: self.path_changes,
+            divergences: self.divergences,
+        }
+    }
+}
+
+/// Writes two frames under a root-Hann window.
+fn windowed<const HOP: usize>(
+    first: &[f32; HOP],
+    second: &[f32; HOP],
+    rising: &[f32; HOP],
+    to: &mut [[f32; HOP]; 2],
+) {
+    let [to_first, to_second] = to;
+    for ((to, x), window) in to_first.iter_mut().zip(first).zip(rising) {
+        *to = x * window;
+    }
+    for ((to, x), window) in to_second.iter_mut().zip(second).zip(rising.iter().rev()) {
+        *to = x * window;
+    }
+}
+
+/// Part of the levels that is replaced in 10 ms: a time constant of 1 s of far end.
+const LEVEL_STEP: f32 = 0.01;
+
+/// Levels of the far end, of the estimated echo and of what is left, while the far end speaks.
+#[derive(Debug)]
+pub(super) struct EchoLevels {
+    far: f32,
+    near: f32,
+    echo: f32,
+    error: f32,
+    both: f32,
+    frames: u8,
+}
+
+impl EchoLevels {
+    pub(super) const fn new() -> Self {
+        Self { far: 0.0, near: 0.0, echo: 0.0, error: 0.0, both: 0.0, frames: 0 }
+    }
+
+    fn observe(&mut self, far: f32, near: &[f32], error: &[f32]) {
+        if far <= FAR_ACTIVE {
+            return;
+        }
+        let (mut echo_energy, mut error_energy, mut near_energy, mut both) = (0.0, 0.0, 0.0, 0.0);
+        for (near, error) in near.iter().zip(error) {
+            let echo = near - error;
+            echo_energy += echo * echo;
+            error_energy += error * error;
+            near_energy += near * near;
+            both += echo * error;
+        }
+        for (level, now) in [
+            (&mut self.far, far),
+            (&mut self.near, near_energy),
+            (&mut self.echo, echo_energy),
+            (&mut self.error, error_energy),
+            (&mut self.both, both),
+        ] {
+            *level += LEVEL_STEP * (now - *level);
+        }
+        self.frames = self.frames.saturating_add(1);
+    }
+
+    /// Returns whether the far end spoke for a second.
+    pub(super) fn is_known(&self) -> bool {
+        self.frames >= 100 && self.far > 0.0
+    }
+
+    /// Returns ERL and ERLE.
+    pub(super) fn stats(&self) -> VoiceStats {
+        let decibels = |ratio: f32| 10.0 * libm::log10f(ratio.max(1e-12));
+        if !self.is_known() {
+            return VoiceStats::default();
+        }
+        VoiceStats {
+            erl_db: (self.echo > 0.0).then(|| decibels(self.far / self.echo)),
+            erle_db: (self.error > 0.0).then(|| decibels(self.near / self.error)),
+            ..VoiceStats::default()
+        }
+    }
+
+    /// Returns how much of the error correlates with the estimated echo, from 0 to 1.
+    pub(super) fn residual_likelihood(&self) -> f32 {
+        let product = self.echo * self.error;
+        if product > 0.0 { (self.both * self.both / product).min(1.0) } else { 0.0 }
+    }
+
+    /// Returns the part of the microphone's power while the far end speaks that the filter explains.
+    pub(super) fn convergence(&self) -> f32 {
+        if self.near > 0.0 { (1.0 - self.error / self.near).clamp(0.0, 1.0) } else { 0.0 }
+    }
+}

@@ -1,0 +1,152 @@
+//! Worker side: the main filter, a Kalman filter in the frequency domain.
+//!
+//! Enzner and Vary, "Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free
+//! telephones", Signal Processing 86 (2006); partitioned as in Kuech, Mabande and Enzner, "State-space
+//! architecture of the partitioned-block-based acoustic echo controller", ICASSP 2014, with the diagonal
+//! approximation of their section 3. The transform is an overlap-save of two hops (Soo and Pang,
+//! "Multidelay block frequency domain adaptive filter", IEEE Trans. ASSP 38, 1990).
+
+use super::spectra::ReferenceSpectra;
+use super::storage::{Packing, RandomBits};
+use crate::dsp::fft::Complex;
+use crate::dsp::real_fft::{FftScratch, RealFft};
+
+/// Echo path from one loudspeaker, as spectra of consecutive stretches of 10 ms, with the variance of each
+/// bin's error.
+#[derive(Debug)]
+pub(super) struct KalmanFilter<S: Packing, const BINS: usize, const PARTITIONS: usize> {
+    weights: [[Complex; BINS]; PARTITIONS],
+    variances: [[S::Variance; BINS]; PARTITIONS],
+}
+
+/// How the echo path is assumed to change in 10 ms.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PathChange {
+    /// Part of the path's power that changes.
+    pub(super) rate: f32,
+    /// Least power of a bin of the whole path to which `rate` applies, so that bins without echo adapt too.
+    pub(super) least_power: f32,
+}
+
+impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BINS, PARTITIONS> {
+    pub(super) const fn new() -> Self {
+        Self {
+            weights: [[Complex::ZERO; BINS]; PARTITIONS],
+            variances: [[S::ZERO_VARIANCE; BINS]; PARTITIONS],
+        }
+    }
+
+    /// Forgets the path. `variance` is the assumed power of the whole path; the partitions share it by
+    /// `decay`.
+    pub(super) fn reset(&mut self, variance: f32, decay: &[f32; PARTITIONS]) {
+        self.weights.as_flattened_mut().fill(Complex::ZERO);
+        for (variances, part) in self.variances.iter_mut().zip(decay) {
+            variances.fill(S::store_variance(variance * part, 0));
+        }
+    }
+
+    /// Adds the echo that the filter expects to `echo`, and the power of its error to `uncertainty`.
+    pub(super) fn predict(
+        &self,
+        reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
+        echo: &mut [Complex; BINS],
+        uncertainty: &mut [f32; BINS],
+    ) {
+        for ((x, weights), variances) in reference.newest_first().zip(&self.weights).zip(&self.variances) {
+            let bins = x.iter().zip(weights).zip(variances);
+            for (((x, w), &c), (echo, uncertainty)) in bins.zip(echo.iter_mut().zip(uncertainty.iter_mut())) {
+                echo.re += x.re * w.re - x.im * w.im;
+                echo.im += x.re * w.im + x.im * w.re;
+                *uncertainty += x.power() * S::load_variance(c);
+            }
+        }
+    }
+
+    /// Corrects the filter by its error. `error` is the error's spectrum divided by its expected power, and
+    /// `gain` the reciprocal of that power times the part of the transform that holds the error.
+    ///
+    /// Adds the power that the remaining error of the filter leaves to `uncertainty`. Returns the mean power
+    /// of the whole path.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of the canceller's memory")]
+    pub(super) fn update(
+        &mut self,
+        reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
+        error: &[Complex; BINS],
+        gain: &[f32; BINS],
+        change: PathChange,
+        decay: &[f32; PARTITIONS],
+        uncertainty: &mut [f32; BINS],
+        random: &mut RandomBits,
+    ) -> f32 {
+        let keep = 1.0 - change.rate;
+        let mut power = 0.0;
+        let partitions = reference.newest_first().zip(&mut self.weights).zip(&mut self.variances);
+        for (((x, weights), variances), part) in partitions.zip(decay) {
+            let least_power = change.least_power * part;
+            // One random number a partition; its bins take steps of an odd number from there.
+            let mut dither = random.next() >> 8;
+            let mut partition_power = 0.0;
+            let bins = x.iter().zip(weights.iter_mut()).zip(variances.iter_mut());
+            for (((x, w), c), ((e, &gain), uncertainty)) in
+                bins.zip(error.iter().zip(gain).zip(uncertainty.iter_mut()))
+            {
+                let variance = S::load_variance(*c);
+                let x_power = x.power();
+                let (step_re, step_im) = (variance * x.re, -(variance * x.im));
+                w.re += step_re * e.re - step_im * e.im;
+                w.im += step_re * e.im + step_im * e.re;
+                let w_power = w.power();
+                partition_power += w_power;
+                let left = variance * (1.0 - variance * x_power * gain) * keep;
+                let left = left + change.rate * w_power.max(least_power);
+                dither = dither.wrapping_add(40_503);
+                *c = S::store_variance(left, dither);
+                *uncertainty += x_power * left;
+            }
+            power += partition_power;
+        }
+        power * const { 1.0 / BINS as f32 }
+    }
+
+    /// Sets the second half of one partition's response to 0, which a linear convolution requires.
+    pub(super) fn constrain<const HOP: usize>(
+        &mut self,
+        partition: usize,
+        time: &mut [[f32; HOP]; 2],
+        scratch: &mut FftScratch<HOP>,
+    ) {
+        if let Some(weights) = self.weights.get_mut(partition) {
+            RealFft::inverse(weights, time, scratch);
+            RealFft::forward(Some(&time[0]), None, weights, scratch);
+        }
+    }
+
+    /// Raises each variance to at least its share of `variance`.
+    pub(super) fn raise_variance(&mut self, variance: f32, decay: &[f32; PARTITIONS]) {
+        for (variances, part) in self.variances.iter_mut().zip(decay) {
+            let least = variance * part;
+            for c in variances {
+                if S::load_variance(*c) < least {
+                    *c = S::store_variance(least, 0);
+                }
+            }
+        }
+    }
+
+    /// Multiplies the path by `by`.
+    pub(super) fn scale(&mut self, by: f32) {
+        for w in self.weights.as_flattened_mut() {
+            *w = w.scaled(by);
+        }
+    }
+
+    /// Returns the partitions of the path, that of the direct sound first.
+    pub(super) fn weights(&self) -> &[[Complex; BINS]; PARTITIONS] {
+        &self.weights
+    }
+
+    /// Returns the partitions of the path for changing them.
+    pub(super) fn weights_mut(&mut self) -> &mut [[Complex; BINS]; PARTITIONS] {
+        &mut self.weights
+    }
+}

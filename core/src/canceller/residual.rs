@@ -1,0 +1,150 @@
+//! Worker side: the power of the echo that the filter leaves, as the sum of what is known about it.
+//!
+//! - The filter's own uncertainty, as in Enzner and Vary (2006), section 4.
+//! - Leakage in proportion to the estimated echo, by regression of the fluctuations of both spectra, as in
+//!   Valin, "On adjusting the learning rate in frequency domain echo cancellation with double-talk", IEEE Trans.
+//!   Audio, Speech and Language Processing 15 (2007), here in bands.
+//! - The room's reverberation after the filter's end, decaying exponentially, as in Habets, Gannot, Cohen and
+//!   Sommen, "Joint dereverberation and residual echo suppression of speech signals in noisy environments",
+//!   IEEE Trans. Audio, Speech and Language Processing 16 (2008).
+
+use super::bands::{MAX_BANDS, spans};
+use super::spectra::StoredSpectrum;
+use super::storage::Packing;
+use crate::dsp::fft::Complex;
+
+/// Part of a band's fluctuation that the mean follows in 10 ms: a time constant of 67 ms.
+const MEAN_STEP: f32 = 0.15;
+/// Part of the leakage that is replaced in 10 ms while the estimated echo is loud: a time constant of 0.5 s.
+const LEAKAGE_STEP: f32 = 0.02;
+/// Least leakage of power: -30 dB.
+const LEAST_LEAKAGE: f32 = 1e-3;
+/// Leakage of power at the start: -5 dB.
+const FIRST_LEAKAGE: f32 = 0.3;
+/// Weight of the first leakage against what is measured later, as a power of a band's energy.
+const FIRST_WEIGHT: f32 = 1e-8;
+/// Energy of the estimated echo in a band above which leakage is measured.
+const LEAKAGE_ABOVE: f32 = 1e-6;
+/// Part of the reverberant power that is left after 10 ms: 1 dB, a reverberation time of 0.6 s.
+const TAIL_KEPT: f32 = 0.8;
+/// Part of the residual that is held for the next frame, because an echo decays slower than the reference.
+const HELD: f32 = 0.4;
+
+/// Estimator of the residual echo.
+#[derive(Debug)]
+pub(super) struct ResidualEcho<const BINS: usize> {
+    /// Uncertainty in the previous frame, of which the analysis window holds half.
+    last_uncertainty: [f32; BINS],
+    tail: [f32; BINS],
+    power: [f32; BINS],
+    bands: [Leakage; MAX_BANDS],
+}
+
+/// Regression of the error on the estimated echo in a band.
+#[derive(Clone, Copy, Debug)]
+struct Leakage {
+    error_mean: f32,
+    echo_mean: f32,
+    both: f32,
+    echo: f32,
+}
+
+impl Leakage {
+    const START: Self =
+        Self { error_mean: 0.0, echo_mean: 0.0, both: FIRST_LEAKAGE * FIRST_WEIGHT, echo: FIRST_WEIGHT };
+
+    /// Takes a frame's energies and returns the part of the estimated echo's power that is in the error.
+    fn observe(&mut self, error: f32, echo: f32) -> f32 {
+        let (error_change, echo_change) = (error - self.error_mean, echo - self.echo_mean);
+        self.error_mean += MEAN_STEP * error_change;
+        self.echo_mean += MEAN_STEP * echo_change;
+        if echo > LEAKAGE_ABOVE {
+            // A near talker makes the error loud; the regression then learns less.
+            let step = LEAKAGE_STEP * (2.0 * echo / (error + 1e-9)).min(1.0);
+            self.both += step * (error_change * echo_change - self.both);
+            self.echo += step * (echo_change * echo_change - self.echo);
+        }
+        self.both = self.both.max(LEAST_LEAKAGE * self.echo).min(self.echo);
+        self.both / (self.echo + 1e-20)
+    }
+}
+
+/// What the residual is estimated from.
+pub(super) struct ResidualInputs<'a, const BINS: usize> {
+    /// Spectrum of the error, under the analysis window.
+    pub(super) error: &'a [Complex; BINS],
+    /// Spectrum of the estimated echo, under the analysis window.
+    pub(super) echo: &'a [Complex; BINS],
+    /// Power that the filter's variances leave in the error.
+    pub(super) uncertainty: &'a [f32; BINS],
+}
+
+impl<const BINS: usize> ResidualEcho<BINS> {
+    pub(super) const fn new() -> Self {
+        Self {
+            last_uncertainty: [0.0; BINS],
+            tail: [0.0; BINS],
+            power: [0.0; BINS],
+            bands: [Leakage { error_mean: 0.0, echo_mean: 0.0, both: 0.0, echo: 0.0 }; MAX_BANDS],
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.last_uncertainty.fill(0.0);
+        self.tail.fill(0.0);
+        self.power.fill(0.0);
+        self.bands.fill(Leakage::START);
+    }
+
+    /// Returns the power of the residual in each bin.
+    pub(super) fn power(&self) -> &[f32; BINS] {
+        &self.power
+    }
+
+    /// Adds the reverberation that `oldest` excites to the tail, of which the filter's last two partitions give
+    /// the level. Called once a reference, the first time with `decay` set.
+    pub(super) fn observe_tail<S: Packing>(
+        &mut self,
+        oldest: &StoredSpectrum<'_, S, BINS>,
+        last_weights: &[[Complex; BINS]],
+        decay: bool,
+    ) {
+        let kept = if decay { TAIL_KEPT } else { 1.0 };
+        let mut powers = oldest.iter();
+        for (start, end) in spans(BINS) {
+            let weights = |w: &[Complex; BINS]| {
+                w.get(start..end).unwrap_or(&[]).iter().fold(0.0, |sum, w| sum + w.power())
+            };
+            let level = last_weights.iter().fold(0.0, |sum, w| sum + weights(w));
+            let level = TAIL_KEPT * 0.25 * level / (end - start).max(1) as f32;
+            for (tail, x) in self.tail.get_mut(start..end).unwrap_or(&mut []).iter_mut().zip(&mut powers) {
+                *tail = kept * *tail + level * x.power();
+            }
+        }
+    }
+
+    /// Estimates the residual of a frame. `error_power` takes the power of each bin of the error.
+    pub(super) fn observe(&mut self, inputs: ResidualInputs<'_, BINS>, error_power: &mut [f32; BINS]) {
+        for (power, z) in error_power.iter_mut().zip(inputs.error) {
+            *power = z.power();
+        }
+        for ((start, end), band) in spans(BINS).zip(&mut self.bands) {
+            let errors = error_power.get(start..end).unwrap_or(&[]);
+            let echoes = inputs.echo.get(start..end).unwrap_or(&[]);
+            let error_energy = errors.iter().fold(0.0, |sum, e| sum + e);
+            let echo_energy = echoes.iter().fold(0.0, |sum, y| sum + y.power());
+            let leakage = band.observe(error_energy, echo_energy);
+            let state = self.power.get_mut(start..end).unwrap_or(&mut []).iter_mut();
+            let state = state.zip(self.last_uncertainty.get_mut(start..end).unwrap_or(&mut []));
+            let state = state.zip(self.tail.get(start..end).unwrap_or(&[]));
+            let uncertainties = inputs.uncertainty.get(start..end).unwrap_or(&[]);
+            for ((((power, last), tail), now), echo) in state.zip(uncertainties).zip(echoes) {
+                // The filter's transform holds a frame of error among two; a Hann window holds half.
+                let uncertainty = 0.5 * now;
+                let found = 0.5 * (uncertainty + *last) + leakage * echo.power() + tail;
+                *last = uncertainty;
+                *power = found.max(HELD * *power);
+            }
+        }
+    }
+}

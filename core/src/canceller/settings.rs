@@ -1,0 +1,55 @@
+//! Control side: what a product chooses about its canceller, and what the canceller reports.
+
+/// Settings of an [`EchoCanceller`](super::EchoCanceller).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct CancellerSettings {
+    /// Echo that is suppressed against talker that is kept, from -100 (keeps the talker) to 100 (suppresses
+    /// the echo). Values beyond count as the nearest of these. Default: 0.
+    ///
+    /// At 100 the suppressor removes 4 times as much power as at 0, and at -100 a quarter.
+    pub echo_over_talker: i8,
+    /// Whether the residual echo is suppressed. Without it the output is the linear one, as speech
+    /// recognition wants it, and 10 ms earlier. Default: true.
+    pub suppressor: bool,
+    /// Whether noise like the room's takes the place of suppressed echo. Default: true.
+    pub comfort_noise: bool,
+    /// Whether the output lacks what is below 80 Hz. Default: true.
+    pub high_pass: bool,
+}
+
+impl CancellerSettings {
+    /// The settings of a canceller that is not configured.
+    pub const DEFAULT: Self =
+        Self { echo_over_talker: 0, suppressor: true, comfort_noise: true, high_pass: true };
+
+    /// Returns the factor on the suppressed power.
+    pub(super) fn pressing(&self) -> f32 {
+        let dial = f32::from(self.echo_over_talker.clamp(-100, 100)) * 0.01;
+        if dial < 0.0 { 1.0 / (1.0 - 3.0 * dial) } else { 1.0 + 3.0 * dial }
+    }
+}
+
+impl Default for CancellerSettings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Likelihoods and levels of an [`EchoCanceller`](super::EchoCanceller) for the last frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct CancellerReading {
+    /// Likelihood that the near talker speaks, from 0 to 1.
+    pub near_end_likelihood: f32,
+    /// Likelihood that the linear output holds echo, from 0 to 1.
+    pub residual_echo_likelihood: f32,
+    /// How far the filter has converged, from 0 (knows nothing) to 1.
+    pub convergence: f32,
+    /// Time from the reference to its strongest echo, in partitions of 10 ms.
+    pub strongest_partition: usize,
+    /// Number of times that the shadow filter's path was taken over: changes of the echo path.
+    pub path_changes: u32,
+    /// Number of times that the main filter diverged and was halved.
+    pub divergences: u32,
+}
