@@ -164,7 +164,9 @@ impl Measured {
         reductions.sort_by(f64::total_cmp);
         let middle = reductions.len() / 2;
         let median_db = match reductions.get(middle) {
-            Some(&upper) if reductions.len() % 2 == 0 => Some((reductions[middle - 1] + upper) / 2.0),
+            Some(&upper) if reductions.len().is_multiple_of(2) => {
+                Some((reductions[middle - 1] + upper) / 2.0)
+            }
             other => other.copied(),
         };
         Recomputed {

@@ -26,21 +26,22 @@ handsfree_core::echo_canceller! { type At16Khz = EchoCanceller<FullStorage> { ra
 handsfree_core::echo_canceller! { type At32Khz = EchoCanceller<FullStorage> { rate_hz: 32_000 }; }
 handsfree_core::echo_canceller! { type At48Khz = EchoCanceller<FullStorage> { rate_hz: 48_000 }; }
 
+/// A canceller by the telephone's name of its band.
 enum AnyRate {
-    At8Khz(Box<At8Khz>),
-    At16Khz(Box<At16Khz>),
-    At32Khz(Box<At32Khz>),
-    At48Khz(Box<At48Khz>),
+    Narrowband(Box<At8Khz>),
+    Wideband(Box<At16Khz>),
+    SuperWideband(Box<At32Khz>),
+    Fullband(Box<At48Khz>),
 }
 
 /// Calls a method of the canceller, whatever its rate.
 macro_rules! at_any_rate {
     ($any:expr, $canceller:ident => $call:expr) => {
         match $any {
-            AnyRate::At8Khz($canceller) => $call,
-            AnyRate::At16Khz($canceller) => $call,
-            AnyRate::At32Khz($canceller) => $call,
-            AnyRate::At48Khz($canceller) => $call,
+            AnyRate::Narrowband($canceller) => $call,
+            AnyRate::Wideband($canceller) => $call,
+            AnyRate::SuperWideband($canceller) => $call,
+            AnyRate::Fullband($canceller) => $call,
         }
     };
 }
@@ -64,10 +65,10 @@ impl OwnCancellerVoice {
     /// Returns an error for a rate other than 8, 16, 32 and 48 kHz.
     pub fn new(format: Format, settings: CancellerSettings, apm: ApmConfig) -> Result<Self, Failure> {
         let mut canceller = match format.rate_hz() {
-            8_000 => AnyRate::At8Khz(Box::new(At8Khz::new())),
-            16_000 => AnyRate::At16Khz(Box::new(At16Khz::new())),
-            32_000 => AnyRate::At32Khz(Box::new(At32Khz::new())),
-            48_000 => AnyRate::At48Khz(Box::new(At48Khz::new())),
+            8_000 => AnyRate::Narrowband(Box::new(At8Khz::new())),
+            16_000 => AnyRate::Wideband(Box::new(At16Khz::new())),
+            32_000 => AnyRate::SuperWideband(Box::new(At32Khz::new())),
+            48_000 => AnyRate::Fullband(Box::new(At48Khz::new())),
             rate_hz => {
                 return Err(Failure::usage(format!(
                     "the canceller's rate is {rate_hz} Hz: expected 8000, 16000, 32000 or 48000 Hz"
@@ -97,7 +98,7 @@ impl VoiceProcessor for OwnCancellerVoice {
         at_any_rate!(&mut self.canceller, canceller => canceller.process_reverse(far))
     }
 
-    fn process_capture(&mut self, mut near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
+    fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
         let frame = PcmMut { format: near.format, samples: &mut *near.samples };
         at_any_rate!(&mut self.canceller, canceller => canceller.process_capture(frame, delay))?;
         if let Some(after) = &mut self.after {
