@@ -36,8 +36,8 @@ const CHANCE_FRAMES: u16 = 400;
 /// Active frames without cancellation after which an echo that was removed before counts as lost (1.5 s).
 const LOST_FRAMES: u16 = 150;
 /// Active frames without a peak of the search after which a lost echo is searched elsewhere in the history
-/// (3 s).
-const SEARCH_FRAMES: u16 = 300;
+/// (6 s).
+const SEARCH_FRAMES: u16 = 600;
 /// Distance to the next stretch of the history that is searched: the range of the acoustic search with some
 /// overlap.
 const SEARCH_STEP: Duration = Duration::from_millis(900);
@@ -243,8 +243,9 @@ fn observe<const CAP: usize>(
 impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
     /// Counts for how long the canceller has not worked, and notices an echo that is lost or removed again.
     fn weigh_cancellation(&mut self, frames: EchoFrames<'_>, converged: bool) -> Option<SessionEvent> {
-        let active = self.meter.observe(frames.far, frames.before, frames.after);
-        if !active {
+        // A tone is cancelled at many delays, so it does not show that the reference fits.
+        let shows_delay = self.acoustic_delay.hears_wide_sound();
+        if !self.meter.observe(frames.far, frames.before, frames.after) || !shows_delay {
             return None;
         }
         self.searched_frames = self.searched_frames.saturating_add(1);
@@ -304,7 +305,7 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
     /// Returns the shift to the next stretch of the history in which a lost echo is searched, when the current
     /// one has shown nothing: towards older sound, then from the start again.
     fn next_search(&mut self, reference: &EchoReference<'_, CAP>) -> Duration {
-        if self.searched_frames < SEARCH_FRAMES || self.confidence >= TRUSTED {
+        if self.searched_frames < SEARCH_FRAMES || self.acoustic_delay.echo().is_some() {
             return Duration::ZERO;
         }
         self.searched_frames = 0;

@@ -123,6 +123,8 @@ pub struct AcousticDelay<'a> {
     fine: FineSearch,
     /// Part of the shifts so far that is less than a low-rate sample, in samples.
     fractional_shift: f64,
+    /// Whether the loudspeaker's last hop was active and wide enough to show a delay.
+    wide_sound: bool,
 }
 
 impl<'a> AcousticDelay<'a> {
@@ -143,6 +145,7 @@ impl<'a> AcousticDelay<'a> {
             coarse: CoarseSearch::new(&mut memory.coarse),
             fine: FineSearch::new(&mut memory.fine),
             fractional_shift: 0.0,
+            wide_sound: false,
             memory,
         }
     }
@@ -163,6 +166,7 @@ impl<'a> AcousticDelay<'a> {
         self.down_near.run(taps, near, |sample| self.history.push_near(samples, sample));
         if self.history.next_hop() {
             let active = self.spectra.hop(spectra, &self.history, samples);
+            self.wide_sound = active.played;
             self.coarse.hop(coarse, spectra, active, self.fine.path_moves());
             self.fine.hop(fine, spectra, &self.spectra, &self.history, samples, active.heard);
             self.coarse.accumulate(coarse, spectra);
@@ -193,6 +197,12 @@ impl<'a> AcousticDelay<'a> {
             (f64::from(peak.lag), COARSE_SIGMA, 0.4 * peak.confidence)
         };
         (confidence > 0.0).then(|| EchoLag { lag: self.time(lag), uncertainty: self.time(sigma), confidence })
+    }
+
+    /// Returns whether the loudspeaker plays a sound that shows a delay.
+    #[must_use]
+    pub(crate) fn hears_wide_sound(&self) -> bool {
+        self.wide_sound
     }
 
     /// Returns whether the echo is no longer where it was found: its path has not been confirmed for about a
