@@ -97,7 +97,7 @@ impl VoiceProcessor for OwnCancellerVoice {
         at_any_rate!(&mut self.canceller, canceller => canceller.process_reverse(far))
     }
 
-    fn process_capture(&mut self, mut near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
+    fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
         let frame = PcmMut { format: near.format, samples: &mut *near.samples };
         at_any_rate!(&mut self.canceller, canceller => canceller.process_capture(frame, delay))?;
         if let Some(after) = &mut self.after {
