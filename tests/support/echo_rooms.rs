@@ -8,7 +8,6 @@ use handsfree_sim::convolver::Convolver;
 use handsfree_sim::measure::power;
 use handsfree_sim::noise::{Colour, Noise, Rng};
 use handsfree_sim::room::{Room, RoomSource, reverberation_s};
-use handsfree_sim::wav::Clip;
 
 /// Sample rate of the scenes, in hertz.
 pub const RATE_HZ: u32 = 16_000;
@@ -46,10 +45,6 @@ pub enum Distortion {
 /// What happens in a scene.
 #[derive(Clone, Copy, Debug)]
 pub struct SceneConfig {
-    /// Seed of the room's geometry, the clips' offsets and the noise.
-    pub seed: u64,
-    /// Reverberation time in seconds.
-    pub rt60_s: f64,
     /// Whether the microphone moves at [`CHANGE_S`].
     pub path_change: bool,
     /// Level of the talker over the echo in dB, from [`TALK_S`] on.
@@ -61,17 +56,9 @@ pub struct SceneConfig {
 }
 
 impl SceneConfig {
-    /// Returns a scene in which only the far end speaks.
-    pub const fn far_end(seed: u64, rt60_s: f64) -> Self {
-        Self {
-            seed,
-            rt60_s,
-            path_change: false,
-            talker_db: None,
-            distortion: Distortion::None,
-            headphones: false,
-        }
-    }
+    /// Scene in which only the far end speaks.
+    pub const FAR_END: Self =
+        Self { path_change: false, talker_db: None, distortion: Distortion::None, headphones: false };
 }
 
 /// Signals of a scene; full scale is 1.
@@ -85,34 +72,51 @@ pub struct EchoScene {
     pub mic: Vec<f32>,
 }
 
-impl EchoScene {
-    /// Generates a scene.
-    pub fn new(config: SceneConfig) -> Self {
-        let samples = SCENE_S * RATE_HZ as usize;
-        let mut rng = Rng::for_stream(config.seed, "echo room");
-        let mut far = speech(&Clip::far(), &mut rng, samples);
-        scale_to(&mut far, FAR_DBFS);
-        let mut played = far.clone();
-        distort(&mut played, config.distortion);
-        let room = random_room(&mut rng, config.rt60_s);
+/// Impulse responses of a room, which several scenes share.
+#[derive(Clone, Debug)]
+pub struct EchoRoom {
+    seed: u64,
+    /// Paths from the loudspeaker before and after the path change.
+    echo: [Vec<f32>; 2],
+    talker: Vec<f32>,
+}
+
+impl EchoRoom {
+    /// Generates a room with random geometry and a reverberation time of `rt60_s` seconds.
+    pub fn new(seed: u64, rt60_s: f64) -> Self {
+        let mut rng = Rng::for_stream(seed, "echo room");
+        let room = random_room(&mut rng, rt60_s);
         let mut moved = room.clone();
         // The device is turned: the loudspeaker's path changes by 20 to 30 cm.
         moved.microphone_m[0] += 0.2 + 0.1 * rng.uniform();
         moved.microphone_m[1] -= 0.1;
-        let length = (1.2 * config.rt60_s * f64::from(RATE_HZ)) as usize;
-        let echo_of = |room: &Room| {
-            let response = room.impulse_response(RoomSource::Loudspeaker, RATE_HZ, length).unwrap();
-            let mut echo = convolved(&response, &played);
+        let length = (1.2 * rt60_s * f64::from(RATE_HZ)) as usize;
+        let response = |room: &Room, source| room.impulse_response(source, RATE_HZ, length).unwrap();
+        let echo = [&room, &moved].map(|room| response(room, RoomSource::Loudspeaker));
+        Self { seed, echo, talker: response(&room, RoomSource::Talker) }
+    }
+}
+
+impl EchoScene {
+    /// Generates a scene in a room.
+    pub fn new(room: &EchoRoom, config: SceneConfig) -> Self {
+        let samples = SCENE_S * RATE_HZ as usize;
+        let mut far = speech(&mut Rng::for_stream(room.seed, "far end"), samples);
+        scale_to(&mut far, FAR_DBFS);
+        let mut played = far.clone();
+        distort(&mut played, config.distortion);
+        let echo_by = |response: &[f32]| {
+            let mut echo = convolved(response, &played);
             let lag = (LAG_S * f64::from(RATE_HZ)) as usize;
             echo.rotate_right(lag);
             echo[..lag].fill(0.0);
             scale_to(&mut echo, FAR_DBFS - ERL_DB);
             echo
         };
-        let mut echo = echo_of(&room);
+        let mut echo = echo_by(&room.echo[0]);
         if config.path_change {
             let from = CHANGE_S * RATE_HZ as usize;
-            echo[from..].copy_from_slice(&echo_of(&moved)[from..]);
+            echo[from..].copy_from_slice(&echo_by(&room.echo[1])[from..]);
         }
         if config.headphones {
             echo.fill(0.0);
@@ -120,27 +124,48 @@ impl EchoScene {
         let mut talker = vec![0.0; samples];
         if let Some(level_db) = config.talker_db {
             let from = TALK_S * RATE_HZ as usize;
-            let clean = speech(&Clip::near(), &mut rng, samples - from);
-            let response = room.impulse_response(RoomSource::Talker, RATE_HZ, length).unwrap();
-            let mut spoken = convolved(&response, &clean);
+            let clean = speech(&mut Rng::for_stream(room.seed, "talker"), samples - from);
+            let mut spoken = convolved(&room.talker, &clean);
             scale_to(&mut spoken, FAR_DBFS - ERL_DB + level_db);
             talker[from..].copy_from_slice(&spoken);
         }
         let mut mic: Vec<f32> = echo.iter().zip(&talker).map(|(echo, talker)| echo + talker).collect();
-        let rng = Rng::for_stream(config.seed, "microphone noise");
+        let rng = Rng::for_stream(room.seed, "microphone noise");
         Noise::new(rng, Colour::White, NOISE_DBFS).add_to(&mut mic);
         Self { far, talker, mic }
     }
 }
 
-/// Returns a clip from a random place in a loop, as long as asked.
-fn speech(clip: &Clip, rng: &mut Rng, samples: usize) -> Vec<f32> {
-    let mono = clip.to_mono_at(RATE_HZ);
-    let start = rng.range(0, mono.len() as u64) as usize;
-    // The scene starts with speech, so that its first second can be measured.
-    let frame = |at: usize| power(&mono[at..at + 320]) > 0.003;
-    let start = (start..mono.len() - 320).chain(0..start).find(|&at| at + 320 <= mono.len() && frame(at));
-    mono.iter().cycle().skip(start.unwrap_or(0)).take(samples).copied().collect()
+/// Returns speech-like sound: syllables of 60 to 260 ms, voiced with a gliding pitch or of noise, each with a formant of
+/// its own, and pauses up to 0.7 s.
+fn speech(rng: &mut Rng, samples: usize) -> Vec<f32> {
+    let rate = f64::from(RATE_HZ);
+    let mut out: Vec<f32> = Vec::with_capacity(samples);
+    let (mut phase, mut last, mut before) = (0.0, 0.0, 0.0);
+    while out.len() < samples {
+        // The first syllable starts the scene, so that its first second can be measured.
+        if !out.is_empty() && rng.uniform() < 0.15 {
+            out.resize(out.len() + (rate * (0.1 + 0.6 * rng.uniform())) as usize, 0.0);
+        }
+        let length = rate * (0.06 + 0.2 * rng.uniform());
+        let (pitch_hz, glide_hz) = (90.0 + 150.0 * rng.uniform(), 40.0 * (rng.uniform() - 0.5));
+        let voiced = rng.uniform() < 0.7;
+        let (formant_hz, width) = (300.0 + 2_200.0 * rng.uniform(), 0.97 - 0.1 * rng.uniform());
+        let level = 0.3 + rng.uniform();
+        let turn = 2.0 * width * (std::f64::consts::TAU * formant_hz / rate).cos();
+        for n in 0..length as usize {
+            let part = n as f64 / length;
+            phase += (pitch_hz + glide_hz * part) / rate;
+            let pulse = if phase >= 1.0 { 6.0 } else { 0.0 };
+            phase %= 1.0;
+            let drive = if voiced { pulse + 0.05 * rng.gaussian() } else { 0.5 * rng.gaussian() };
+            let value = drive + turn * last - width * width * before;
+            (before, last) = (last, value);
+            out.push((level * (std::f64::consts::PI * part).sin() * (value + drive)) as f32);
+        }
+    }
+    out.truncate(samples);
+    out
 }
 
 fn scale_to(signal: &mut [f32], level_dbfs: f64) {
@@ -167,6 +192,9 @@ fn distort(signal: &mut [f32], distortion: Distortion) {
     }
 }
 
+/// Rate at which a reverberation time is measured, in hertz.
+const COARSE_HZ: u32 = 4_000;
+
 /// Returns a furnished room with a device on a table and a talker at an arm's length.
 fn random_room(rng: &mut Rng, rt60_s: f64) -> Room {
     let mut between = |low: f64, high: f64| low + (high - low) * rng.uniform();
@@ -176,14 +204,14 @@ fn random_room(rng: &mut Rng, rt60_s: f64) -> Room {
     let loudspeaker_m = [x + between(0.1, 0.2), y + between(0.2, 0.35), z + between(-0.05, 0.05)];
     let talker_m = [x + between(0.6, 0.9), y - between(0.3, 0.6), z + between(0.2, 0.5)];
     let mut room = Room { size_m, reflection: [0.0; 3], loudspeaker_m, microphone_m, talker_m };
-    // The walls' absorption follows from the reverberation time; three corrections by what is measured.
+    // The walls' absorption follows from the reverberation time; two corrections by what is measured.
     let mut absorption = 0.2 * 0.3 / rt60_s;
-    for _ in 0..4 {
+    for _ in 0..2 {
         let reflection = (-absorption).exp();
         room.reflection = [reflection, 0.99 * reflection, 0.97 * reflection];
-        let length = (1.2 * rt60_s * f64::from(RATE_HZ)) as usize;
-        let response = room.impulse_response(RoomSource::Loudspeaker, RATE_HZ, length).unwrap();
-        absorption *= reverberation_s(&response, RATE_HZ).unwrap_or(2.0 * rt60_s) / rt60_s;
+        let length = (1.2 * rt60_s * f64::from(COARSE_HZ)) as usize;
+        let response = room.impulse_response(RoomSource::Loudspeaker, COARSE_HZ, length).unwrap();
+        absorption *= reverberation_s(&response, COARSE_HZ).unwrap_or(2.0 * rt60_s) / rt60_s;
     }
     room
 }

@@ -45,10 +45,10 @@ const FAR_ACTIVE: f32 = 1e-4;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
 const LEAST_ERROR: f32 = 1e-7;
 
-const POSSIBLE_PART: f32 = 1.0;
-const MAIN_POSSIBLE: f32 = 0.0;
-/// Part of the far end's level that is kept in 10 ms: a time constant of 0.1 s.
-const FAR_KEPT: f32 = 0.9;
+/// Least step of the shadow filter in terms of the normalised LMS.
+const LEAST_NORMALISED_STEP: f32 = 0.2;
+/// Power of a bin of the reference below which the shadow filter adapts slower: -55 dBFS.
+const LEAST_REFERENCE: f32 = 1e-3;
 
 /// Working memory of a frame; nothing in it outlives the frame.
 #[derive(Debug)]
@@ -116,6 +116,7 @@ impl<
 > EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S>
 {
     const DECAY: [f32; PARTITIONS] = decay::<PARTITIONS>();
+    const SHADOW_DECAY: [f32; SHADOW] = decay::<SHADOW>();
     const RISING: [f32; HOP] = rising::<HOP>();
 
     /// Gives the memory its first values, in place.
@@ -137,7 +138,7 @@ impl<
         self.main_noise[0].fill(1e-6);
         self.main_noise[1].fill(0.0);
         self.shadow_noise.fill(1e-6);
-        (self.main_power, self.shadow_power, self.far_level) = (0.0, 0.0, 0.0);
+        (self.main_power, self.shadow_power) = (0.0, 0.0);
         self.path_change = FIRST_CHANGE;
         self.frames = 0;
         self.selection.reset();
@@ -164,7 +165,6 @@ impl<
             *to = if self.settings.no_high_pass { x } else { self.near_high_pass.next(&Self::HIGH_PASS, x) };
         }
         let far_energy = self.take_reference();
-        self.far_level = FAR_KEPT * self.far_level + (1.0 - FAR_KEPT) * far_energy;
         let reference = self.cancel();
         if far_energy > FAR_ACTIVE {
             self.path_change = STEADY_CHANGE + (self.path_change - STEADY_CHANGE) * CHANGE_KEPT;
@@ -213,12 +213,7 @@ impl<
         shadow_bins.fill(Complex::ZERO);
         main_power.fill(0.0);
         shadow_power.fill(0.0);
-        let possible = POSSIBLE_PART * self.selection.error() / (self.far_level + FAR_ACTIVE);
-        let step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER).max(possible);
-        let mut steps = [0.0; SHADOW];
-        for (to, part) in steps.iter_mut().zip(&Self::DECAY) {
-            *to = step * part;
-        }
+        let steps = Self::SHADOW_DECAY;
         let mut reference_energy = 0.0;
         for ((reference, main), shadow) in self.reference.iter().zip(&self.main).zip(&self.shadow) {
             main.predict(reference, main_bins, main_power);
@@ -246,19 +241,19 @@ impl<
             *z = z.scaled(reciprocal);
             *power = 0.5 * reciprocal;
         }
+        let least_step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER);
         let state = shadow_power.iter_mut().zip(&mut self.shadow_noise);
         for (z, (power, noise)) in shadow_bins.iter_mut().zip(state) {
             *noise = SHADOW_KEPT * *noise + (1.0 - SHADOW_KEPT) * z.power();
-            let reciprocal = 1.0 / (0.5 * *power + *noise + LEAST_ERROR);
-            *z = z.scaled(reciprocal);
+            // A step that follows from the path's power is small while the path is unknown; the other one is that
+            // of the normalised LMS.
+            let step = least_step.max(LEAST_NORMALISED_STEP * *noise / (*power + LEAST_REFERENCE));
+            *z = z.scaled(step / (0.5 * step * *power + *noise + LEAST_ERROR));
             // From here on the array holds the main filter's uncertainty.
             *power = 0.0;
         }
 
-        let change = PathChange {
-            rate: self.path_change,
-            least_power: (LEAST_BIN_POWER * self.main_power).max(possible * MAIN_POSSIBLE),
-        };
+        let change = PathChange { rate: self.path_change, least_power: LEAST_BIN_POWER * self.main_power };
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         for (reference, main) in self.reference.iter().zip(&mut self.main) {
             self.main_power += main.update(

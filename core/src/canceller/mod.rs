@@ -22,6 +22,7 @@ mod residual;
 mod selection;
 mod settings;
 mod shadow;
+mod sizes;
 mod sizing;
 mod spectra;
 mod storage;
@@ -113,8 +114,6 @@ pub struct EchoCanceller<
     shadow_noise: [f32; BINS],
     main_power: f32,
     shadow_power: f32,
-    /// Smoothed energy of the far end's frames.
-    far_level: f32,
     path_change: f32,
     frames: u32,
     selection: OutputSelection,
@@ -183,7 +182,6 @@ impl<
             shadow_noise: [0.0; BINS],
             main_power: 0.0,
             shadow_power: 0.0,
-            far_level: 0.0,
             path_change: 0.0,
             frames: 0,
             selection: OutputSelection::new(),

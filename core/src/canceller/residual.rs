@@ -4,6 +4,11 @@
 //! - Leakage in proportion to the estimated echo, by regression of the fluctuations of both spectra, as in
 //!   Valin, "On adjusting the learning rate in frequency domain echo cancellation with double-talk", IEEE Trans.
 //!   Audio, Speech and Language Processing 15 (2007), here in bands.
+//! - Distortion by the loudspeaker, by regression of a band's error on the whole estimated echo: distortion
+//!   products lie in bands in which the echo itself is weak, and come and go with the loud syllables of the far
+//!   end. What may be chance (the squared correlation of the near talker with the far end) is not counted. The
+//!   idea of a broadband predictor is Kuech and Kellermann's, "Nonlinear residual echo suppression using a power
+//!   filter model of the acoustic echo path", ICASSP 2007; here its weights are learned from fluctuations.
 //! - The room's reverberation after the filter's end, decaying exponentially, as in Habets, Gannot, Cohen and
 //!   Sommen, "Joint dereverberation and residual echo suppression of speech signals in noisy environments",
 //!   IEEE Trans. Audio, Speech and Language Processing 16 (2008).
@@ -25,10 +30,18 @@ const FIRST_LEAKAGE: f32 = 0.3;
 const FIRST_WEIGHT: f32 = 1e-8;
 /// Energy of the estimated echo in a band above which leakage is measured.
 const LEAKAGE_ABOVE: f32 = 1e-6;
-/// Part of the reverberant power that is left after 10 ms: 1 dB, a reverberation time of 0.6 s.
-const TAIL_KEPT: f32 = 0.8;
+/// Part of the reverberant power that is left after 10 ms: 1.25 dB, a reverberation time of 0.5 s.
+const TAIL_KEPT: f32 = 0.75;
 /// Part of the residual that is held for the next frame, because an echo decays slower than the reference.
 const HELD: f32 = 0.4;
+
+/// Part of the distortion's regression that is replaced in 10 ms while the estimated echo is loud: a time
+/// constant of 2 s, because a loudspeaker does not change.
+const DISTORTION_STEP: f32 = 0.005;
+/// Squared correlation that unrelated speech reaches within that time.
+const CHANCE: f32 = 0.12;
+/// Energy of the whole estimated echo above which distortion is measured.
+const WHOLE_ABOVE: f32 = 1e-4;
 
 /// Estimator of the residual echo.
 #[derive(Debug)]
@@ -38,6 +51,10 @@ pub(super) struct ResidualEcho<const BINS: usize> {
     tail: [f32; BINS],
     power: [f32; BINS],
     bands: [Leakage; MAX_BANDS],
+    /// Mean energy of the whole estimated echo.
+    whole_mean: f32,
+    /// Square of its fluctuation.
+    whole_square: f32,
 }
 
 /// Regression of the error on the estimated echo in a band.
@@ -47,17 +64,39 @@ struct Leakage {
     echo_mean: f32,
     both: f32,
     echo: f32,
+    /// Product of the error's fluctuation in this band and the whole echo's.
+    with_whole: f32,
+    /// Square of the error's fluctuation.
+    error_square: f32,
 }
 
 impl Leakage {
-    const START: Self =
-        Self { error_mean: 0.0, echo_mean: 0.0, both: FIRST_LEAKAGE * FIRST_WEIGHT, echo: FIRST_WEIGHT };
+    /// Returns the part of the whole echo's power that is in this band's error by distortion.
+    fn distorted(&self, whole_square: f32) -> f32 {
+        if self.with_whole <= 0.0 {
+            return 0.0;
+        }
+        let both = self.with_whole * self.with_whole;
+        let sure = (1.0 - CHANCE * self.error_square * whole_square / (both + 1e-30)).max(0.0);
+        sure * (self.with_whole / (whole_square + 1e-12)).min(1.0)
+    }
+
+    const START: Self = Self {
+        error_mean: 0.0,
+        echo_mean: 0.0,
+        both: FIRST_LEAKAGE * FIRST_WEIGHT,
+        echo: FIRST_WEIGHT,
+        with_whole: 0.0,
+        error_square: 0.0,
+    };
 
     /// Takes a frame's energies and returns the part of the estimated echo's power that is in the error.
-    fn observe(&mut self, error: f32, echo: f32) -> f32 {
+    fn observe(&mut self, error: f32, echo: f32, whole_change: f32, step: f32) -> f32 {
         let (error_change, echo_change) = (error - self.error_mean, echo - self.echo_mean);
         self.error_mean += MEAN_STEP * error_change;
         self.echo_mean += MEAN_STEP * echo_change;
+        self.with_whole += step * (error_change * whole_change - self.with_whole);
+        self.error_square += step * (error_change * error_change - self.error_square);
         if echo > LEAKAGE_ABOVE {
             // A near talker makes the error loud; the regression then learns less.
             let step = LEAKAGE_STEP * (2.0 * echo / (error + 1e-9)).min(1.0);
@@ -85,7 +124,16 @@ impl<const BINS: usize> ResidualEcho<BINS> {
             last_uncertainty: [0.0; BINS],
             tail: [0.0; BINS],
             power: [0.0; BINS],
-            bands: [Leakage { error_mean: 0.0, echo_mean: 0.0, both: 0.0, echo: 0.0 }; MAX_BANDS],
+            whole_mean: 0.0,
+            whole_square: 0.0,
+            bands: [Leakage {
+                error_mean: 0.0,
+                echo_mean: 0.0,
+                both: 0.0,
+                echo: 0.0,
+                with_whole: 0.0,
+                error_square: 0.0,
+            }; MAX_BANDS],
         }
     }
 
@@ -94,6 +142,7 @@ impl<const BINS: usize> ResidualEcho<BINS> {
         self.tail.fill(0.0);
         self.power.fill(0.0);
         self.bands.fill(Leakage::START);
+        (self.whole_mean, self.whole_square) = (0.0, 0.0);
     }
 
     /// Returns the power of the residual in each bin.
@@ -128,12 +177,22 @@ impl<const BINS: usize> ResidualEcho<BINS> {
         for (power, z) in error_power.iter_mut().zip(inputs.error) {
             *power = z.power();
         }
+        let whole = inputs.echo.iter().fold(0.0, |sum, y| sum + y.power());
+        let whole_change = whole - self.whole_mean;
+        self.whole_mean += MEAN_STEP * whole_change;
+        let step = if whole > WHOLE_ABOVE {
+            DISTORTION_STEP * (whole / (error_power.iter().sum::<f32>() + 1e-9)).min(1.0)
+        } else {
+            0.0
+        };
+        self.whole_square += step * (whole_change * whole_change - self.whole_square);
         for ((start, end), band) in spans(BINS).zip(&mut self.bands) {
             let errors = error_power.get(start..end).unwrap_or(&[]);
             let echoes = inputs.echo.get(start..end).unwrap_or(&[]);
             let error_energy = errors.iter().fold(0.0, |sum, e| sum + e);
             let echo_energy = echoes.iter().fold(0.0, |sum, y| sum + y.power());
-            let leakage = band.observe(error_energy, echo_energy);
+            let leakage = band.observe(error_energy, echo_energy, whole_change, step);
+            let distorted = band.distorted(self.whole_square) * whole / (end - start).max(1) as f32;
             let state = self.power.get_mut(start..end).unwrap_or(&mut []).iter_mut();
             let state = state.zip(self.last_uncertainty.get_mut(start..end).unwrap_or(&mut []));
             let state = state.zip(self.tail.get(start..end).unwrap_or(&[]));
@@ -141,7 +200,7 @@ impl<const BINS: usize> ResidualEcho<BINS> {
             for ((((power, last), tail), now), echo) in state.zip(uncertainties).zip(echoes) {
                 // The filter's transform holds a frame of error among two; a Hann window holds half.
                 let uncertainty = 0.5 * now;
-                let found = 0.5 * (uncertainty + *last) + leakage * echo.power() + tail;
+                let found = 0.5 * (uncertainty + *last) + (leakage * echo.power()).max(distorted) + tail;
                 *last = uncertainty;
                 *power = found.max(HELD * *power);
             }

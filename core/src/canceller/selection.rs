@@ -6,9 +6,9 @@
 
 /// Part of a level that is kept in 10 ms: a time constant of 28 ms, about two periods of a voice's pitch.
 const KEPT: f32 = 0.7;
-/// Level of another output in terms of the main filter's at which it is preferred: 1 dB lower, which noise does
-/// not reach by chance.
-const PREFERRED_BELOW: f32 = 0.8;
+/// Level of another output in terms of the main filter's at which it is preferred: 2.2 dB lower. At 1 dB the
+/// shadow filter, which follows a near talker by chance, is heard in its speech.
+const PREFERRED_BELOW: f32 = 0.6;
 /// Level of the shadow filter's error in terms of the main filter's at which it is better: 1 dB lower.
 const BETTER_BELOW: f32 = 0.8;
 /// Frames (10 ms) in a row for which the shadow filter must be better. Half of it lets distortion cause
@@ -111,11 +111,6 @@ impl OutputSelection {
             self.current = Candidate::Microphone;
         }
         (before, self.current)
-    }
-
-    /// Returns the smoothed energy of the quietest candidate's frames.
-    pub(super) fn error(&self) -> f32 {
-        self.main.min(self.shadow).min(self.microphone)
     }
 
     /// Returns what happens to the filters, after [`observe`](Self::observe).

@@ -13,7 +13,7 @@ use crate::dsp::fft::{Complex, fast_inverse_sqrt};
 /// Weight of the previous frame's output in the estimate of the signal's power.
 const DIRECTED: f32 = 0.9;
 /// Multiple of the residual that is removed while only the far end speaks.
-const PRESSED_ALONE: f32 = 6.0;
+const PRESSED_ALONE: f32 = 9.0;
 /// Multiple of the residual that is removed while the near talker speaks.
 const PRESSED_TALKING: f32 = 0.5;
 /// Lowest gain of a bin: -45 dB.
@@ -26,8 +26,9 @@ const NOISE_RISE: f32 = 1.001_5;
 const MINIMUM_TO_MEAN: f32 = 1.5;
 /// Part of the room's noise, as an amplitude, that takes the place of what was removed.
 const COMFORT: f32 = 0.7;
-/// Part of the near talker's presence that is replaced in 10 ms when it falls: a time constant of 50 ms.
-const PRESENCE_FALL: f32 = 0.1;
+/// Part of the near talker's presence that is replaced in 10 ms when it falls: a time constant of
+/// 0.16 s, the length of a syllable.
+const PRESENCE_FALL: f32 = 0.06;
 /// Multiple of residual and noise above which a bin counts as the near talker's.
 const TALKER_ABOVE: f32 = 2.0;
 /// Lowest frequency of the bins that tell a talker from noise, in hertz.

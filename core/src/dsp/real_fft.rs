@@ -162,10 +162,16 @@ impl<const HALF: usize> RealFft<HALF> {
         }
     }
 
+    /// Returns the stride itself; tells the compiler that its multiples are neither 0 nor overflow.
+    #[inline]
+    fn bounded(stride: usize) -> usize {
+        stride.max(1).min(HALF)
+    }
+
     /// Returns the twiddle factors of the butterflies of a stage.
     #[inline]
     fn factors(stride: usize) -> impl Iterator<Item = Complex> {
-        Self::ROOTS.iter().step_by(2 * stride.max(1)).copied()
+        Self::ROOTS.iter().step_by(2 * Self::bounded(stride)).copied()
     }
 
     fn radix_5(stride: usize, x: &[Complex; HALF], y: &mut [Complex; HALF]) {
@@ -174,7 +180,7 @@ impl<const HALF: usize> RealFft<HALF> {
         const C2: f32 = -sin_pi(0.7) as f32;
         const S1: f32 = sin_pi(0.4) as f32;
         const S2: f32 = sin_pi(0.8) as f32;
-        let stride = stride.max(1);
+        let stride = Self::bounded(stride);
         let mut parts = x.chunks_exact(const { HALF / 5 });
         let [Some(a), Some(b), Some(c), Some(d), Some(e)] = core::array::from_fn(|_| parts.next()) else {
             return;
@@ -218,7 +224,7 @@ impl<const HALF: usize> RealFft<HALF> {
     }
 
     fn radix_4(stride: usize, x: &[Complex; HALF], y: &mut [Complex; HALF]) {
-        let stride = stride.max(1);
+        let stride = Self::bounded(stride);
         let mut parts = x.chunks_exact(const { HALF / 4 });
         let [Some(a), Some(b), Some(c), Some(d)] = core::array::from_fn(|_| parts.next()) else { return };
         let inputs = a.chunks_exact(stride).zip(b.chunks_exact(stride));
@@ -248,7 +254,7 @@ impl<const HALF: usize> RealFft<HALF> {
     fn radix_3(stride: usize, x: &[Complex; HALF], y: &mut [Complex; HALF]) {
         // Sine of 120 degrees.
         const S: f32 = sin_pi(2.0 / 3.0) as f32;
-        let stride = stride.max(1);
+        let stride = Self::bounded(stride);
         let mut parts = x.chunks_exact(const { HALF / 3 });
         let [Some(a), Some(b), Some(c)] = core::array::from_fn(|_| parts.next()) else { return };
         let inputs = a.chunks_exact(stride).zip(b.chunks_exact(stride)).zip(c.chunks_exact(stride));
@@ -269,7 +275,7 @@ impl<const HALF: usize> RealFft<HALF> {
     }
 
     fn radix_2(stride: usize, x: &[Complex; HALF], y: &mut [Complex; HALF]) {
-        let stride = stride.max(1);
+        let stride = Self::bounded(stride);
         let (a, b) = x.split_at(const { HALF / 2 });
         let inputs = a.chunks_exact(stride).zip(b.chunks_exact(stride));
         for ((a, b), (w1, out)) in inputs.zip(Self::factors(stride).zip(y.chunks_exact_mut(2 * stride))) {
