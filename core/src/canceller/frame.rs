@@ -11,9 +11,11 @@ use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
 use crate::dsp::special::sin_pi;
 
-/// Decay of an echo path in 10 ms, as power: 1.5 dB, a reverberation time of 0.4 s.
+/// Decay of an echo path in 10 ms, as power, that is assumed at first: 0.75 dB. It is slower than a room's,
+/// because the echo may begin tens of milliseconds after the reference.
 const DECAY: f64 = 0.841_395_141_645_195_1;
-/// Power of the echo path that is assumed before anything is known: 0 dB.
+/// Power of the echo path that is assumed before anything is known: 10 dB, a loudspeaker next to the
+/// microphone.
 const FIRST_POWER: f32 = 10.0;
 /// Part of the main filter's expected error power that is kept in 10 ms: a time constant of 20 ms.
 const FAST_KEPT: f32 = 0.6;
@@ -21,10 +23,10 @@ const FAST_KEPT: f32 = 0.6;
 const SLOW_STEP: f32 = 0.03;
 /// Part of the slow mean that the expected power is at least, so that a pause in near speech does not make
 /// its return a surprise.
-const SLOW_PART: f32 = 0.5;
+const SLOW_PART: f32 = 0.4;
 /// Part of the shadow filter's expected error power that is kept in 10 ms: a time constant of 45 ms.
 const SHADOW_KEPT: f32 = 0.8;
-/// Step of the shadow filter.
+/// Step of the shadow filter in terms of the path's power.
 const SHADOW_STEP: f32 = 0.5;
 /// Least power of the path that scales the shadow filter's step: -20 dB.
 const LEAST_SHADOW_POWER: f32 = 1e-2;

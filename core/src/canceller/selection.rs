@@ -6,9 +6,9 @@
 
 /// Part of a level that is kept in 10 ms: a time constant of 28 ms, about two periods of a voice's pitch.
 const KEPT: f32 = 0.7;
-/// Level of another output in terms of the main filter's at which it is preferred: 2.2 dB lower. At 1 dB the
+/// Level of another output in terms of the main filter's at which it is preferred: 3 dB lower. At 1 dB the
 /// shadow filter, which follows a near talker by chance, is heard in its speech.
-const PREFERRED_BELOW: f32 = 0.6;
+const PREFERRED_BELOW: f32 = 0.5;
 /// Level of the shadow filter's error in terms of the main filter's at which it is better: 1 dB lower.
 const BETTER_BELOW: f32 = 0.8;
 /// Frames (10 ms) in a row for which the shadow filter must be better. Half of it lets distortion cause
