@@ -136,15 +136,12 @@ impl EchoScene {
     }
 }
 
-/// Part of the previous sample that the lips' radiation subtracts: a voice has no constant pressure.
-const RADIATION: f64 = 0.9;
-
 /// Returns speech-like sound: syllables of 60 to 260 ms, voiced with a gliding pitch or of noise, each with a formant of
 /// its own, and pauses up to 0.7 s.
 fn speech(rng: &mut Rng, samples: usize) -> Vec<f32> {
     let rate = f64::from(RATE_HZ);
     let mut out: Vec<f32> = Vec::with_capacity(samples);
-    let (mut phase, mut last, mut before, mut inside) = (0.0, 0.0, 0.0, 0.0);
+    let (mut phase, mut last, mut before) = (0.0, 0.0, 0.0);
     while out.len() < samples {
         // The first syllable starts the scene, so that its first second can be measured.
         if !out.is_empty() && rng.uniform() < 0.15 {
@@ -164,9 +161,7 @@ fn speech(rng: &mut Rng, samples: usize) -> Vec<f32> {
             let drive = if voiced { pulse + 0.05 * rng.gaussian() } else { 0.5 * rng.gaussian() };
             let value = drive + turn * last - width * width * before;
             (before, last) = (last, value);
-            let spoken = level * (std::f64::consts::PI * part).sin() * (value + drive);
-            out.push((spoken - RADIATION * inside) as f32);
-            inside = spoken;
+            out.push((level * (std::f64::consts::PI * part).sin() * (value + drive)) as f32);
         }
     }
     out.truncate(samples);

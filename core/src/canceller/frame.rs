@@ -1,7 +1,7 @@
 //! Worker side: what happens in 10 ms: filters, selection, suppression.
 
 use super::ceiling;
-use super::kalman::PathChange;
+use super::kalman::{NormalisedError, PathChange};
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, FrameEnergies, Repair};
 use super::suppressor::Pressing;
@@ -123,7 +123,7 @@ impl<
 
     /// Gives the memory its first values, in place.
     #[inline(never)]
-    fn prepare(&mut self) {
+    pub(super) fn prepare(&mut self) {
         self.is_prepared = true;
         self.far_high_pass = [super::VoiceHighPass::new(); LOUDSPEAKERS];
         self.near_high_pass = super::VoiceHighPass::new();
@@ -260,8 +260,7 @@ impl<
         for (reference, main) in self.reference.iter().zip(&mut self.main) {
             self.main_power += main.update(
                 reference,
-                main_bins,
-                main_power,
+                NormalisedError { spectrum: main_bins, gain: main_power },
                 change,
                 &Self::DECAY,
                 shadow_power,

@@ -159,7 +159,7 @@ mod tests {
         let mut selection = quiet_start();
         let mut last = |now| (0..30).map(|_| selection.observe(now).1).last();
         assert_eq!(last(energies(0.1, 0.2, 1.0)), Some(Candidate::Main));
-        assert_eq!(last(energies(0.1, 0.05, 1.0)), Some(Candidate::Shadow));
+        assert_eq!(last(energies(0.1, 0.03, 1.0)), Some(Candidate::Shadow));
         assert_eq!(last(energies(3.0, 2.0, 1.0)), Some(Candidate::Microphone));
     }
 
