@@ -26,21 +26,22 @@ handsfree_core::echo_canceller! { type At16Khz = EchoCanceller<FullStorage> { ra
 handsfree_core::echo_canceller! { type At32Khz = EchoCanceller<FullStorage> { rate_hz: 32_000 }; }
 handsfree_core::echo_canceller! { type At48Khz = EchoCanceller<FullStorage> { rate_hz: 48_000 }; }
 
+/// Canceller of one of the bandwidths of telephony.
 enum AnyRate {
-    At8Khz(Box<At8Khz>),
-    At16Khz(Box<At16Khz>),
-    At32Khz(Box<At32Khz>),
-    At48Khz(Box<At48Khz>),
+    Narrow(Box<At8Khz>),
+    Wide(Box<At16Khz>),
+    SuperWide(Box<At32Khz>),
+    Full(Box<At48Khz>),
 }
 
 /// Calls a method of the canceller, whatever its rate.
 macro_rules! at_any_rate {
     ($any:expr, $canceller:ident => $call:expr) => {
         match $any {
-            AnyRate::At8Khz($canceller) => $call,
-            AnyRate::At16Khz($canceller) => $call,
-            AnyRate::At32Khz($canceller) => $call,
-            AnyRate::At48Khz($canceller) => $call,
+            AnyRate::Narrow($canceller) => $call,
+            AnyRate::Wide($canceller) => $call,
+            AnyRate::SuperWide($canceller) => $call,
+            AnyRate::Full($canceller) => $call,
         }
     };
 }
@@ -64,10 +65,10 @@ impl OwnCancellerVoice {
     /// Returns an error for a rate other than 8, 16, 32 and 48 kHz.
     pub fn new(format: Format, settings: CancellerSettings, apm: ApmConfig) -> Result<Self, Failure> {
         let mut canceller = match format.rate_hz() {
-            8_000 => AnyRate::At8Khz(Box::new(At8Khz::new())),
-            16_000 => AnyRate::At16Khz(Box::new(At16Khz::new())),
-            32_000 => AnyRate::At32Khz(Box::new(At32Khz::new())),
-            48_000 => AnyRate::At48Khz(Box::new(At48Khz::new())),
+            8_000 => AnyRate::Narrow(Box::new(At8Khz::new())),
+            16_000 => AnyRate::Wide(Box::new(At16Khz::new())),
+            32_000 => AnyRate::SuperWide(Box::new(At32Khz::new())),
+            48_000 => AnyRate::Full(Box::new(At48Khz::new())),
             rate_hz => {
                 return Err(Failure::usage(format!(
                     "the canceller's rate is {rate_hz} Hz: expected 8000, 16000, 32000 or 48000 Hz"
