@@ -26,7 +26,7 @@ struct Figures {
     equal: [f64; 2],
     /// Gain and SDR of a talker 10 dB below the echo.
     below: [f64; 2],
-    /// Gain of a talker while headphones play the far end.
+    /// Gain of a talker while headphones play the far end: the loss by the high-pass, which the other gains include too.
     headphones: f64,
 }
 
@@ -90,8 +90,8 @@ fn a_dry_room_is_cancelled_and_its_talker_kept() {
     assert!(found.linear_first_s >= 8.0 && found.linear_second_s >= 16.0, "{found:.1?}");
     assert!(found.linear_steady >= 25.0 && found.linear_after_change >= 14.0, "{found:.1?}");
     assert!(found.full_first_s >= 35.0 && found.full_steady >= 35.0, "{found:.1?}");
-    assert!(found.equal[0] >= -1.0 && found.equal[1] >= 14.0, "{found:.1?}");
-    assert!(found.below[0] >= -1.5 && found.below[1] >= 10.0, "{found:.1?}");
+    assert!(found.equal[0] - found.headphones >= -1.0 && found.equal[1] >= 14.0, "{found:.1?}");
+    assert!(found.below[0] - found.headphones >= -1.5 && found.below[1] >= 10.0, "{found:.1?}");
     assert!(found.headphones >= -1.0, "{found:.1?}");
 }
 
@@ -101,7 +101,7 @@ fn a_reverberant_room_is_cancelled_and_its_talker_kept() {
     assert!(found.linear_first_s >= 7.0 && found.linear_second_s >= 14.0, "{found:.1?}");
     assert!(found.linear_steady >= 14.0, "{found:.1?}");
     assert!(found.full_first_s >= 35.0 && found.full_steady >= 38.0, "{found:.1?}");
-    assert!(found.equal[0] >= -1.0 && found.equal[1] >= 13.0, "{found:.1?}");
+    assert!(found.equal[0] - found.headphones >= -1.0 && found.equal[1] >= 13.0, "{found:.1?}");
     assert!(found.headphones >= -1.0, "{found:.1?}");
 }
 
@@ -175,7 +175,7 @@ fn loudest_db(canceller: &mut dyn VoiceProcessor, seed: u64, frames: usize, late
     let format = Format::new(16_000, 1).unwrap();
     let mut rng = Rng::for_stream(seed, "attack");
     let clip = |x: f64| x.clamp(-32_768.0, 32_767.0) as i16;
-    let mut past = vec![0.0; 2_048];
+    let (mut past, mut now) = (vec![0.0; 2_048], 0);
     let mut energies: Vec<[f64; 2]> = Vec::with_capacity(frames);
     let (mut attack, mut left) = (Attack::random(&mut rng), 0);
     let mut last = [0; FRAME];
@@ -193,10 +193,13 @@ fn loudest_db(canceller: &mut dyn VoiceProcessor, seed: u64, frames: usize, late
         let (mut far, mut mic) = ([0; FRAME], [0; FRAME]);
         for (far, mic) in far.iter_mut().zip(&mut mic) {
             let x = clip(attack.peaks[0] * (2.0 * rng.uniform() - 1.0));
-            past.rotate_right(1);
-            past[0] = f64::from(x);
+            now = (now + 1) % past.len();
+            past[now] = f64::from(x);
             *far = x;
-            *mic = clip(attack.path * past[attack.lag] + attack.peaks[1] * (2.0 * rng.uniform() - 1.0));
+            *mic = clip(
+                attack.path * past[(now + past.len() - attack.lag) % past.len()]
+                    + attack.peaks[1] * (2.0 * rng.uniform() - 1.0),
+            );
         }
         let reference = match attack {
             Attack { swapped: true, .. } => mic,

@@ -1,7 +1,7 @@
 //! Worker side: what happens in 10 ms: filters, selection, suppression.
 
 use super::ceiling;
-use super::kalman::PathChange;
+use super::kalman::{NormalisedError, PathChange};
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, FrameEnergies, Repair};
 use super::suppressor::Pressing;
@@ -11,9 +11,11 @@ use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
 use crate::dsp::special::sin_pi;
 
-/// Decay of an echo path in 10 ms, as power: 1.5 dB, a reverberation time of 0.4 s.
+/// Decay of an echo path in 10 ms, as power, that is assumed at first: 0.75 dB. It is slower than a room's,
+/// because the echo may begin tens of milliseconds after the reference.
 const DECAY: f64 = 0.841_395_141_645_195_1;
-/// Power of the echo path that is assumed before anything is known: 0 dB.
+/// Power of the echo path that is assumed before anything is known: 10 dB, a loudspeaker next to the
+/// microphone.
 const FIRST_POWER: f32 = 10.0;
 /// Part of the main filter's expected error power that is kept in 10 ms: a time constant of 20 ms.
 const FAST_KEPT: f32 = 0.6;
@@ -21,10 +23,10 @@ const FAST_KEPT: f32 = 0.6;
 const SLOW_STEP: f32 = 0.03;
 /// Part of the slow mean that the expected power is at least, so that a pause in near speech does not make
 /// its return a surprise.
-const SLOW_PART: f32 = 0.5;
+const SLOW_PART: f32 = 0.4;
 /// Part of the shadow filter's expected error power that is kept in 10 ms: a time constant of 45 ms.
 const SHADOW_KEPT: f32 = 0.8;
-/// Step of the shadow filter.
+/// Step of the shadow filter in terms of the path's power.
 const SHADOW_STEP: f32 = 0.5;
 /// Least power of the path that scales the shadow filter's step: -20 dB.
 const LEAST_SHADOW_POWER: f32 = 1e-2;
@@ -121,7 +123,7 @@ impl<
 
     /// Gives the memory its first values, in place.
     #[inline(never)]
-    fn prepare(&mut self) {
+    pub(super) fn prepare(&mut self) {
         self.is_prepared = true;
         self.far_high_pass = [super::VoiceHighPass::new(); LOUDSPEAKERS];
         self.near_high_pass = super::VoiceHighPass::new();
@@ -258,8 +260,7 @@ impl<
         for (reference, main) in self.reference.iter().zip(&mut self.main) {
             self.main_power += main.update(
                 reference,
-                main_bins,
-                main_power,
+                NormalisedError { spectrum: main_bins, gain: main_power },
                 change,
                 &Self::DECAY,
                 shadow_power,

@@ -19,6 +19,15 @@ pub(super) struct KalmanFilter<S: Packing, const BINS: usize, const PARTITIONS: 
     variances: [[S::Variance; BINS]; PARTITIONS],
 }
 
+/// Error of the filter, by which it is corrected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NormalisedError<'a, const BINS: usize> {
+    /// Spectrum of the error, divided by its expected power.
+    pub(super) spectrum: &'a [Complex; BINS],
+    /// Reciprocal of that power, times the part of the transform that holds the error.
+    pub(super) gain: &'a [f32; BINS],
+}
+
 /// How the echo path is assumed to change in 10 ms.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PathChange {
@@ -62,8 +71,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
         }
     }
 
-    /// Corrects the filter by its error. `error` is the error's spectrum divided by its expected power, and
-    /// `gain` the reciprocal of that power times the part of the transform that holds the error.
+    /// Corrects the filter by its error.
     ///
     /// Adds the power that the remaining error of the filter leaves to `uncertainty`. Returns the mean power
     /// of the whole path.
@@ -71,8 +79,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     pub(super) fn update(
         &mut self,
         reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
-        error: &[Complex; BINS],
-        gain: &[f32; BINS],
+        error: NormalisedError<'_, BINS>,
         change: PathChange,
         decay: &[f32; PARTITIONS],
         uncertainty: &mut [f32; BINS],
@@ -88,7 +95,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
             let mut partition_power = 0.0;
             let bins = x.iter().zip(weights.iter_mut()).zip(variances.iter_mut());
             for (((x, w), c), ((e, &gain), uncertainty)) in
-                bins.zip(error.iter().zip(gain).zip(uncertainty.iter_mut()))
+                bins.zip(error.spectrum.iter().zip(error.gain).zip(uncertainty.iter_mut()))
             {
                 let variance = S::load_variance(*c);
                 let x_power = x.power();

@@ -268,6 +268,9 @@ impl<
 {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
         Self::check(far.format, far.samples.len(), LOUDSPEAKERS)?;
+        if !self.is_prepared {
+            self.prepare();
+        }
         let channels = self.far.iter_mut().zip(&mut self.far_high_pass).enumerate();
         for (channel, (to, high_pass)) in channels {
             for (to, &sample) in to.iter_mut().zip(far.samples.iter().skip(channel).step_by(LOUDSPEAKERS)) {
@@ -300,3 +303,6 @@ impl<
         self.is_prepared = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

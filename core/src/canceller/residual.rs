@@ -30,8 +30,8 @@ const FIRST_LEAKAGE: f32 = 0.3;
 const FIRST_WEIGHT: f32 = 1e-8;
 /// Energy of the estimated echo in a band above which leakage is measured.
 const LEAKAGE_ABOVE: f32 = 1e-6;
-/// Part of the reverberant power that is left after 10 ms: 1.25 dB, a reverberation time of 0.5 s.
-const TAIL_KEPT: f32 = 0.75;
+/// Part of the reverberant power that is left after 10 ms: 1 dB, a reverberation time of 0.6 s.
+const TAIL_KEPT: f32 = 0.8;
 /// Part of the residual that is held for the next frame, because an echo decays slower than the reference.
 const HELD: f32 = 0.4;
 

@@ -6,9 +6,9 @@
 
 /// Part of a level that is kept in 10 ms: a time constant of 28 ms, about two periods of a voice's pitch.
 const KEPT: f32 = 0.7;
-/// Level of another output in terms of the main filter's at which it is preferred: 2.2 dB lower. At 1 dB the
+/// Level of another output in terms of the main filter's at which it is preferred: 3 dB lower. At 1 dB the
 /// shadow filter, which follows a near talker by chance, is heard in its speech.
-const PREFERRED_BELOW: f32 = 0.6;
+const PREFERRED_BELOW: f32 = 0.5;
 /// Level of the shadow filter's error in terms of the main filter's at which it is better: 1 dB lower.
 const BETTER_BELOW: f32 = 0.8;
 /// Frames (10 ms) in a row for which the shadow filter must be better. Half of it lets distortion cause
@@ -159,7 +159,7 @@ mod tests {
         let mut selection = quiet_start();
         let mut last = |now| (0..30).map(|_| selection.observe(now).1).last();
         assert_eq!(last(energies(0.1, 0.2, 1.0)), Some(Candidate::Main));
-        assert_eq!(last(energies(0.1, 0.05, 1.0)), Some(Candidate::Shadow));
+        assert_eq!(last(energies(0.1, 0.03, 1.0)), Some(Candidate::Shadow));
         assert_eq!(last(energies(3.0, 2.0, 1.0)), Some(Candidate::Microphone));
     }
 

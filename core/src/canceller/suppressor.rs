@@ -91,7 +91,7 @@ impl<const BINS: usize> ResidualSuppressor<BINS> {
         {
             *mean += NOISE_STEP * (power - *mean);
             *noise = (*noise * NOISE_RISE).min(*mean);
-            if const { PRESENCE_FROM_HZ / BIN_HZ..PRESENCE_TO_HZ / BIN_HZ }.contains(&bin) {
+            if (const { PRESENCE_FROM_HZ / BIN_HZ }..const { PRESENCE_TO_HZ / BIN_HZ }).contains(&bin) {
                 let known = residual + MINIMUM_TO_MEAN * *noise;
                 talker += (power - TALKER_ABOVE * known).max(0.0);
                 rest += known;

@@ -26,22 +26,22 @@ handsfree_core::echo_canceller! { type At16Khz = EchoCanceller<FullStorage> { ra
 handsfree_core::echo_canceller! { type At32Khz = EchoCanceller<FullStorage> { rate_hz: 32_000 }; }
 handsfree_core::echo_canceller! { type At48Khz = EchoCanceller<FullStorage> { rate_hz: 48_000 }; }
 
-/// A canceller by the telephone's name of its band.
+/// Canceller of one of the bandwidths of telephony.
 enum AnyRate {
-    Narrowband(Box<At8Khz>),
-    Wideband(Box<At16Khz>),
-    SuperWideband(Box<At32Khz>),
-    Fullband(Box<At48Khz>),
+    Narrow(Box<At8Khz>),
+    Wide(Box<At16Khz>),
+    SuperWide(Box<At32Khz>),
+    Full(Box<At48Khz>),
 }
 
 /// Calls a method of the canceller, whatever its rate.
 macro_rules! at_any_rate {
     ($any:expr, $canceller:ident => $call:expr) => {
         match $any {
-            AnyRate::Narrowband($canceller) => $call,
-            AnyRate::Wideband($canceller) => $call,
-            AnyRate::SuperWideband($canceller) => $call,
-            AnyRate::Fullband($canceller) => $call,
+            AnyRate::Narrow($canceller) => $call,
+            AnyRate::Wide($canceller) => $call,
+            AnyRate::SuperWide($canceller) => $call,
+            AnyRate::Full($canceller) => $call,
         }
     };
 }
@@ -65,10 +65,10 @@ impl OwnCancellerVoice {
     /// Returns an error for a rate other than 8, 16, 32 and 48 kHz.
     pub fn new(format: Format, settings: CancellerSettings, apm: ApmConfig) -> Result<Self, Failure> {
         let mut canceller = match format.rate_hz() {
-            8_000 => AnyRate::Narrowband(Box::new(At8Khz::new())),
-            16_000 => AnyRate::Wideband(Box::new(At16Khz::new())),
-            32_000 => AnyRate::SuperWideband(Box::new(At32Khz::new())),
-            48_000 => AnyRate::Fullband(Box::new(At48Khz::new())),
+            8_000 => AnyRate::Narrow(Box::new(At8Khz::new())),
+            16_000 => AnyRate::Wide(Box::new(At16Khz::new())),
+            32_000 => AnyRate::SuperWide(Box::new(At32Khz::new())),
+            48_000 => AnyRate::Full(Box::new(At48Khz::new())),
             rate_hz => {
                 return Err(Failure::usage(format!(
                     "the canceller's rate is {rate_hz} Hz: expected 8000, 16000, 32000 or 48000 Hz"

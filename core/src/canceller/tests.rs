@@ -1,0 +1,108 @@
+use super::storage::RandomBits;
+use super::*;
+
+crate::echo_canceller! { type Mono = EchoCanceller<LeanStorage> { rate_hz: 8_000, tail_ms: 32 }; }
+crate::echo_canceller! {
+    type Stereo = EchoCanceller<FullStorage> { rate_hz: 16_000, tail_ms: 32, loudspeakers: 2 };
+}
+
+const HOP: usize = 80;
+
+/// Passes frames of a loudspeaker's noise whose echo is 6 dB below it, and returns the outputs.
+fn run(canceller: &mut Mono, seed: u32, frames: usize) -> Vec<i16> {
+    let format = Format::new(8_000, 1).unwrap();
+    let mut random = RandomBits::new();
+    (0..seed).for_each(|_| _ = random.next());
+    let mut outputs = Vec::new();
+    for _ in 0..frames {
+        let far: [i16; HOP] = array_of(&mut random);
+        let mut near = far.map(|x| x / 2);
+        canceller.process_reverse(PcmRef { format, samples: &far }).unwrap();
+        canceller.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
+        outputs.extend(near);
+    }
+    outputs
+}
+
+fn array_of<const N: usize>(random: &mut RandomBits) -> [i16; N] {
+    core::array::from_fn(|_| (8_000.0 * random.next_signed()) as i16)
+}
+
+fn power(samples: &[i16]) -> f64 {
+    samples.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / samples.len() as f64
+}
+
+#[test]
+fn a_reset_canceller_behaves_like_a_new_one() {
+    let mut used = Box::new(Mono::new());
+    run(&mut used, 1, 300);
+    used.reset();
+    let is_same = run(&mut used, 2, 100) == run(&mut Box::new(Mono::new()), 2, 100);
+    assert!(is_same, "the outputs differ");
+}
+
+#[test]
+fn figures_describe_a_converged_canceller() {
+    let mut canceller = Box::new(Mono::new());
+    assert_eq!(
+        (canceller.stats(), canceller.reading()),
+        (VoiceStats::default(), CancellerReading::default())
+    );
+    run(&mut canceller, 3, 500);
+    let (stats, reading) = (canceller.stats(), canceller.reading());
+    assert!((stats.erl_db.unwrap() - 6.0).abs() < 1.0, "{stats:?}");
+    assert!(stats.erle_db.unwrap() > 20.0 && stats.delay_ms == Some(0), "{stats:?}");
+    assert!(reading.convergence > 0.98 && reading.residual_echo_likelihood < 0.3, "{reading:?}");
+    assert_eq!((reading.strongest_partition, reading.divergences), (0, 0), "{reading:?}");
+}
+
+#[test]
+fn the_linear_output_is_the_output_without_suppressor() {
+    let (mut with, mut without) = (Box::new(Mono::new()), Box::new(Mono::new()));
+    without.configure(CancellerSettings { suppressor: false, ..CancellerSettings::DEFAULT });
+    for seed in 0..50 {
+        run(&mut with, seed, 1);
+        let linear: Vec<i16> = with.linear().collect();
+        let off = run(&mut without, seed, 1);
+        assert!(linear.iter().zip(&off).all(|(a, b)| a.abs_diff(*b) <= 1), "frame {seed}");
+    }
+}
+
+#[test]
+fn frames_of_other_formats_are_refused() {
+    let mut canceller = Box::new(Mono::new());
+    let format = Format::new(16_000, 1).unwrap();
+    let found = canceller.process_capture(PcmMut { format, samples: &mut [0; 160] }, Duration::ZERO);
+    assert!(matches!(found, Err(ProcessError::Format { found, .. }) if found == format), "{found:?}");
+    let format = Format::new(8_000, 1).unwrap();
+    let found = canceller.process_reverse(PcmRef { format, samples: &[0; 79] });
+    assert_eq!(found, Err(ProcessError::Length { expected: 80, found: 79 }));
+}
+
+#[test]
+fn two_loudspeakers_are_cancelled_together() {
+    let (near_format, far_format) = (Format::new(16_000, 1).unwrap(), Format::new(16_000, 2).unwrap());
+    let mut canceller = Box::new(Stereo::new());
+    let mut random = RandomBits::new();
+    let (mut before, mut after) = (0.0, 0.0);
+    for frame in 0..600 {
+        let far: [i16; 320] = array_of(&mut random);
+        let mut near: Vec<i16> = far.chunks(2).map(|pair| pair[0] / 2 - pair[1] / 3).collect();
+        let loud = power(&near);
+        canceller.process_reverse(PcmRef { format: far_format, samples: &far }).unwrap();
+        canceller
+            .process_capture(PcmMut { format: near_format, samples: &mut near }, Duration::ZERO)
+            .unwrap();
+        if frame >= 300 {
+            (before, after) = (before + loud, after + power(&canceller.linear().collect::<Vec<_>>()));
+        }
+    }
+    let erle_db = 10.0 * (before / after).log10();
+    assert!(erle_db > 20.0, "{erle_db:.1} dB");
+}
+
+#[test]
+fn a_new_canceller_is_all_zero_bytes_of_a_static() {
+    static CANCELLER: std::sync::Mutex<Mono> = std::sync::Mutex::new(Mono::new());
+    assert_eq!(CANCELLER.lock().unwrap().settings(), CancellerSettings::DEFAULT);
+}
