@@ -75,7 +75,6 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     ///
     /// Adds the power that the remaining error of the filter leaves to `uncertainty`. Returns the mean power
     /// of the whole path.
-    #[expect(clippy::too_many_arguments, reason = "each is another part of the canceller's memory")]
     pub(super) fn update(
         &mut self,
         reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
