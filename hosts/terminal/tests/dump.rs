@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Barrier};
 
-use handsfree::dump::{DumpWriter, Replayed, replay};
+use handsfree::dump::{DumpWriter, Replayed, recompute, replay};
 use handsfree::terminal::{JournalReaders, Parts, TerminalConfig};
 use handsfree_apm::{ApmConfig, NoiseSuppression};
 use handsfree_core::audio_io::Direction;
@@ -19,7 +19,7 @@ use handsfree_core::time::PeriodTime;
 use handsfree_core::{ChannelMap, Clock, Duration, Gain, Instant, SampleRate};
 use handsfree_sim::device::{DeviceConfig, DeviceSampleFormat, Jitter};
 use handsfree_sim::noise::Rng;
-use support::{TerminalRig, canceller};
+use support::{RATE, TerminalRig, board, canceller};
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dump").join(name);
@@ -106,6 +106,29 @@ fn finish(mut rig: TerminalRig, writer: DumpWriter) {
     rig.supervisor.close(Direction::Playback);
     let dumped = writer.finish().unwrap();
     assert_eq!(dumped.lost_records, 0);
+}
+
+/// Records a run whose devices deliver periods in bursts with late timestamps, as sound servers do, and measures it.
+#[test]
+fn a_bursty_dump_recomputes_with_the_echo_removed() {
+    let folder = folder("bursty");
+    let mut devices = board(RATE, 0.0);
+    for device in [&mut devices.capture, &mut devices.playback] {
+        device.jitter = Jitter::Uniform { micros: 2_000.0 };
+        device.burst_periods = 4;
+    }
+    let (mut rig, journals) = TerminalRig::with_journals_on(devices, |work| work);
+    let writer = DumpWriter::start(&folder, &rig.terminal.config(), "sim", journals).unwrap();
+    for _ in 0..60 {
+        rig.pass(1_000);
+    }
+    finish(rig, writer);
+    let recomputed = recompute(&folder, None).unwrap();
+    println!("{recomputed}");
+    assert_eq!(recomputed.incomplete, None);
+    assert!(recomputed.windows.len() >= 6, "{recomputed}");
+    assert!(recomputed.median_db.unwrap() >= 45.0 && recomputed.worst_db.unwrap() >= 35.0, "{recomputed}");
+    assert!(recomputed.jumps <= 2, "{recomputed}");
 }
 
 #[test]

@@ -24,6 +24,12 @@ pub fn canceller() -> ApmConfig {
     }
 }
 
+/// Rate of the terminal and its devices.
+pub const RATE: SampleRate = match SampleRate::new(16_000) {
+    Ok(rate) => rate,
+    Err(_) => panic!("16 kHz is a valid rate"),
+};
+
 /// Terminal in a simulated room with a loudspeaker that plays speech all the time.
 pub struct TerminalRig {
     pub supervisor: StreamSupervisor<'static, SimIo, CAP, SLOTS>,
@@ -63,13 +69,13 @@ impl TerminalRig {
 
     /// Makes a rig with a wrapper around the worker's work.
     pub fn watched(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> Self {
-        Self::made(playback_ppm, around, |config, clock| config.build(clock).unwrap())
+        Self::made(board(RATE, playback_ppm), around, |config, clock| config.build(clock).unwrap())
     }
 
     /// Makes a rig with a voice processor that misses the deadline of every frame.
     pub fn too_slow() -> Self {
         Self::made(
-            0.0,
+            board(RATE, 0.0),
             |work| work,
             |config, clock| {
                 // Processing takes no virtual time, so only a negative deadline can be missed.
@@ -81,8 +87,13 @@ impl TerminalRig {
 
     /// Makes a rig with a wrapper around the worker's work, and returns its journals too.
     pub fn with_journals(playback_ppm: f64, around: impl FnOnce(Work) -> Work) -> (Self, JournalReaders) {
+        Self::with_journals_on(board(RATE, playback_ppm), around)
+    }
+
+    /// Makes a rig on these devices at 16 kHz, and returns its journals too.
+    pub fn with_journals_on(board: BoardConfig, around: impl FnOnce(Work) -> Work) -> (Self, JournalReaders) {
         let mut journals = None;
-        let rig = Self::made(playback_ppm, around, |config, clock| {
+        let rig = Self::made(board, around, |config, clock| {
             let (parts, readers) = config.build_with_journals(clock).unwrap();
             journals = Some(readers);
             parts
@@ -91,15 +102,14 @@ impl TerminalRig {
     }
 
     fn made(
-        playback_ppm: f64,
+        board: BoardConfig,
         around: impl FnOnce(Work) -> Work,
         build: impl FnOnce(TerminalConfig, SharedClock) -> Parts,
     ) -> Self {
-        let rate = SampleRate::new(16_000).unwrap();
+        let rate = RATE;
         let clock = SimClock::shared();
         let config = TerminalConfig { voice: canceller(), ..TerminalConfig::new(rate) };
         let Parts { mut terminal, halves, work } = build(config, clock.clone());
-        let board = board(rate, playback_ppm);
         let acoustics = LiveRoom::new(rate, &Talker::Silent, 1).unwrap();
         let playback_device = board.playback.clone();
         let (io, sim) =
