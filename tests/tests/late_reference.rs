@@ -42,8 +42,6 @@ fn clean(rate: SampleRate, far: &[i16], mic: &[i16], late: Duration, honest: boo
     halves.capture.use_acoustic_delay(&mut acoustic_memory);
     let map = ChannelMap::natural(1, 1).unwrap();
     let length = rate.sample_frames();
-    // The times of both directions are exact or constantly wrong, so no lead has to cover their scatter.
-    halves.capture.set_reference_lead(Duration::ZERO);
     halves.intake.configure(intake_config(rate, map, length as u32)).unwrap();
     halves.outlet.configure(outlet_config(rate, map, length as u32)).unwrap();
     let mut track = halves.tracks.open().unwrap();

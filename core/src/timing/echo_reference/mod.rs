@@ -20,8 +20,8 @@ const JUMP: Duration = Duration::from_millis(3);
 const EXACT_TIMES_NS: f32 = 15e3;
 /// Position error of a locked offset that is no error of the times, in sample frames: rounding, and a little more.
 const LOCKED_SLACK: i64 = 3;
-/// Number of times from each device after which one clock may give up its lead (0.5 s). Before, the jitter is not
-/// known; after, a canceller has learned too much to lose.
+/// Number of times from each device after which it is decided if one clock needs a lead (0.5 s). Before, the
+/// jitter is not known; after, a canceller has learned too much to lose.
 const LEAD_AFTER: u32 = 50;
 /// Number of successive frames with a larger error after which a locked offset is moved.
 const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
@@ -351,7 +351,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if !self.clock.is_running() || !capture.is_running() {
             return Reading::Late;
         }
-        self.lead_in_use.get_or_insert(self.lead);
+        self.lead_in_use.get_or_insert(if locked { Duration::ZERO } else { self.lead });
         let sample_frames = far.sample_frames();
         if locked && !self.lead_settled && self.clock.taken().min(capture.taken()) >= LEAD_AFTER {
             self.settle_lead(capture);
@@ -445,16 +445,14 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.finish_reading(jumped)
     }
 
-    /// Gives up the lead of one clock if its times are exact, so that the reference is what was played.
+    /// Gives one clock a lead if its times are not exact, at the place that they tell now.
     #[cold]
     #[inline(never)]
     fn settle_lead(&mut self, capture: &StreamClock) {
         self.lead_settled = true;
-        if self.clock.variances_ns2().0 + capture.variances_ns2().0 < EXACT_TIMES_NS * EXACT_TIMES_NS {
-            if let ReadHead::Locked { offset, .. } = &mut self.head {
-                *offset -= self.lead.nearest_sample_frames(self.rate);
-            }
-            self.lead_in_use = Some(Duration::ZERO);
+        if self.clock.variances_ns2().0 + capture.variances_ns2().0 > EXACT_TIMES_NS * EXACT_TIMES_NS {
+            self.lead_in_use = Some(self.lead);
+            self.head = ReadHead::Unset;
         }
     }
 

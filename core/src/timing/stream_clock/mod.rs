@@ -9,11 +9,13 @@ const OUTLIER_NS: f32 = 4e6;
 const OUTLIER_SIGMAS: f32 = 6.0;
 /// Distance from the mean of the previous ones within which an outlier agrees, in nanoseconds. Frozen times
 /// move by 10 ms from one frame to the next; those of a rate that changed by 8 % by 0.8 ms.
-const OUTLIERS_AGREE_NS: f32 = 4e6;
+const OUTLIERS_AGREE_NS: f32 = 6e6;
 /// Number of successive outliers that agree with each other and so are a jump of the device's latency.
-const JUMP_AFTER: u32 = 6;
+const JUMP_AFTER: u32 = 12;
 /// Standard deviation of a clock's rate before the first observation, as a fraction of the nominal rate.
 const PRIOR_RATE: f32 = 300e-6;
+/// Difference of two times beyond which it counts no more for the scatter, in standard deviations.
+const UNLIKELY_SIGMAS: f32 = 3.0;
 /// Least jitter assumed of any timestamps, in nanoseconds.
 const LEAST_JITTER_NS: f32 = 5e3;
 /// Jitter assumed before the first observation, in nanoseconds. Rather too large than too small: too large
@@ -165,6 +167,10 @@ pub struct StreamClock {
     /// Variance of the relative error of the period.
     p_ss: f32,
     jitter_ns2: f32,
+    /// Variance of the timestamps from one to the next, in ns^2. It decides what an outlier is.
+    scatter_ns2: f32,
+    /// Residual of the last time, after the clock followed it.
+    last_residual_ns: f32,
     mean_residual_ns: f32,
     /// Number of observations since the last change of the rate.
     since_rate_change: u32,
@@ -196,6 +202,8 @@ impl StreamClock {
             p_ts: 0.0,
             p_ss: PRIOR_RATE * PRIOR_RATE,
             jitter_ns2: FIRST_JITTER_NS * FIRST_JITTER_NS,
+            scatter_ns2: FIRST_JITTER_NS * FIRST_JITTER_NS,
+            last_residual_ns: 0.0,
             mean_residual_ns: 0.0,
             // A device may be at another rate from the start.
             since_rate_change: 0,
@@ -249,7 +257,7 @@ impl StreamClock {
         let whole_ns = (time - self.time).as_nanos();
         let residual_ns = whole_ns as f32 - self.time_rest_q32 as f32 / Q32;
         // Squares, because a root is expensive on a small processor.
-        let variance_ns2 = self.jitter_ns2 + self.p_tt;
+        let variance_ns2 = self.scatter_ns2 + self.p_tt;
         if residual_ns.abs() > OUTLIER_NS
             && residual_ns * residual_ns > OUTLIER_SIGMAS * OUTLIER_SIGMAS * variance_ns2
         {
@@ -382,10 +390,16 @@ impl StreamClock {
         self.taken = self.taken.saturating_add(1);
         // The variance of the residual is that of the jitter plus that of the estimated time.
         let seen = (residual_ns * residual_ns - self.p_tt).max(LEAST_JITTER_NS * LEAST_JITTER_NS);
+        // Two successive times differ by the scatter of both. A stall of the device makes one difference large and
+        // a wrong rate none, so that neither hides behind the scatter.
+        let step_ns = residual_ns - self.last_residual_ns;
+        self.last_residual_ns = residual_ns * (1.0 - time_gain);
+        let step_ns2 = (0.5 * step_ns * step_ns).min(UNLIKELY_SIGMAS * UNLIKELY_SIGMAS * self.scatter_ns2);
         // Newer observations weigh more from the start, so that the first guess is soon forgotten.
         let part =
             if self.taken < JITTER_LEARNT { 2.0 / (self.taken as f32 + 1.0) } else { 1.0 / JITTER_MEMORY };
         self.jitter_ns2 += (seen - self.jitter_ns2) * part;
+        self.scatter_ns2 += (step_ns2.max(LEAST_JITTER_NS * LEAST_JITTER_NS) - self.scatter_ns2) * part;
     }
 
     /// Detects a change of the rate, which shows as a mean residual that is not zero.
