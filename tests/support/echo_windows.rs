@@ -1,5 +1,8 @@
 //! Compares the echo reduction of a run with that of a reference run, window by window.
 
+use clap::Parser;
+use handsfree_cli::args::{Cli, Command, SimArgs};
+use handsfree_cli::sim::{self, SimulatedRun};
 use handsfree_sim::measure::{echo_only, erle_per_second, erle_windows, median};
 
 /// Length of each window, in seconds.
@@ -25,6 +28,35 @@ pub struct EchoSignals<'s> {
     pub clean: &'s [f32],
     /// Output of the reference run: the same voice processor with a perfect reference.
     pub oracle: &'s [f32],
+}
+
+impl<'s> EchoSignals<'s> {
+    /// Returns the signals of a simulated run.
+    #[must_use]
+    pub fn of_run(run: &'s SimulatedRun) -> Self {
+        let signals = &run.report.signals;
+        Self {
+            rate_hz: signals.rate_hz,
+            far: &signals.far,
+            mic: &signals.mic,
+            near: &signals.near,
+            clean: &signals.clean,
+            oracle: &run.oracle,
+        }
+    }
+}
+
+/// Runs `handsfree sim` with these switches, without a process of its own, and writes no file.
+///
+/// # Panics
+/// Panics for switches that the command refuses.
+#[must_use]
+pub fn simulate(words: &str) -> (Box<SimArgs>, SimulatedRun) {
+    let line = format!("handsfree sim --json --out unused {words}");
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let Command::Sim(args) = cli.command else { panic!("not a simulation: {line}") };
+    let run = sim::run(&args, &mut |_| {}).unwrap_or_else(|error| panic!("{line}: {error}"));
+    (args, run)
 }
 
 /// Echo reduction in one window.

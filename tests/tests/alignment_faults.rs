@@ -3,38 +3,22 @@
 //! in its first 10 s against the same run with the reference left alone.
 #![allow(missing_docs)]
 
-use clap::Parser;
-use handsfree_cli::args::{Cli, Command};
-use handsfree_cli::sim::{self, SimulatedRun};
+use handsfree_cli::sim::SimulatedRun;
 use handsfree_sim::measure::median;
-use handsfree_tests::echo_windows::{EchoSignals, EchoWindow};
+use handsfree_tests::echo_windows::{self, EchoSignals, EchoWindow};
 
 const MEDIAN_WITHIN_DB: f64 = 2.0;
 const WORST_WITHIN_DB: f64 = 4.0;
 /// Loss that looking for the echo may cause in the first 10 s, in dB.
 const FIRST_WITHIN_DB: f64 = 1.0;
 
-fn simulate(words: &str) -> SimulatedRun {
-    let fixed =
-        "handsfree sim --near none --no-ns --no-agc --noise-dbfs -100 --json --out unused --seconds 70";
-    let line = format!("{fixed} {words}");
-    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
-    let Command::Sim(args) = cli.command else { panic!("not a simulation: {line}") };
-    sim::run(&args, &mut |_| {}).unwrap_or_else(|error| panic!("{line}: {error}"))
+fn run(words: &str) -> SimulatedRun {
+    echo_windows::simulate(&format!("--near none --no-ns --no-agc --noise-dbfs -100 --seconds 70 {words}")).1
 }
 
 /// Returns the measurable windows of 10 s from `from_s` on, and from 10 s after each disturbance.
 fn windows(run: &SimulatedRun, from_s: f64, disturbances_s: &[f64]) -> Vec<EchoWindow> {
-    let signals = &run.report.signals;
-    let echo = EchoSignals {
-        rate_hz: signals.rate_hz,
-        far: &signals.far,
-        mic: &signals.mic,
-        near: &signals.near,
-        clean: &signals.clean,
-        oracle: &run.oracle,
-    };
-    echo.settled_windows(from_s, disturbances_s, 10.0)
+    EchoSignals::of_run(run).settled_windows(from_s, disturbances_s, 10.0)
 }
 
 /// Checks the windows from `from_s` on against the oracle, and prints the result.
@@ -52,7 +36,7 @@ fn check_settled(words: &str, run: &SimulatedRun, from_s: f64, disturbances_s: &
 
 /// Checks the first 10 s against the same run without acoustic delay estimation.
 fn check_first(words: &str, run: &SimulatedRun) -> Vec<String> {
-    let alone = simulate(&format!("{words} --no-echo-search"));
+    let alone = self::run(&format!("{words} --no-echo-search"));
     let first_db = |run: &SimulatedRun| run.report.summary.erle_db[0].db.expect("far end");
     let (searched_db, alone_db) = (first_db(run), first_db(&alone));
     println!(
@@ -77,7 +61,7 @@ fn scattered_timestamps_of_one_clock_do_not_lose_the_echo() {
         for jitter_us in [1_000, 5_000] {
             for seed in seeds.clone() {
                 let words = format!("--rate {rate} --timestamp-jitter-us {jitter_us} --seed {seed}");
-                failures.extend(check_settled(&words, &simulate(&words), 20.0, &[]));
+                failures.extend(check_settled(&words, &run(&words), 20.0, &[]));
             }
         }
     }
@@ -90,7 +74,7 @@ fn a_late_echo_is_found_without_losing_the_canceller() {
     for rate in [16_000, 48_000] {
         for bias_ms in [110, 150, 250, 400] {
             let words = format!("--rate {rate} --timestamp-bias-ms {bias_ms}");
-            let run = simulate(&words);
+            let run = run(&words);
             failures.extend(check_first(&words, &run));
             failures.extend(check_settled(&words, &run, 20.0, &[]));
         }
@@ -106,7 +90,7 @@ fn a_tone_does_not_move_the_reference() {
     for rate in [16_000, 48_000] {
         for tone in ["ring-back", "siren", "dial-tone"] {
             let words = format!("--rate {rate} --far-program {tone}:30,speech:40");
-            let run = simulate(&words);
+            let run = run(&words);
             failures.extend(check_first(&words, &run));
             failures.extend(check_settled(&words, &run, 10.0, &[]));
             let delay = &run.report.summary.delay_ms;
@@ -132,7 +116,7 @@ fn clocks_20000_ppm_apart_are_tracked() {
             ("capture", 20_000),
         ] {
             let words = format!("--rate {rate} --{device}-ppm {ppm}");
-            let run = simulate(&words);
+            let run = run(&words);
             failures.extend(check_settled(&words, &run, 20.0, &[]));
             let drift = &run.report.summary.drift_ppm;
             let (truth, estimated) = (drift.truth.unwrap(), drift.estimated.unwrap_or(f64::NAN));
@@ -154,7 +138,7 @@ fn an_untrue_playback_rate_loses_no_captured_frame() {
         for words in ["--drift-step -81250@20", "--drift-step 88435@20", "--two-clocks --playback-ppm -81250"]
         {
             let words = format!("--rate {rate} {words}");
-            let run = simulate(&words);
+            let run = run(&words);
             let (lost, gaps) = (run.stats.intake.overrun_frames, run.stats.intake.gap_sample_frames);
             let silent = run.stats.capture.reference_silence_frames;
             println!(
@@ -178,7 +162,7 @@ fn drift_is_learned_again_after_a_jump_of_the_time() {
                 "--rate 16000 --playback-ppm 50 --time-jump {jump_s}@25 --drift-step 30@25 {search} \
                  --timestamp-jitter-us 20"
             );
-            let run = simulate(&words);
+            let run = run(&words);
             failures.extend(check_settled(&words, &run, 35.0, &[25.0]));
             let estimated = run.report.summary.drift_ppm.estimated.unwrap_or(f64::NAN);
             println!("{words}: drift {estimated:.1} of 80 ppm");

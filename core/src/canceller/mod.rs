@@ -41,7 +41,7 @@ use self::spectra::ReferenceSpectra;
 use self::storage::RandomBits;
 pub use self::storage::{CancellerStorage, FullStorage, LeanStorage};
 use self::suppressor::ResidualSuppressor;
-use crate::capture::{ProcessError, VoiceProcessor, VoiceStats};
+use crate::capture::{EchoReport, ProcessError, VoiceProcessor, VoiceStats};
 use crate::format::Format;
 use crate::frame::{PcmMut, PcmRef};
 use crate::limits::FRAMES_PER_SECOND;
@@ -297,6 +297,22 @@ impl<
             stats.residual_echo_likelihood = Some(self.levels.residual_likelihood());
         }
         stats
+    }
+
+    fn echo_report(&self) -> Option<EchoReport> {
+        if !self.is_prepared || !self.levels.is_known() {
+            return None;
+        }
+        Some(EchoReport {
+            lag: Duration::from_millis(10 * self.strongest_partition() as i64),
+            strength_db: -self.levels.stats().erl_db?,
+            convergence: self.levels.convergence(),
+        })
+    }
+
+    /// A quarter of the tail, so that the rest holds the room's reverberation.
+    fn reach(&self) -> Duration {
+        Duration::from_millis(10 * PARTITIONS as i64 / 4)
     }
 
     fn reset(&mut self) {

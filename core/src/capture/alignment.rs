@@ -25,8 +25,8 @@ const DISTRUST_AFTER_FRAMES: u16 = 100;
 /// worthwhile.
 const EXPECTED_SOON: Duration = Duration::from_millis(50);
 
-/// Convergence from which on a canceller's own report outweighs everything else.
-const CONVERGED: f32 = 0.5;
+/// Convergence from which on a canceller's own report outweighs everything else: 6 dB of the echo are removed.
+const CONVERGED: f32 = 0.75;
 
 /// Number of captured frames behind a waiting one from which on it waits no longer.
 const MAX_WAITING_FRAMES: usize = (MAX_REFERENCE_WAIT.as_nanos() / FRAME_NS) as usize;

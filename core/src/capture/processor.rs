@@ -106,7 +106,7 @@ pub struct EchoReport {
     pub lag: Duration,
     /// Level of the echo against the reference, in dB.
     pub strength_db: f32,
-    /// How far the canceller has converged, from 0, nothing is cancelled, to 1.
+    /// Part of the echo's power that the canceller removes, from 0 to 1.
     pub convergence: f32,
 }
 

@@ -14,15 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use clap::Parser;
 use handsfree::pcm::{from_i16, to_i16};
-use handsfree_cli::args::{Cli, Command, SimArgs};
+use handsfree_cli::args::SimArgs;
 use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
-use handsfree_cli::sim;
 use handsfree_core::{Format, SampleRate};
 use handsfree_sim::measure::median;
 use handsfree_sim::report::Signals;
-use handsfree_tests::echo_windows::{EchoSignals, EchoWindow};
+use handsfree_tests::echo_windows::{EchoSignals, EchoWindow, simulate};
 
 use case::StormCase;
 
@@ -96,19 +94,9 @@ impl Outcome {
 fn run(seed: u64) -> Outcome {
     let case = StormCase::new(seed);
     let begun = std::time::Instant::now();
-    let line = format!("handsfree sim --json --out unused {}", case.words);
-    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{error}"));
-    let Command::Sim(args) = cli.command else { panic!("not a simulation: {line}") };
-    let run = sim::run(&args, &mut |_| {}).unwrap_or_else(|error| panic!("seed {seed}: {line}: {error}"));
+    let (args, run) = simulate(&case.words);
     let (signals, summary) = (&run.report.signals, &run.report.summary);
-    let echo = EchoSignals {
-        rate_hz: signals.rate_hz,
-        far: &signals.far,
-        mic: &signals.mic,
-        near: &signals.near,
-        clean: &signals.clean,
-        oracle: &run.oracle,
-    };
+    let echo = EchoSignals::of_run(&run);
     let control = std::env::var("STORM_LEAD_MS").ok().map(|text| {
         let lead_ms: f64 = text.parse().unwrap_or_else(|_| panic!("STORM_LEAD_MS={text}: expected a number"));
         with_lead(&args, signals, lead_ms)

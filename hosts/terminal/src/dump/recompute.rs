@@ -49,7 +49,8 @@ pub struct RecomputedWindow {
     /// Start of the window, in seconds.
     pub from_s: f64,
     /// Level of the microphone above the cleaned signal while the microphone is louder than -60 dBFS, in dB.
-    /// It is the echo reduction if nobody talks. `None` for a quiet microphone.
+    /// It is the echo reduction while the near end is silent. `None` while the microphone is below that
+    /// level.
     pub reduction_db: Option<f64>,
     /// Delay from playing to capturing at the window's end, as the terminal estimates it, in milliseconds.
     pub delay_ms: f64,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation};
 use handsfree_core::canceller::{CancellerReading, CancellerSettings, FullStorage};
-use handsfree_core::capture::{ProcessError, VoiceProcessor, VoiceStats};
+use handsfree_core::capture::{EchoReport, ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
 
 use crate::failure::Failure;
@@ -110,6 +110,14 @@ impl VoiceProcessor for OwnCancellerVoice {
 
     fn stats(&self) -> VoiceStats {
         at_any_rate!(&self.canceller, canceller => canceller.stats())
+    }
+
+    fn echo_report(&self) -> Option<EchoReport> {
+        at_any_rate!(&self.canceller, canceller => canceller.echo_report())
+    }
+
+    fn reach(&self) -> Duration {
+        at_any_rate!(&self.canceller, canceller => canceller.reach())
     }
 
     fn reset(&mut self) {
