@@ -310,9 +310,9 @@ impl<
         })
     }
 
-    /// A quarter of the tail, so that the rest holds the room's reverberation.
+    /// Half of the tail, so that the rest holds the room's reverberation.
     fn reach(&self) -> Duration {
-        Duration::from_millis(10 * PARTITIONS as i64 / 4)
+        Duration::from_millis(10 * PARTITIONS as i64 / 2)
     }
 
     fn reset(&mut self) {
