@@ -10,7 +10,7 @@ use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
     AcousticDelay, AcousticMemory, CorrectorInput, DelayEstimator, EchoEventOutput, EchoFrames,
     EchoReference, Observation, RateEstimate, Reading, ReferenceCorrector, ReferenceMemory, ReferenceQuality,
-    StreamClock, plausible_latency,
+    StreamClock,
 };
 
 /// Default time by which the reference runs ahead of the microphone: more than timestamps err, less than a
@@ -108,7 +108,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         if frame.stamp.fresh {
             self.delay.reset_render();
         }
-        self.delay.on_render(plausible_latency(frame.stamp.latency));
+        self.delay.on_render(frame.stamp.latency);
         self.reference.push(frame);
     }
 

@@ -11,7 +11,7 @@ mod stream_clock;
 pub use acoustic::{AcousticDelay, AcousticMemory, EchoLag};
 pub use delay_estimator::{DelayEstimate, DelayEstimator, DelaySource};
 pub use echo_reference::ReferenceQuality;
-pub(crate) use echo_reference::{EchoReference, Reading, ReferenceMemory, plausible_latency};
+pub(crate) use echo_reference::{EchoReference, Reading, ReferenceMemory};
 pub(crate) use history::HistorySample;
 pub(crate) use reference_corrector::{CorrectorInput, EchoEventOutput, EchoFrames, ReferenceCorrector};
 pub(crate) use stream_clock::whole_and_rest;

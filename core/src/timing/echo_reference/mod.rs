@@ -8,7 +8,7 @@
 use crate::dsp::FrameConverter;
 use crate::dsp::fractional::{FractionalReader, FullReader, QuickReader};
 use crate::format::{Format, SampleRate};
-use crate::frame::{Frame, Stamp, copy};
+use crate::frame::{Frame, copy};
 use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
@@ -20,9 +20,9 @@ const JUMP: Duration = Duration::from_millis(3);
 const EXACT_TIMES_NS: f32 = 15e3;
 /// Position error of a locked offset that is no error of the times, in sample frames: rounding, and a little more.
 const LOCKED_SLACK: i64 = 3;
-/// Number of times from each device after which it is decided if one clock needs a lead (0.5 s). Before, the
-/// jitter is not known; after, a canceller has learned too much to lose.
-const LEAD_AFTER: u32 = 50;
+/// Number of times from each device after which it is decided if one clock needs a lead (1 s). Before, the
+/// clocks' first guess outweighs their jitter; after, a canceller has learned too much to lose.
+const LEAD_AFTER: u32 = 100;
 /// Number of successive frames with a larger error after which a locked offset is moved.
 const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
 /// Factor by which position error is corrected more slowly than the clocks converge.
@@ -31,8 +31,6 @@ const SMOOTHING: f32 = 4.0;
 const FASTER_SIGMAS: f32 = 3.0;
 /// Largest change of the reading speed, as a fraction: clocks that differ by 2 %, and a correction besides.
 const MAX_SLEW: f32 = 25e-3;
-/// Negative latency that jitter can explain.
-const LATENCY_JITTER: Duration = Duration::from_millis(5);
 /// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
 /// clock, such as a computer that slept, and not of the device's latency.
 const LONGEST_SHIFT: Duration = Duration::from_millis(10_000);
@@ -263,7 +261,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         if whole && format.rate() == self.rate {
             let begin = self.history.end();
             self.history.write(frame.samples());
-            self.learn(begin, plausible_time(&frame.stamp));
+            self.learn(begin, frame.stamp.time);
             return;
         }
         let channels = format.channels().max(1);
@@ -271,9 +269,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         while !rest.is_empty() {
             if self.memory.block.sample_frames() == 0 {
                 let into = (frame.samples().len() - rest.len()) / channels;
-                self.block_time = Some(
-                    plausible_time(&frame.stamp) + Duration::of_sample_frames(into as u64, format.rate()),
-                );
+                self.block_time =
+                    Some(frame.stamp.time + Duration::of_sample_frames(into as u64, format.rate()));
             }
             let free = self.memory.block.extend(rest.len() / channels);
             let taken = copy(rest, free).max(1);
@@ -494,18 +491,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             Reading::Aligned
         }
     }
-}
-
-/// Returns the render latency of a frame, or 0 for one that no device can have: no sample is played before the
-/// device gets it.
-pub(crate) fn plausible_latency(latency: Duration) -> Duration {
-    if latency < -LATENCY_JITTER { Duration::ZERO } else { latency }
-}
-
-/// Returns the time of a frame at the converter, corrected for an impossible latency.
-#[inline(never)]
-fn plausible_time<const SLOTS: usize>(stamp: &Stamp<SLOTS>) -> Instant {
-    stamp.time + (plausible_latency(stamp.latency) - stamp.latency)
 }
 
 /// Writes one channel into interleaved samples.
