@@ -5,7 +5,7 @@ use crate::capture::processor::VoiceProcessor;
 use crate::dsp::fractional::{FullReader, QuickReader};
 use crate::format::Format;
 use crate::frame::{Frame, Stamp};
-use crate::limits::{FRAME_NS, MAX_REFERENCE_WAIT};
+use crate::limits::MAX_REFERENCE_WAIT;
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{
     AcousticDelay, AcousticMemory, CorrectorInput, DelayEstimator, EchoEventOutput, EchoFrames,
@@ -27,9 +27,6 @@ const EXPECTED_SOON: Duration = Duration::from_millis(50);
 
 /// Convergence from which on a canceller's own report outweighs everything else: 6 dB of the echo are removed.
 const CONVERGED: f32 = 0.75;
-
-/// Number of captured frames behind a waiting one from which on it waits no longer.
-const MAX_WAITING_FRAMES: usize = (MAX_REFERENCE_WAIT.as_nanos() / FRAME_NS) as usize;
 
 /// Rate difference, as a fraction, up to which two clocks may be one clock that is measured twice.
 const CLOCKS_DIFFER: f32 = 5e-6;
@@ -55,18 +52,12 @@ pub(crate) struct WaitingFrame {
     pub(crate) position: u64,
     /// Time at which the frame was taken from the ring.
     pub(crate) since: Option<Instant>,
-    /// Number of frames that follow it in the ring.
-    pub(crate) following: usize,
-    /// Number of frames that the ring holds when it is full.
-    pub(crate) capacity: usize,
-}
-
-impl WaitingFrame {
-    /// Returns whether the ring has space for the frames that arrive during a wait. A reference that always
-    /// arrives a little too late would otherwise fill the ring, although no single wait is long.
-    fn ring_has_space(&self) -> bool {
-        self.following < MAX_WAITING_FRAMES && self.following + 1 < self.capacity
-    }
+    /// Time at which its interrupt completed it.
+    pub(crate) arrived: Instant,
+    /// Longest time that it may wait from then on.
+    pub(crate) longest_wait: Duration,
+    /// Whether no frame follows it in the ring.
+    pub(crate) is_newest: bool,
 }
 
 /// The time of both directions: the history of what was played, the clock of each device, and what corrects
@@ -139,7 +130,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         format: Format,
         clock: &impl Clock,
     ) -> AlignedRead {
-        let WaitingFrame { position, since, following, .. } = frame;
+        let WaitingFrame { position, since, arrived, longest_wait, is_newest } = frame;
         let locked = one_clock && !self.clocks_differ();
         // Known when compiled, so that only one kernel is linked.
         let reading = match V::reference_quality() {
@@ -157,13 +148,14 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
                 AlignedRead::Ready
             }
             Reading::Late => {
-                let waited = since.map_or(MAX_REFERENCE_WAIT, |since| clock.now() - since);
-                self.wait_expired |= waited >= MAX_REFERENCE_WAIT;
+                // From its arrival, so that the frames behind one that waits do not each wait anew and fill the ring.
+                let begun = since.map_or(arrived, |since| since.min(arrived));
+                let waited = clock.now() - begun;
+                self.wait_expired |= waited >= longest_wait;
                 // Even after a wait that expired, the newest frame waits for a reference that is expected
                 // soon: otherwise a reference that was away would never be found again.
                 let soon = self.reference.shortfall(&self.clock, position) < EXPECTED_SOON;
-                let may_wait = !self.wait_expired || soon && following == 0;
-                if may_wait && waited < MAX_REFERENCE_WAIT && frame.ring_has_space() {
+                if waited < longest_wait && (!self.wait_expired || soon && is_newest) {
                     return AlignedRead::Wait;
                 }
                 self.count_late_frame(position);

@@ -12,7 +12,7 @@ use crate::dsp::FrameConverter;
 use crate::event::{EventSender, SessionEvent};
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, Stamp};
-use crate::limits::MAX_CHAIN_STEPS;
+use crate::limits::{FRAME_NS, MAX_CHAIN_STEPS, MAX_REFERENCE_WAIT};
 use crate::playback::PlayoutTracker;
 use crate::recorder::{RecordingClock, WorkerRecorder};
 use crate::ring::FrameConsumer;
@@ -281,8 +281,11 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let frame = WaitingFrame {
             position: near.stamp.position,
             since: self.waiting_since,
-            following: self.capture.len(),
-            capacity: self.capture.capacity(),
+            arrived: near.stamp.time + near.stamp.latency + Duration::from_nanos(FRAME_NS),
+            // A ring of a few frames must not fill during a wait.
+            longest_wait: MAX_REFERENCE_WAIT
+                .min(Duration::from_nanos(FRAME_NS * self.capture.capacity().saturating_sub(1) as i64)),
+            is_newest: self.capture.is_empty(),
         };
         match self.alignment.read::<V>(frame, self.devices.one_clock, far, self.far, clock) {
             AlignedRead::Ready => true,

@@ -423,7 +423,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
                 let error = (wanted - offset).abs();
                 // The lead covers the error. A move would cost the canceller more than it gains.
                 let slack = (lead - lead / 4).max(LOCKED_SLACK);
-                let error_frames = if error > slack { error_frames + 1 } else { 0 };
+                let error_frames = if error > slack && self.lead_settled { error_frames + 1 } else { 0 };
                 if error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES {
                     (wanted, 0, true)
                 } else {
