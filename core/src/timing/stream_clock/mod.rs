@@ -3,19 +3,23 @@
 use crate::format::SampleRate;
 use crate::time::{Duration, Instant};
 
-/// Residual beyond which a time may be an outlier, in nanoseconds. It must also exceed [`OUTLIER_SIGMAS`].
-const OUTLIER_NS: f32 = 4e6;
-/// Residual beyond which a time may be an outlier, in standard deviations. It must also exceed [`OUTLIER_NS`].
-const OUTLIER_SIGMAS: f32 = 6.0;
-/// Distance from the mean of the previous ones within which an outlier agrees, in nanoseconds. Frozen times
-/// move by 10 ms from one frame to the next; those of a rate that changed by 8 % by 0.8 ms.
-const OUTLIERS_AGREE_NS: f32 = 6e6;
-/// Number of successive outliers that agree with each other and so are a jump of the device's latency.
-const JUMP_AFTER: u32 = 12;
+use self::lateness::Lateness;
+use self::outliers::{LatencyJump, OutlierRun};
+
+mod lateness;
+mod outliers;
+
 /// Standard deviation of a clock's rate before the first observation, as a fraction of the nominal rate.
 const PRIOR_RATE: f32 = 300e-6;
 /// Difference of two times beyond which it counts no more for the scatter, in standard deviations.
 const UNLIKELY_SIGMAS: f32 = 3.0;
+/// Factor by which the scatter grows with each outlier that does not agree with the one before: the times may have
+/// become less exact.
+const DOUBT: f32 = 1.06;
+/// Growth of the lateness within a run of outliers that is no chance, in standard deviations of one time.
+const GROWTH_SIGMAS: f32 = 2.0;
+/// Scatter up to which it grows by outliers, in nanoseconds. Frozen times disagree for as long as they are frozen.
+const MOST_DOUBT_NS: f32 = 0.7e6;
 /// Least jitter assumed of any timestamps, in nanoseconds.
 const LEAST_JITTER_NS: f32 = 5e3;
 /// Jitter assumed before the first observation, in nanoseconds. Rather too large than too small: too large
@@ -178,13 +182,8 @@ pub struct StreamClock {
     interval_ns: f32,
     /// Number of observations used.
     taken: u32,
-    /// Number of successive outliers that agree with each other.
-    outliers: u32,
-    /// Residual of the first of these outliers. An integer, because it may be hours, with nanoseconds that
-    /// matter.
-    first_outlier_ns: i64,
-    /// Mean residual of these outliers after the first one's.
-    outlier_mean_ns: f32,
+    outliers: OutlierRun,
+    lateness: Lateness,
 }
 
 impl StreamClock {
@@ -209,9 +208,8 @@ impl StreamClock {
             since_rate_change: 0,
             interval_ns: 0.0,
             taken: 0,
-            outliers: 0,
-            first_outlier_ns: 0,
-            outlier_mean_ns: 0.0,
+            outliers: OutlierRun::default(),
+            lateness: Lateness::UNKNOWN,
         }
     }
 
@@ -241,6 +239,11 @@ impl StreamClock {
         Duration::from_nanos(libm::sqrtf(self.jitter_ns2) as i64)
     }
 
+    /// Returns whether the last times differ from the clock and a few more of them will show a jump.
+    pub(crate) const fn expects_jump(&self) -> bool {
+        self.outliers.is_soon_decided()
+    }
+
     /// Returns two variances in ns^2: that of the estimated time and that of one timestamp.
     pub(crate) const fn variances_ns2(&self) -> (f32, f32) {
         (self.p_tt, self.jitter_ns2)
@@ -256,16 +259,13 @@ impl StreamClock {
         self.advance(ahead);
         let whole_ns = (time - self.time).as_nanos();
         let residual_ns = whole_ns as f32 - self.time_rest_q32 as f32 / Q32;
-        // Squares, because a root is expensive on a small processor.
-        let variance_ns2 = self.scatter_ns2 + self.p_tt;
-        if residual_ns.abs() > OUTLIER_NS
-            && residual_ns * residual_ns > OUTLIER_SIGMAS * OUTLIER_SIGMAS * variance_ns2
-        {
-            return self.outlier(whole_ns, variance_ns2);
+        if OutlierRun::is_outlier(residual_ns, self.scatter_ns2 + self.p_tt) {
+            return self.outlier(whole_ns);
         }
-        self.outliers = 0;
-        self.correct(residual_ns);
-        self.check_rate(residual_ns);
+        self.outliers.end(self.taken);
+        let weight = self.lateness.weight(residual_ns, self.p_tt);
+        self.correct(residual_ns, weight);
+        self.check_rate(residual_ns * weight);
         Observation::Taken
     }
 
@@ -273,7 +273,7 @@ impl StreamClock {
     pub fn jump(&mut self, by: Duration) {
         self.time += by;
         self.p_tt += self.jitter_ns2;
-        self.outliers = 0;
+        self.outliers.forget();
     }
 
     /// Restarts the stream at `position`: keeps the rate and learns the time anew. Returns how much later
@@ -289,7 +289,7 @@ impl StreamClock {
         self.p_tt = self.jitter_ns2;
         self.p_ts = 0.0;
         self.mean_residual_ns = 0.0;
-        self.outliers = 0;
+        self.outliers.forget();
         Some(time - self.time)
     }
 
@@ -376,8 +376,9 @@ impl StreamClock {
         self.time_rest_q32 = rest_q32 & (Q32 as i64 - 1);
     }
 
-    fn correct(&mut self, residual_ns: f32) {
-        let spread = self.p_tt + self.jitter_ns2;
+    /// Corrects time and rate by a residual whose weight is above 0 and at most 1.
+    fn correct(&mut self, residual_ns: f32, weight: f32) {
+        let spread = self.p_tt + self.jitter_ns2 / weight;
         let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
         let later_q32 = (time_gain * residual_ns * Q32) as i64;
         let moved_q32 = self.time_rest_q32.saturating_add(later_q32);
@@ -389,7 +390,7 @@ impl StreamClock {
         self.p_tt *= 1.0 - time_gain;
         self.taken = self.taken.saturating_add(1);
         // The variance of the residual is that of the jitter plus that of the estimated time.
-        let seen = (residual_ns * residual_ns - self.p_tt).max(LEAST_JITTER_NS * LEAST_JITTER_NS);
+        let seen = (residual_ns * residual_ns * weight - self.p_tt).max(LEAST_JITTER_NS * LEAST_JITTER_NS);
         // Two successive times differ by the scatter of both. A stall of the device makes one difference large and
         // a wrong rate none, so that neither hides behind the scatter.
         let step_ns = residual_ns - self.last_residual_ns;
@@ -399,6 +400,7 @@ impl StreamClock {
         let part =
             if self.taken < JITTER_LEARNT { 2.0 / (self.taken as f32 + 1.0) } else { 1.0 / JITTER_MEMORY };
         self.jitter_ns2 += (seen - self.jitter_ns2) * part;
+        self.lateness.learn(residual_ns, self.p_tt, part);
         self.scatter_ns2 += (step_ns2.max(LEAST_JITTER_NS * LEAST_JITTER_NS) - self.scatter_ns2) * part;
     }
 
@@ -429,28 +431,24 @@ impl StreamClock {
     }
 
     #[cold]
-    fn outlier(&mut self, residual_ns: i64, variance_ns2: f32) -> Observation {
-        let agreement_ns2 = (OUTLIERS_AGREE_NS * OUTLIERS_AGREE_NS).max(9.0 * variance_ns2);
-        let apart_ns = residual_ns.wrapping_sub(self.first_outlier_ns) as f32 - self.outlier_mean_ns;
-        if self.outliers == 0 || apart_ns * apart_ns > agreement_ns2 {
-            self.outliers = 1;
-            self.first_outlier_ns = residual_ns;
-            self.outlier_mean_ns = 0.0;
+    fn outlier(&mut self, residual_ns: i64) -> Observation {
+        let Some(jump) = self.outliers.take(residual_ns, self.scatter_ns2 + self.p_tt) else {
+            if self.outliers.disagrees() && self.scatter_ns2 < MOST_DOUBT_NS * MOST_DOUBT_NS {
+                self.scatter_ns2 *= DOUBT;
+            }
             return Observation::Ignored;
-        }
-        self.outliers += 1;
-        self.outlier_mean_ns += apart_ns / self.outliers as f32;
-        if self.outliers < JUMP_AFTER {
-            return Observation::Ignored;
-        }
-        self.outliers = 0;
-        let late_ns = self.first_outlier_ns.wrapping_add(self.outlier_mean_ns as i64);
+        };
+        let LatencyJump { late_ns, growth_ns, agreeing, outliers } = jump;
         // Outliers are not among the counted observations.
-        let observations = self.since_rate_change.wrapping_add(JUMP_AFTER);
+        let observations = self.since_rate_change.wrapping_add(outliers);
         // A wrong rate makes the outliers themselves ever later; after a jump they stay.
-        let growth_ns = late_ns as f32 / observations as f32 * (JUMP_AFTER / 4) as f32;
-        if self.outlier_mean_ns * growth_ns > growth_ns * growth_ns {
+        let least_ns = late_ns as f32 / observations as f32 * (agreeing as f32 / 4.0);
+        let is_wrong_rate = growth_ns * least_ns > least_ns * least_ns
+            && growth_ns * growth_ns > GROWTH_SIGMAS * GROWTH_SIGMAS * self.scatter_ns2;
+        if is_wrong_rate {
             self.doubt_rate(late_ns as f32, observations);
+            // The last outlier is later than their mean.
+            self.p_tt += growth_ns * growth_ns;
         }
         Observation::Jumped(Duration::from_nanos(late_ns))
     }

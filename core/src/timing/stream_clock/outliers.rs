@@ -1,0 +1,124 @@
+//! Worker side: tells a jump of a device's latency from times that are outliers.
+//!
+//! Outliers that agree with each other are a jump. How many must agree is learned from the stream: a device whose
+//! times have always been true is believed after four; one whose times went away and came back, after more of
+//! them than came back lately.
+
+/// Residual beyond which a time may be an outlier, in nanoseconds. It must also exceed [`OUTLIER_SIGMAS`].
+const OUTLIER_NS: f32 = 0.4e6;
+/// Residual beyond which a time may be an outlier, in standard deviations. It must also exceed [`OUTLIER_NS`].
+const OUTLIER_SIGMAS: f32 = 6.0;
+/// Distance from the mean of the previous ones within which an outlier agrees, in nanoseconds. A device that
+/// stalled goes on at its rate; times that only arrive late differ by milliseconds.
+const CLOSE_NS: f32 = 0.3e6;
+/// Distance within which an outlier agrees that is farther from the clock than twice this distance, in
+/// nanoseconds. Frozen times move by 10 ms from one frame to the next; those of a rate that changed by 8 % by 0.8 ms.
+const NEAR_NS: f32 = 6e6;
+/// Number of successive outliers that agree, not closely, and so are a jump.
+const JUMP_AFTER: u32 = 12;
+/// Number of successive outliers that agree closely and so are a jump, if none came back before. Each that did
+/// makes it one more.
+const CLOSE_JUMP_AFTER: u32 = 4;
+/// Longest run of outliers that came back which is remembered.
+const MAX_RETURNED: u32 = 8;
+/// Number of observations after which the longest run that came back is taken for one shorter; a power of two.
+const FORGET_AFTER: u32 = 128;
+
+/// A run of outliers that agree.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LatencyJump {
+    /// Mean residual of the outliers, in nanoseconds.
+    pub(super) late_ns: i64,
+    /// Mean residual of the outliers after the first one's, in nanoseconds. It grows if the rate is wrong.
+    pub(super) growth_ns: f32,
+    /// Number of outliers that agree.
+    pub(super) agreeing: u32,
+    /// Number of outliers since the last time that was used.
+    pub(super) outliers: u32,
+}
+
+/// The outliers since the last time that was used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OutlierRun {
+    /// Number of successive outliers that agree with each other.
+    agreeing: u32,
+    /// Number of these that agree closely.
+    close: u32,
+    /// Number of successive outliers.
+    outliers: u32,
+    /// Longest run of outliers after which the times came back.
+    returned: u32,
+    /// Residual of the first outlier that agrees. An integer, because it may be hours, with nanoseconds that
+    /// matter.
+    first_ns: i64,
+    /// Mean residual of the agreeing outliers after the first one's.
+    mean_ns: f32,
+}
+
+impl OutlierRun {
+    /// Returns whether a time is an outlier. `variance_ns2` is the variance expected of the residual.
+    pub(super) fn is_outlier(residual_ns: f32, variance_ns2: f32) -> bool {
+        // Squares, because a root is expensive on a small processor.
+        residual_ns.abs() > OUTLIER_NS
+            && residual_ns * residual_ns > OUTLIER_SIGMAS * OUTLIER_SIGMAS * variance_ns2
+    }
+
+    /// Ends the run, because a time was used. `taken` counts the times used.
+    pub(super) fn end(&mut self, taken: u32) {
+        self.returned = self.returned.max(self.outliers).min(MAX_RETURNED);
+        if taken.is_multiple_of(FORGET_AFTER) {
+            self.returned = self.returned.saturating_sub(1);
+        }
+        self.forget();
+    }
+
+    /// Forgets the run, because the clock was moved.
+    pub(super) fn forget(&mut self) {
+        self.agreeing = 0;
+        self.outliers = 0;
+    }
+
+    /// Takes an outlier. Returns the jump once enough outliers agree.
+    #[cold]
+    pub(super) fn take(&mut self, residual_ns: i64, variance_ns2: f32) -> Option<LatencyJump> {
+        self.outliers = self.outliers.saturating_add(1);
+        let apart_ns = residual_ns.wrapping_sub(self.first_ns) as f32 - self.mean_ns;
+        let is_close = apart_ns.abs() < CLOSE_NS;
+        let is_far = residual_ns.unsigned_abs() > 2 * NEAR_NS as u64;
+        let is_near = is_far && apart_ns * apart_ns <= (NEAR_NS * NEAR_NS).max(9.0 * variance_ns2);
+        if self.agreeing == 0 || !(is_close || is_near) {
+            self.agreeing = 1;
+            self.close = 1;
+            self.first_ns = residual_ns;
+            self.mean_ns = 0.0;
+            return None;
+        }
+        self.agreeing += 1;
+        self.close += u32::from(is_close);
+        self.mean_ns += apart_ns / self.agreeing as f32;
+        let all_close = self.close == self.agreeing;
+        let needed = if all_close { CLOSE_JUMP_AFTER + self.returned } else { JUMP_AFTER };
+        if self.agreeing < needed.min(JUMP_AFTER) {
+            return None;
+        }
+        let late_ns = self.first_ns.wrapping_add(self.mean_ns as i64);
+        let jump = LatencyJump {
+            late_ns,
+            growth_ns: self.mean_ns,
+            agreeing: self.agreeing,
+            outliers: self.outliers,
+        };
+        self.forget();
+        Some(jump)
+    }
+
+    /// Returns whether a few more outliers will decide if the latency jumped.
+    pub(super) const fn is_soon_decided(&self) -> bool {
+        self.agreeing > 1 && self.close == self.agreeing && self.returned < 3
+    }
+
+    /// Returns whether the last outlier did not agree with those before it.
+    pub(super) fn disagrees(&self) -> bool {
+        self.agreeing == 1 && self.outliers > 1
+    }
+}
