@@ -10,6 +10,7 @@ use super::spectra::ReferenceSpectra;
 use super::storage::{Packing, RandomBits};
 use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
+use crate::dsp::select::larger;
 
 /// Echo path from one loudspeaker, as spectra of consecutive stretches of 10 ms, with the variance of each
 /// bin's error.
@@ -19,13 +20,19 @@ pub(super) struct KalmanFilter<S: Packing, const BINS: usize, const PARTITIONS: 
     variances: [[S::Variance; BINS]; PARTITIONS],
 }
 
-/// Error of the filter, by which it is corrected.
+/// What the filter computes for a bin, together so that an inner loop needs one address for it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NormalisedError<'a, const BINS: usize> {
-    /// Spectrum of the error, divided by its expected power.
-    pub(super) spectrum: &'a [Complex; BINS],
-    /// Reciprocal of that power, times the part of the transform that holds the error.
-    pub(super) gain: &'a [f32; BINS],
+pub(super) struct FilterBin {
+    /// The expected echo; for the update, the error divided by its expected power.
+    pub(super) value: Complex,
+    /// Reciprocal of the error's expected power, times the part of the transform that holds the error.
+    pub(super) gain: f32,
+    /// Power that the error of the filter leaves.
+    pub(super) uncertainty: f32,
+}
+
+impl FilterBin {
+    pub(super) const ZERO: Self = Self { value: Complex::ZERO, gain: 0.0, uncertainty: 0.0 };
 }
 
 /// How the echo path is assumed to change in 10 ms.
@@ -54,34 +61,30 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
         }
     }
 
-    /// Adds the echo that the filter expects to `echo`, and the power of its error to `uncertainty`.
+    /// Adds the echo that the filter expects, and the power of its error.
     pub(super) fn predict(
         &self,
         reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
-        echo: &mut [Complex; BINS],
-        uncertainty: &mut [f32; BINS],
+        sums: &mut [FilterBin; BINS],
     ) {
         for ((x, weights), variances) in reference.newest_first().zip(&self.weights).zip(&self.variances) {
-            let bins = x.iter().zip(weights).zip(variances);
-            for (((x, w), &c), (echo, uncertainty)) in bins.zip(echo.iter_mut().zip(uncertainty.iter_mut())) {
-                echo.re += x.re * w.re - x.im * w.im;
-                echo.im += x.re * w.im + x.im * w.re;
-                *uncertainty += x.power() * S::load_variance(c);
+            for (((x, w), &c), sum) in x.iter().zip(weights).zip(variances).zip(sums.iter_mut()) {
+                sum.value.re += x.re * w.re - x.im * w.im;
+                sum.value.im += x.re * w.im + x.im * w.re;
+                sum.uncertainty += x.power() * S::load_variance(c);
             }
         }
     }
 
     /// Corrects the filter by its error.
     ///
-    /// Adds the power that the remaining error of the filter leaves to `uncertainty`. Returns the mean power
-    /// of the whole path.
+    /// Adds the power that the remaining error of the filter leaves. Returns the mean power of the whole path.
     pub(super) fn update(
         &mut self,
         reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
-        error: NormalisedError<'_, BINS>,
+        errors: &mut [FilterBin; BINS],
         change: PathChange,
         decay: &[f32; PARTITIONS],
-        uncertainty: &mut [f32; BINS],
         random: &mut RandomBits,
     ) -> f32 {
         let keep = 1.0 - change.rate;
@@ -92,10 +95,8 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
             // One random number a partition; its bins take steps of an odd number from there.
             let mut dither = random.next() >> 8;
             let mut partition_power = 0.0;
-            let bins = x.iter().zip(weights.iter_mut()).zip(variances.iter_mut());
-            for (((x, w), c), ((e, &gain), uncertainty)) in
-                bins.zip(error.spectrum.iter().zip(error.gain).zip(uncertainty.iter_mut()))
-            {
+            for (((x, w), c), error) in x.iter().zip(weights).zip(variances).zip(errors.iter_mut()) {
+                let FilterBin { value: e, gain, .. } = *error;
                 let variance = S::load_variance(*c);
                 let x_power = x.power();
                 let (step_re, step_im) = (variance * x.re, -(variance * x.im));
@@ -104,10 +105,10 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
                 let w_power = w.power();
                 partition_power += w_power;
                 let left = variance * (1.0 - variance * x_power * gain) * keep;
-                let left = left + change.rate * w_power.max(least_power);
+                let left = left + change.rate * larger(w_power, least_power);
                 dither = dither.wrapping_add(40_503);
                 *c = S::store_variance(left, dither);
-                *uncertainty += x_power * left;
+                error.uncertainty += x_power * left;
             }
             power += partition_power;
         }

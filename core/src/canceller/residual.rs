@@ -17,6 +17,7 @@ use super::bands::{MAX_BANDS, spans};
 use super::spectra::StoredSpectrum;
 use super::storage::Packing;
 use crate::dsp::fft::Complex;
+use crate::dsp::select::larger;
 
 /// Part of a band's fluctuation that the mean follows in 10 ms: a time constant of 67 ms.
 const MEAN_STEP: f32 = 0.15;
@@ -200,9 +201,9 @@ impl<const BINS: usize> ResidualEcho<BINS> {
             for ((((power, last), tail), now), echo) in state.zip(uncertainties).zip(echoes) {
                 // The filter's transform holds a frame of error among two; a Hann window holds half.
                 let uncertainty = 0.5 * now;
-                let found = 0.5 * (uncertainty + *last) + (leakage * echo.power()).max(distorted) + tail;
+                let found = 0.5 * (uncertainty + *last) + larger(leakage * echo.power(), distorted) + tail;
                 *last = uncertainty;
-                *power = found.max(HELD * *power);
+                *power = larger(found, HELD * *power);
             }
         }
     }
