@@ -174,7 +174,10 @@ impl<
         if far_energy > FAR_ACTIVE {
             self.path_change = STEADY_CHANGE + (self.path_change - STEADY_CHANGE) * CHANGE_KEPT;
         }
-        self.select(reference);
+        // The first frame and those with a repair cost no more than others.
+        if self.select(reference) == Repair::None && self.frames > 0 {
+            self.constrain();
+        }
         let FrameMemory { near, errors, .. } = &mut self.memory;
         // The selected output is the first of both now.
         ceiling::limit_to(near_energy, &mut errors[0]);
@@ -274,17 +277,23 @@ impl<
         for (reference, shadow) in self.reference.iter().zip(&mut self.shadow) {
             self.shadow_power += shadow.update(reference, shadow_bins, &steps, &mut self.random);
         }
-        // One partition a frame is enough, and each costs two transforms.
-        let frame = self.frames as usize;
-        for (main, shadow) in self.main.iter_mut().zip(&mut self.shadow) {
-            main.constrain(frame % PARTITIONS, time, fft);
-            shadow.constrain(frame % SHADOW, main_bins, time, fft);
-        }
         reference_energy
     }
 
+    /// Constrains one partition of one filter, because each costs two transforms: of the main filter in even
+    /// frames, of the shadow filter in odd ones.
+    fn constrain(&mut self) {
+        let FrameMemory { spectra: [bins, _], time, fft, .. } = &mut self.memory;
+        let turn = self.frames as usize / 2;
+        if self.frames.is_multiple_of(2) {
+            self.main.iter_mut().for_each(|main| main.constrain(turn % PARTITIONS, time, fft));
+        } else {
+            self.shadow.iter_mut().for_each(|shadow| shadow.constrain(turn % SHADOW, bins, time, fft));
+        }
+    }
+
     /// Chooses the linear output, leaves it in the first error, and repairs the filters.
-    fn select(&mut self, reference: f32) {
+    fn select(&mut self, reference: f32) -> Repair {
         let FrameMemory { near, errors: [main, shadow], .. } = &mut self.memory;
         let (before, after) = self.selection.observe(FrameEnergies {
             main: ceiling::energy(main),
@@ -303,7 +312,8 @@ impl<
                 *main = value(before) * (1.0 - part) + value(after) * part;
             }
         }
-        match self.selection.repair(reference) {
+        let repair = self.selection.repair(reference);
+        match repair {
             Repair::None => {}
             Repair::CopyShadowToMain => {
                 for (main, shadow) in self.main.iter_mut().zip(&self.shadow) {
@@ -328,6 +338,7 @@ impl<
                 self.divergences = self.divergences.saturating_add(1);
             }
         }
+        repair
     }
 
     /// Suppresses the residual echo of the last frame; `samples` takes the output.
@@ -357,15 +368,8 @@ impl<
         self.suppressor.observe(power, self.residual.power());
         self.suppressor.apply(error, power, self.residual.power(), pressing);
         RealFft::inverse(error, time, fft);
-        let [first, second] = time;
-        for ((first, overlap), window) in first.iter_mut().zip(&self.overlap).zip(&Self::RISING) {
-            *first = *first * window + overlap;
-        }
-        for ((overlap, second), window) in
-            self.overlap.iter_mut().zip(second.iter()).zip(Self::RISING.iter().rev())
-        {
-            *overlap = second * window;
-        }
+        overlap_add(time, &mut self.overlap, &Self::RISING);
+        let [first, _] = time;
         ceiling::limit_to(self.last_near_energy, first);
         ceiling::quantise(self.last_near_energy, first, samples);
     }
@@ -374,8 +378,8 @@ impl<
     pub(super) fn strongest_partition(&self) -> usize {
         let (mut strongest, mut most) = (0, 0.0);
         for partition in 0..PARTITIONS {
-            let power = self.main.iter().filter_map(|main| main.weights().get(partition));
-            let power = power.flatten().fold(0.0, |sum, w| sum + w.power());
+            let weights = self.main.iter().filter_map(|main| main.weights().get(partition));
+            let power = weights.fold(0.0, |sum, weights| sum + path_power(weights));
             if power > most {
                 (strongest, most) = (partition, power);
             }
@@ -401,7 +405,16 @@ impl<
     }
 }
 
+/// Returns the power of a part of the path.
+// Not inlined, because the compiler would unroll the loop over the partitions.
+#[inline(never)]
+pub(super) fn path_power(weights: &[Complex]) -> f32 {
+    weights.iter().fold(0.0, |sum, w| sum + w.power())
+}
+
 /// Writes two frames under a root-Hann window.
+// Not inlined, because the compiler would unroll it and write the window into the code.
+#[inline(never)]
 fn windowed<const HOP: usize>(
     first: &[f32; HOP],
     second: &[f32; HOP],
@@ -414,6 +427,18 @@ fn windowed<const HOP: usize>(
     }
     for ((to, x), window) in to_second.iter_mut().zip(second).zip(rising.iter().rev()) {
         *to = x * window;
+    }
+}
+
+/// Windows two frames; adds the overlap to the first, and keeps the second as the next overlap.
+#[inline(never)]
+fn overlap_add<const HOP: usize>(time: &mut [[f32; HOP]; 2], overlap: &mut [f32; HOP], rising: &[f32; HOP]) {
+    let [first, second] = time;
+    for ((first, overlap), window) in first.iter_mut().zip(overlap.iter()).zip(rising) {
+        *first = *first * window + overlap;
+    }
+    for ((overlap, second), window) in overlap.iter_mut().zip(second.iter()).zip(rising.iter().rev()) {
+        *overlap = second * window;
     }
 }
 

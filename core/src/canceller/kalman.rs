@@ -10,7 +10,6 @@ use super::spectra::ReferenceSpectra;
 use super::storage::{Packing, RandomBits};
 use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
-use crate::dsp::select::larger;
 
 /// Echo path from one loudspeaker, as spectra of consecutive stretches of 10 ms, with the variance of each
 /// bin's error.
@@ -40,7 +39,7 @@ impl FilterBin {
 pub(super) struct PathChange {
     /// Part of the path's power that changes.
     pub(super) rate: f32,
-    /// Least power of a bin of the whole path to which `rate` applies, so that bins without echo adapt too.
+    /// Power that `rate` applies to in each bin besides the path's own, so that bins without echo adapt too.
     pub(super) least_power: f32,
 }
 
@@ -57,7 +56,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     pub(super) fn reset(&mut self, variance: f32, decay: &[f32; PARTITIONS]) {
         self.weights.as_flattened_mut().fill(Complex::ZERO);
         for (variances, part) in self.variances.iter_mut().zip(decay) {
-            variances.fill(S::store_variance(variance * part, 0));
+            raise::<S>(variances, variance * part, true);
         }
     }
 
@@ -69,8 +68,10 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     ) {
         for ((x, weights), variances) in reference.newest_first().zip(&self.weights).zip(&self.variances) {
             for (((x, w), &c), sum) in x.iter().zip(weights).zip(variances).zip(sums.iter_mut()) {
-                sum.value.re += x.re * w.re - x.im * w.im;
-                sum.value.im += x.re * w.im + x.im * w.re;
+                sum.value.re += x.re * w.re;
+                sum.value.re -= x.im * w.im;
+                sum.value.im += x.re * w.im;
+                sum.value.im += x.im * w.re;
                 sum.uncertainty += x.power() * S::load_variance(c);
             }
         }
@@ -91,7 +92,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
         let mut power = 0.0;
         let partitions = reference.newest_first().zip(&mut self.weights).zip(&mut self.variances);
         for (((x, weights), variances), part) in partitions.zip(decay) {
-            let least_power = change.least_power * part;
+            let least_power = change.rate * change.least_power * part;
             // One random number a partition; its bins take steps of an odd number from there.
             let mut dither = random.next() >> 8;
             let mut partition_power = 0.0;
@@ -100,12 +101,14 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
                 let variance = S::load_variance(*c);
                 let x_power = x.power();
                 let (step_re, step_im) = (variance * x.re, -(variance * x.im));
-                w.re += step_re * e.re - step_im * e.im;
-                w.im += step_re * e.im + step_im * e.re;
+                w.re += step_re * e.re;
+                w.re -= step_im * e.im;
+                w.im += step_re * e.im;
+                w.im += step_im * e.re;
                 let w_power = w.power();
                 partition_power += w_power;
                 let left = variance * (1.0 - variance * x_power * gain) * keep;
-                let left = left + change.rate * larger(w_power, least_power);
+                let left = left + least_power + change.rate * w_power;
                 dither = dither.wrapping_add(40_503);
                 *c = S::store_variance(left, dither);
                 error.uncertainty += x_power * left;
@@ -131,12 +134,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     /// Raises each variance to at least its share of `variance`.
     pub(super) fn raise_variance(&mut self, variance: f32, decay: &[f32; PARTITIONS]) {
         for (variances, part) in self.variances.iter_mut().zip(decay) {
-            let least = variance * part;
-            for c in variances {
-                if S::load_variance(*c) < least {
-                    *c = S::store_variance(least, 0);
-                }
-            }
+            raise::<S>(variances, variance * part, false);
         }
     }
 
@@ -155,5 +153,16 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     /// Returns the partitions of the path for changing them.
     pub(super) fn weights_mut(&mut self) -> &mut [[Complex; BINS]; PARTITIONS] {
         &mut self.weights
+    }
+}
+
+/// Raises each variance to at least `least`, or sets it.
+// Not inlined, because the compiler would unroll the loop over the partitions.
+#[inline(never)]
+fn raise<S: Packing>(variances: &mut [S::Variance], least: f32, set: bool) {
+    for c in variances {
+        if set || S::load_variance(*c) < least {
+            *c = S::store_variance(least, 0);
+        }
     }
 }

@@ -14,6 +14,7 @@
 //!   IEEE Trans. Audio, Speech and Language Processing 16 (2008).
 
 use super::bands::{MAX_BANDS, spans};
+use super::frame::path_power;
 use super::spectra::StoredSpectrum;
 use super::storage::Packing;
 use crate::dsp::fft::Complex;
@@ -162,10 +163,8 @@ impl<const BINS: usize> ResidualEcho<BINS> {
         let kept = if decay { TAIL_KEPT } else { 1.0 };
         let mut powers = oldest.iter();
         for (start, end) in spans(BINS) {
-            let weights = |w: &[Complex; BINS]| {
-                w.get(start..end).unwrap_or(&[]).iter().fold(0.0, |sum, w| sum + w.power())
-            };
-            let level = last_weights.iter().fold(0.0, |sum, w| sum + weights(w));
+            let weights = last_weights.iter().filter_map(|w| w.get(start..end));
+            let level = weights.fold(0.0, |sum, weights| sum + path_power(weights));
             let level = TAIL_KEPT * 0.25 * level / (end - start).max(1) as f32;
             for (tail, x) in self.tail.get_mut(start..end).unwrap_or(&mut []).iter_mut().zip(&mut powers) {
                 *tail = kept * *tail + level * x.power();

@@ -39,8 +39,10 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
             let bins = x.iter().zip(weights);
             for ((x, &w), (echo, weighted)) in bins.zip(echo.iter_mut().zip(weighted.iter_mut())) {
                 let (re, im) = S::load(w);
-                echo.re += x.re * re - x.im * im;
-                echo.im += x.re * im + x.im * re;
+                echo.re += x.re * re;
+                echo.re -= x.im * im;
+                echo.im += x.re * im;
+                echo.im += x.im * re;
                 *weighted += step * x.power();
             }
         }
@@ -62,8 +64,8 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
             for ((x, w), e) in bins {
                 let (re, im) = S::load(*w);
                 let (step_re, step_im) = (step * x.re, -(step * x.im));
-                let re = re + (step_re * e.re - step_im * e.im);
-                let im = im + (step_re * e.im + step_im * e.re);
+                let re = re + step_re * e.re - step_im * e.im;
+                let im = im + step_re * e.im + step_im * e.re;
                 power += re * re + im * im;
                 *w = S::store(re, im, random.next());
             }
@@ -80,10 +82,7 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
         scratch: &mut FftScratch<HOP>,
     ) {
         if let Some(weights) = self.weights.get_mut(partition) {
-            for (to, &w) in spectrum.iter_mut().zip(weights.iter()) {
-                let (re, im) = S::load(w);
-                *to = Complex { re, im };
-            }
+            load::<S, BINS>(weights, spectrum);
             RealFft::inverse(spectrum, time, scratch);
             RealFft::forward(Some(&time[0]), None, spectrum, scratch);
             store::<S, BINS>(spectrum, weights);
@@ -93,10 +92,7 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
     /// Copies this filter's path over the start of the main filter's.
     pub(super) fn copy_to(&self, main: &mut [[Complex; BINS]]) {
         for (weights, to) in self.weights.iter().zip(main) {
-            for (to, &w) in to.iter_mut().zip(weights) {
-                let (re, im) = S::load(w);
-                *to = Complex { re, im };
-            }
+            load::<S, BINS>(weights, to);
         }
     }
 
@@ -108,7 +104,18 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
     }
 }
 
+/// Returns a partition of the path.
+// Neither is inlined, because the compiler would unroll the loops over the partitions.
+#[inline(never)]
+fn load<S: Packing, const BINS: usize>(from: &[S::Bin; BINS], to: &mut [Complex; BINS]) {
+    for (to, &w) in to.iter_mut().zip(from) {
+        let (re, im) = S::load(w);
+        *to = Complex { re, im };
+    }
+}
+
 /// Stores a partition of the path, rounded to the nearest.
+#[inline(never)]
 fn store<S: Packing, const BINS: usize>(from: &[Complex; BINS], to: &mut [S::Bin; BINS]) {
     for (to, z) in to.iter_mut().zip(from) {
         *to = S::store(z.re, z.im, NEAREST);

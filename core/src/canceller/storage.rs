@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::timing::ReferenceQuality;
+
 mod sealed {
     /// Formats in which spectra and variances are stored. The bits of both are 0 for the value 0.
     pub trait Packing {
@@ -9,6 +11,8 @@ mod sealed {
         type Bin: Copy + core::fmt::Debug + Send + 'static;
         /// A variance.
         type Variance: Copy + core::fmt::Debug + Send + 'static;
+        /// The reference's precision that this precision is worth.
+        const REFERENCE_QUALITY: crate::timing::ReferenceQuality;
         /// The bin 0.
         const ZERO_BIN: Self::Bin;
         /// The variance 0.
@@ -51,6 +55,7 @@ impl CancellerStorage for LeanStorage {}
 impl Packing for FullStorage {
     type Bin = [f32; 2];
     type Variance = f32;
+    const REFERENCE_QUALITY: ReferenceQuality = ReferenceQuality::Full;
     const ZERO_BIN: [f32; 2] = [0.0; 2];
     const ZERO_VARIANCE: f32 = 0.0;
 
@@ -82,6 +87,7 @@ impl Packing for LeanStorage {
     /// The real part is the lower half.
     type Bin = u32;
     type Variance = u16;
+    const REFERENCE_QUALITY: ReferenceQuality = ReferenceQuality::Medium;
     const ZERO_BIN: u32 = 0;
     const ZERO_VARIANCE: u16 = 0;
 

@@ -186,7 +186,7 @@ impl VoiceProcessor for Bypass {
     }
 }
 
-impl<V: VoiceProcessor + ?Sized> VoiceProcessor for &mut V {
+impl<V: VoiceProcessor> VoiceProcessor for &mut V {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
         (**self).process_reverse(far)
     }
@@ -209,6 +209,11 @@ impl<V: VoiceProcessor + ?Sized> VoiceProcessor for &mut V {
 
     fn reset(&mut self) {
         (**self).reset();
+    }
+
+    #[inline]
+    fn reference_quality() -> ReferenceQuality {
+        V::reference_quality()
     }
 }
 

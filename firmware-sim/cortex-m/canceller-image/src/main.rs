@@ -15,14 +15,14 @@ use handsfree_image::{CAP, instruction_counter, machine, stack};
 use handsfree_vectors::cancellers::Full128 as Canceller;
 #[cfg(not(feature = "full-storage"))]
 use handsfree_vectors::cancellers::Lean128 as Canceller;
-use handsfree_vectors::conversation::{ConversationSession, converse};
+use handsfree_vectors::conversation::{ConversationMemory, converse};
 use handsfree_vectors::meter::TickMeter;
 use static_cell::ConstStaticCell;
 
 use crate::output::{argument, figure};
 
 static CANCELLER: ConstStaticCell<Canceller> = ConstStaticCell::new(Canceller::new());
-static SESSION: ConstStaticCell<ConversationSession> = ConstStaticCell::new(ConversationSession::new());
+static CONVERSATION: ConstStaticCell<ConversationMemory> = ConstStaticCell::new(ConversationMemory::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -40,7 +40,7 @@ fn run() -> Option<()> {
     figure("canceller_stack_bytes", stack::used_bytes() as u32);
     figure("canceller_bytes", size_of::<Canceller>() as u32);
     let mut meter = TickMeter::new(machine::counter, u32::MAX);
-    let outcome = converse(argument(), canceller, SESSION.try_take()?, &mut meter).ok()?;
+    let outcome = converse(argument(), canceller, CONVERSATION.try_take()?, &mut meter).ok()?;
     figure("stack_bytes", stack::used_bytes() as u32);
     figure("frames", outcome.frames);
     figure("hash_high", (outcome.hash >> 32) as u32);

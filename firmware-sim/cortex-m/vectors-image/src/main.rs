@@ -7,13 +7,13 @@ use cortex_m::peripheral::{Peripherals, SYST};
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use cortex_m_semihosting::hprintln;
 use handsfree_vectors::cancellers::*;
-use handsfree_vectors::conversation::{ConversationSession, converse};
+use handsfree_vectors::conversation::{ConversationMemory, converse};
 use handsfree_vectors::meter::TickMeter;
 use handsfree_vectors::{CASES, ReplaySession};
 use static_cell::ConstStaticCell;
 
 static SESSION: ConstStaticCell<ReplaySession> = ConstStaticCell::new(ReplaySession::new());
-static TALK: ConstStaticCell<ConversationSession> = ConstStaticCell::new(ConversationSession::new());
+static TALK: ConstStaticCell<ConversationMemory> = ConstStaticCell::new(ConversationMemory::new());
 
 /// Bits of the processor's timer, which counts down at 25 MHz.
 const TIMER_MASK: u32 = 0xff_ffff;

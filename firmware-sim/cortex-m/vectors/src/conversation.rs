@@ -21,8 +21,22 @@ use crate::room::{Room, Syllables};
 const CAP: usize = 160;
 const SLOTS: usize = 2;
 
-/// Session type of a conversation: 16 kHz, 250 ms of reference.
-pub type ConversationSession = Session<CAP, SLOTS, 4, 4, 4, 8, 4_000>;
+/// Memory of a conversation: a session at 16 kHz with 250 ms of reference, and a room.
+#[derive(Debug)]
+pub struct ConversationMemory {
+    session: Session<CAP, SLOTS, 4, 4, 4, 8, 4_000>,
+    room: Room,
+}
+
+impl ConversationMemory {
+    /// Returns memory of which all bytes are 0.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a static needs it const")]
+    pub const fn new() -> Self {
+        Self { session: Session::new(), room: Room::new() }
+    }
+}
+
 type ConversationHalves<'a, V> = Halves<'a, NoopRawMutex, V, (), CAP, SLOTS>;
 
 /// An echo canceller of any size at 16 kHz.
@@ -87,12 +101,12 @@ const OUTPUT_LATE: usize = 1;
 pub fn converse<C: ConversationCanceller>(
     frames: u32,
     canceller: &mut C,
-    session: &mut ConversationSession,
+    memory: &mut ConversationMemory,
     meter: &mut impl PartMeter,
 ) -> Result<ConversationOutcome, ConfigError> {
     let rate = SampleRate::new(16_000)?;
     let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
-    let mut halves: ConversationHalves<'_, &mut C> = session.split(terminal, canceller, ())?;
+    let mut halves: ConversationHalves<'_, &mut C> = memory.session.split(terminal, canceller, ())?;
     let map = ChannelMap::natural(1, 1)?;
     let max_period_sample_frames = CAP as u32;
     let gain = Gain::UNITY;
@@ -111,7 +125,9 @@ pub fn converse<C: ConversationCanceller>(
 
     let mut outcome = ConversationOutcome::default();
     let mut hash = Fnv1a::new();
-    let (mut room, mut far, mut talker) = (Room::new(5), Syllables::new(1, 4_001), Syllables::new(2, 5_003));
+    let room = &mut memory.room;
+    room.furnish(5);
+    let (mut far, mut talker) = (Syllables::new(1, 4_001), Syllables::new(2, 5_003));
     let (mut speech, mut pushed) = ([0i16; CAP], CAP);
     let (mut talked, mut heard) = ([[0i16; CAP]; 1 + OUTPUT_LATE], [[0i16; CAP]; 1 + OUTPUT_LATE]);
     let mut output = Frame::<CAP>::silence(handsfree_core::Format::with_rate(rate, 1)?)?;

@@ -119,16 +119,28 @@ pub(crate) const STEP_Q32: u64 = (1 << 32) / 9_999 * 10_000;
 const DISTANCE: u64 = 45;
 
 impl Room {
-    pub(crate) fn new(seed: u32) -> Self {
+    pub(crate) const fn new() -> Self {
+        Self {
+            played: [0; KEPT],
+            direct: [0.0; DIRECT],
+            reflections: [(0, 0.0); REFLECTIONS],
+            hiss: WhiteNoise::new(0),
+        }
+    }
+
+    /// Chooses reflections by a seed; silence was played before.
+    pub(crate) fn furnish(&mut self, seed: u32) {
+        self.played.fill(0);
+        self.direct.fill(0.0);
+        self.hiss = WhiteNoise::new(!seed);
         let mut noise = WhiteNoise::new(seed);
         let mut gain = 0.5;
-        let reflections = core::array::from_fn(|k| {
+        for (k, reflection) in (0u32..).zip(&mut self.reflections) {
             let sign = if noise.next().is_multiple_of(2) { 1.0 } else { -1.0 };
-            let delay = k as u32 * LAST_REFLECTION / REFLECTIONS as u32 + noise.next() % 24;
+            let delay = k * LAST_REFLECTION / REFLECTIONS as u32 + noise.next() % 24;
             gain *= 0.9;
-            (if k == 0 { 0 } else { delay }, sign * gain)
-        });
-        Self { played: [0; KEPT], direct: [0.0; DIRECT], reflections, hiss: WhiteNoise::new(!seed) }
+            *reflection = (if k == 0 { 0 } else { delay }, sign * gain);
+        }
     }
 
     /// Moves something in the room: the reflections after the first 10 ms change their sign.
