@@ -22,9 +22,11 @@ done
 step "building and running the firmware images"
 export DEFMT_LOG="${DEFMT_LOG:-info}"
 (cd "$image" && cargo build -q --release --target "$target" -p handsfree-image \
-    && cargo build -q --release --target "$target" -p handsfree-vectors-image && cargo build -q -p handsfree-runner)
+    && cargo build -q --release --target "$target" -p handsfree-vectors-image \
+    && cargo build -q --release --target "$target" -p handsfree-canceller-image && cargo build -q -p handsfree-runner)
 runner="$image/target/debug/handsfree-runner"
 "$runner" board "$seconds" "$image/target/$target/release"
+"$runner" canceller "$image/target/$target/release/duplex"
 "$runner" vectors "$image/target/$target/release/vectors"
 "$runner" text "$image/target/$target/release/rtic"
 

@@ -1,6 +1,6 @@
 //! Figures as text and the image's argument, by semihosting. The formatting of `core` contains panics.
 
-use cortex_m_semihosting::nr;
+use cortex_m_semihosting::hio;
 
 /// Number of frames of a conversation without an argument: 12 s.
 const DEFAULT_FRAMES: u32 = 1_200;
@@ -19,11 +19,15 @@ pub(crate) fn figure(name: &str, value: u32) {
         }
     }
     let digits = digits.iter().skip(10 - count);
-    // The last byte stays 0, which ends the text.
     let text = name.bytes().chain([b' ']).chain(digits.copied()).chain([b'\n']);
-    line.iter_mut().take(47).zip(text).for_each(|(to, byte)| *to = byte);
-    // SAFETY: SYS_WRITE0 reads a text up to its 0.
-    unsafe { cortex_m_semihosting::syscall1(nr::WRITE0, line.as_ptr() as usize) };
+    let mut length = 0;
+    for (to, byte) in line.iter_mut().zip(text) {
+        *to = byte;
+        length += 1;
+    }
+    if let (Ok(mut output), Some(line)) = (hio::hstdout(), line.get(..length)) {
+        let _ = output.write_all(line);
+    }
 }
 
 /// Returns the image's argument, a number of frames.
