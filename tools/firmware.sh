@@ -22,9 +22,11 @@ done
 step "building and running the firmware images"
 export DEFMT_LOG="${DEFMT_LOG:-info}"
 (cd "$image" && cargo build -q --release --target "$target" -p handsfree-image \
-    && cargo build -q --release --target "$target" -p handsfree-vectors-image && cargo build -q -p handsfree-runner)
+    && cargo build -q --release --target "$target" -p handsfree-vectors-image \
+    && cargo build -q --release --target "$target" -p handsfree-canceller-image && cargo build -q -p handsfree-runner)
 runner="$image/target/debug/handsfree-runner"
 "$runner" board "$seconds" "$image/target/$target/release"
+"$runner" canceller "$image/target/$target/release/duplex"
 "$runner" vectors "$image/target/$target/release/vectors"
 "$runner" text "$image/target/$target/release/rtic"
 
@@ -40,7 +42,7 @@ arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -nostdlib -mcpu=cortex-m4 
     "$library/target/$target/release/libhandsfree.a" -o "$out/firmware.elf"
 "$runner" panics "$out/firmware.elf"
 "$runner" text "$out/firmware.elf"
-for program in tests/misuse tests/simulator examples/host/simulated; do
+for program in tests/misuse tests/simulator examples/host/simulated examples/host/duplex; do
     cc "${warnings[@]}" -O1 -I"$library/include" "$library/$program.c" "$library/target/release/libhandsfree.a" \
         "$library/target/release/libhandsfree_simulator.a" -lpthread -ldl -lm -o "$out/$(basename "$program")"
     "$out/$(basename "$program")"

@@ -5,7 +5,7 @@
 const HEADROOM: f32 = 1.096;
 
 /// Returns the energy of a frame.
-#[inline]
+#[inline(never)]
 pub(super) fn energy(samples: &[f32]) -> f32 {
     samples.iter().fold(0.0, |sum, x| sum + x * x)
 }

@@ -1,7 +1,7 @@
 //! Worker side: what happens in 10 ms: filters, selection, suppression.
 
 use super::ceiling;
-use super::kalman::{NormalisedError, PathChange};
+use super::kalman::{FilterBin, PathChange};
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, FrameEnergies, Repair};
 use super::suppressor::Pressing;
@@ -9,6 +9,7 @@ use super::{CancellerReading, CancellerStorage, EchoCanceller};
 use crate::capture::VoiceStats;
 use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
+use crate::dsp::select::larger;
 use crate::dsp::special::sin_pi;
 
 /// Decay of an echo path in 10 ms, as power, that is assumed at first: 0.75 dB. It is slower than a room's,
@@ -55,6 +56,7 @@ const LEAST_REFERENCE: f32 = 1e-3;
 /// Working memory of a frame; nothing in it outlives the frame.
 #[derive(Debug)]
 pub(super) struct FrameMemory<const HOP: usize, const BINS: usize> {
+    filter: [FilterBin; BINS],
     spectra: [[Complex; BINS]; 2],
     powers: [[f32; BINS]; 2],
     time: [[f32; HOP]; 2],
@@ -66,6 +68,7 @@ pub(super) struct FrameMemory<const HOP: usize, const BINS: usize> {
 impl<const HOP: usize, const BINS: usize> FrameMemory<HOP, BINS> {
     pub(super) const fn new() -> Self {
         Self {
+            filter: [FilterBin::ZERO; BINS],
             spectra: [[Complex::ZERO; BINS]; 2],
             powers: [[0.0; BINS]; 2],
             time: [[0.0; HOP]; 2],
@@ -171,7 +174,10 @@ impl<
         if far_energy > FAR_ACTIVE {
             self.path_change = STEADY_CHANGE + (self.path_change - STEADY_CHANGE) * CHANGE_KEPT;
         }
-        self.select(reference);
+        // The first frame and those with a repair cost no more than others.
+        if self.select(reference) == Repair::None && self.frames > 0 {
+            self.constrain();
+        }
         let FrameMemory { near, errors, .. } = &mut self.memory;
         // The selected output is the first of both now.
         ceiling::limit_to(near_energy, &mut errors[0]);
@@ -208,21 +214,23 @@ impl<
     /// Runs and adapts both filters; leaves their errors in memory. Returns the energy of the newest
     /// reference spectrum.
     fn cancel(&mut self) -> f32 {
-        let FrameMemory { spectra, powers, time, near, errors, fft } = &mut self.memory;
+        let FrameMemory { filter, spectra, powers, time, near, errors, fft } = &mut self.memory;
         let [main_bins, shadow_bins] = spectra;
-        let [main_power, shadow_power] = powers;
-        main_bins.fill(Complex::ZERO);
+        let [shadow_power, uncertainty] = powers;
+        filter.fill(FilterBin::ZERO);
         shadow_bins.fill(Complex::ZERO);
-        main_power.fill(0.0);
         shadow_power.fill(0.0);
         let steps = Self::SHADOW_DECAY;
         let mut reference_energy = 0.0;
         for ((reference, main), shadow) in self.reference.iter().zip(&self.main).zip(&self.shadow) {
-            main.predict(reference, main_bins, main_power);
+            main.predict(reference, filter);
             shadow.predict(reference, &steps, shadow_bins, shadow_power);
             if let Some(newest) = reference.newest_first().next() {
                 reference_energy += newest.iter().fold(0.0, |sum, x| sum + x.power());
             }
+        }
+        for (to, bin) in main_bins.iter_mut().zip(filter.iter()) {
+            *to = bin.value;
         }
         for (bins, error) in [&mut *main_bins, &mut *shadow_bins].into_iter().zip(errors.iter_mut()) {
             RealFft::inverse(bins, time, fft);
@@ -233,26 +241,23 @@ impl<
         }
 
         let [fast, slow] = &mut self.main_noise;
-        let state = main_power.iter_mut().zip(fast.iter_mut().zip(slow));
-        for (z, (power, (fast, slow))) in main_bins.iter_mut().zip(state) {
+        let state = filter.iter_mut().zip(fast.iter_mut().zip(slow));
+        for (z, (bin, (fast, slow))) in main_bins.iter().zip(state) {
             let error = z.power();
             *fast = FAST_KEPT * *fast + (1.0 - FAST_KEPT) * error;
             *slow += SLOW_STEP * (error - *slow);
-            let noise = fast.max(SLOW_PART * *slow);
-            let reciprocal = 1.0 / (0.5 * *power + noise + LEAST_ERROR);
-            *z = z.scaled(reciprocal);
-            *power = 0.5 * reciprocal;
+            let noise = larger(*fast, SLOW_PART * *slow);
+            let reciprocal = 1.0 / (0.5 * bin.uncertainty + noise + LEAST_ERROR);
+            *bin = FilterBin { value: z.scaled(reciprocal), gain: 0.5 * reciprocal, uncertainty: 0.0 };
         }
         let least_step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER);
-        let state = shadow_power.iter_mut().zip(&mut self.shadow_noise);
+        let state = shadow_power.iter().zip(&mut self.shadow_noise);
         for (z, (power, noise)) in shadow_bins.iter_mut().zip(state) {
             *noise = SHADOW_KEPT * *noise + (1.0 - SHADOW_KEPT) * z.power();
             // A step that follows from the path's power is small while the path is unknown; the other one is that
             // of the normalised LMS.
-            let step = least_step.max(LEAST_NORMALISED_STEP * *noise / (*power + LEAST_REFERENCE));
+            let step = larger(LEAST_NORMALISED_STEP * *noise / (*power + LEAST_REFERENCE), least_step);
             *z = z.scaled(step / (0.5 * step * *power + *noise + LEAST_ERROR));
-            // From here on the array holds the main filter's uncertainty.
-            *power = 0.0;
         }
 
         let change = PathChange { rate: self.path_change, least_power: LEAST_BIN_POWER * self.main_power };
@@ -260,27 +265,35 @@ impl<
         for (reference, main) in self.reference.iter().zip(&mut self.main) {
             self.main_power += main.update(
                 reference,
-                NormalisedError { spectrum: main_bins, gain: main_power },
+                filter,
                 change,
                 &Self::DECAY,
-                shadow_power,
                 &mut self.random,
             );
         }
-        for (reference, shadow) in self.reference.iter().zip(&mut self.shadow) {
-            self.shadow_power += shadow.update(reference, shadow_bins, &steps, main_bins);
+        for (to, bin) in uncertainty.iter_mut().zip(filter.iter()) {
+            *to = bin.uncertainty;
         }
-        // One partition a frame is enough, and each costs two transforms.
-        let frame = self.frames as usize;
-        for (main, shadow) in self.main.iter_mut().zip(&mut self.shadow) {
-            main.constrain(frame % PARTITIONS, time, fft);
-            shadow.constrain(frame % SHADOW, main_bins, time, fft);
+        for (reference, shadow) in self.reference.iter().zip(&mut self.shadow) {
+            self.shadow_power += shadow.update(reference, shadow_bins, &steps, &mut self.random);
         }
         reference_energy
     }
 
+    /// Constrains one partition of one filter, because each costs two transforms: of the main filter in even
+    /// frames, of the shadow filter in odd ones.
+    fn constrain(&mut self) {
+        let FrameMemory { spectra: [bins, _], time, fft, .. } = &mut self.memory;
+        let turn = self.frames as usize / 2;
+        if self.frames.is_multiple_of(2) {
+            self.main.iter_mut().for_each(|main| main.constrain(turn % PARTITIONS, time, fft));
+        } else {
+            self.shadow.iter_mut().for_each(|shadow| shadow.constrain(turn % SHADOW, bins, time, fft));
+        }
+    }
+
     /// Chooses the linear output, leaves it in the first error, and repairs the filters.
-    fn select(&mut self, reference: f32) {
+    fn select(&mut self, reference: f32) -> Repair {
         let FrameMemory { near, errors: [main, shadow], .. } = &mut self.memory;
         let (before, after) = self.selection.observe(FrameEnergies {
             main: ceiling::energy(main),
@@ -299,7 +312,8 @@ impl<
                 *main = value(before) * (1.0 - part) + value(after) * part;
             }
         }
-        match self.selection.repair(reference) {
+        let repair = self.selection.repair(reference);
+        match repair {
             Repair::None => {}
             Repair::CopyShadowToMain => {
                 for (main, shadow) in self.main.iter_mut().zip(&self.shadow) {
@@ -324,13 +338,14 @@ impl<
                 self.divergences = self.divergences.saturating_add(1);
             }
         }
+        repair
     }
 
     /// Suppresses the residual echo of the last frame; `samples` takes the output.
     fn suppress(&mut self, samples: &mut [i16; HOP]) {
         let pressing =
             Pressing { factor: self.settings().pressing(), comfort_noise: !self.settings.no_comfort_noise };
-        let FrameMemory { spectra: [error, echo], powers: [power, uncertainty], time, near, errors, fft } =
+        let FrameMemory { spectra: [error, echo], powers: [power, uncertainty], time, near, errors, fft, .. } =
             &mut self.memory;
         let [current, _] = errors;
         windowed(&self.last_error, current, &Self::RISING, time);
@@ -353,15 +368,8 @@ impl<
         self.suppressor.observe(power, self.residual.power());
         self.suppressor.apply(error, power, self.residual.power(), pressing);
         RealFft::inverse(error, time, fft);
-        let [first, second] = time;
-        for ((first, overlap), window) in first.iter_mut().zip(&self.overlap).zip(&Self::RISING) {
-            *first = *first * window + overlap;
-        }
-        for ((overlap, second), window) in
-            self.overlap.iter_mut().zip(second.iter()).zip(Self::RISING.iter().rev())
-        {
-            *overlap = second * window;
-        }
+        overlap_add(time, &mut self.overlap, &Self::RISING);
+        let [first, _] = time;
         ceiling::limit_to(self.last_near_energy, first);
         ceiling::quantise(self.last_near_energy, first, samples);
     }
@@ -370,8 +378,8 @@ impl<
     pub(super) fn strongest_partition(&self) -> usize {
         let (mut strongest, mut most) = (0, 0.0);
         for partition in 0..PARTITIONS {
-            let power = self.main.iter().filter_map(|main| main.weights().get(partition));
-            let power = power.flatten().fold(0.0, |sum, w| sum + w.power());
+            let weights = self.main.iter().filter_map(|main| main.weights().get(partition));
+            let power = weights.fold(0.0, |sum, weights| sum + path_power(weights));
             if power > most {
                 (strongest, most) = (partition, power);
             }
@@ -397,7 +405,16 @@ impl<
     }
 }
 
+/// Returns the power of a part of the path.
+// Not inlined, because the compiler would unroll the loop over the partitions.
+#[inline(never)]
+pub(super) fn path_power(weights: &[Complex]) -> f32 {
+    weights.iter().fold(0.0, |sum, w| sum + w.power())
+}
+
 /// Writes two frames under a root-Hann window.
+// Not inlined, because the compiler would unroll it and write the window into the code.
+#[inline(never)]
 fn windowed<const HOP: usize>(
     first: &[f32; HOP],
     second: &[f32; HOP],
@@ -410,6 +427,18 @@ fn windowed<const HOP: usize>(
     }
     for ((to, x), window) in to_second.iter_mut().zip(second).zip(rising.iter().rev()) {
         *to = x * window;
+    }
+}
+
+/// Windows two frames; adds the overlap to the first, and keeps the second as the next overlap.
+#[inline(never)]
+fn overlap_add<const HOP: usize>(time: &mut [[f32; HOP]; 2], overlap: &mut [f32; HOP], rising: &[f32; HOP]) {
+    let [first, second] = time;
+    for ((first, overlap), window) in first.iter_mut().zip(overlap.iter()).zip(rising) {
+        *first = *first * window + overlap;
+    }
+    for ((overlap, second), window) in overlap.iter_mut().zip(second.iter()).zip(rising.iter().rev()) {
+        *overlap = second * window;
     }
 }
 

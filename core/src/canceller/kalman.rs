@@ -19,13 +19,19 @@ pub(super) struct KalmanFilter<S: Packing, const BINS: usize, const PARTITIONS: 
     variances: [[S::Variance; BINS]; PARTITIONS],
 }
 
-/// Error of the filter, by which it is corrected.
+/// What the filter computes for a bin, together so that an inner loop needs one address for it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NormalisedError<'a, const BINS: usize> {
-    /// Spectrum of the error, divided by its expected power.
-    pub(super) spectrum: &'a [Complex; BINS],
-    /// Reciprocal of that power, times the part of the transform that holds the error.
-    pub(super) gain: &'a [f32; BINS],
+pub(super) struct FilterBin {
+    /// The expected echo; for the update, the error divided by its expected power.
+    pub(super) value: Complex,
+    /// Reciprocal of the error's expected power, times the part of the transform that holds the error.
+    pub(super) gain: f32,
+    /// Power that the error of the filter leaves.
+    pub(super) uncertainty: f32,
+}
+
+impl FilterBin {
+    pub(super) const ZERO: Self = Self { value: Complex::ZERO, gain: 0.0, uncertainty: 0.0 };
 }
 
 /// How the echo path is assumed to change in 10 ms.
@@ -33,7 +39,7 @@ pub(super) struct NormalisedError<'a, const BINS: usize> {
 pub(super) struct PathChange {
     /// Part of the path's power that changes.
     pub(super) rate: f32,
-    /// Least power of a bin of the whole path to which `rate` applies, so that bins without echo adapt too.
+    /// Power that `rate` applies to in each bin besides the path's own, so that bins without echo adapt too.
     pub(super) least_power: f32,
 }
 
@@ -50,64 +56,62 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     pub(super) fn reset(&mut self, variance: f32, decay: &[f32; PARTITIONS]) {
         self.weights.as_flattened_mut().fill(Complex::ZERO);
         for (variances, part) in self.variances.iter_mut().zip(decay) {
-            variances.fill(S::store_variance(variance * part, 0));
+            raise::<S>(variances, variance * part, true);
         }
     }
 
-    /// Adds the echo that the filter expects to `echo`, and the power of its error to `uncertainty`.
+    /// Adds the echo that the filter expects, and the power of its error.
     pub(super) fn predict(
         &self,
         reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
-        echo: &mut [Complex; BINS],
-        uncertainty: &mut [f32; BINS],
+        sums: &mut [FilterBin; BINS],
     ) {
         for ((x, weights), variances) in reference.newest_first().zip(&self.weights).zip(&self.variances) {
-            let bins = x.iter().zip(weights).zip(variances);
-            for (((x, w), &c), (echo, uncertainty)) in bins.zip(echo.iter_mut().zip(uncertainty.iter_mut())) {
-                echo.re += x.re * w.re - x.im * w.im;
-                echo.im += x.re * w.im + x.im * w.re;
-                *uncertainty += x.power() * S::load_variance(c);
+            for (((x, w), &c), sum) in x.iter().zip(weights).zip(variances).zip(sums.iter_mut()) {
+                sum.value.re += x.re * w.re;
+                sum.value.re -= x.im * w.im;
+                sum.value.im += x.re * w.im;
+                sum.value.im += x.im * w.re;
+                sum.uncertainty += x.power() * S::load_variance(c);
             }
         }
     }
 
     /// Corrects the filter by its error.
     ///
-    /// Adds the power that the remaining error of the filter leaves to `uncertainty`. Returns the mean power
-    /// of the whole path.
+    /// Adds the power that the remaining error of the filter leaves. Returns the mean power of the whole path.
     pub(super) fn update(
         &mut self,
         reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
-        error: NormalisedError<'_, BINS>,
+        errors: &mut [FilterBin; BINS],
         change: PathChange,
         decay: &[f32; PARTITIONS],
-        uncertainty: &mut [f32; BINS],
         random: &mut RandomBits,
     ) -> f32 {
         let keep = 1.0 - change.rate;
         let mut power = 0.0;
         let partitions = reference.newest_first().zip(&mut self.weights).zip(&mut self.variances);
         for (((x, weights), variances), part) in partitions.zip(decay) {
-            let least_power = change.least_power * part;
+            let least_power = change.rate * change.least_power * part;
             // One random number a partition; its bins take steps of an odd number from there.
             let mut dither = random.next() >> 8;
             let mut partition_power = 0.0;
-            let bins = x.iter().zip(weights.iter_mut()).zip(variances.iter_mut());
-            for (((x, w), c), ((e, &gain), uncertainty)) in
-                bins.zip(error.spectrum.iter().zip(error.gain).zip(uncertainty.iter_mut()))
-            {
+            for (((x, w), c), error) in x.iter().zip(weights).zip(variances).zip(errors.iter_mut()) {
+                let FilterBin { value: e, gain, .. } = *error;
                 let variance = S::load_variance(*c);
                 let x_power = x.power();
                 let (step_re, step_im) = (variance * x.re, -(variance * x.im));
-                w.re += step_re * e.re - step_im * e.im;
-                w.im += step_re * e.im + step_im * e.re;
+                w.re += step_re * e.re;
+                w.re -= step_im * e.im;
+                w.im += step_re * e.im;
+                w.im += step_im * e.re;
                 let w_power = w.power();
                 partition_power += w_power;
                 let left = variance * (1.0 - variance * x_power * gain) * keep;
-                let left = left + change.rate * w_power.max(least_power);
+                let left = left + least_power + change.rate * w_power;
                 dither = dither.wrapping_add(40_503);
                 *c = S::store_variance(left, dither);
-                *uncertainty += x_power * left;
+                error.uncertainty += x_power * left;
             }
             power += partition_power;
         }
@@ -130,12 +134,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     /// Raises each variance to at least its share of `variance`.
     pub(super) fn raise_variance(&mut self, variance: f32, decay: &[f32; PARTITIONS]) {
         for (variances, part) in self.variances.iter_mut().zip(decay) {
-            let least = variance * part;
-            for c in variances {
-                if S::load_variance(*c) < least {
-                    *c = S::store_variance(least, 0);
-                }
-            }
+            raise::<S>(variances, variance * part, false);
         }
     }
 
@@ -154,5 +153,16 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     /// Returns the partitions of the path for changing them.
     pub(super) fn weights_mut(&mut self) -> &mut [[Complex; BINS]; PARTITIONS] {
         &mut self.weights
+    }
+}
+
+/// Raises each variance to at least `least`, or sets it.
+// Not inlined, because the compiler would unroll the loop over the partitions.
+#[inline(never)]
+fn raise<S: Packing>(variances: &mut [S::Variance], least: f32, set: bool) {
+    for c in variances {
+        if set || S::load_variance(*c) < least {
+            *c = S::store_variance(least, 0);
+        }
     }
 }

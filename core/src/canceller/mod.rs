@@ -46,6 +46,7 @@ use crate::format::Format;
 use crate::frame::{PcmMut, PcmRef};
 use crate::limits::FRAMES_PER_SECOND;
 use crate::time::Duration;
+use crate::timing::ReferenceQuality;
 
 /// Echo canceller for one microphone and one or two loudspeaker channels, in full duplex.
 ///
@@ -317,6 +318,12 @@ impl<
 
     fn reset(&mut self) {
         self.is_prepared = false;
+    }
+
+    /// Full precision with full storage, medium with lean storage.
+    #[inline]
+    fn reference_quality() -> ReferenceQuality {
+        S::REFERENCE_QUALITY
     }
 }
 

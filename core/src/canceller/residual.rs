@@ -14,9 +14,11 @@
 //!   IEEE Trans. Audio, Speech and Language Processing 16 (2008).
 
 use super::bands::{MAX_BANDS, spans};
+use super::frame::path_power;
 use super::spectra::StoredSpectrum;
 use super::storage::Packing;
 use crate::dsp::fft::Complex;
+use crate::dsp::select::larger;
 
 /// Part of a band's fluctuation that the mean follows in 10 ms: a time constant of 67 ms.
 const MEAN_STEP: f32 = 0.15;
@@ -161,10 +163,8 @@ impl<const BINS: usize> ResidualEcho<BINS> {
         let kept = if decay { TAIL_KEPT } else { 1.0 };
         let mut powers = oldest.iter();
         for (start, end) in spans(BINS) {
-            let weights = |w: &[Complex; BINS]| {
-                w.get(start..end).unwrap_or(&[]).iter().fold(0.0, |sum, w| sum + w.power())
-            };
-            let level = last_weights.iter().fold(0.0, |sum, w| sum + weights(w));
+            let weights = last_weights.iter().filter_map(|w| w.get(start..end));
+            let level = weights.fold(0.0, |sum, weights| sum + path_power(weights));
             let level = TAIL_KEPT * 0.25 * level / (end - start).max(1) as f32;
             for (tail, x) in self.tail.get_mut(start..end).unwrap_or(&mut []).iter_mut().zip(&mut powers) {
                 *tail = kept * *tail + level * x.power();
@@ -200,9 +200,9 @@ impl<const BINS: usize> ResidualEcho<BINS> {
             for ((((power, last), tail), now), echo) in state.zip(uncertainties).zip(echoes) {
                 // The filter's transform holds a frame of error among two; a Hann window holds half.
                 let uncertainty = 0.5 * now;
-                let found = 0.5 * (uncertainty + *last) + (leakage * echo.power()).max(distorted) + tail;
+                let found = 0.5 * (uncertainty + *last) + larger(leakage * echo.power(), distorted) + tail;
                 *last = uncertainty;
-                *power = found.max(HELD * *power);
+                *power = larger(found, HELD * *power);
             }
         }
     }

@@ -5,8 +5,8 @@
 //! a step for each partition that follows the decay of a room (Makino, Kaneda and Koizumi, "Exponentially
 //! weighted stepsize NLMS adaptive filter", IEEE Trans. Speech and Audio Processing 1, 1993).
 
-use super::spectra::{ReferenceSpectra, store};
-use super::storage::Packing;
+use super::spectra::ReferenceSpectra;
+use super::storage::{NEAREST, Packing, RandomBits};
 use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
 
@@ -14,17 +14,15 @@ use crate::dsp::real_fft::{FftScratch, RealFft};
 #[derive(Debug)]
 pub(super) struct ShadowFilter<S: Packing, const BINS: usize, const SHADOW: usize> {
     weights: [[S::Bin; BINS]; SHADOW],
-    units: [f32; SHADOW],
 }
 
 impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, SHADOW> {
     pub(super) const fn new() -> Self {
-        Self { weights: [[S::ZERO_BIN; BINS]; SHADOW], units: [0.0; SHADOW] }
+        Self { weights: [[S::ZERO_BIN; BINS]; SHADOW] }
     }
 
     pub(super) fn reset(&mut self) {
         self.weights.as_flattened_mut().fill(S::ZERO_BIN);
-        self.units.fill(0.0);
     }
 
     /// Adds the echo that the filter expects to `echo`, and the reference's power weighted by `steps` to
@@ -36,13 +34,15 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
         echo: &mut [Complex; BINS],
         weighted: &mut [f32; BINS],
     ) {
-        let partitions = reference.newest_first().zip(&self.weights).zip(&self.units).zip(steps);
-        for (((x, weights), &unit), &step) in partitions {
+        let partitions = reference.newest_first().zip(&self.weights).zip(steps);
+        for ((x, weights), &step) in partitions {
             let bins = x.iter().zip(weights);
             for ((x, &w), (echo, weighted)) in bins.zip(echo.iter_mut().zip(weighted.iter_mut())) {
-                let (re, im) = S::load(w, unit);
-                echo.re += x.re * re - x.im * im;
-                echo.im += x.re * im + x.im * re;
+                let (re, im) = S::load(w);
+                echo.re += x.re * re;
+                echo.re -= x.im * im;
+                echo.im += x.re * im;
+                echo.im += x.im * re;
                 *weighted += step * x.power();
             }
         }
@@ -55,22 +55,20 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
         reference: &ReferenceSpectra<S, BINS, PARTITIONS>,
         error: &[Complex; BINS],
         steps: &[f32; SHADOW],
-        spectrum: &mut [Complex; BINS],
+        random: &mut RandomBits,
     ) -> f32 {
         let mut power = 0.0;
-        let partitions = reference.newest_first().zip(&mut self.weights).zip(&mut self.units).zip(steps);
-        for (((x, weights), unit), &step) in partitions {
-            let bins = x.iter().zip(weights.iter()).zip(error);
-            for (((x, &w), e), to) in bins.zip(spectrum.iter_mut()) {
-                let (re, im) = S::load(w, *unit);
+        let partitions = reference.newest_first().zip(&mut self.weights).zip(steps);
+        for ((x, weights), &step) in partitions {
+            let bins = x.iter().zip(weights).zip(error);
+            for ((x, w), e) in bins {
+                let (re, im) = S::load(*w);
                 let (step_re, step_im) = (step * x.re, -(step * x.im));
-                *to = Complex {
-                    re: re + (step_re * e.re - step_im * e.im),
-                    im: im + (step_re * e.im + step_im * e.re),
-                };
-                power += to.power();
+                let re = re + step_re * e.re - step_im * e.im;
+                let im = im + step_re * e.im + step_im * e.re;
+                power += re * re + im * im;
+                *w = S::store(re, im, random.next());
             }
-            *unit = store::<S, BINS>(spectrum, weights);
         }
         power * const { 1.0 / BINS as f32 }
     }
@@ -83,32 +81,43 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
         time: &mut [[f32; HOP]; 2],
         scratch: &mut FftScratch<HOP>,
     ) {
-        if let (Some(weights), Some(unit)) = (self.weights.get_mut(partition), self.units.get_mut(partition))
-        {
-            for (to, &w) in spectrum.iter_mut().zip(weights.iter()) {
-                let (re, im) = S::load(w, *unit);
-                *to = Complex { re, im };
-            }
+        if let Some(weights) = self.weights.get_mut(partition) {
+            load::<S, BINS>(weights, spectrum);
             RealFft::inverse(spectrum, time, scratch);
             RealFft::forward(Some(&time[0]), None, spectrum, scratch);
-            *unit = store::<S, BINS>(spectrum, weights);
+            store::<S, BINS>(spectrum, weights);
         }
     }
 
     /// Copies this filter's path over the start of the main filter's.
     pub(super) fn copy_to(&self, main: &mut [[Complex; BINS]]) {
-        for ((weights, &unit), to) in self.weights.iter().zip(&self.units).zip(main) {
-            for (to, &w) in to.iter_mut().zip(weights) {
-                let (re, im) = S::load(w, unit);
-                *to = Complex { re, im };
-            }
+        for (weights, to) in self.weights.iter().zip(main) {
+            load::<S, BINS>(weights, to);
         }
     }
 
     /// Copies the start of the main filter's path over this one's.
     pub(super) fn copy_from(&mut self, main: &[[Complex; BINS]]) {
-        for ((weights, unit), from) in self.weights.iter_mut().zip(&mut self.units).zip(main) {
-            *unit = store::<S, BINS>(from, weights);
+        for (weights, from) in self.weights.iter_mut().zip(main) {
+            store::<S, BINS>(from, weights);
         }
+    }
+}
+
+/// Returns a partition of the path.
+// Neither is inlined, because the compiler would unroll the loops over the partitions.
+#[inline(never)]
+fn load<S: Packing, const BINS: usize>(from: &[S::Bin; BINS], to: &mut [Complex; BINS]) {
+    for (to, &w) in to.iter_mut().zip(from) {
+        let (re, im) = S::load(w);
+        *to = Complex { re, im };
+    }
+}
+
+/// Stores a partition of the path, rounded to the nearest.
+#[inline(never)]
+fn store<S: Packing, const BINS: usize>(from: &[Complex; BINS], to: &mut [S::Bin; BINS]) {
+    for (to, z) in to.iter_mut().zip(from) {
+        *to = S::store(z.re, z.im, NEAREST);
     }
 }

@@ -9,6 +9,7 @@
 use super::bands::BIN_HZ;
 use super::storage::RandomBits;
 use crate::dsp::fft::{Complex, fast_inverse_sqrt};
+use crate::dsp::select::{larger, smaller};
 
 /// Weight of the previous frame's output in the estimate of the signal's power.
 const DIRECTED: f32 = 0.9;
@@ -90,10 +91,10 @@ impl<const BINS: usize> ResidualSuppressor<BINS> {
             tracked.zip(error_power.iter().zip(residual)).enumerate()
         {
             *mean += NOISE_STEP * (power - *mean);
-            *noise = (*noise * NOISE_RISE).min(*mean);
+            *noise = smaller(*noise * NOISE_RISE, *mean);
             if (const { PRESENCE_FROM_HZ / BIN_HZ }..const { PRESENCE_TO_HZ / BIN_HZ }).contains(&bin) {
                 let known = residual + MINIMUM_TO_MEAN * *noise;
-                talker += (power - TALKER_ABOVE * known).max(0.0);
+                talker += larger(power - TALKER_ABOVE * known, 0.0);
                 rest += known;
             }
         }
@@ -121,11 +122,11 @@ impl<const BINS: usize> ResidualSuppressor<BINS> {
             .zip(known.map(|(_, noise)| noise))
         {
             let reciprocal = 1.0 / (pressed * residual + 1e-12);
-            let above = (power * reciprocal - 1.0).max(0.0);
+            let above = larger(power * reciprocal - 1.0, 0.0);
             let directed = *gain * *gain * *last_power * reciprocal;
             let ratio = DIRECTED * directed + (1.0 - DIRECTED) * above;
             *last_power = power;
-            *gain = (ratio / (1.0 + ratio)).max(LEAST_GAIN);
+            *gain = larger(ratio / (1.0 + ratio), LEAST_GAIN);
             *z = z.scaled(*gain);
             if pressing.comfort_noise {
                 // A uniform number from -1 to 1 has a variance of 1/3; two of them make a bin of power 1.

@@ -2,7 +2,7 @@
 //! the microphone.
 
 use crate::capture::processor::VoiceProcessor;
-use crate::dsp::fractional::{FullReader, QuickReader};
+use crate::dsp::fractional::{FullReader, MediumReader, QuickReader};
 use crate::format::Format;
 use crate::frame::{Frame, Stamp};
 use crate::limits::MAX_REFERENCE_WAIT;
@@ -136,6 +136,9 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         let reading = match V::reference_quality() {
             ReferenceQuality::Full => {
                 self.reference.read::<FullReader>(&self.clock, position, locked, far, format)
+            }
+            ReferenceQuality::Medium => {
+                self.reference.read::<MediumReader>(&self.clock, position, locked, far, format)
             }
             ReferenceQuality::Quick => {
                 self.reference.read::<QuickReader>(&self.clock, position, locked, far, format)

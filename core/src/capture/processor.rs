@@ -186,30 +186,52 @@ impl VoiceProcessor for Bypass {
     }
 }
 
-impl<V: VoiceProcessor + ?Sized> VoiceProcessor for &mut V {
-    fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
-        (**self).process_reverse(far)
-    }
+/// Calls the processor that a reference leads to.
+macro_rules! forward_to_reference {
+    () => {
+        fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
+            (**self).process_reverse(far)
+        }
 
-    fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
-        (**self).process_capture(near, delay)
-    }
+        fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
+            (**self).process_capture(near, delay)
+        }
 
-    fn stats(&self) -> VoiceStats {
-        (**self).stats()
-    }
+        fn stats(&self) -> VoiceStats {
+            (**self).stats()
+        }
 
-    fn echo_report(&self) -> Option<EchoReport> {
-        (**self).echo_report()
-    }
+        fn echo_report(&self) -> Option<EchoReport> {
+            (**self).echo_report()
+        }
 
-    fn reach(&self) -> Duration {
-        (**self).reach()
-    }
+        fn reach(&self) -> Duration {
+            (**self).reach()
+        }
 
-    fn reset(&mut self) {
-        (**self).reset();
+        fn reset(&mut self) {
+            (**self).reset();
+        }
+    };
+}
+
+impl<V: VoiceProcessor> VoiceProcessor for &mut V {
+    forward_to_reference!();
+
+    #[inline]
+    fn reference_quality() -> ReferenceQuality {
+        V::reference_quality()
     }
+}
+
+/// The reference has full precision, because the processor's own wish is not known when the program is compiled.
+impl VoiceProcessor for &mut (dyn VoiceProcessor + '_) {
+    forward_to_reference!();
+}
+
+/// The reference has full precision, because the processor's own wish is not known when the program is compiled.
+impl VoiceProcessor for &mut (dyn VoiceProcessor + Send + '_) {
+    forward_to_reference!();
 }
 
 /// A step after the voice processor, such as a filter, a meter or a gain.

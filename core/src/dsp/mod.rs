@@ -7,6 +7,7 @@ pub(crate) mod products;
 mod ramp;
 pub(crate) mod real_fft;
 mod resampler;
+pub(crate) mod select;
 mod sine;
 pub(crate) mod special;
 

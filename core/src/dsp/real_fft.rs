@@ -25,8 +25,9 @@ impl<const HALF: usize> FftScratch<HALF> {
 /// permutation.
 pub(crate) struct RealFft<const HALF: usize>;
 
-/// Radices of the stages in their order; `1` ends the list.
+/// Radices of the stages in their order; `1` ends the list. One 5 comes first, and a 2 only last.
 const fn radices(half: usize) -> [usize; 5] {
+    assert!(half.is_multiple_of(5) && !half.is_multiple_of(25));
     let mut all = [1; 5];
     let mut left = half;
     let mut stage = 0;
@@ -151,10 +152,10 @@ impl<const HALF: usize> RealFft<HALF> {
         let mut stride = 1;
         for radix in Self::RADICES {
             match radix {
-                5 => Self::radix_5(stride, from, to),
+                5 => Self::radix_5(from, to),
                 4 => Self::radix_4(stride, from, to),
                 3 => Self::radix_3(stride, from, to),
-                2 => Self::radix_2(stride, from, to),
+                2 => Self::radix_2(from, to),
                 _ => break,
             }
             core::mem::swap(&mut from, &mut to);
@@ -174,52 +175,40 @@ impl<const HALF: usize> RealFft<HALF> {
         Self::ROOTS.iter().step_by(2 * Self::bounded(stride)).copied()
     }
 
-    fn radix_5(stride: usize, x: &[Complex; HALF], y: &mut [Complex; HALF]) {
+    /// The first stage, whose butterflies lie side by side in the output.
+    fn radix_5(x: &[Complex; HALF], y: &mut [Complex; HALF]) {
         // Cosine and sine of 72 and 144 degrees.
         const C1: f32 = sin_pi(0.9) as f32;
         const C2: f32 = -sin_pi(0.7) as f32;
         const S1: f32 = sin_pi(0.4) as f32;
         const S2: f32 = sin_pi(0.8) as f32;
-        let stride = Self::bounded(stride);
         let mut parts = x.chunks_exact(const { HALF / 5 });
         let [Some(a), Some(b), Some(c), Some(d), Some(e)] = core::array::from_fn(|_| parts.next()) else {
             return;
         };
-        let inputs = a.chunks_exact(stride).zip(b.chunks_exact(stride)).zip(c.chunks_exact(stride));
-        let inputs = inputs.zip(d.chunks_exact(stride)).zip(e.chunks_exact(stride));
-        for (((((a, b), c), d), e), (w1, out)) in
-            inputs.zip(Self::factors(stride).zip(y.chunks_exact_mut(5 * stride)))
+        let inputs = a.iter().zip(b).zip(c).zip(d).zip(e);
+        for (((((a, b), c), d), e), (w1, [o0, o1, o2, o3, o4])) in
+            inputs.zip(Self::factors(1).zip(y.as_chunks_mut::<5>().0))
         {
             let w2 = w1.times(w1);
             let (w3, w4) = (w1.times(w2), w2.times(w2));
-            let mut outs = out.chunks_exact_mut(stride);
-            let [Some(o0), Some(o1), Some(o2), Some(o3), Some(o4)] = core::array::from_fn(|_| outs.next())
-            else {
-                return;
+            let (near, near_rest) = (b.plus(*e), b.minus(*e));
+            let (far, far_rest) = (c.plus(*d), c.minus(*d));
+            let r1 = Complex { re: a.re + C1 * near.re + C2 * far.re, im: a.im + C1 * near.im + C2 * far.im };
+            let r2 = Complex { re: a.re + C2 * near.re + C1 * far.re, im: a.im + C2 * near.im + C1 * far.im };
+            let i1 = Complex {
+                re: S1 * near_rest.im + S2 * far_rest.im,
+                im: -(S1 * near_rest.re + S2 * far_rest.re),
             };
-            let ins = a.iter().zip(b).zip(c).zip(d).zip(e);
-            let outs = o0.iter_mut().zip(o1).zip(o2).zip(o3).zip(o4);
-            for (((((a, b), c), d), e), ((((o0, o1), o2), o3), o4)) in ins.zip(outs) {
-                let (near, near_rest) = (b.plus(*e), b.minus(*e));
-                let (far, far_rest) = (c.plus(*d), c.minus(*d));
-                let r1 =
-                    Complex { re: a.re + C1 * near.re + C2 * far.re, im: a.im + C1 * near.im + C2 * far.im };
-                let r2 =
-                    Complex { re: a.re + C2 * near.re + C1 * far.re, im: a.im + C2 * near.im + C1 * far.im };
-                let i1 = Complex {
-                    re: S1 * near_rest.im + S2 * far_rest.im,
-                    im: -(S1 * near_rest.re + S2 * far_rest.re),
-                };
-                let i2 = Complex {
-                    re: S2 * near_rest.im - S1 * far_rest.im,
-                    im: S1 * far_rest.re - S2 * near_rest.re,
-                };
-                *o0 = a.plus(near.plus(far));
-                *o1 = r1.plus(i1).times(w1);
-                *o2 = r2.plus(i2).times(w2);
-                *o3 = r2.minus(i2).times(w3);
-                *o4 = r1.minus(i1).times(w4);
-            }
+            let i2 = Complex {
+                re: S2 * near_rest.im - S1 * far_rest.im,
+                im: S1 * far_rest.re - S2 * near_rest.re,
+            };
+            *o0 = a.plus(near.plus(far));
+            *o1 = r1.plus(i1).times(w1);
+            *o2 = r2.plus(i2).times(w2);
+            *o3 = r2.minus(i2).times(w3);
+            *o4 = r1.minus(i1).times(w4);
         }
     }
 
@@ -274,16 +263,13 @@ impl<const HALF: usize> RealFft<HALF> {
         }
     }
 
-    fn radix_2(stride: usize, x: &[Complex; HALF], y: &mut [Complex; HALF]) {
-        let stride = Self::bounded(stride);
+    /// The last stage, whose twiddle factor is 1.
+    fn radix_2(x: &[Complex; HALF], y: &mut [Complex; HALF]) {
         let (a, b) = x.split_at(const { HALF / 2 });
-        let inputs = a.chunks_exact(stride).zip(b.chunks_exact(stride));
-        for ((a, b), (w1, out)) in inputs.zip(Self::factors(stride).zip(y.chunks_exact_mut(2 * stride))) {
-            let Some((o0, o1)) = out.split_at_mut_checked(stride) else { return };
-            for ((a, b), (o0, o1)) in a.iter().zip(b).zip(o0.iter_mut().zip(o1)) {
-                *o0 = a.plus(*b);
-                *o1 = a.minus(*b).times(w1);
-            }
+        let (o0, o1) = y.split_at_mut(const { HALF / 2 });
+        for ((a, b), (o0, o1)) in a.iter().zip(b).zip(o0.iter_mut().zip(o1)) {
+            *o0 = a.plus(*b);
+            *o1 = a.minus(*b);
         }
     }
 }

@@ -10,7 +10,8 @@ fn main() {
         fs::copy(script, out.join(script)).expect("linker script beside build.rs");
         println!("cargo::rerun-if-changed={script}");
     }
-    println!("cargo::rustc-link-search={}", out.display());
+    // Not `rustc-link-search`, which would give this memory to every image that uses the library.
+    println!("cargo::rustc-link-arg-bins=-L{}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
     println!("cargo::rustc-link-arg-bins=--nmagic");
     println!("cargo::rustc-link-arg-bin=board=-Tdefmt.x");

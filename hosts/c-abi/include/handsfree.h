@@ -41,48 +41,11 @@
 // Size of a terminal in words of eight bytes, for targets with pointers of 64 bits.
 #define HANDSFREE_MEMORY_WORDS_64 4608
 
-// Kind of an event.
-enum handsfree_event_kind
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  // The first frame of a track was mixed.
-  HANDSFREE_TRACK_STARTED = 1,
-  // An open track has no samples to play; reported once until it plays again.
-  HANDSFREE_TRACK_STARVED = 2,
-  // The last frame of a track was mixed.
-  HANDSFREE_TRACK_ENDED = 3,
-  // A track was paused.
-  HANDSFREE_TRACK_PAUSED = 4,
-  // A track was resumed.
-  HANDSFREE_TRACK_RESUMED = 5,
-  // A track was interrupted.
-  HANDSFREE_TRACK_INTERRUPTED = 6,
-  // A device has a new format; `number` is 0 for the microphone and 1 for the loudspeaker.
-  HANDSFREE_DEVICE_CHANGED = 7,
-  // The voice processing failed and is bypassed for a second; `number` counts the failures.
-  HANDSFREE_VOICE_TRIPPED = 8,
-  // The voice processing failed again after its retries and stays bypassed.
-  HANDSFREE_VOICE_GIVEN_UP = 9,
-  // An event without a kind of its own in this version.
-  HANDSFREE_OTHER = 10,
-  // The echo was removed before and no longer is; it is searched.
-  HANDSFREE_ECHO_LOST = 11,
-  // The echo was found; `number` is the time in ms by which it comes later than the devices' times say, as a signed
-  // 32-bit number.
-  HANDSFREE_ECHO_FOUND = 12,
-  // A device is more than 2 % away from the rate that it states; `number` is the rate in hertz that was measured,
-  // `track` is 0 for the microphone and 1 for the loudspeaker.
-  HANDSFREE_RATE_UNTRUE = 13,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum handsfree_event_kind handsfree_event_kind;
-#else
-typedef int32_t handsfree_event_kind;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+// Length of the echo that the echo canceller cancels, in milliseconds: 32 to 512.
+#define HANDSFREE_CANCELLER_TAIL_MS 128
+
+// Size of an echo canceller in words of eight bytes.
+#define HANDSFREE_CANCELLER_WORDS 7168
 
 // Status code that a function returns.
 enum handsfree_status
@@ -128,6 +91,8 @@ enum handsfree_status
   HANDSFREE_ERROR_UNKNOWN_TRACK = -16,
   // The queue is full; retry after about 10 ms.
   HANDSFREE_ERROR_FULL = -17,
+  // A terminal uses the canceller.
+  HANDSFREE_ERROR_IN_USE = -18,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -137,8 +102,90 @@ typedef int32_t handsfree_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// Kind of an event.
+enum handsfree_event_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The first frame of a track was mixed.
+  HANDSFREE_TRACK_STARTED = 1,
+  // An open track has no samples to play; reported once until it plays again.
+  HANDSFREE_TRACK_STARVED = 2,
+  // The last frame of a track was mixed.
+  HANDSFREE_TRACK_ENDED = 3,
+  // A track was paused.
+  HANDSFREE_TRACK_PAUSED = 4,
+  // A track was resumed.
+  HANDSFREE_TRACK_RESUMED = 5,
+  // A track was interrupted.
+  HANDSFREE_TRACK_INTERRUPTED = 6,
+  // A device has a new format; `number` is 0 for the microphone and 1 for the loudspeaker.
+  HANDSFREE_DEVICE_CHANGED = 7,
+  // The voice processing failed and is bypassed for a second; `number` counts the failures.
+  HANDSFREE_VOICE_TRIPPED = 8,
+  // The voice processing failed again after its retries and stays bypassed.
+  HANDSFREE_VOICE_GIVEN_UP = 9,
+  // An event without a kind of its own in this version.
+  HANDSFREE_OTHER = 10,
+  // The echo was removed before and no longer is; it is searched.
+  HANDSFREE_ECHO_LOST = 11,
+  // The echo was found; `number` is the time in ms by which it comes later than the devices' times say, as a signed
+  // 32-bit number.
+  HANDSFREE_ECHO_FOUND = 12,
+  // A device is more than 2 % away from the rate that it states; `number` is the rate in hertz that was measured,
+  // `track` is 0 for the microphone and 1 for the loudspeaker.
+  HANDSFREE_RATE_UNTRUE = 13,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum handsfree_event_kind handsfree_event_kind;
+#else
+typedef int32_t handsfree_event_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Opaque terminal in memory of HANDSFREE_MEMORY_WORDS words.
 typedef struct handsfree handsfree;
+
+// Opaque echo canceller in memory of HANDSFREE_CANCELLER_WORDS words.
+typedef struct handsfree_canceller handsfree_canceller;
+
+// Settings of a canceller. handsfree_canceller_defaults() sets them.
+typedef struct handsfree_canceller_settings {
+  // Echo that is suppressed against talker that is kept, from -100 (keeps the talker) to 100 (suppresses
+  // the echo). Default: 0.
+  int32_t echo_over_talker;
+  // 1 to suppress the residual echo. With 0 the output is the linear one, as speech recognition wants
+  // it, and 10 ms earlier. Default: 1.
+  uint32_t suppressor;
+  // 1 for noise like the room's in place of suppressed echo. Default: 1.
+  uint32_t comfort_noise;
+  // 1 to remove what is below 80 Hz. Default: 1.
+  uint32_t high_pass;
+} handsfree_canceller_settings;
+
+// What a canceller has learned about the echo.
+typedef struct handsfree_canceller_reading {
+  // 1 once the far end has spoken for a second; before that all other numbers are 0.
+  uint32_t is_known;
+  // Level of the loudspeaker over its echo at the microphone, in dB.
+  float erl_db;
+  // Level of the microphone over the filter's error while the far end speaks, in dB.
+  float erle_db;
+  // Time from the reference to its strongest echo, in milliseconds.
+  uint32_t echo_lag_ms;
+  // Likelihood that the linear output holds echo, from 0 to 1.
+  float residual_echo_likelihood;
+  // Likelihood that the near talker speaks, from 0 to 1.
+  float near_end_likelihood;
+  // How far the filter has converged, from 0 (knows nothing) to 1.
+  float convergence;
+  // Number of changes of the echo path.
+  uint32_t path_changes;
+  // Number of times that the filter diverged and was repaired.
+  uint32_t divergences;
+} handsfree_canceller_reading;
 
 // Event of a terminal.
 typedef struct handsfree_event {
@@ -227,11 +274,71 @@ typedef struct handsfree_config {
   // canceller: it attenuates the microphone while only echo is present, and it also filters, gates
   // and levels the signal.
   uint32_t light_voice;
+  // Echo canceller that the terminal uses until it is destroyed, or null for none. A terminal has the
+  // light voice path or an echo canceller.
+  struct handsfree_canceller *canceller;
 } handsfree_config;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// Returns the size of a canceller in bytes. Its memory must be aligned to 8 bytes.
+size_t handsfree_canceller_bytes(void);
+
+// Stores the default settings.
+//
+// # Safety
+// `settings` points to settings or is null.
+handsfree_status handsfree_canceller_defaults(struct handsfree_canceller_settings *settings);
+
+// Creates an echo canceller for HANDSFREE_CANCELLER_TAIL_MS in `memory` and stores a pointer to it, which
+// equals `memory`, in `created`. The first 8 bytes of the memory must be 0 unless it holds a destroyed
+// canceller. A null pointer for `settings` means the default settings. The canceller works once its
+// pointer is in the configuration of a terminal with one channel each and HANDSFREE_FRAME_SAMPLES * 100 Hz.
+//
+// # Safety
+// `memory` points to `bytes` bytes that nothing else uses, `settings` to settings and `created` to a
+// pointer, or they are null.
+handsfree_status handsfree_canceller_create(void *memory,
+                                            size_t bytes,
+                                            const struct handsfree_canceller_settings *settings,
+                                            struct handsfree_canceller **created);
+
+// Destroys a canceller. The terminal that uses it must be destroyed before.
+//
+// # Safety
+// `canceller` is null or points to memory of a canceller's size and alignment.
+handsfree_status handsfree_canceller_destroy(struct handsfree_canceller *canceller);
+
+// Changes the settings from the next frame on; what was learned stays.
+//
+// # Safety
+// `canceller` is a canceller's memory or null, `settings` points to settings or is null.
+handsfree_status handsfree_canceller_configure(struct handsfree_canceller *canceller,
+                                               const struct handsfree_canceller_settings *settings);
+
+// Forgets what was learned and keeps the settings.
+//
+// # Safety
+// `canceller` is a canceller's memory or null.
+handsfree_status handsfree_canceller_reset(struct handsfree_canceller *canceller);
+
+// Stores what a canceller has learned. It reads the whole filter, which takes about a tenth of the time of
+// a frame.
+//
+// # Safety
+// `canceller` is a canceller's memory or null, `reading` points to a reading or is null.
+handsfree_status handsfree_canceller_read(struct handsfree_canceller *canceller,
+                                          struct handsfree_canceller_reading *reading);
+
+// Writes the linear output of the last frame, without suppression of residual echo, to `samples`: for
+// speech recognition beside the output for people. Returns the number of samples, HANDSFREE_FRAME_SAMPLES,
+// or an error code.
+//
+// # Safety
+// `canceller` is a canceller's memory or null, `samples` points to `capacity` samples or is null.
+int32_t handsfree_canceller_linear(struct handsfree_canceller *canceller, int16_t *samples, size_t capacity);
 
 // Returns a readable name of a status code, "unknown" for any other number. The string is static.
 const char *handsfree_status_name(int32_t code);
@@ -344,7 +451,7 @@ size_t handsfree_memory_bytes(void);
 //
 // # Safety
 // `memory` points to `bytes` bytes that nothing else uses, `config` points to a configuration and
-// `created` to a pointer, or they are null.
+// `created` to a pointer, or they are null. The configuration's canceller is a canceller's memory or null.
 handsfree_status handsfree_create(void *memory,
                                   size_t bytes,
                                   const struct handsfree_config *config,

@@ -47,6 +47,8 @@ pub enum handsfree_status {
     HANDSFREE_ERROR_UNKNOWN_TRACK = -16,
     /// The queue is full; retry after about 10 ms.
     HANDSFREE_ERROR_FULL = -17,
+    /// A terminal uses the canceller.
+    HANDSFREE_ERROR_IN_USE = -18,
 }
 
 use handsfree_status::*;
@@ -122,6 +124,7 @@ pub extern "C" fn handsfree_status_name(code: i32) -> *const c_char {
         -15 => c"no free track",
         -16 => c"unknown track",
         -17 => c"queue full",
+        -18 => c"in use",
         _ => c"unknown",
     };
     name.as_ptr()

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 #![allow(non_camel_case_types, reason = "the names follow C conventions")]
 
+pub mod canceller;
 pub mod error;
 pub mod event;
 pub mod period;

@@ -16,5 +16,9 @@ pub const HANDSFREE_POLL_SAMPLES: usize = 640;
 pub const HANDSFREE_MEMORY_WORDS_32: usize = 4096;
 /// Size of a terminal in words of eight bytes, for targets with pointers of 64 bits.
 pub const HANDSFREE_MEMORY_WORDS_64: usize = 4608;
+/// Length of the echo that the echo canceller cancels, in milliseconds: 32 to 512.
+pub const HANDSFREE_CANCELLER_TAIL_MS: u32 = 128;
+/// Size of an echo canceller in words of eight bytes.
+pub const HANDSFREE_CANCELLER_WORDS: usize = 7168;
 
 const _: () = assert!(HANDSFREE_POLL_SAMPLES == (HANDSFREE_RING_FRAMES + 1) * HANDSFREE_FRAME_SAMPLES);

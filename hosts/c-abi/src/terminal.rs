@@ -12,6 +12,7 @@ use handsfree_core::{
     playback,
 };
 
+use crate::canceller::{LentCanceller, handsfree_canceller};
 use crate::error::handsfree_status::*;
 use crate::error::{StatusResult, handsfree_status, status};
 use crate::sizes::{
@@ -29,18 +30,31 @@ pub(crate) type OpenTrack = Track<'static, 'static, TrackMutex, CAP, SLOTS>;
 /// Value of the first word of memory that holds a terminal.
 const ALIVE: u32 = 0x4846_5245;
 
-/// Voice processor of a terminal: the light voice path, or none.
-pub(crate) struct OptionalLightVoice {
-    light: Option<LightVoice>,
+/// Voice processor of a terminal.
+pub(crate) enum TerminalVoice {
+    /// No processing.
+    None,
+    /// The light voice path.
+    Light(LightVoice),
+    /// The echo canceller.
+    Canceller(LentCanceller),
 }
 
-impl VoiceProcessor for OptionalLightVoice {
+impl VoiceProcessor for TerminalVoice {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
-        self.light.as_mut().map_or(Ok(()), |light| light.process_reverse(far))
+        match self {
+            Self::None => Ok(()),
+            Self::Light(light) => light.process_reverse(far),
+            Self::Canceller(canceller) => canceller.process_reverse(far),
+        }
     }
 
     fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
-        self.light.as_mut().map_or(Ok(()), |light| light.process_capture(near, delay))
+        match self {
+            Self::None => Ok(()),
+            Self::Light(light) => light.process_capture(near, delay),
+            Self::Canceller(canceller) => canceller.process_capture(near, delay),
+        }
     }
 
     fn stats(&self) -> VoiceStats {
@@ -48,13 +62,15 @@ impl VoiceProcessor for OptionalLightVoice {
     }
 
     fn reset(&mut self) {
-        if let Some(light) = &mut self.light {
-            light.reset();
+        match self {
+            Self::None => {}
+            Self::Light(light) => light.reset(),
+            Self::Canceller(canceller) => canceller.reset(),
         }
     }
 
     fn reference_quality() -> ReferenceQuality {
-        ReferenceQuality::Quick
+        ReferenceQuality::Medium
     }
 }
 
@@ -73,7 +89,7 @@ pub struct handsfree {
     pub(crate) playback_period: PeriodLimits,
     pub(crate) intake: Intake<'static, CAP>,
     pub(crate) outlet: Outlet<'static, CAP, SLOTS>,
-    pub(crate) capture: capture::Pipeline<'static, CAP, SLOTS, OptionalLightVoice, ()>,
+    pub(crate) capture: capture::Pipeline<'static, CAP, SLOTS, TerminalVoice, ()>,
     pub(crate) playback: playback::Pipeline<'static, CAP, SLOTS>,
     pub(crate) pool: TrackPool<'static, TrackMutex, CAP, SLOTS>,
     pub(crate) events: Events<'static>,
@@ -102,6 +118,9 @@ pub struct handsfree_config {
     /// canceller: it attenuates the microphone while only echo is present, and it also filters, gates
     /// and levels the signal.
     pub light_voice: u32,
+    /// Echo canceller that the terminal uses until it is destroyed, or null for none. A terminal has the
+    /// light voice path or an echo canceller.
+    pub canceller: *mut handsfree_canceller,
 }
 
 /// Returns the size of a terminal in bytes. Its memory must be aligned to 8 bytes.
@@ -116,7 +135,7 @@ pub extern "C" fn handsfree_memory_bytes() -> usize {
 ///
 /// # Safety
 /// `memory` points to `bytes` bytes that nothing else uses, `config` points to a configuration and
-/// `created` to a pointer, or they are null.
+/// `created` to a pointer, or they are null. The configuration's canceller is a canceller's memory or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_create(
     memory: *mut core::ffi::c_void,
@@ -154,9 +173,17 @@ unsafe fn create(
         near_channels: config.near_channels,
         far_channels: config.far_channels,
     };
-    let light = match config.light_voice {
-        0 => None,
-        1 => Some(LightVoice::new(LightConfig::default())),
+    let voice = match (config.light_voice, config.canceller.is_null()) {
+        (0, true) => TerminalVoice::None,
+        (1, true) => TerminalVoice::Light(LightVoice::new(LightConfig::default())),
+        // SAFETY: by the contract of `handsfree_create`.
+        (0, false) => TerminalVoice::Canceller(unsafe {
+            LentCanceller::take(
+                config.canceller,
+                config.rate_hz,
+                [config.near_channels, config.far_channels],
+            )?
+        }),
         _ => return Err(HANDSFREE_ERROR_VALUE),
     };
     // SAFETY: the session's storage is within the memory, and a new session is all zero bytes. It does
@@ -166,8 +193,11 @@ unsafe fn create(
         ptr::write_bytes(storage, 0, 1);
         &mut *storage
     };
-    let Halves { intake, outlet, capture, playback, tracks, events, stats } =
-        session.split::<TrackMutex, _, _>(terminal, OptionalLightVoice { light }, ())?;
+    let Halves { intake, outlet, mut capture, playback, tracks, events, stats } =
+        session.split::<TrackMutex, _, _>(terminal, voice, ())?;
+    if let TerminalVoice::Canceller(canceller) = capture.voice_mut() {
+        canceller.set_in_use(true);
+    }
     // SAFETY: each field is within the memory and not in use yet; `alive` comes last.
     unsafe {
         (&raw mut (*memory).near_channels).write(config.near_channels);
@@ -193,9 +223,16 @@ unsafe fn create(
 /// `terminal` is null or points to memory of a terminal's size and alignment; nothing else uses it now.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handsfree_destroy(terminal: *mut handsfree) -> handsfree_status {
-    // SAFETY: by the contract above. A terminal owns nothing outside its memory, so there is nothing to
-    // drop.
-    status(alive(terminal).map(|terminal| unsafe { (&raw mut (*terminal).alive).write_volatile(0) }))
+    status(alive(terminal).map(|terminal| {
+        // SAFETY: by the contract above. A terminal owns nothing outside its memory, so there is nothing to
+        // drop; it only returns its canceller.
+        unsafe {
+            if let TerminalVoice::Canceller(canceller) = (*terminal).capture.voice_mut() {
+                canceller.set_in_use(false);
+            }
+            (&raw mut (*terminal).alive).write_volatile(0);
+        }
+    }))
 }
 
 /// Checks that `terminal` points to memory that holds a terminal.

@@ -16,6 +16,7 @@ static void expect(int32_t found, int32_t wanted, const char *what, int line)
 #define EXPECT(call, wanted) expect((int32_t)(call), (int32_t)(wanted), #call, __LINE__)
 
 static uint64_t memory[HANDSFREE_MEMORY_WORDS], other[HANDSFREE_MEMORY_WORDS];
+static uint64_t canceller_memory[HANDSFREE_CANCELLER_WORDS];
 static int16_t samples[HANDSFREE_POLL_SAMPLES];
 static int32_t wide[160];
 
@@ -26,6 +27,7 @@ static handsfree_config good_config(void)
     config.near_channels = 1;
     config.far_channels = 1;
     config.light_voice = 1;
+    config.canceller = NULL;
     return config;
 }
 
@@ -70,6 +72,71 @@ static void test_creation(void)
     EXPECT(handsfree_destroy(terminal), HANDSFREE_ERROR_NOT_CREATED);
     EXPECT(handsfree_destroy(NULL), HANDSFREE_ERROR_NULL);
     EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_OK);
+}
+
+static void test_canceller(void)
+{
+    handsfree *terminal = NULL;
+    handsfree_canceller *canceller = NULL, *none = (handsfree_canceller *)(void *)other;
+    handsfree_canceller_settings settings;
+    handsfree_canceller_reading reading;
+    handsfree_config config = good_config();
+    EXPECT(handsfree_canceller_defaults(NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_canceller_defaults(&settings), HANDSFREE_OK);
+    EXPECT(settings.echo_over_talker == 0 && settings.suppressor == 1 && settings.comfort_noise == 1, 1);
+    EXPECT(settings.high_pass, 1);
+    EXPECT(handsfree_canceller_create(NULL, sizeof canceller_memory, NULL, &canceller), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, NULL, NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_canceller_create((char *)canceller_memory + 4, sizeof canceller_memory - 4, NULL, &canceller),
+           HANDSFREE_ERROR_ALIGNMENT);
+    EXPECT(handsfree_canceller_create(canceller_memory, handsfree_canceller_bytes() - 1, NULL, &canceller),
+           HANDSFREE_ERROR_MEMORY);
+    settings.echo_over_talker = 101;
+    EXPECT(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, &settings, &canceller), HANDSFREE_ERROR_VALUE);
+    settings.echo_over_talker = -100;
+    settings.suppressor = 2;
+    EXPECT(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, &settings, &canceller), HANDSFREE_ERROR_VALUE);
+    settings.suppressor = 0;
+    EXPECT(canceller == NULL, 1);
+    EXPECT(handsfree_canceller_read(none, &reading), HANDSFREE_ERROR_NOT_CREATED);
+    EXPECT(handsfree_canceller_configure(none, &settings), HANDSFREE_ERROR_NOT_CREATED);
+    EXPECT(handsfree_canceller_reset(none), HANDSFREE_ERROR_NOT_CREATED);
+    EXPECT(handsfree_canceller_reset(NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, &settings, &canceller), HANDSFREE_OK);
+    EXPECT((void *)canceller == (void *)canceller_memory, 1);
+    EXPECT(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, NULL, &canceller),
+           HANDSFREE_ERROR_CREATED_TWICE);
+    EXPECT(handsfree_canceller_configure(canceller, NULL), HANDSFREE_ERROR_NULL);
+    settings.high_pass = 7;
+    EXPECT(handsfree_canceller_configure(canceller, &settings), HANDSFREE_ERROR_VALUE);
+    settings.high_pass = 0;
+    EXPECT(handsfree_canceller_configure(canceller, &settings), HANDSFREE_OK);
+    EXPECT(handsfree_canceller_read(canceller, NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_canceller_read(canceller, &reading), HANDSFREE_OK);
+    EXPECT(reading.is_known, 0);
+    EXPECT(handsfree_canceller_linear(canceller, NULL, 160), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_canceller_linear(canceller, samples, 159), HANDSFREE_ERROR_LENGTH);
+    EXPECT(handsfree_canceller_linear(canceller, samples, 160), 160);
+    /* A terminal takes a canceller or the light voice path, and only at the canceller's rate and with one channel each. */
+    config.canceller = canceller;
+    EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_ERROR_VALUE);
+    config.light_voice = 0;
+    config.rate_hz = 8000;
+    EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_ERROR_RATE);
+    config.near_channels = 2;
+    config.rate_hz = 16000;
+    EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_ERROR_CHANNELS);
+    config.near_channels = 1;
+    config.canceller = none;
+    EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_ERROR_NOT_CREATED);
+    config.canceller = canceller;
+    EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_OK);
+    EXPECT(handsfree_create(other, sizeof other, &config, &terminal), HANDSFREE_ERROR_IN_USE);
+    EXPECT(handsfree_canceller_destroy(canceller), HANDSFREE_ERROR_IN_USE);
+    EXPECT(handsfree_canceller_reset(canceller), HANDSFREE_OK);
+    EXPECT(handsfree_destroy((handsfree *)(void *)memory), HANDSFREE_OK);
+    EXPECT(handsfree_canceller_destroy(canceller), HANDSFREE_OK);
+    EXPECT(handsfree_canceller_destroy(canceller), HANDSFREE_ERROR_NOT_CREATED);
 }
 
 static void test_calls_without_a_terminal(void)
@@ -190,14 +257,15 @@ static void test_status_names(void)
     int32_t code;
     EXPECT(strcmp(handsfree_status_name(0), "ok"), 0);
     EXPECT(strcmp(handsfree_status_name(1), "unknown"), 0);
-    for (code = HANDSFREE_ERROR_FULL; code < 0; code++) EXPECT(strcmp(handsfree_status_name(code), "unknown") != 0, 1);
-    EXPECT(strcmp(handsfree_status_name(HANDSFREE_ERROR_FULL - 1), "unknown"), 0);
+    for (code = HANDSFREE_ERROR_IN_USE; code < 0; code++) EXPECT(strcmp(handsfree_status_name(code), "unknown") != 0, 1);
+    EXPECT(strcmp(handsfree_status_name(HANDSFREE_ERROR_IN_USE - 1), "unknown"), 0);
 }
 
 int main(void)
 {
     handsfree *terminal = (handsfree *)(void *)memory;
     test_calls_without_a_terminal();
+    test_canceller();
     test_creation();
     test_devices(terminal);
     test_tracks(terminal);

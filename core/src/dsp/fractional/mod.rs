@@ -11,7 +11,7 @@ use crate::timing::HistorySample;
 
 mod quick;
 
-pub(crate) use self::quick::QuickReader;
+pub(crate) use self::quick::{MediumReader, QuickReader};
 
 /// Number of samples around a position that contribute to its value.
 const TAPS: usize = 64;

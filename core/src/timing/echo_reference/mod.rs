@@ -6,7 +6,7 @@
 //! small, causal delay.
 
 use crate::dsp::FrameConverter;
-use crate::dsp::fractional::{FractionalReader, FullReader, QuickReader};
+use crate::dsp::fractional::{FractionalReader, FullReader, MediumReader, QuickReader};
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, copy};
 use crate::limits::MAX_CHANNELS;
@@ -48,7 +48,8 @@ const SLACK: usize = 4;
 const MAX_AROUND: usize = 64;
 
 const _: () = assert!(CHUNK as f32 * MAX_SLEW < (SLACK - 1) as f32);
-const _: () = assert!(FullReader::AROUND <= MAX_AROUND && QuickReader::AROUND <= MAX_AROUND);
+const _: () = assert!(FullReader::AROUND <= MAX_AROUND && MediumReader::AROUND <= MAX_AROUND);
+const _: () = assert!(QuickReader::AROUND <= MAX_AROUND);
 
 /// Working memory of the reference, part of a session.
 #[derive(Debug)]
@@ -73,6 +74,9 @@ pub enum ReferenceQuality {
     /// sample and 33 KB of read-only memory.
     #[default]
     Full,
+    /// Error below -50 dB up to three quarters of the Nyquist frequency, for cancellers on small processors. Costs
+    /// 16 integer multiplications per sample and 1.1 KB of read-only memory.
+    Medium,
     /// Error below -50 dB up to half of the Nyquist frequency, for suppressors and meters on small
     /// processors. Costs 8 integer multiplications per sample and 500 bytes of read-only memory.
     Quick,

@@ -85,6 +85,7 @@ impl InstructionCounter {
 }
 
 /// Converts ticks to instructions.
-fn instructions(ticks: u32) -> u32 {
+#[must_use]
+pub fn instructions(ticks: u32) -> u32 {
     (u64::from(ticks) * machine::TICK_NS as u64 / u64::from(INSTRUCTION_NS)) as u32
 }

@@ -3,10 +3,13 @@
 //!     handsfree-runner board SECONDS DIRECTORY     the figures of the images in a directory
 //!     handsfree-runner log ELF ARGUMENT            one image and its log
 //!     handsfree-runner text ELF                    one image and its printed text
-//!     handsfree-runner vectors ELF                 the recorded schedules, on this machine and on an image
+//!     handsfree-runner vectors ELF                 the recorded schedules and conversations, on this machine and on
+//!                                                  an image
+//!     handsfree-runner canceller ELF               the figures of the canceller's image
 //!     handsfree-runner panics FILE...              check of images and libraries for panics and allocation
 
 mod board;
+mod canceller;
 mod parts;
 mod qemu;
 mod symbols;
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 
 const USAGE: &str =
-    "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, or panics FILE...";
+    "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, canceller ELF, or panics FILE...";
 
 fn main() -> ExitCode {
     match run() {
@@ -54,6 +57,7 @@ fn run() -> Result<()> {
             Ok(())
         }
         ["vectors", elf] => vectors::run(Path::new(elf)),
+        ["canceller", elf] => canceller::run(Path::new(elf)),
         ["panics", files @ ..] if !files.is_empty() => {
             for file in files {
                 let found = symbols::forbidden(Path::new(file))?;

@@ -60,7 +60,7 @@ impl FlashPart {
             Self::Root => "core/src: rings, frames, samples, time".to_owned(),
             Self::Constants => "constants".to_owned(),
             Self::Compiler => "the compiler's routines: copies, 64-bit division, conversions".to_owned(),
-            Self::Other => "the image's own: interrupts, loop, clock, vectors".to_owned(),
+            Self::Other => "the image's own".to_owned(),
         }
     }
 }

@@ -4,7 +4,7 @@ use handsfree_core::capture::{LightConfig, LightVoice, ProcessError, VoiceProces
 use handsfree_core::timing::ReferenceQuality;
 use handsfree_core::{Duration, PcmMut, PcmRef};
 
-use crate::Fnv1a;
+use crate::hash::Fnv1a;
 
 /// Voice processor with a hash of the echo reference.
 pub(crate) trait ReferenceHash {
@@ -28,7 +28,7 @@ macro_rules! hashing_voices {
 
         impl ReferenceHash for $name {
             fn reference_hash(&self) -> [i16; 4] {
-                let word = self.far.0;
+                let word = self.far.value();
                 [word as i16, (word >> 16) as i16, (word >> 32) as i16, (word >> 48) as i16]
             }
         }

@@ -71,6 +71,7 @@ int main(void)
     config.near_channels = 1;
     config.far_channels = 1;
     config.light_voice = 0;
+    config.canceller = 0;
     must(handsfree_create(memory, sizeof memory, &config, &terminal), "create");
     device.rate_hz = 16000;
     device.channels = 1;

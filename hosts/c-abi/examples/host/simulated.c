@@ -52,7 +52,7 @@ int main(void)
     handsfree *terminal;
     handsfree_board *board;
     handsfree_board_period period;
-    handsfree_config config = {RATE, 1, 1, 1};
+    handsfree_config config = {RATE, 1, 1, 1, NULL};
     handsfree_device microphone = {RATE, 1, PERIOD, 0, 0, 0};
     handsfree_device loudspeaker = {RATE, 1, PERIOD, 0, PERIOD, 80000};
     handsfree_board_config room;
