@@ -167,7 +167,7 @@ fn bytes_of(samples: Vec<i16>) -> Vec<u8> {
 }
 
 /// Returns a command with real-time scheduling where the system permits it.
-fn realtime_command(program: &str, priority: &str) -> Command {
+pub(crate) fn realtime_command(program: &str, priority: &str) -> Command {
     let wrapper = ["-f", priority];
     let is_permitted =
         Command::new("chrt").args(wrapper).arg("true").output().is_ok_and(|out| out.status.success());
