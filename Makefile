@@ -39,6 +39,7 @@ test-desktop:
 	@tools/setup-desktop.sh
 	$(ENV) cargo test --release -p handsfree-cpal -- --nocapture
 	$(ENV) cargo test --release -p handsfree-cli --test desktop -- --nocapture
+	$(ENV) cargo test --release -p handsfree-cli --test own_clock own_clock_echo -- --ignored --nocapture
 
 # The test compares this machine's binary with the other one, so both are built.
 aarch64: setup

@@ -75,6 +75,14 @@ pub enum SessionEvent {
         /// Rate that was measured, in hertz.
         rate_hz: u32,
     },
+    /// A device stood still without reporting it: it took or delivered fewer samples than its time allows, and
+    /// that much sound was lost or silent.
+    DeviceStalled {
+        /// Direction of the device.
+        direction: Direction,
+        /// Length of the stall, in sample frames of the device.
+        sample_frames: u32,
+    },
     /// The voice processor failed or was too slow; frames pass unprocessed for a second.
     VoiceTripped {
         /// Number of faults so far.

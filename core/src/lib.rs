@@ -85,6 +85,7 @@ mod recorder;
 mod ring;
 mod sample;
 mod session;
+mod stall;
 mod stats;
 pub mod tee;
 pub mod time;

@@ -63,6 +63,10 @@ counters! {
         gaps,
         /// Sample frames that the device lost in those jumps.
         gap_sample_frames,
+        /// Times at which the device stood still without reporting it, each of them an xrun.
+        stalls,
+        /// Sample frames that the device did not deliver in those times.
+        stalled_sample_frames,
         /// Samples that were scrubbed because they were not numbers or out of range.
         scrubbed_samples,
         /// Samples beyond the last whole sample frame of a period, which were ignored.
@@ -91,6 +95,10 @@ counters! {
         gaps,
         /// Sample frames that the device skipped in those jumps.
         gap_sample_frames,
+        /// Times at which the device stood still without reporting it, each of them an xrun.
+        stalls,
+        /// Sample frames that the device did not take in those times, so that silence was heard instead.
+        stalled_sample_frames,
         /// Sample frames that were written and never played, as the host reported.
         discarded_sample_frames,
         /// Samples beyond the last whole sample frame of a period, which were left silent.
@@ -174,7 +182,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Returns the number of xruns: overruns, underruns and gaps of both directions.
+    /// Returns the number of xruns: overruns, underruns, gaps and stalls of both directions.
     #[must_use]
     pub fn xruns(&self) -> u32 {
         self.intake
@@ -182,6 +190,8 @@ impl Stats {
             .wrapping_add(self.intake.gaps)
             .wrapping_add(self.outlet.underruns)
             .wrapping_add(self.outlet.gaps)
+            .wrapping_add(self.intake.stalls)
+            .wrapping_add(self.outlet.stalls)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Interrupt side: cuts device periods of any length into 10 ms frames for the capture ring.
 
+use crate::audio_io::Direction;
 use crate::devices::{self, ClockDomains};
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
@@ -9,6 +10,7 @@ use crate::position::{Continuity, PositionTracker};
 use crate::recorder::HalfRecorder;
 use crate::ring::FrameProducer;
 use crate::sample::{DeviceSample, Gain};
+use crate::stall::StallDetector;
 use crate::stats::IntakeCounters;
 use crate::time::{Duration, Instant, PeriodTime};
 
@@ -71,6 +73,7 @@ pub struct Intake<'a, const CAP: usize> {
     terminal: SampleRate,
     config: Option<(IntakeConfig, Format)>,
     tracker: PositionTracker,
+    stall_detector: StallDetector,
     /// Stream position of the next sample frame.
     position: u64,
     /// Sample frames lost since a frame was last pushed or begun.
@@ -96,6 +99,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
             terminal,
             config: None,
             tracker: PositionTracker::new(),
+            stall_detector: StallDetector::new(Direction::Capture),
             position: 0,
             lost: 0,
             fresh: true,
@@ -121,6 +125,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
         self.pending.begin(format);
         self.config = Some((config, format));
         self.tracker = PositionTracker::new();
+        self.stall_detector.reset();
         self.fresh = true;
         self.clocks.set_capture(config.clock_domain);
         self.recorder.record_capture_config(&config);
@@ -155,8 +160,13 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
             Continuity::Fault => {
                 self.counters.position_faults.add(1);
                 self.fresh = true;
+                self.stall_detector.reset();
             }
             Continuity::Gap(gap) => self.bridge_gap(gap, format, time),
+        }
+        if let Some(span) = self.stall_detector.observe(time, sample_frames, config.rate) {
+            self.counters.stalls.add(1);
+            self.counters.stalled_sample_frames.add(span.in_sample_frames(config.rate));
         }
         let end = time.converter + Duration::of_sample_frames(sample_frames as u64, config.rate);
         let latency = time.called - end;
@@ -216,6 +226,7 @@ impl<'a, const CAP: usize> Intake<'a, CAP> {
     fn bridge_gap(&mut self, gap: u32, format: Format, time: PeriodTime) {
         self.counters.gaps.add(1);
         self.counters.gap_sample_frames.add(gap);
+        self.stall_detector.reset();
         self.position += u64::from(gap);
         let mut left = gap;
         if self.pending.sample_frames() > 0 {

@@ -8,6 +8,7 @@ use crate::playback::limiter::Limiter;
 use crate::playback::mixer::{Mixer, MixerMemory};
 use crate::playback::tap::TrackTap;
 use crate::ring::FrameProducer;
+use crate::stall::StallReporter;
 use crate::stats::PlaybackCounters;
 
 /// Working memory of the playback worker, part of a session.
@@ -45,6 +46,7 @@ pub(crate) struct PlaybackPipelineParts<'a, const CAP: usize, const SLOTS: usize
     pub(crate) counters: &'a PlaybackCounters,
     pub(crate) target: &'a SharedPlaybackTarget,
     pub(crate) events: EventSender<'a>,
+    pub(crate) stalls: StallReporter<'a>,
 }
 
 /// The worker half of playback: mixes frames ahead of the playback interrupt.
@@ -72,6 +74,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
     /// Polls like [`poll`](Self::poll) and passes each track's audio and events to `tap`, such as a
     /// [`Tee`](crate::tee::Tee)'s feed.
     pub fn poll_tapped(&mut self, tap: &mut impl TrackTap<CAP>) -> usize {
+        self.halves.stalls.poll(&mut self.halves.events);
         let events = &mut self.halves.events;
         let mut send = |event| events.send(event);
         let Some(target) = self.halves.target.get() else {

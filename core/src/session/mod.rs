@@ -7,6 +7,7 @@ use core::fmt;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use heapless::spsc::Queue;
 
+use crate::audio_io::Direction;
 use crate::capture::{self, CaptureMemory, CapturePipelineParts, FrameProcessor, Intake, VoiceProcessor};
 use crate::devices::DeviceState;
 use crate::error::ConfigError;
@@ -19,6 +20,7 @@ use crate::playback::{
 };
 use crate::queue;
 use crate::ring::{self, RingMemory};
+use crate::stall::StallReporter;
 use crate::stats::{Counters, StatsReader};
 use crate::time::Duration;
 
@@ -230,6 +232,7 @@ impl<
             device_state: &self.device_state,
             playout: PlayoutTracker::new(&mut self.playout, published, format.rate),
             events: EventSender { queue: capture_sender, dropped: &counters.capture.dropped_events },
+            stalls: StallReporter::new(Direction::Capture, &counters.intake.stalled_sample_frames),
         };
         let playback_parts = PlaybackPipelineParts {
             ring: playback_in,
@@ -237,6 +240,7 @@ impl<
             counters: &counters.playback,
             target: &self.device_state.playback_target,
             events: EventSender { queue: playback_sender, dropped: &counters.playback.dropped_events },
+            stalls: StallReporter::new(Direction::Playback, &counters.outlet.stalled_sample_frames),
         };
         Ok(Halves {
             intake: Intake::new(

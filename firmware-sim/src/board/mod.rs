@@ -315,6 +315,18 @@ impl<'a, const CAP: usize, const SLOTS: usize> SimulatedBoard<'a, CAP, SLOTS> {
         self.worker_stalled_until = self.now() + span;
     }
 
+    /// Stops a direction's device for `span` of virtual time without a report: its position stands still and then continues
+    /// at its rate.
+    pub fn stall(&mut self, direction: Direction, span: Duration) {
+        let clock = match direction {
+            Direction::Capture => self.capture.as_mut().map(|stream| &mut stream.clock),
+            Direction::Playback => self.playback.as_mut().map(|stream| &mut stream.clock),
+        };
+        if let Some(clock) = clock {
+            clock.stall(span);
+        }
+    }
+
     /// Loses sample frames between converter and interrupt, as in a capture overrun of the device.
     pub fn lose_capture(&mut self, sample_frames: u32) {
         if let Some(stream) = &mut self.capture {

@@ -60,6 +60,13 @@ impl DeviceClock {
         self.segments.push(ClockSegment { index: self.done, start_ns, true_hz });
     }
 
+    /// Stands still for a time before the next sample frame.
+    pub(crate) fn stall(&mut self, span: Duration) {
+        let ClockSegment { true_hz, .. } = *self.current();
+        let start_ns = self.current().at_ns(self.done as f64) + span.as_nanos() as f64;
+        self.segments.push(ClockSegment { index: self.done, start_ns, true_hz });
+    }
+
     fn current(&self) -> &ClockSegment {
         self.segments.last().expect("a clock has at least one segment")
     }

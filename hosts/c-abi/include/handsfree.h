@@ -136,6 +136,9 @@ enum handsfree_event_kind
   // A device is more than 2 % away from the rate that it states; `number` is the rate in hertz that was measured,
   // `track` is 0 for the microphone and 1 for the loudspeaker.
   HANDSFREE_RATE_UNTRUE = 13,
+  // A device stood still without reporting it; `number` is the length in sample frames of the device, `track` is 0 for
+  // the microphone and 1 for the loudspeaker.
+  HANDSFREE_DEVICE_STALLED = 14,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -258,7 +261,7 @@ typedef struct handsfree_stats {
   uint32_t clipped_samples;
   // Delay from loudspeaker to microphone according to the devices' times, in microseconds.
   uint32_t delay_us;
-  // Total number of overruns, underruns and gaps.
+  // Total number of overruns, underruns, gaps and stalls.
   uint32_t xruns;
 } handsfree_stats;
 

@@ -39,6 +39,9 @@ pub enum handsfree_event_kind {
     /// A device is more than 2 % away from the rate that it states; `number` is the rate in hertz that was measured,
     /// `track` is 0 for the microphone and 1 for the loudspeaker.
     HANDSFREE_RATE_UNTRUE = 13,
+    /// A device stood still without reporting it; `number` is the length in sample frames of the device, `track` is 0 for
+    /// the microphone and 1 for the loudspeaker.
+    HANDSFREE_DEVICE_STALLED = 14,
 }
 
 use handsfree_event_kind::*;
@@ -100,6 +103,9 @@ fn translate(event: SessionEvent) -> handsfree_event {
         SessionEvent::EchoFound { lag_ms } => (HANDSFREE_ECHO_FOUND, 0, 0, lag_ms as u32),
         SessionEvent::RateUntrue { direction, rate_hz } => {
             (HANDSFREE_RATE_UNTRUE, u32::from(direction == Direction::Playback), 0, rate_hz)
+        }
+        SessionEvent::DeviceStalled { direction, sample_frames } => {
+            (HANDSFREE_DEVICE_STALLED, u32::from(direction == Direction::Playback), 0, sample_frames)
         }
         _ => (HANDSFREE_OTHER, 0, 0, 0),
     };

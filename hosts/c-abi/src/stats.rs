@@ -36,7 +36,7 @@ pub struct handsfree_stats {
     pub clipped_samples: u32,
     /// Delay from loudspeaker to microphone according to the devices' times, in microseconds.
     pub delay_us: u32,
-    /// Total number of overruns, underruns and gaps.
+    /// Total number of overruns, underruns, gaps and stalls.
     pub xruns: u32,
 }
 

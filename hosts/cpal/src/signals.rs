@@ -20,7 +20,8 @@ pub struct CallbackStats {
     pub missed: u32,
     /// Number of callbacks with impossible timestamps; the last plausible latency was used for them.
     pub distrusted_timestamps: u32,
-    /// Number of overruns or underruns that the audio system reported. PulseAudio reports none.
+    /// Number of overruns or underruns that the audio system reported. cpal reports none of PulseAudio, but
+    /// the interrupt halves find its stalls by their times.
     pub xruns: u32,
     /// Last latency that was plausible, in microseconds.
     pub latency_us: u32,

@@ -16,6 +16,7 @@ use crate::limits::{FRAME_NS, MAX_CHAIN_STEPS, MAX_REFERENCE_WAIT};
 use crate::playback::PlayoutTracker;
 use crate::recorder::{RecordingClock, WorkerRecorder};
 use crate::ring::FrameConsumer;
+use crate::stall::StallReporter;
 use crate::stats::CaptureCounters;
 use crate::time::{Clock, Duration, Instant};
 use crate::timing::{EchoEventOutput, EchoFrames, ReferenceMemory};
@@ -60,6 +61,7 @@ pub(crate) struct CapturePipelineParts<'a, const CAP: usize, const SLOTS: usize>
     pub(crate) device_state: &'a DeviceState,
     pub(crate) playout: PlayoutTracker<'a, SLOTS>,
     pub(crate) events: EventSender<'a>,
+    pub(crate) stalls: StallReporter<'a>,
 }
 
 /// The worker half of capture: drains the capture and the reference ring, aligns the reference, runs the
@@ -76,6 +78,7 @@ pub struct Pipeline<'a, const CAP: usize, const SLOTS: usize, V, P = ()> {
     device_state: &'a DeviceState,
     playout: PlayoutTracker<'a, SLOTS>,
     events: EventSender<'a>,
+    stalls: StallReporter<'a>,
     near: Format,
     far: Format,
     voice: Guard<V>,
@@ -124,6 +127,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             device_state: parts.device_state,
             playout: parts.playout,
             events: parts.events,
+            stalls: parts.stalls,
             near,
             far,
             voice: Guard::new(voice),
@@ -155,6 +159,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let clock = &RecordingClock::new(clock);
         self.counters.ring_fill.set(self.capture.len() as u32);
         self.counters.reference_fill.set(self.reference_ring.len() as u32);
+        self.stalls.poll(&mut self.events);
         self.drain_reference();
         let mut delivered = 0;
         for _ in 0..=self.capture.capacity() {

@@ -3,6 +3,7 @@
 
 mod config;
 
+use crate::audio_io::Direction;
 use crate::devices::{self, DeviceState, PlaybackTarget};
 use crate::error::ConfigError;
 use crate::format::{Format, SampleRate};
@@ -12,6 +13,7 @@ use crate::position::{Continuity, PositionTracker};
 use crate::recorder::HalfRecorder;
 use crate::ring::{FrameConsumer, FrameProducer};
 use crate::sample::DeviceSample;
+use crate::stall::StallDetector;
 use crate::stats::OutletCounters;
 use crate::time::{Duration, Instant, PeriodTime};
 
@@ -33,6 +35,7 @@ pub struct Outlet<'a, const CAP: usize, const SLOTS: usize> {
     history: Duration,
     config: Option<(OutletConfig, Format)>,
     tracker: PositionTracker,
+    stall_detector: StallDetector,
     /// Stream position of the next sample frame to write.
     position: u64,
     /// Number of sample frames of `current` that were written to the device.
@@ -71,6 +74,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             history,
             config: None,
             tracker: PositionTracker::new(),
+            stall_detector: StallDetector::new(Direction::Playback),
             position: 0,
             written: 0,
             lost: 0,
@@ -112,6 +116,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         let ring_frames = u8::try_from(frames.min(self.ring.capacity())).unwrap_or(u8::MAX);
         self.config = Some((config, format));
         self.tracker = PositionTracker::new();
+        self.stall_detector.reset();
         self.fresh = true;
         self.device_state.clock_domains.set_playback(config.clock_domain);
         self.device_state.playback_target.set(PlaybackTarget { format, ring_frames });
@@ -182,8 +187,13 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
             Continuity::Fault => {
                 self.counters.position_faults.add(1);
                 self.fresh = true;
+                self.stall_detector.reset();
             }
             Continuity::Gap(gap) => self.skip_gap(gap),
+        }
+        if let Some(span) = self.stall_detector.observe(time, sample_frames, config.rate) {
+            self.counters.stalls.add(1);
+            self.counters.stalled_sample_frames.add(span.in_sample_frames(config.rate));
         }
         let mut rest = &mut *out;
         let mut done = 0;
@@ -325,6 +335,7 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
     fn skip_gap(&mut self, gap: u32) {
         self.counters.gaps.add(1);
         self.counters.gap_sample_frames.add(gap);
+        self.stall_detector.reset();
         self.push_silence();
         self.cut_current();
         self.position += u64::from(gap);

@@ -335,6 +335,7 @@ impl RunningTerminal {
                 Ok(Some(SessionEvent::VoiceDisabled)) => {
                     self.note(now, "the voice processor failed too often and is now disabled");
                 }
+                // `report_xruns` reports stalls from the counters.
                 Ok(Some(_)) => {}
                 Err(failure) => self.note(now, &failure.to_string()),
             }
@@ -360,23 +361,21 @@ impl RunningTerminal {
         let (stats, before) = (self.terminal.stats(), self.reported_stats);
         self.reported_stats = stats;
         let frame_length = self.capture_frame_length;
-        let (overruns, gaps) = (
-            stats.intake.overrun_frames.wrapping_sub(before.intake.overrun_frames),
-            stats.intake.gaps.wrapping_sub(before.intake.gaps),
-        );
-        let capture_gap = stats.intake.gap_sample_frames.wrapping_sub(before.intake.gap_sample_frames);
-        let underruns = stats.outlet.underruns.wrapping_sub(before.outlet.underruns);
-        let skips = stats.outlet.gaps.wrapping_sub(before.outlet.gaps);
-        let silence = stats.outlet.underrun_sample_frames.wrapping_sub(before.outlet.underrun_sample_frames);
-        let skipped = stats.outlet.gap_sample_frames.wrapping_sub(before.outlet.gap_sample_frames);
-        for (direction, count, sample_frames) in [
-            (
-                Direction::Capture,
-                overruns.saturating_add(gaps),
-                capture_gap.saturating_add(overruns * frame_length),
-            ),
-            (Direction::Playback, underruns.saturating_add(skips), silence.saturating_add(skipped)),
-        ] {
+        let since = |counter: fn(&Stats) -> u32| counter(&stats).wrapping_sub(counter(&before));
+        let overruns = since(|stats| stats.intake.overrun_frames);
+        let captured = [
+            [overruns, overruns * frame_length],
+            [since(|stats| stats.intake.gaps), since(|stats| stats.intake.gap_sample_frames)],
+            [since(|stats| stats.intake.stalls), since(|stats| stats.intake.stalled_sample_frames)],
+        ];
+        let played = [
+            [since(|stats| stats.outlet.underruns), since(|stats| stats.outlet.underrun_sample_frames)],
+            [since(|stats| stats.outlet.gaps), since(|stats| stats.outlet.gap_sample_frames)],
+            [since(|stats| stats.outlet.stalls), since(|stats| stats.outlet.stalled_sample_frames)],
+        ];
+        for (direction, xruns) in [(Direction::Capture, captured), (Direction::Playback, played)] {
+            let [count, sample_frames] =
+                xruns.into_iter().fold([0; 2], |[a, b], [c, d]| [a + c, b.saturating_add(d)]);
             if count > 0 {
                 let direction = direction_name(direction);
                 self.report(&Report::Xrun { at_s: self.at_s(now), direction, count, sample_frames });

@@ -166,6 +166,16 @@ impl SoundServer {
         }
     }
 
+    /// Gives the server's threads a real-time priority where the system permits it, so that other programs cannot delay
+    /// them: not only those that move sound, which have one already, but also the one that talks to its clients.
+    #[allow(dead_code, reason = "shared with tests that do not use it")]
+    pub(crate) fn request_realtime(&self, priority: &str) {
+        for child in &self.children {
+            let id = child.id().to_string();
+            let _ = Command::new("chrt").args(["--all-tasks", "--fifo", "--pid", priority, &id]).status();
+        }
+    }
+
     pub(crate) fn pactl(&self, arguments: &[&str]) -> String {
         try_pactl(&self.directory, arguments).unwrap_or_else(|error| panic!("pactl {arguments:?}: {error}"))
     }
