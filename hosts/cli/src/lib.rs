@@ -13,8 +13,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
+// Everything is printed by `console`, which returns the errors of stdout.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod args;
+pub mod console;
 pub mod decode;
 pub mod devices;
 pub mod doctor;

@@ -1,19 +1,22 @@
 //! Application side: the thread that writes the cleaned microphone to a WAV file.
 
-use std::io::{Seek, Write};
-use std::path::Path;
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration as WallDuration;
+use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use handsfree_core::{Frame, SampleRate};
-use hound::{SampleFormat, WavSpec, WavWriter};
 
 use handsfree::background::WriterThread;
 use handsfree::failure::Failure;
+use handsfree::recording::{OutputFile, WavRecording};
 use handsfree::terminal::{CAP, CleanedFrames, MAX_WAITING};
 
 /// Interval at which the queue of cleaned frames is emptied: short beside the 2.5 s that the queue holds.
 const POLL_INTERVAL: WallDuration = WallDuration::from_millis(20);
+
+/// Longest time for which a recorded sample is not in the file: what a killed process loses of its recording.
+const FLUSH_INTERVAL: WallDuration = WallDuration::from_millis(500);
 
 /// Length of a finished recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,31 +27,51 @@ pub struct Recorded {
     pub silent_sample_frames: u64,
 }
 
+/// File of a recording that has not begun. Dropping it leaves the disk as it was.
+#[derive(Debug)]
+pub struct NewRecording {
+    wav: WavRecording<OutputFile>,
+    rate: SampleRate,
+}
+
+impl NewRecording {
+    /// Creates the file beside `path`, which stays as it is until the recording is finished.
+    ///
+    /// # Errors
+    /// Returns an error that names the file if it cannot be written or if another process is recording to it.
+    pub fn create(path: &Path, rate: SampleRate) -> Result<Self, Failure> {
+        let file = OutputFile::create(path)?;
+        let cannot = |error| Failure::run(format!("{}: cannot be written: {error}", path.display()));
+        Ok(Self { wav: WavRecording::new(file, rate.hz(), 1).map_err(cannot)?, rate })
+    }
+
+    /// Returns the path under which the recording of a killed process was kept, if there was one.
+    #[must_use]
+    pub fn recovered(&self) -> Option<PathBuf> {
+        self.wav.get_ref().recovered().map(Path::to_owned)
+    }
+}
+
 /// Recorder of the cleaned microphone to a WAV file.
 #[derive(Debug)]
 pub struct Recorder(WriterThread<Recorded>);
 
 impl Recorder {
-    /// Creates the file and starts to record. Silence replaces lost samples, so that positions in the recording stay correct in
-    /// time. The file header is updated every second, so the file is valid up to then if the process is killed.
+    /// Starts to record. Silence replaces lost samples, so that positions in the recording stay correct in time. The
+    /// samples and the file's header are written at least once a second, so that the file beside the recording's path
+    /// is valid up to then if the process is killed.
     ///
     /// # Errors
-    /// Returns an error that names the file if it cannot be created.
-    pub fn start(path: &Path, rate: SampleRate, mut frames: CleanedFrames) -> Result<Self, Failure> {
-        let spec = WavSpec {
-            channels: 1,
-            sample_rate: rate.hz(),
-            bits_per_sample: 16,
-            sample_format: SampleFormat::Int,
-        };
-        let write_failure = {
-            let path = path.to_owned();
-            move |error: hound::Error| Failure::run(format!("{}: cannot be written: {error}", path.display()))
-        };
-        let writer = WavWriter::create(path, spec).map_err(&write_failure)?;
+    /// Returns an error when the thread cannot be started.
+    pub fn start(recording: NewRecording, mut frames: CleanedFrames) -> Result<Self, Failure> {
+        let NewRecording { mut wav, rate } = recording;
+        wav.get_mut().keep_part();
         frames.listen(MAX_WAITING);
         let write = move |is_stopping: &AtomicBool| {
-            record(writer, || frames.pop(), rate, is_stopping).map_err(write_failure)
+            let recorded = record(&mut wav, || frames.pop(), rate, is_stopping);
+            let recorded = recorded.map_err(|error| wav.get_ref().cannot(&error))?;
+            wav.into_output().commit()?;
+            Ok(recorded)
         };
         WriterThread::spawn("recorder", write).map(Self)
     }
@@ -68,37 +91,36 @@ impl Recorder {
     }
 }
 
+/// Writes frames until `is_stopping`, and then those that wait.
 fn record<W: Write + Seek>(
-    mut writer: WavWriter<W>,
+    wav: &mut WavRecording<W>,
     mut next: impl FnMut() -> Option<Frame<CAP>>,
     rate: SampleRate,
     is_stopping: &AtomicBool,
-) -> Result<Recorded, hound::Error> {
+) -> io::Result<Recorded> {
     let mut recorded = Recorded::default();
-    let mut flushed = 0;
+    let (mut flushed, mut flushed_at) = (0, WallInstant::now());
     loop {
         let is_last_round = is_stopping.load(Ordering::Relaxed);
         while let Some(frame) = next() {
             // Samples lost before the first frame are not part of the recording.
             if recorded.sample_frames > 0 {
-                for _ in 0..frame.stamp.lost {
-                    writer.write_sample(0i16)?;
-                }
+                wav.write_silence(u64::from(frame.stamp.lost))?;
                 recorded.sample_frames += u64::from(frame.stamp.lost);
                 recorded.silent_sample_frames += u64::from(frame.stamp.lost);
             }
-            for &sample in frame.samples() {
-                writer.write_sample(sample)?;
-            }
+            wav.write(frame.samples())?;
             recorded.sample_frames += frame.sample_frames() as u64;
         }
         if is_last_round {
-            writer.finalize()?;
+            wav.flush()?;
             return Ok(recorded);
         }
-        if recorded.sample_frames - flushed >= u64::from(rate.hz()) {
-            writer.flush()?;
-            flushed = recorded.sample_frames;
+        let is_due = recorded.sample_frames - flushed >= u64::from(rate.hz()) / 2
+            || flushed_at.elapsed() >= FLUSH_INTERVAL;
+        if is_due && recorded.sample_frames > flushed {
+            wav.flush()?;
+            (flushed, flushed_at) = (recorded.sample_frames, WallInstant::now());
         }
         std::thread::sleep(POLL_INTERVAL);
     }
@@ -120,17 +142,10 @@ mod tests {
             frame
         };
         let mut frames = vec![frame(1, 7), frame(2, 0), frame(3, 5)].into_iter();
-        let spec = WavSpec {
-            channels: 1,
-            sample_rate: 8_000,
-            bits_per_sample: 16,
-            sample_format: SampleFormat::Int,
-        };
-        let mut file = Cursor::new(Vec::new());
-        let writer = WavWriter::new(&mut file, spec).unwrap();
-        let recorded = record(writer, || frames.next(), rate, &AtomicBool::new(true)).unwrap();
+        let mut wav = WavRecording::new(Cursor::new(Vec::new()), 8_000, 1).unwrap();
+        let recorded = record(&mut wav, || frames.next(), rate, &AtomicBool::new(true)).unwrap();
         assert_eq!(recorded, Recorded { sample_frames: 245, silent_sample_frames: 5 });
-        let samples: Vec<i16> = hound::WavReader::new(Cursor::new(file.into_inner()))
+        let samples: Vec<i16> = hound::WavReader::new(Cursor::new(wav.into_output().into_inner()))
             .unwrap()
             .samples()
             .map(Result::unwrap)
