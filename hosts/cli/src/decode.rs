@@ -50,12 +50,18 @@ impl Decoder {
     /// Returns an error that names the file and what was found instead of audio.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let invalid = |found: String| Failure::run(format!("{}: {found}", path.display()));
-        let file = File::open(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
-        let metadata = file.metadata().map_err(|error| invalid(format!("cannot be read: {error}")))?;
+        // Before the file is opened, because opening a pipe waits for its writer.
+        let metadata =
+            std::fs::metadata(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
         if metadata.is_dir() {
             return Err(invalid("is a directory: expected an audio file".into()));
         }
-        if metadata.is_file() && metadata.len() == 0 {
+        if !metadata.is_file() {
+            // The player would wait for it while other files play.
+            return Err(invalid("is a pipe or a device: expected an audio file".into()));
+        }
+        let file = File::open(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
+        if metadata.len() == 0 {
             return Err(invalid("is empty (0 bytes): expected an audio file".into()));
         }
         let mut hint = Hint::new();
