@@ -1,6 +1,9 @@
 //! The `handsfree` command.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(target_os = "linux")]
+mod closed_stdout;
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return print_usage(&error),
     };
-    let outcome = console::check_stdout().and_then(|()| match cli.command {
+    let outcome = check_stdout().and_then(|()| match cli.command {
         Command::Sim(args) => simulate(&args).map(|()| 0),
         Command::Process(args) => remove_echo(&args),
         Command::Run(args) => run::run(&args).map(|()| 0),
@@ -38,12 +41,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Finds a stdout that cannot be written, before any work.
+fn check_stdout() -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    if closed_stdout::was_closed() {
+        return Err(Failure::run("stdout is closed: expected an open one, such as /dev/null"));
+    }
+    console::check_stdout()
+}
+
 /// Prints the help text or what is wrong with the command line, and returns the exit code for it.
 fn print_usage(error: &clap::Error) -> ExitCode {
     // The second call writes what the first one left in stdout's buffer.
-    match error.print().and_then(|()| console::print("")) {
-        Err(printing) if !error.use_stderr() => {
-            let failure = console::stdout_failure(&printing);
+    let printed =
+        error.print().and_then(|()| console::print("")).map_err(|error| console::stdout_failure(&error));
+    match check_stdout().and(printed) {
+        Err(failure) if !error.use_stderr() => {
             console::message(&failure.to_string());
             ExitCode::from(failure.code())
         }

@@ -299,7 +299,15 @@ fn a_full_stdout_is_an_error_of_every_command() {
             message.starts_with("handsfree: stdout cannot be written: No space left"),
             "{words:?}: {message}"
         );
-        // /dev/full is found before the work.
+        let closed = Command::new("bash")
+            .args(["-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_handsfree")])
+            .args(&words)
+            .output()
+            .unwrap();
+        let message = text(&closed.stderr);
+        assert_eq!(closed.status.code(), Some(1), "{words:?}: {message}");
+        assert!(message.starts_with("handsfree: stdout is closed"), "{words:?}: {message}");
+        // Both are found before the work.
         assert!(!Path::new(&folder.file("out.wav")).exists() && !Path::new(&folder.file("report")).exists());
     }
     // A full stderr hides the message, not the result.
@@ -334,4 +342,111 @@ fn a_reader_that_leaves_is_an_error_of_every_command() {
     drop(lines);
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(samples(&keep).len() > 10_000);
+}
+
+/// A service manager hears of the start, of the worker's progress and of the end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_service_manager_is_told_of_progress() {
+    let folder = Folder::new("notify");
+    let path = folder.file("socket");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut child = command(&["run", "--io", "sim", "--json"])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "300000")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let receive = || {
+        let mut bytes = [0; 256];
+        let length = manager.recv(&mut bytes).expect("a message");
+        text(&bytes[..length])
+    };
+    assert_eq!(receive(), "READY=1");
+    for _ in 0..5 {
+        assert_eq!(receive(), "WATCHDOG=1");
+    }
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success() && child.wait().unwrap().success());
+    let last = std::iter::repeat_with(receive).find(|message| message != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
+    // A variable that makes no sense is named.
+    let output = command(&["run", "--io", "sim"]).env("NOTIFY_SOCKET", "nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("NOTIFY_SOCKET \"nowhere\""), "{}", text(&output.stderr));
+}
+
+/// Creates a named pipe, which a writer never opens.
+fn pipe(path: &str) -> String {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    path.to_owned()
+}
+
+/// Runs a command that must end soon with an error, and returns its message.
+fn ends(words: &[&str]) -> (i32, String) {
+    let child = command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (id, ended) = (child.id(), std::sync::mpsc::channel());
+    std::thread::spawn(move || ended.0.send(child.wait_with_output().unwrap()));
+    let Ok(output) = ended.1.recv_timeout(LIMIT) else {
+        _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+        panic!("{words:?}: not within {LIMIT:?}");
+    };
+    (output.status.code().unwrap_or(-1), text(&output.stderr))
+}
+
+#[test]
+fn inputs_that_make_no_sense_are_refused_by_name() {
+    let folder = Folder::new("inputs");
+    let good = folder.tone("good.wav");
+    let mut slow = fs::read(&good).unwrap();
+    slow[24..28].copy_from_slice(&1_u32.to_le_bytes());
+    // Ten megabytes at 1 Hz would be 960 GB at 48 kHz.
+    slow[40..44].copy_from_slice(&10_000_000_u32.to_le_bytes());
+    slow.resize(10_000_044, 1);
+    let slow_path = folder.file("slow.wav");
+    fs::write(&slow_path, slow).unwrap();
+    let fifo = pipe(&folder.file("pipe"));
+    let directory = folder.file("directory");
+    fs::create_dir(&directory).unwrap();
+    let out = folder.file("out.wav");
+    let report = folder.file("report");
+    let scenario = |name: &str, content: &str| {
+        fs::write(folder.file(name), content).unwrap();
+        folder.file(name)
+    };
+    let equals = scenario("equals.toml", "\"near=none --json\" = true");
+    let nested = scenario("nested.toml", "scenario = \"other.toml\"");
+    let upper = scenario("upper.toml", "Seconds = 3");
+    let long = scenario("long.toml", &"# a comment that goes on\n".repeat(50_000));
+    for (words, code, expected) in [
+        (&["process", "--mic", &slow_path, "--far", &good, "--out", &out][..], 1, "slow.wav: has 1 Hz"),
+        (&["process", "--mic", &good, "--far", &slow_path, "--out", &out], 1, "slow.wav: has 1 Hz"),
+        (&["sim", "--seconds", "1", "--far", &slow_path, "--out", &report], 1, "slow.wav: has 1 Hz"),
+        (&["sim", "--seconds", "1", "--rir", &slow_path, "--out", &report], 1, "slow.wav: has 1 Hz"),
+        (&["run", "--io", "sim", "--near", &slow_path], 1, "slow.wav: has 1 Hz"),
+        (&["process", "--mic", "/dev/zero", "--far", &good, "--out", &out], 1, "/dev/zero: is not a WAV"),
+        (&["process", "--mic", &directory, "--far", &good, "--out", &out], 1, "is a directory"),
+        (&["run", "--io", "sim", "--play", "/dev/zero"], 1, "/dev/zero: is a pipe or a device"),
+        (&["run", "--io", "sim", "--play", &fifo], 1, "pipe: is a pipe or a device"),
+        (&["run", "--io", "sim", "--play", &directory], 1, "is a directory"),
+        (&["sim", "--scenario", "/dev/zero", "--out", &report], 1, "/dev/zero: cannot be read"),
+        (&["sim", "--scenario", &long, "--out", &report], 1, "more than 1048576 bytes"),
+        (&["sim", "--scenario", &directory, "--out", &report], 1, "cannot be read"),
+        (&["sim", "--scenario", &equals, "--out", &report], 2, "\"near=none --json\""),
+        (&["sim", "--scenario", &nested, "--out", &report], 2, "\"scenario\""),
+        (&["sim", "--scenario", &upper, "--out", &report], 2, "\"Seconds\""),
+    ] {
+        let (found, message) = ends(words);
+        assert_eq!(found, code, "{words:?}: {message}");
+        assert!(message.contains(expected) && message.lines().count() == 1, "{words:?}: {message}");
+    }
+    // A pipe with a writer is read to its end.
+    let shell = "exec \"$0\" process --mic <(cat \"$1\") --far \"$1\" --out \"$2\"";
+    let piped = Command::new("bash")
+        .args(["-c", shell, env!("CARGO_BIN_EXE_handsfree"), &good, &out])
+        .output()
+        .unwrap();
+    assert!(piped.status.success(), "{}", text(&piped.stderr));
+    assert_eq!(samples(&out).len(), 16_000);
 }

@@ -100,7 +100,7 @@ fn senseless_numbers_are_refused_by_every_switch() {
                 if name == "doctor" && (switch == "playback-ppm" || is_pair) && value.starts_with("-1") {
                     continue;
                 }
-                if name == "doctor" && is_pair && value == "0@-1" {
+                if name == "doctor" && ((is_pair && value == "0@-1") || value == "4294967295") {
                     continue;
                 }
                 let mut words = vec![name.to_owned()];

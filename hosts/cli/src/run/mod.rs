@@ -4,7 +4,7 @@ pub(crate) mod requests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration as WallDuration;
+use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use handsfree::HostChoice;
 use handsfree_core::audio_io::{Direction, DirectionInfo, Event, StreamInfo};
@@ -18,9 +18,10 @@ use crate::args::{NearArg, RunArgs};
 use crate::console;
 use crate::player::{Player, PlayerEvent, Source};
 use crate::publish::check_not_read;
-use crate::recorder::{NewRecording, Recorder};
+use crate::recorder::{Recorder, RecordingFile};
 use crate::report::{Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name};
-use crate::status::{StatusObserver, unprocessed_frames};
+use crate::status::{FlowState, StatusObserver, unprocessed_frames};
+use crate::watchdog::{Watchdog, WorkerRounds};
 use handsfree::dump::{DumpWriter, Dumped};
 use handsfree::failure::Failure;
 use handsfree::host::{AnyIo, HostConfig};
@@ -66,6 +67,7 @@ struct RunningTerminal {
     next_xrun_check_at: Instant,
     /// Length of a 10 ms frame at the rate of the microphone's device, in sample frames.
     capture_frame_length: u32,
+    watchdog: Watchdog,
     /// First error of the event output.
     output_failure: Option<Failure>,
 }
@@ -94,15 +96,18 @@ impl RunningTerminal {
             }
             None => (terminal_config.build(host.clock())?, None),
         };
-        let open = host.open(&config, work)?;
+        let rounds = WorkerRounds::default();
+        let open = host.open(&config, rounds.counted(work))?;
+        let watchdog = Watchdog::from_environment(rounds).map_err(|error| Failure::run(error.to_string()))?;
         let mut supervisor = StreamSupervisor::new(open.io, halves);
         // Files are opened before the devices, so that a missing file is reported before any sound is played. None of
         // them is changed before the devices are open.
         let sources = sources(args, is_simulated);
         let repeat = args.repeat || args.play.is_empty();
         let player = Player::start(&sources, repeat, terminal.tracks(), terminal.clock())?;
-        let recording = args.record.as_ref().map(|path| NewRecording::create(path, rate)).transpose()?;
-        let recovered = recording.as_ref().and_then(NewRecording::recovered);
+        let create = |path| RecordingFile::create(path, rate, args.record_segments);
+        let recording = args.record.as_deref().map(create).transpose()?;
+        let recovered = recording.as_ref().and_then(RecordingFile::recovered);
         handle_interrupts()?;
         let now = clock::now();
         let info = supervisor
@@ -134,6 +139,7 @@ impl RunningTerminal {
             device_losses: 0,
             next_xrun_check_at: now,
             capture_frame_length: info.capture.map_or(0, |info| info.rate.sample_frames() as u32),
+            watchdog,
             output_failure: None,
             supervisor,
         };
@@ -148,6 +154,9 @@ impl RunningTerminal {
         running.report(&Report::Started(started));
         if let Some(notice) = notice {
             running.note(now, notice);
+        }
+        if let Err(error) = running.watchdog.ready() {
+            running.note(now, &format!("the service manager was not told of the start: {error}"));
         }
         if let Some(path) = recovered {
             running.note(now, &recovery_notice(&path));
@@ -165,6 +174,7 @@ impl RunningTerminal {
             if let Some(schedule) = &mut self.unplug_schedule {
                 schedule.apply_until((now - self.started_at).as_millis_f64() / 1e3);
             }
+            self.notify_service_manager();
             self.report_device_notices(now);
             self.report_session_events(now);
             self.report_player_events(now);
@@ -209,6 +219,8 @@ impl RunningTerminal {
 
     fn finish(mut self, reason: RunEndReason) -> Result<(), Failure> {
         let now = clock::now();
+        // An error has no consequence any more.
+        _ = self.watchdog.stopping();
         self.supervisor.close(Direction::Capture);
         self.supervisor.close(Direction::Playback);
         let recorded = self.recorder.take().map(Recorder::finish);
@@ -251,6 +263,14 @@ impl RunningTerminal {
         recorded.transpose()?;
         dumped.transpose()?;
         self.output_failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Tells the service manager that the terminal is alive. A message that is lost is sent again.
+    fn notify_service_manager(&mut self) {
+        let is_running = [Direction::Capture, Direction::Playback]
+            .into_iter()
+            .any(|direction| FlowState::from(self.supervisor.state(direction)) == FlowState::Running);
+        _ = self.watchdog.poll(is_running, WallInstant::now());
     }
 
     fn report_device_notices(&mut self, now: Instant) {
