@@ -25,21 +25,21 @@ setup:
 	@tools/setup-firmware.sh
 
 run: setup
-	$(ENV) cargo run --release -p handsfree-cli -- sim --out target/handsfree-report $(ARGS)
+	$(ENV) cargo run --locked --release -p handsfree-cli -- sim --out target/handsfree-report $(ARGS)
 
 test: setup
 	tools/check-cortex-m.sh
 	$(ENV) tools/firmware.sh
-	$(ENV) cargo test --workspace --release
+	$(ENV) cargo test --locked --workspace --release
 
 test-kernel: setup
-	$(ENV) cargo test --release -p handsfree-kernel-tests -p handsfree-cli --test kernel -- --nocapture
+	$(ENV) cargo test --locked --release -p handsfree-kernel-tests -p handsfree-cli --test kernel -- --nocapture
 
 test-desktop:
 	@tools/setup-desktop.sh
-	$(ENV) cargo test --release -p handsfree-cpal -- --nocapture
-	$(ENV) cargo test --release -p handsfree-cli --test desktop -- --nocapture
-	$(ENV) cargo test --release -p handsfree-cli --test own_clock own_clock_echo -- --ignored --nocapture
+	$(ENV) cargo test --locked --release -p handsfree-cpal -- --nocapture
+	$(ENV) cargo test --locked --release -p handsfree-cli --test desktop -- --nocapture
+	$(ENV) cargo test --locked --release -p handsfree-cli --test own_clock own_clock_echo -- --ignored --nocapture
 
 # The test compares this machine's binary with the other one, so both are built.
 aarch64: setup
@@ -49,10 +49,10 @@ aarch64: setup
 soak: setup
 	@echo 'soak: an hour of the firmware board, then every test marked #[ignore]'
 	$(ENV) tools/firmware.sh 3600
-	$(ENV) cargo test --workspace --release -- --ignored
+	$(ENV) cargo test --locked --workspace --release -- --ignored
 
 bench: setup
-	$(ENV) cargo bench --workspace
+	$(ENV) cargo bench --locked --workspace
 
 firmware: setup
 	$(ENV) tools/firmware.sh
@@ -60,10 +60,12 @@ firmware: setup
 # In the release profile as `test` is, so that the C++ is built once.
 check: setup
 	$(ENV) cargo fmt --all --check
-	$(ENV) cargo clippy --release --workspace --all-targets -- -D warnings
-	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps
+	$(ENV) cargo clippy --locked --release --workspace --all-targets -- -D warnings
+	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --workspace --no-deps
 	tools/check-api.sh
 	tools/check-deny.sh
+	tools/check-locked.sh
+	tools/third-party.sh --check
 	tools/check-cortex-m.sh
 	tools/check-msrv.sh
 

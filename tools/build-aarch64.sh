@@ -17,7 +17,7 @@ export AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar
 export PKG_CONFIG_aarch64_unknown_linux_gnu="$handsfree_root/tools/aarch64/aarch64-linux-gnu-pkg-config"
 # Tells libclang where the cross compiler's C library is, which it does not always find.
 export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include"
-cargo build --release --target "$target" -p handsfree-cli
+cargo build --locked --release --target "$target" -p handsfree-cli
 
 tools/test-aarch64.sh
 binary="target/$target/release/handsfree"

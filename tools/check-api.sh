@@ -20,8 +20,8 @@ fi
 snapshot() {
     local package="$1" library="${1//-/_}"
     shift
-    RUSTDOC="$handsfree_root/tools/public-api/rustdoc.sh" cargo doc -q --release -p "$package" --lib --no-deps "$@"
-    cargo run -q --manifest-path tools/public-api/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/public-api" -- "$(documentation)/$library.json" "docs/api/$package.txt" "${write[@]}"
+    RUSTDOC="$handsfree_root/tools/public-api/rustdoc.sh" cargo doc --locked -q --release -p "$package" --lib --no-deps "$@"
+    cargo run --locked -q --manifest-path tools/public-api/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/public-api" -- "$(documentation)/$library.json" "docs/api/$package.txt" "${write[@]}"
 }
 
 documentation() { echo "${CARGO_TARGET_DIR:-target}/doc"; }

@@ -7,12 +7,12 @@ source "$handsfree_root/tools/versions.sh"
 cd "$handsfree_root"
 
 build_with_rustup() {
-    cargo build --release -p handsfree-core --target "$1"
+    cargo build --locked --release -p handsfree-core --target "$1"
 }
 
 # Debian's compiler has another version and needs its own target directory, or each build would discard the other's.
 build_with_debian() {
-    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo build --release -p handsfree-core --target "$1" \
+    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo build --locked --release -p handsfree-core --target "$1" \
         -Zbuild-std=core --target-dir "${CARGO_TARGET_DIR:-target}/cortex-m-debian"
 }
 

@@ -6,4 +6,4 @@ source "$handsfree_root/tools/versions.sh"
 cd "$handsfree_root"
 
 command -v cargo-deny >/dev/null || fail "cargo-deny is missing: make setup, or: cargo install --locked cargo-deny"
-cargo deny --workspace --log-level error check licenses bans sources
+cargo deny --locked --workspace --log-level error check licenses bans sources

@@ -18,5 +18,5 @@ fi
 command -v rustup >/dev/null && rustup run "$wanted" rustc --version >/dev/null 2>&1 \
     || fail "rustc is $found; checking rust-version $wanted needs that compiler:" \
         "rustup toolchain install $wanted --profile minimal"
-cargo "+$wanted" check --workspace --all-targets --target-dir "${CARGO_TARGET_DIR:-target}/msrv"
+cargo "+$wanted" check --locked --workspace --all-targets --target-dir "${CARGO_TARGET_DIR:-target}/msrv"
 echo "check-msrv: the workspace builds with rust-version $wanted"

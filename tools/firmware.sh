@@ -15,15 +15,15 @@ step() { printf '\nfirmware: %s\n' "$*"; }
 
 step "building the core for processors without compare-and-swap and without floating point"
 for other in thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
-    cargo build --release -q -p handsfree-core --target "$other" --features defmt
+    cargo build --locked --release -q -p handsfree-core --target "$other" --features defmt
     echo "  $other"
 done
 
 step "building and running the firmware images"
 export DEFMT_LOG="${DEFMT_LOG:-info}"
-(cd "$image" && cargo build -q --release --target "$target" -p handsfree-image \
-    && cargo build -q --release --target "$target" -p handsfree-vectors-image \
-    && cargo build -q --release --target "$target" -p handsfree-canceller-image && cargo build -q -p handsfree-runner)
+(cd "$image" && cargo build --locked -q --release --target "$target" -p handsfree-image \
+    && cargo build --locked -q --release --target "$target" -p handsfree-vectors-image \
+    && cargo build --locked -q --release --target "$target" -p handsfree-canceller-image && cargo build --locked -q -p handsfree-runner)
 runner="$image/target/debug/handsfree-runner"
 "$runner" board "$seconds" "$image/target/$target/release"
 "$runner" canceller "$image/target/$target/release/duplex"
@@ -31,8 +31,8 @@ runner="$image/target/debug/handsfree-runner"
 "$runner" text "$image/target/$target/release/rtic"
 
 step "building and testing the C library"
-(cd "$library" && cargo build -q --release -p handsfree-c && cargo build -q --release -p handsfree-c --target "$target" \
-    && cargo build -q --release -p handsfree-simulator && cargo run -q -p handsfree-header -- --check)
+(cd "$library" && cargo build --locked -q --release -p handsfree-c && cargo build --locked -q --release -p handsfree-c --target "$target" \
+    && cargo build --locked -q --release -p handsfree-simulator && cargo run --locked -q -p handsfree-header -- --check)
 "$runner" panics "$library/target/release/libhandsfree.a" "$library/target/$target/release/libhandsfree.a"
 out="$library/target/c"
 mkdir -p "$out"

@@ -62,7 +62,7 @@ reductions() { sed -n 's/^ *"db": \([-0-9.]*\),*$/\1/p' "$1"; }
 
 emulator="$(command -v qemu-aarch64 || command -v qemu-aarch64-static)" || fail_test "there is no emulator: run tools/setup-aarch64.sh"
 [ -x target/aarch64-unknown-linux-gnu/release/handsfree ] || fail_test "there is no aarch64 binary: run tools/build-aarch64.sh"
-cargo build --release -p handsfree-cli
+cargo build --locked --release -p handsfree-cli
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 

@@ -149,11 +149,19 @@ pub struct PeriodTime {
 
 /// The host's monotonic clock, used by the worker halves only.
 ///
-/// Any `Fn() -> Instant` is a clock. It must not block; the worker reads it twice a frame to measure the time
-/// that a processor takes.
+/// Any `Fn() -> Instant` is a clock. It must not block; the worker reads it twice a frame to measure how long a frame
+/// waits, and [`thread_time`](Self::thread_time) twice to measure the time that a processor takes.
 pub trait Clock {
     /// Returns the present time.
     fn now(&self) -> Instant;
+
+    /// Returns how long the calling thread has run on a processor, counted from any moment. The default is
+    /// [`now`](Self::now), which is right where nothing takes the processor away from the worker for long. On a system
+    /// that schedules threads, or that a virtual machine pauses, a clock of the thread's own time keeps such a pause
+    /// from counting as a slow voice processor.
+    fn thread_time(&self) -> Instant {
+        self.now()
+    }
 }
 
 impl<F: Fn() -> Instant> Clock for F {

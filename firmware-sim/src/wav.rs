@@ -1,7 +1,8 @@
 //! WAV files: a tolerant reader for users' files, and a writer for 16-bit mono files.
 
 use std::fmt;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec};
@@ -103,8 +104,21 @@ impl fmt::Display for WavError {
 
 impl std::error::Error for WavError {}
 
+/// Sample rates that are read, in hertz: from half of a telephone's to twice that of a studio's fastest converter. Another
+/// rate is a mistake in the header, and converting it would need more memory than there is.
+const RATES_HZ: std::ops::RangeInclusive<u32> = 4_000..=768_000;
+/// Longest recording, in seconds: 4 h, which at 48 kHz take 2.8 GB of memory for each signal.
+const MAX_SECONDS: usize = 4 * 3_600;
+/// Largest file, in bytes: 4 h of 8 channels of 16 bits at 48 kHz are 11 GB.
+const MAX_FILE_BYTES: u64 = 12 << 30;
+/// Largest number of bytes read from a pipe, whose length is not known before: 1 GiB, 3 h of mono at 48 kHz.
+const MAX_PIPE_BYTES: u64 = 1 << 30;
+/// Length of the part in front that tells a WAV file, in bytes.
+const MAGIC_BYTES: usize = 12;
+
 /// Reads a WAV file with integer samples of 1 to 32 bits or float samples of 32 or 64 bits, any number of channels
-/// and any rate.
+/// and a rate of 4 to 768 kHz, up to a length of 4 h. RF64 files, which are longer than 4 GiB (EBU Tech 3306), are read
+/// as well. A pipe is read to its end, up to 1 GiB.
 ///
 /// The content decides the format, not the file name's extension. A truncated file yields the samples that
 /// are there, and a file with wrong lengths in its header, as a pipe writes it, yields all its samples. NaN
@@ -116,7 +130,7 @@ impl std::error::Error for WavError {}
 ///
 /// # Errors
 /// Returns an error for a missing, empty or unreadable file, for a directory, and for content that is not a
-/// WAV file, has no samples, has a rate of 0 or no channels, or has a coding that is not listed above.
+/// WAV file, has no samples, has another rate or no channels, is too long, or has a coding that is not listed above.
 pub fn read(path: impl AsRef<Path>) -> Result<Clip, WavError> {
     let path = path.as_ref();
     let metadata = std::fs::metadata(path).map_err(|error| WavError::new(path, describe(&error)))?;
@@ -126,7 +140,25 @@ pub fn read(path: impl AsRef<Path>) -> Result<Clip, WavError> {
     if metadata.is_file() && metadata.len() == 0 {
         return Err(WavError::new(path, "is empty (0 bytes); expected a WAV file"));
     }
-    let bytes = std::fs::read(path).map_err(|error| WavError::new(path, describe(&error)))?;
+    let limit = if metadata.is_file() { MAX_FILE_BYTES } else { MAX_PIPE_BYTES };
+    let too_long = || WavError::new(path, format!("has more than {limit} bytes; expected at most that many"));
+    if metadata.is_file() && metadata.len() > limit {
+        return Err(too_long());
+    }
+    let mut file = File::open(path).map_err(|error| WavError::new(path, describe(&error)))?;
+    // The first bytes are examined before the rest is read, which for a device such as /dev/zero has no end.
+    let mut bytes = Vec::with_capacity(MAGIC_BYTES);
+    let mut read_to = |length: u64, bytes: &mut Vec<u8>| {
+        let missing = length - bytes.len() as u64;
+        let read = file.by_ref().take(missing).read_to_end(bytes);
+        read.map_err(|error| WavError::new(path, describe(&error)))
+    };
+    read_to(MAGIC_BYTES as u64, &mut bytes)?;
+    check_magic(&bytes).map_err(|found| WavError::new(path, found))?;
+    read_to(limit + 1, &mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(too_long());
+    }
     parse(path, bytes)
 }
 
@@ -141,9 +173,17 @@ fn describe(error: &std::io::Error) -> String {
 fn parse(path: &Path, bytes: Vec<u8>) -> Result<Clip, WavError> {
     let error = |found: String| WavError::new(path, found);
     let (format, data, mut notices) = layout(&bytes).map_err(error)?;
-    if format.rate_hz == 0 || format.channels == 0 {
+    if format.channels == 0 || !RATES_HZ.contains(&format.rate_hz) {
         let (rate, channels) = (format.rate_hz, format.channels);
-        return Err(error(format!("has {rate} Hz and {channels} channels; expected at least 1 of each")));
+        return Err(error(format!(
+            "has {rate} Hz and {channels} channels; expected {} to {} Hz and at least 1 channel",
+            RATES_HZ.start(),
+            RATES_HZ.end()
+        )));
+    }
+    let seconds = data.len() / format.block() / format.rate_hz as usize;
+    if seconds > MAX_SECONDS {
+        return Err(error(format!("is {seconds} s long; expected at most {MAX_SECONDS} s")));
     }
     let mut samples = format.decode(data, &mut notices).ok_or_else(|| {
         error(format!("is coded as {format}; expected PCM of 1 to 32 bits or float of 32 or 64 bits"))
@@ -276,26 +316,46 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// Checks that the bytes start as a WAV file does.
+fn check_magic(bytes: &[u8]) -> Result<(), String> {
+    let is_riff = bytes.starts_with(b"RIFF") || bytes.starts_with(b"RF64");
+    if is_riff && bytes.get(8..MAGIC_BYTES) == Some(b"WAVE") {
+        return Ok(());
+    }
+    let start: String = bytes
+        .iter()
+        .take(MAGIC_BYTES)
+        .map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '.' })
+        .collect();
+    let found = match bytes.len() {
+        0..MAGIC_BYTES => format!("its {} bytes are", bytes.len()),
+        _ => "it starts with".to_owned(),
+    };
+    Err(format!("is not a WAV file: {found} \"{start}\"; expected \"RIFF....WAVE\" at the start"))
+}
+
 /// Finds the format and the samples' bytes, whatever lengths the headers claim. Returns messages about wrong lengths
 /// as well.
 fn layout(bytes: &[u8]) -> Result<(WavFormat, &[u8], Vec<String>), String> {
-    if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
-        let start: String = bytes
-            .iter()
-            .take(12)
-            .map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '.' })
-            .collect();
-        return Err(format!(
-            "is not a WAV file: its {} bytes start with \"{start}\"; expected \"RIFF....WAVE\"",
-            bytes.len()
-        ));
-    }
-    let mut at = 12;
+    check_magic(bytes)?;
+    let is_rf64 = bytes.starts_with(b"RF64");
+    let mut at = MAGIC_BYTES;
     let mut format = None;
+    let mut long_data = None;
     while let (Some(id), Some(length)) = (bytes.get(at..at + 4), u32_at(bytes, at + 4)) {
-        let claimed = length as usize;
         let body = bytes.get(at + 8..).unwrap_or(&[]);
-        if id == b"fmt " {
+        let claimed = match (id, long_data) {
+            (b"data", Some(bytes)) if length == u32::MAX => usize::try_from(bytes).unwrap_or(usize::MAX),
+            _ => length as usize,
+        };
+        if id == b"ds64" && is_rf64 {
+            // The length of the file, that of the data chunk, and others.
+            long_data = u64_at(body, 8);
+        } else if id == b"fmt " {
             format = WavFormat::parse(&body[..claimed.min(body.len())]);
         } else if id == b"data" {
             let Some(format) = format else {
@@ -304,7 +364,8 @@ fn layout(bytes: &[u8]) -> Result<(WavFormat, &[u8], Vec<String>), String> {
             let block = format.block();
             // A length of 0 or all ones in front of samples marks a stream: its writer could not go back to
             // the header.
-            let streamed = body.len() >= block && (claimed == 0 || claimed >= 0xffff_f000);
+            let states_none = long_data.is_none() && claimed >= 0xffff_f000;
+            let streamed = body.len() >= block && (claimed == 0 || states_none);
             let used = if streamed { body.len() } else { claimed.min(body.len()) };
             let used = used - used % block;
             let mut notices = Vec::new();
@@ -548,6 +609,45 @@ mod tests {
     }
 
     #[test]
+    fn files_beyond_4_gib_state_their_length_in_64_bits() {
+        let folder = TempFolder::new("rf64");
+        let plain = encode(1, 16_000, 16, &[0.1, 0.2, 0.3]);
+        let mut long = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+        for length in [0_u64, 4, 2] {
+            long.extend(length.to_le_bytes());
+        }
+        long.extend([0; 4]);
+        long.extend(&plain[12..40]);
+        long.extend(u32::MAX.to_le_bytes());
+        long.extend(&plain[44..]);
+        let clip = read(folder.file("long.wav", &long)).unwrap();
+        assert_eq!((clip.frames(), clip.notice), (2, None), "the last sample is beyond the stated length");
+    }
+
+    /// A claim of any length costs no more memory than the file has bytes, and a device without an end is left at once.
+    #[cfg(unix)]
+    #[test]
+    fn long_files_and_devices_are_refused_before_they_are_read() {
+        let folder = TempFolder::new("long");
+        let sparse = folder.file("sparse.wav", &encode(1, 16_000, 16, &[0.1]));
+        File::options().write(true).open(&sparse).unwrap().set_len(1 << 42).unwrap();
+        let hours = folder.file("hours.wav", &encode(1, 4_000, 8, &[0.0; 16]));
+        let mut bytes = std::fs::read(&hours).unwrap();
+        bytes[40..44].copy_from_slice(&(4_000_u32 * 14_402).to_le_bytes());
+        std::fs::write(&hours, bytes).unwrap();
+        File::options().write(true).open(&hours).unwrap().set_len(44 + 4_000 * 14_402).unwrap();
+        for (path, expected) in [
+            (sparse, "has more than 12884901888 bytes"),
+            (hours, "is 14402 s long; expected at most 14400 s"),
+            (PathBuf::from("/dev/zero"), "is not a WAV file: it starts with \"............\""),
+            (PathBuf::from("/dev/null"), "is not a WAV file: its 0 bytes"),
+        ] {
+            let message = read(&path).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
     fn channels_are_picked_and_compared() {
         let clip =
             Clip { rate_hz: 8_000, channels: 3, samples: vec![0.1, 0.3, 0.5, 0.2, 0.4, 0.6], notice: None };
@@ -568,8 +668,13 @@ mod tests {
             (folder.0.join("missing.wav"), "does not exist"),
             (folder.0.clone(), "is a directory"),
             (folder.file("empty.wav", b""), "is empty (0 bytes)"),
-            (folder.file("text.wav", b"hello, this is not sound"), "start with \"hello,.this.\""),
+            (folder.file("text.wav", b"hello, this is not sound"), "starts with \"hello,.this.\""),
             (folder.file("short.wav", b"RIFF"), "is not a WAV file: its 4 bytes"),
+            (
+                folder.file("slow.wav", &encode(1, 1, 16, &[0.0; 8])),
+                "has 1 Hz and 1 channels; expected 4000 to 768000 Hz",
+            ),
+            (folder.file("fast.wav", &encode(1, 4_000_000, 16, &[0.0; 8])), "has 4000000 Hz"),
             (folder.file("header.wav", &encode(1, 8_000, 16, &[])), "no samples"),
             (folder.file("alaw.wav", &a_law), "16-bit A-law"),
             (folder.file("norate.wav", &no_rate), "0 Hz"),

@@ -2,10 +2,14 @@
 //! disabled after three retries.
 #![allow(missing_docs)]
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::{BreakerState, ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::{
-    ChannelMap, Duration, Frame, PcmMut, PcmRef, SampleRate, Session, SessionEvent, SessionFormat,
+    ChannelMap, Clock, Duration, Frame, Instant, PcmMut, PcmRef, SampleRate, Session, SessionEvent,
+    SessionFormat,
 };
 use handsfree_sim::board::VirtualClock;
 use handsfree_tests::{captured_at, intake_config, sample_at};
@@ -27,12 +31,31 @@ enum VoiceBehaviour {
     CaptureError,
     ReverseError,
     Slow(i64),
+    /// The machine pauses for so many milliseconds while the processor works.
+    Paused(i64),
+}
+
+/// Clock of the worker, with the time for which the machine paused.
+#[derive(Clone, Default)]
+struct WorkerClock {
+    wall: VirtualClock,
+    paused: Rc<Cell<Duration>>,
+}
+
+impl Clock for WorkerClock {
+    fn now(&self) -> Instant {
+        self.wall.now()
+    }
+
+    fn thread_time(&self) -> Instant {
+        self.wall.now() - self.paused.get()
+    }
 }
 
 /// A voice processor that inverts every sample and then fails or takes a long time.
 struct FaultyVoice {
     behaviour: VoiceBehaviour,
-    clock: VirtualClock,
+    clock: WorkerClock,
     calls: u32,
     reverse_calls: u32,
 }
@@ -53,7 +76,13 @@ impl VoiceProcessor for FaultyVoice {
         match self.behaviour {
             VoiceBehaviour::CaptureError => Err(ProcessError::Backend { code: -1 }),
             VoiceBehaviour::Slow(ms) => {
-                self.clock.advance(Duration::from_millis(ms));
+                self.clock.wall.advance(Duration::from_millis(ms));
+                Ok(())
+            }
+            VoiceBehaviour::Paused(ms) => {
+                let pause = Duration::from_millis(ms);
+                self.clock.wall.advance(pause);
+                self.clock.paused.set(self.clock.paused.get() + pause);
                 Ok(())
             }
             VoiceBehaviour::Normal | VoiceBehaviour::ReverseError => Ok(()),
@@ -73,7 +102,7 @@ fn with_faulty_voice(
     test: impl FnOnce(&mut dyn FnMut(VoiceBehaviour) -> bool, &mut dyn FnMut() -> VoiceObservation),
 ) {
     use std::cell::RefCell;
-    let clock = VirtualClock::default();
+    let clock = WorkerClock::default();
     let mut session = Box::new(Session::<480, 1, 4, 4, 4, 4, 480>::new());
     let voice =
         FaultyVoice { behaviour: VoiceBehaviour::Normal, clock: clock.clone(), calls: 0, reverse_calls: 0 };
@@ -194,7 +223,7 @@ fn voice_faults_are_forgotten_after_ten_minutes_without_one() {
 
 #[test]
 fn a_disabled_voice_processor_can_be_enabled_again() {
-    let clock = VirtualClock::default();
+    let clock = WorkerClock::default();
     let mut session = Box::new(Session::<480, 1, 4, 4, 4, 4, 480>::new());
     let voice = FaultyVoice {
         behaviour: VoiceBehaviour::CaptureError,
@@ -217,4 +246,18 @@ fn a_disabled_voice_processor_can_be_enabled_again() {
     let mut heard = Vec::new();
     halves.capture.poll(&clock, &mut |frame: &Frame<480>| heard.extend_from_slice(frame.samples()));
     assert_eq!(heard, [!5; 480]);
+}
+
+/// A machine that pauses, as a stopped process or a virtual machine does, costs no echo: the processor was not slow.
+#[test]
+fn a_paused_machine_is_no_slow_processor() {
+    with_faulty_voice(|step, observe| {
+        for _ in 0..10 {
+            assert!(step(VoiceBehaviour::Paused(5_000)), "each frame is processed");
+            assert!(step(VoiceBehaviour::Normal));
+        }
+        assert!(!step(VoiceBehaviour::Slow(21)), "its own time still counts");
+        let observed = observe();
+        assert_eq!((observed.slow, observed.bypassed, observed.frames), (1, 0, 21), "{observed:?}");
+    });
 }

@@ -5,5 +5,5 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 "$handsfree_root/tools/setup-kernel.sh" >&2
-exec cargo run --quiet --release --manifest-path "$handsfree_root/Cargo.toml" -p handsfree-kernel-tests \
+exec cargo run --locked --quiet --release --manifest-path "$handsfree_root/Cargo.toml" -p handsfree-kernel-tests \
     --bin kernel-machine -- "$@"

@@ -11,7 +11,7 @@ use crate::time::{Clock, Duration};
 #[derive(Debug)]
 pub(crate) struct Guard<V> {
     pub(crate) voice: V,
-    /// Longest time that the processor may take for a frame.
+    /// Longest time that the processor may take for a frame, of the worker's own time.
     pub(crate) limit: Duration,
     breaker: CircuitBreaker,
 }
@@ -59,9 +59,9 @@ impl<V: VoiceProcessor> Guard<V> {
             return false;
         }
         backup.copy_samples(frame);
-        let begun = clock.now();
+        let begun = clock.thread_time();
         let failed = self.voice.process_capture(frame.pcm_mut(), delay).is_err();
-        let slow = clock.now() - begun > self.limit;
+        let slow = clock.thread_time() - begun > self.limit;
         if !failed && !slow {
             self.breaker.record_success();
             return true;

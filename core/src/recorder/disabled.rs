@@ -85,4 +85,9 @@ impl<C: Clock> Clock for RecordingClock<'_, C> {
     fn now(&self) -> Instant {
         self.0.now()
     }
+
+    #[inline]
+    fn thread_time(&self) -> Instant {
+        self.0.thread_time()
+    }
 }

@@ -227,11 +227,21 @@ impl<'c, C: Clock> RecordingClock<'c, C> {
     }
 }
 
+impl<C> RecordingClock<'_, C> {
+    /// Keeps a reading of either kind: a replay asks for both in the same order.
+    fn keep(&self, reading: Instant) -> Instant {
+        // A reading that does not fit is missing in the replay, which reports that.
+        _ = self.reads.borrow_mut().push(reading);
+        reading
+    }
+}
+
 impl<C: Clock> Clock for RecordingClock<'_, C> {
     fn now(&self) -> Instant {
-        let now = self.clock.now();
-        // A reading that does not fit is missing in the replay, which reports that.
-        _ = self.reads.borrow_mut().push(now);
-        now
+        self.keep(self.clock.now())
+    }
+
+    fn thread_time(&self) -> Instant {
+        self.keep(self.clock.thread_time())
     }
 }

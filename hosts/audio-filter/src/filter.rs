@@ -44,14 +44,29 @@ impl AudioFilter {
     /// May take long, because `on_load` may contact a server. Loads run one at a time; further calls wait. Must not be
     /// called on an audio thread.
     ///
-    /// **Trust.** A loaded library runs with all rights of this process, like code that is linked in. A faulty one can
-    /// crash the process, and a C++ exception that leaves it ends the process. This crate checks only what is visible
-    /// from outside the library.
+    /// # Safety
+    /// A loaded library runs with all rights of this process, like code that is linked in: its initialisers run in this
+    /// call, and its functions in every later call for this filter. The caller vouches that the filter and its
+    /// dependencies
+    ///
+    /// - do nothing unsound in their initialisers, on this thread, and at the end of the process,
+    /// - export functions of the interface's types under the interface's names (`examples/audio_filter.h`),
+    /// - stay within the buffers that they receive, and accept calls on different sessions from different threads,
+    /// - let no C++ exception leave a function.
+    ///
+    /// This crate checks only what is visible from outside the library. The call of a safe function cannot load a filter:
+    ///
+    /// ```compile_fail,E0133
+    /// # use handsfree_audio_filter::AudioFilter;
+    /// # use handsfree_core::capture::Credentials;
+    /// let filter = AudioFilter::load("gain", "gain.so".as_ref(), &[], &Credentials::default());
+    /// ```
     ///
     /// # Errors
     /// Returns a [`FilterError`] that names the file and the problem. Nothing is registered in that case, and the load
     /// may be retried; after [`FilterError::Refused`] a retry calls `on_load` again.
-    pub fn load(
+    #[allow(unsafe_code, reason = "the caller vouches for foreign code")]
+    pub unsafe fn load(
         module_id: &str,
         file: &Path,
         dependencies: &[&Path],
@@ -77,7 +92,8 @@ impl AudioFilter {
             return Err(FilterError::FileTaken { file: file.to_owned(), module_id });
         }
         let options = text::load_options(credentials)?;
-        let plugin = Plugin::open(file, dependencies)?
+        // SAFETY: the caller vouches for the libraries.
+        let plugin = unsafe { Plugin::open(file, dependencies) }?
             .on_load(&options)
             .map_err(|code| FilterError::Refused { file: file.to_owned(), code })?;
         let module = Arc::new(FilterModule::new(module_id, file, resolved_file, plugin));

@@ -20,7 +20,8 @@
 //! # assert!(cc.is_ok_and(|cc| cc.success()), "this needs a C compiler: `apt install gcc libc6-dev`, or `make setup`");
 //! // Load the filter once for the process, on a thread that may wait. `file` is the path of gain.so.
 //! let credentials = Credentials { url: "wss://conference.example", token: "" };
-//! let filter = AudioFilter::load("gain", &file, &[], &credentials)?;
+//! // SAFETY: gain.so is built from this package's source, which keeps to the interface.
+//! let filter = unsafe { AudioFilter::load("gain", &file, &[], &credentials) }?;
 //!
 //! // Make a processor for each stream: it has one session of the filter for each channel.
 //! let format = Format::new(48_000, 2)?;
@@ -41,7 +42,8 @@
 //! assert_eq!((control.state(), control.stats().filtered_frames), (FilterState::Active, 1));
 //!
 //! // Errors name the file and the problem.
-//! let missing = AudioFilter::load("other", Path::new("other.so"), &[], &credentials);
+//! // SAFETY: there is no such file, so nothing is loaded.
+//! let missing = unsafe { AudioFilter::load("other", Path::new("other.so"), &[], &credentials) };
 //! assert_eq!(missing.unwrap_err().to_string(), "other.so: there is no such file");
 //! # std::fs::remove_dir_all(&directory)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

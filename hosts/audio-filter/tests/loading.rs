@@ -9,10 +9,12 @@ use std::path::Path;
 
 use handsfree_audio_filter::{AudioFilter, FilterError, SampleType};
 use handsfree_core::capture::Credentials;
-use support::{LONG_LIMIT, NO_CREDENTIALS, ProbeFilter, build, directory, format, load, probe, process};
+use support::{
+    LONG_LIMIT, NO_CREDENTIALS, ProbeFilter, build, directory, format, load, load_as, probe, process,
+};
 
 fn refused(file: &Path, dependencies: &[&Path]) -> FilterError {
-    AudioFilter::load(&file.to_string_lossy(), file, dependencies, &NO_CREDENTIALS).unwrap_err()
+    load_as(&file.to_string_lossy(), file, dependencies, &NO_CREDENTIALS).unwrap_err()
 }
 
 const REQUIRED: [&str; 6] = [
@@ -28,8 +30,8 @@ const REQUIRED: [&str; 6] = [
 fn on_load_is_called_once_with_json_on_the_loading_thread() {
     let file = probe("on_load", &[]);
     let credentials = Credentials { url: "wss://host/\"x\"", token: "secret" };
-    let filter = AudioFilter::load("once", &file, &[], &credentials).unwrap();
-    let again = AudioFilter::load("once", &file, &[], &NO_CREDENTIALS).unwrap();
+    let filter = load_as("once", &file, &[], &credentials).unwrap();
+    let again = load_as("once", &file, &[], &NO_CREDENTIALS).unwrap();
     assert_eq!((filter.module_id(), filter.file()), ("once", file.as_path()));
     assert_eq!(again.file(), AudioFilter::find("once").unwrap().file());
     assert!(AudioFilter::find("never loaded").is_none());
@@ -47,7 +49,7 @@ fn concurrent_loads_of_one_module_share_one_filter() {
     let file = probe("threads", &[]);
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| AudioFilter::load("threads", &file, &[], &NO_CREDENTIALS).unwrap());
+            scope.spawn(|| load_as("threads", &file, &[], &NO_CREDENTIALS).unwrap());
         }
     });
     assert_eq!(ProbeFilter::of(&file).number("on_loads"), 1);
@@ -56,21 +58,18 @@ fn concurrent_loads_of_one_module_share_one_filter() {
 #[test]
 fn a_module_id_and_its_file_are_unique() {
     let (first, second) = (probe("first", &[]), probe("second", &[]));
-    AudioFilter::load("one", &first, &[], &NO_CREDENTIALS).unwrap();
-    let taken = AudioFilter::load("one", &second, &[], &NO_CREDENTIALS).unwrap_err();
+    load_as("one", &first, &[], &NO_CREDENTIALS).unwrap();
+    let taken = load_as("one", &second, &[], &NO_CREDENTIALS).unwrap_err();
     assert!(
         matches!(&taken, FilterError::ModuleTaken { loaded, asked, .. } if *loaded == first && *asked == second)
     );
 
     let link = first.with_file_name("link.so");
     std::os::unix::fs::symlink(&first, &link).unwrap();
-    let taken = AudioFilter::load("two", &link, &[], &NO_CREDENTIALS).unwrap_err();
+    let taken = load_as("two", &link, &[], &NO_CREDENTIALS).unwrap_err();
     assert_eq!(taken, FilterError::FileTaken { file: link.clone(), module_id: "one".to_owned() });
     assert!(taken.to_string().contains("\"one\""), "{taken}");
-    assert!(
-        AudioFilter::load("one", &link, &[], &NO_CREDENTIALS).is_ok(),
-        "a different path to the same file"
-    );
+    assert!(load_as("one", &link, &[], &NO_CREDENTIALS).is_ok(), "a different path to the same file");
     assert_eq!(ProbeFilter::of(&first).number("on_loads"), 1);
 }
 
@@ -106,7 +105,7 @@ fn a_truncated_library_is_refused_at_any_length() {
     for &length in &lengths {
         let file = directory.join(format!("{length}.so"));
         fs::write(&file, &whole[..length]).unwrap();
-        match AudioFilter::load(&file.to_string_lossy(), &file, &[], &NO_CREDENTIALS) {
+        match load_as(&file.to_string_lossy(), &file, &[], &NO_CREDENTIALS) {
             Ok(_) => loaded += 1,
             Err(FilterError::NotALibrary { .. }) => {}
             Err(other) => panic!("{length} bytes of {}: {other:?}", whole.len()),
@@ -152,7 +151,7 @@ fn a_refused_on_load_can_be_retried() {
 fn a_nul_in_the_credentials_is_refused_before_loading() {
     let credentials = Credentials { url: "wss://host", token: "to\0ken" };
     let nowhere = Path::new("nowhere.so");
-    let error = AudioFilter::load("nul", nowhere, &[], &credentials).unwrap_err();
+    let error = load_as("nul", nowhere, &[], &credentials).unwrap_err();
     assert_eq!(error, FilterError::NulInText { field: "token", at: 2 });
 }
 
@@ -184,7 +183,7 @@ fn dependencies_are_loaded_first_and_found_by_name() {
         matches!(&error, FilterError::NotALibrary { reason, .. } if reason.contains("libdependency")),
         "{error}"
     );
-    let filter = AudioFilter::load("by name", &file, &[&dependency], &NO_CREDENTIALS).unwrap();
+    let filter = load_as("by name", &file, &[&dependency], &NO_CREDENTIALS).unwrap();
     assert_eq!(gain_of(&filter), 4_000);
 }
 
@@ -199,7 +198,7 @@ fn dependencies_are_found_without_being_linked() {
         matches!(&error, FilterError::NotALibrary { reason, .. } if reason.contains("dependency_gain")),
         "an undefined symbol is reported at loading: {error}"
     );
-    let filter = AudioFilter::load("unnamed", &file, &[&dependency], &NO_CREDENTIALS).unwrap();
+    let filter = load_as("unnamed", &file, &[&dependency], &NO_CREDENTIALS).unwrap();
     assert_eq!(gain_of(&filter), 4_000);
 }
 
@@ -247,7 +246,7 @@ fn the_library_stays_open_after_any_on_load() {
         let life = format!("-DLIFE_LOG=\"{}\"", log.display());
         let code = format!("-D{code}");
         let file = build("tests/filters/probe.c", &directory.join("probe.so"), &[&life, &code]);
-        drop(AudioFilter::load(name, &file, &[], &NO_CREDENTIALS));
+        drop(load_as(name, &file, &[], &NO_CREDENTIALS));
         assert_eq!(fs::read_to_string(&log).unwrap(), "filter opened\n", "{name}");
     }
 }

@@ -9,7 +9,7 @@ use handsfree_core::capture::{Chain, FrameProcessor, ProcessError, StreamIdentit
 use handsfree_core::{PcmMut, PcmRef, SampleRate};
 use support::{
     ExpectedOutput, LONG_LIMIT, NO_CREDENTIALS, NoiseFrames, ProbeFilter, build, directory, format, load,
-    probe, process,
+    load_as, probe, process,
 };
 
 const RATES_HZ: [u32; 6] = [8_000, 16_000, 44_100, 48_000, 96_000, 192_000];
@@ -268,7 +268,7 @@ fn the_example_filter_is_a_gain() {
 #[test]
 fn a_processor_is_a_switchable_step_of_a_chain() {
     let file = probe("chain", &[]);
-    let filter = AudioFilter::load("chain", &file, &[], &NO_CREDENTIALS).unwrap();
+    let filter = load_as("chain", &file, &[], &NO_CREDENTIALS).unwrap();
     let format = format(16_000, 1);
     let mut half = filter.session(format, &SessionConfig { options: "gain=0.5", ..LONG_LIMIT }).unwrap();
     let mut double = filter.session(format, &SessionConfig { options: "gain=2", ..LONG_LIMIT }).unwrap();

@@ -9,6 +9,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 
+use crate::rf64_source::Rf64Source;
 use handsfree::failure::Failure;
 
 /// Decoder of one audio file.
@@ -43,26 +44,33 @@ pub enum Decoded {
 }
 
 impl Decoder {
-    /// Opens an audio file. Supported are WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, and AAC or ALAC in MP4. The format is detected
+    /// Opens an audio file. Supported are WAV and RF64, AIFF, CAF, FLAC, Ogg Vorbis, MP3, and AAC or ALAC in MP4. The format is detected
     /// from the content; the file name's extension is only a hint.
     ///
     /// # Errors
     /// Returns an error that names the file and what was found instead of audio.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let invalid = |found: String| Failure::run(format!("{}: {found}", path.display()));
-        let file = File::open(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
-        let metadata = file.metadata().map_err(|error| invalid(format!("cannot be read: {error}")))?;
+        // Before the file is opened, because opening a pipe waits for its writer.
+        let metadata =
+            std::fs::metadata(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
         if metadata.is_dir() {
             return Err(invalid("is a directory: expected an audio file".into()));
         }
-        if metadata.is_file() && metadata.len() == 0 {
+        if !metadata.is_file() {
+            // The player would wait for it while other files play.
+            return Err(invalid("is a pipe or a device: expected an audio file".into()));
+        }
+        let file = File::open(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
+        if metadata.len() == 0 {
             return Err(invalid("is empty (0 bytes): expected an audio file".into()));
         }
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
             hint.with_extension(extension);
         }
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let source = Rf64Source::as_wav(file).map_err(|error| invalid(format!("cannot be read: {error}")))?;
+        let stream = MediaSourceStream::new(source, Default::default());
         let reader = symphonia::default::get_probe()
             .probe(&hint, stream, Default::default(), Default::default())
             .map_err(|error| {
@@ -187,6 +195,27 @@ mod tests {
         bytes.extend((4 * samples.len() as u32).to_le_bytes());
         bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
         bytes
+    }
+
+    #[test]
+    fn a_file_beyond_4_gib_is_decoded_like_a_short_one() {
+        let expected: Vec<i16> = (0..9_000).map(|n| ((n * 37) % 20_000 - 10_000) as i16).collect();
+        let mut bytes = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+        bytes.extend([0, 18_000, 9_000].iter().flat_map(|length: &u64| length.to_le_bytes()));
+        bytes.extend(b"\0\0\0\0fmt \x10\0\0\0\x01\0\x01\0");
+        bytes.extend([48_000_u32, 96_000].iter().flat_map(|rate| rate.to_le_bytes()));
+        bytes.extend(b"\x02\0\x10\0data\xff\xff\xff\xff");
+        bytes.extend(expected.iter().flat_map(|sample| sample.to_le_bytes()));
+        let path = std::env::temp_dir().join(format!("handsfree-decode-rf64-{}.wav", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        let mut decoder = Decoder::open(&path).unwrap();
+        assert_eq!((decoder.rate_hz(), decoder.channels()), (48_000, 1));
+        let (mut all, mut part) = (Vec::new(), Vec::new());
+        while decoder.next(&mut part) == Decoded::Samples {
+            all.extend_from_slice(&part);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(all == expected, "{} samples instead of {}", all.len(), expected.len());
     }
 
     #[test]

@@ -13,8 +13,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
+// Everything is printed by `console`, which returns the errors of stdout.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod args;
+pub mod console;
 pub mod decode;
 pub mod devices;
 pub mod doctor;
@@ -27,6 +30,7 @@ pub mod publish;
 pub mod recorder;
 pub mod recordings;
 pub mod report;
+pub mod rf64_source;
 pub mod run;
 pub mod scenario_file;
 pub mod scene;
@@ -35,3 +39,4 @@ pub mod start_search;
 pub mod status;
 pub mod switches;
 pub mod view;
+pub mod watchdog;

@@ -1,4 +1,8 @@
 //! The `handsfree` command.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(target_os = "linux")]
+mod closed_stdout;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -6,101 +10,137 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use handsfree::dump;
 use handsfree::failure::Failure;
+use handsfree::recording::OutputFile;
 use handsfree_cli::args::{Cli, Command, DevicesArgs, ProcessArgs, ReplayArgs, RunArgs, SimArgs};
 use handsfree_cli::echo_report::ProcessReport;
-use handsfree_cli::{devices, doctor, process, publish, run, scenario_file, sim};
+use handsfree_cli::publish::ReportFolder;
+use handsfree_cli::{console, devices, doctor, process, publish, run, scenario_file, sim};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Sim(args) => simulate(&args),
-        Command::Process(args) => match remove_echo(&args) {
-            Ok(code) => return ExitCode::from(code),
-            Err(failure) => Err(failure),
-        },
-        Command::Run(args) => run::run(&args),
-        Command::Replay(args) => replay(&args),
-        Command::Devices(args) => list_devices(&args),
-        Command::Doctor(args) => diagnose(&args),
-        Command::Completions(args) => {
-            clap_complete::generate(args.shell, &mut Cli::command(), "handsfree", &mut std::io::stdout());
-            Ok(())
-        }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return print_usage(&error),
     };
+    let outcome = check_stdout().and_then(|()| match cli.command {
+        Command::Sim(args) => simulate(&args).map(|()| 0),
+        Command::Process(args) => remove_echo(&args),
+        Command::Run(args) => run::run(&args).map(|()| 0),
+        Command::Replay(args) => replay(&args).map(|()| 0),
+        Command::Devices(args) => list_devices(&args).map(|()| 0),
+        Command::Doctor(args) => diagnose(&args).map(|()| 0),
+        Command::Completions(args) => print_completions(args.shell).map(|()| 0),
+    });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("handsfree: {failure}");
+            console::message(&failure.to_string());
             ExitCode::from(failure.code())
         }
     }
 }
 
+/// Finds a stdout that cannot be written, before any work.
+fn check_stdout() -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    if closed_stdout::was_closed() {
+        return Err(Failure::run("stdout is closed: expected an open one, such as /dev/null"));
+    }
+    console::check_stdout()
+}
+
+/// Prints the help text or what is wrong with the command line, and returns the exit code for it.
+fn print_usage(error: &clap::Error) -> ExitCode {
+    // The second call writes what the first one left in stdout's buffer.
+    let printed =
+        error.print().and_then(|()| console::print("")).map_err(|error| console::stdout_failure(&error));
+    match check_stdout().and(printed) {
+        Err(failure) if !error.use_stderr() => {
+            console::message(&failure.to_string());
+            ExitCode::from(failure.code())
+        }
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+    }
+}
+
+fn print_completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "handsfree", &mut script);
+    console::print_result(&String::from_utf8_lossy(&script))
+}
+
 fn simulate(args: &SimArgs) -> Result<(), Failure> {
     let arguments: Vec<_> = std::env::args_os().collect();
     let args = &scenario_file::merged(args, &arguments)?;
+    sim::check(args)?;
+    let folder = ReportFolder::create(args)?;
     let bar = progress_bar();
     let run = sim::run(args, &mut |share| bar.set_position((share * 1_000.0) as u64))?;
     bar.finish_and_clear();
-    let page = publish::write(&run, &args.out)?;
-    print_notices(&run.report.notices);
+    let page = folder.write(&run)?;
+    console::notices(&run.report.notices);
     if args.json {
-        print!("{}", run.report.summary.to_json());
-    } else {
-        print!("{}", publish::table(&run));
-        println!("  {:<22}{}", "report", page.display());
+        return console::print_result(&run.report.summary.to_json());
     }
-    Ok(())
+    console::print_result(&format!("{}  {:<22}{}\n", publish::table(&run), "report", page.display()))
 }
 
 /// Processes two recordings and returns the exit code: 0 or 3.
 fn remove_echo(args: &ProcessArgs) -> Result<u8, Failure> {
+    process::check_paths(args)?;
+    let file = OutputFile::create(&args.out)?;
+    console::notices(&recovery_notice(&file));
     let processed = process::run(args)?;
     let samples = handsfree::pcm::from_i16(&processed.clean);
-    wav::write_mono(&args.out, processed.summary.rate_hz, &samples)?;
-    print_notices(&processed.notices);
+    file.write_and_commit(&wav::mono_bytes(processed.summary.rate_hz, &samples).0)?;
+    console::notices(&processed.notices);
     let echo = processed.echo;
     let code = echo.result.exit_code(args.require_echo, !args.switches.no_aec);
-    if args.json {
-        print!("{}", ProcessReport { summary: &processed.summary, echo }.to_json());
+    let text = if args.json {
+        ProcessReport { summary: &processed.summary, echo }.to_json()
     } else {
-        println!(
-            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay removed",
+        format!(
+            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay removed\n{}\n",
             args.out.display(),
             processed.summary.seconds,
             processed.summary.rate_hz,
             processed.summary.realtime_factor,
-            processed.summary.processing_delay_samples
-        );
-        println!("{}", echo.lines());
-    }
+            processed.summary.processing_delay_samples,
+            echo.lines()
+        )
+    };
     if code != 0 {
-        eprintln!("handsfree: no echo: {}", echo.result.sentence());
+        console::message(&format!("no echo: {}", echo.result.sentence()));
     }
+    console::print_result(&text)?;
     Ok(code)
+}
+
+fn recovery_notice(file: &OutputFile) -> Vec<String> {
+    file.recovered().map(run::recovery_notice).into_iter().collect()
+}
+
+/// Returns a value as one line of JSON; `what` names it in the error.
+fn json_line(what: &str, value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string(value);
+    text.map(|text| text + "\n")
+        .map_err(|error| Failure::run(format!("{what} cannot be written as JSON: {error}")))
 }
 
 fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     if args.recompute {
         let recomputed = dump::recompute(&args.dump, args.out.as_deref())?;
-        if args.json {
-            let text = serde_json::to_string(&recomputed)
-                .map_err(|error| Failure::run(format!("the figures cannot be written as JSON: {error}")))?;
-            println!("{text}");
-        } else {
-            println!("{recomputed}");
-        }
-        return Ok(());
+        return console::print_result(&match args.json {
+            true => json_line("the figures", &recomputed)?,
+            false => format!("{recomputed}\n"),
+        });
     }
     let replayed = dump::replay(&args.dump, args.out.as_deref())?;
-    if args.json {
-        let text = serde_json::to_string(&replayed)
-            .map_err(|error| Failure::run(format!("the replay cannot be written as JSON: {error}")))?;
-        println!("{text}");
-    } else {
-        println!("{}", dump::summary(&replayed));
-    }
+    console::print_result(&match args.json {
+        true => json_line("the replay", &replayed)?,
+        false => dump::summary(&replayed) + "\n",
+    })?;
     if replayed.is_equal() {
         return Ok(());
     }
@@ -109,39 +149,26 @@ fn replay(args: &ReplayArgs) -> Result<(), Failure> {
 
 fn list_devices(args: &DevicesArgs) -> Result<(), Failure> {
     let (devices, notice) = devices::list(args)?;
-    print_notices(&notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
+    console::notices(&notice.map(str::to_owned).into_iter().collect::<Vec<_>>());
     if args.json {
-        let text = serde_json::to_string(&devices)
-            .map_err(|error| Failure::run(format!("the devices cannot be written as JSON: {error}")))?;
-        println!("{text}");
-    } else if devices.is_empty() {
-        print_notices(&["no audio devices were found".to_owned()]);
-    } else {
-        print!("{}", devices::table(&devices));
+        return console::print_result(&json_line("the devices", &devices)?);
     }
-    Ok(())
+    if devices.is_empty() {
+        console::notices(&["no audio devices were found".to_owned()]);
+    }
+    console::print_result(&devices::table(&devices))
 }
 
 fn diagnose(args: &RunArgs) -> Result<(), Failure> {
     let diagnosis = doctor::examine(args, || {
         if !args.json {
-            eprintln!("handsfree: listening for about 40 s; the loudspeaker plays chirps");
+            console::message("listening for about 40 s; the loudspeaker plays chirps");
         }
     })?;
-    if args.json {
-        let text = serde_json::to_string(&diagnosis)
-            .map_err(|error| Failure::run(format!("the diagnosis cannot be written as JSON: {error}")))?;
-        println!("{text}");
-    } else {
-        print!("{}", doctor::page(&diagnosis));
-    }
-    Ok(())
-}
-
-fn print_notices(notices: &[String]) {
-    for notice in notices {
-        eprintln!("handsfree: note: {notice}");
-    }
+    console::print_result(&match args.json {
+        true => json_line("the diagnosis", &diagnosis)?,
+        false => doctor::page(&diagnosis),
+    })
 }
 
 fn progress_bar() -> ProgressBar {

@@ -16,6 +16,7 @@ use crate::args::ProcessArgs;
 use crate::echo_report::{EchoReport, EchoResult};
 use crate::evaluate::{advanced, copy_padded, direct_with_channels, processor_delay_samples};
 use crate::far_alignment::{aligned, delay_samples, is_aligned};
+use crate::publish::check_not_read;
 use crate::recordings::Recordings;
 use crate::start_search::{self, EchoLine, SearchResult};
 
@@ -38,6 +39,15 @@ pub struct Processed {
     pub echo: EchoReport,
     /// Messages for the user about the recordings.
     pub notices: Vec<String>,
+}
+
+/// Checks that the result does not replace one of the recordings.
+///
+/// # Errors
+/// Returns an error that names the file.
+pub fn check_paths(args: &ProcessArgs) -> Result<(), Failure> {
+    check_not_read("--mic", Some(&args.mic), "--out", &args.out)?;
+    check_not_read("--far", args.far.as_deref(), "--out", &args.out)
 }
 
 /// Processes the recordings that `args` name. Writes no file.

@@ -6,32 +6,109 @@ use std::path::{Path, PathBuf};
 use handsfree_sim::report::{SimulationReport, Summary, render_html};
 use handsfree_sim::wav;
 
+use crate::args::{NearArg, SimArgs};
 use crate::sim::SimulatedRun;
 use handsfree::failure::Failure;
+use handsfree::recording::{OutputFile, is_same_file};
 
-/// Writes the recordings, `report.json` and `report.html` to the folder `dir`, and returns the path of `report.html`.
-///
-/// # Errors
-/// Returns an error that names the file or folder that could not be written.
-pub fn write(run: &SimulatedRun, dir: &Path) -> Result<PathBuf, Failure> {
-    let report = &run.report;
-    std::fs::create_dir_all(dir).map_err(|error| write_failure(dir, &error))?;
-    let signals = &report.signals;
-    let silence = vec![0.0; signals.mic.len()];
-    let near = if signals.near.is_empty() { &silence } else { &signals.near };
-    for (name, signal) in
-        [("far", &signals.far), ("mic", &signals.mic), ("near", near), ("clean", &signals.clean)]
-    {
-        wav::write_mono(dir.join(name).with_extension("wav"), signals.rate_hz, signal)?;
-    }
-    write_text(&dir.join("report.json"), &report.summary.to_json())?;
-    let page = dir.join("report.html");
-    write_text(&page, &render_html(report))?;
-    Ok(page)
+/// Folder for the results of a simulation, with the files that will take their names when the simulation has ended.
+/// Dropping it without [`write`](Self::write) leaves the disk as it was.
+#[derive(Debug)]
+pub struct ReportFolder {
+    path: PathBuf,
+    /// Folders that were made, the outermost first.
+    made: Vec<PathBuf>,
+    files: Vec<OutputFile>,
 }
 
-fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| write_failure(path, &error))
+/// Names of the files in the folder. The page is last, because it shows the others.
+const NAMES: [&str; 6] = ["far.wav", "mic.wav", "near.wav", "clean.wav", "report.json", "report.html"];
+
+impl ReportFolder {
+    /// Makes the folder `args.out` unless it exists, and the files beside those that will be replaced.
+    ///
+    /// # Errors
+    /// Returns an error that names the file or folder that cannot be written, or the recording that the simulation would
+    /// read and then replace.
+    pub fn create(args: &SimArgs) -> Result<Self, Failure> {
+        let path = args.out.clone();
+        let near = match &args.near {
+            Some(NearArg::File(path)) => Some(path),
+            _ => None,
+        };
+        for (switch, input) in [("--far", args.far.as_ref()), ("--near", near), ("--rir", args.rir.as_ref())]
+        {
+            for name in NAMES {
+                check_not_read(switch, input.map(PathBuf::as_path), "--out", &path.join(name))?;
+            }
+        }
+        let mut made: Vec<PathBuf> =
+            path.ancestors().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned).collect();
+        made.retain(|folder| !folder.exists());
+        made.reverse();
+        std::fs::create_dir_all(&path).map_err(|error| write_failure(&path, &error))?;
+        let mut folder = Self { path, made, files: Vec::new() };
+        for name in NAMES {
+            folder.files.push(OutputFile::create(&folder.path.join(name))?);
+        }
+        Ok(folder)
+    }
+
+    /// Writes the recordings, `report.json` and `report.html`, and returns the path of `report.html`.
+    ///
+    /// # Errors
+    /// Returns an error that names the file that could not be written.
+    pub fn write(mut self, run: &SimulatedRun) -> Result<PathBuf, Failure> {
+        let report = &run.report;
+        let signals = &report.signals;
+        let silence = vec![0.0; signals.mic.len()];
+        let near = if signals.near.is_empty() { &silence } else { &signals.near };
+        let wav = |signal: &[f32]| wav::mono_bytes(signals.rate_hz, signal).0;
+        self.made.clear();
+        for file in std::mem::take(&mut self.files) {
+            let name = file.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let content = match name {
+                "far.wav" => wav(&signals.far),
+                "mic.wav" => wav(&signals.mic),
+                "near.wav" => wav(near),
+                "clean.wav" => wav(&signals.clean),
+                "report.json" => report.summary.to_json().into_bytes(),
+                _ => render_html(report).into_bytes(),
+            };
+            file.write_and_commit(&content)?;
+        }
+        Ok(self.path.join("report.html"))
+    }
+}
+
+impl Drop for ReportFolder {
+    fn drop(&mut self) {
+        self.files.clear();
+        for folder in self.made.iter().rev() {
+            // A folder that is not empty any more is not ours alone.
+            _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Checks that a file that is read is not also the one that is written.
+///
+/// # Errors
+/// Returns an error that names both switches and the file.
+pub fn check_not_read(
+    reading: &str,
+    input: Option<&Path>,
+    writing: &str,
+    output: &Path,
+) -> Result<(), Failure> {
+    match input.filter(|input| is_same_file(input, output)) {
+        Some(input) => Err(Failure::usage(format!(
+            "{writing} {}: expected another file than {reading} {}",
+            output.display(),
+            input.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn write_failure(path: &Path, error: &std::io::Error) -> Failure {

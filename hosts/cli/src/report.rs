@@ -1,11 +1,12 @@
 //! Control side: the events of a running terminal, printed as JSON objects or as lines of text.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use handsfree_core::audio_io::Direction;
 use serde::Serialize;
 
+use crate::console;
 use crate::status::{FlowState, Level, Status};
 use crate::view::View;
 
@@ -106,8 +107,10 @@ pub enum RunEndReason {
     Duration,
     /// All sources were played to their ends.
     Played,
-    /// Ctrl-C was pressed, the process received SIGTERM, or the reader of the output closed it.
+    /// Ctrl-C was pressed, or the process received SIGTERM.
     Signal,
+    /// Stdout cannot be written: its disk is full or its reader has closed it.
+    OutputFailed,
     /// Writing the recording failed.
     RecordingFailed,
     /// Writing the dump failed.
@@ -207,9 +210,9 @@ impl EventOutput {
             Self::Json => {
                 let mut line = serde_json::to_string(report)?;
                 line.push('\n');
-                print_and_flush(&line)
+                console::print(&line)
             }
-            Self::Lines => print_and_flush(&sentence(report)),
+            Self::Lines => console::print(&sentence(report)),
             Self::Live(view) => match report {
                 Report::Status(status) => view.show(status),
                 Report::Started(started) => {
@@ -218,7 +221,7 @@ impl EventOutput {
                 }
                 Report::Ended(_) => {
                     view.end()?;
-                    print_and_flush(&sentence(report))
+                    console::print(&sentence(report))
                 }
                 other => {
                     view.add_note(sentence(other).trim_end());
@@ -227,12 +230,6 @@ impl EventOutput {
             },
         }
     }
-}
-
-fn print_and_flush(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
 }
 
 /// Returns an event as text for people, with a line break at the end.
@@ -308,6 +305,7 @@ fn summary(ended: &Ended) -> String {
             RunEndReason::Duration => "the duration has passed",
             RunEndReason::Played => "all sources were played",
             RunEndReason::Signal => "interrupted",
+            RunEndReason::OutputFailed => "stdout cannot be written",
             RunEndReason::RecordingFailed => "the recording failed",
             RunEndReason::DumpFailed => "the dump failed",
         }

@@ -1,6 +1,8 @@
 //! Control side: reads switches of `handsfree sim` from a TOML file.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use clap::Parser;
@@ -8,6 +10,11 @@ use toml::{Table, Value};
 
 use crate::args::{Cli, Command, SimArgs};
 use handsfree::failure::Failure;
+
+/// Largest size of a scenario file, in bytes: some thousand lines.
+const MAX_BYTES: u64 = 1 << 20;
+/// Switches that make no sense in the file: it would name another file, or print a text instead of a run.
+const NO_KEYS: [&str; 3] = ["scenario", "help", "version"];
 
 /// Returns the switches of the scenario file that `args` name. Switches on the command line `arguments` take precedence.
 ///
@@ -32,12 +39,25 @@ pub fn merged(args: &SimArgs, arguments: &[OsString]) -> Result<SimArgs, Failure
 
 /// Reads the file and returns its entries as command-line switches.
 fn read_switches(path: &Path) -> Result<Vec<OsString>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::run(format!("{}: cannot be read: {error}", path.display())))?;
+    let cannot =
+        |found: &dyn std::fmt::Display| Failure::run(format!("{}: cannot be read: {found}", path.display()));
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| cannot(&error))?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| cannot(&error))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(cannot(&format_args!("it has more than {MAX_BYTES} bytes, expected a scenario")));
+    }
     let table: Table =
         text.parse().map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     let mut switches = Vec::new();
     for (key, value) in &table {
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if key.is_empty() || !key.bytes().all(is_name) || NO_KEYS.contains(&key.as_str()) {
+            return Err(Failure::usage(format!(
+                "{}: {key:?}: expected the name of a switch of 'handsfree sim' without its dashes",
+                path.display()
+            )));
+        }
         push_switch(key, value, &mut switches).map_err(|found| {
             Failure::usage(format!(
                 "{}: {key} is {found}: expected a string, a number, true, false or a list of these",

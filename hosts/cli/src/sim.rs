@@ -40,6 +40,14 @@ pub struct SimulatedRun {
     pub oracle_near_end: NearEndFigures,
 }
 
+/// Checks the values of the switches, without any work.
+///
+/// # Errors
+/// Returns an error that names the invalid value and what was expected.
+pub fn check(args: &SimArgs) -> Result<(), Failure> {
+    board_config(args, SampleRate::new(args.rate)?).map(|_| ())
+}
+
 /// Runs the simulation that `args` describe. Calls `progress` with the completed share, from 0 to 1.
 ///
 /// # Errors

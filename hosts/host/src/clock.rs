@@ -1,6 +1,6 @@
 //! Any thread: reads the system's monotonic clock in the core's time type.
 
-use handsfree_core::time::Instant;
+use handsfree_core::time::{Clock, Instant};
 
 /// Returns the current time of `CLOCK_MONOTONIC`, the clock of sound drivers' timestamps.
 ///
@@ -25,6 +25,21 @@ pub fn now() -> Instant {
     static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
     let elapsed = ORIGIN.get_or_init(std::time::Instant::now).elapsed();
     Instant::from_nanos(i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// The system's clocks for a worker: [`now`], and the time of the worker's own thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        now()
+    }
+
+    /// Costs a system call on Linux, 0.2 us on a small server core.
+    fn thread_time(&self) -> Instant {
+        crate::usage::thread_time().unwrap_or_else(now)
+    }
 }
 
 /// Converts a system's seconds and nanoseconds into an [`Instant`]; saturates.

@@ -8,8 +8,8 @@ mod shared;
 use std::error::Error;
 use std::time::Duration;
 
+use handsfree::recording::{OutputFile, WavRecording};
 use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, TrackOptions};
-use hound::{SampleFormat, WavSpec, WavWriter};
 
 const RATE_HZ: u32 = 48_000;
 
@@ -23,9 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
     let mut player = devices.open_output(OutputOptions::default())?;
     let mut music = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
-    let spec =
-        WavSpec { channels: 1, sample_rate: RATE_HZ, bits_per_sample: 16, sample_format: SampleFormat::Int };
-    let mut file = WavWriter::create(&path, spec)?;
+    // The file takes its name when it is whole; until then an older recording stays.
+    let mut file = WavRecording::new(OutputFile::create(path.as_ref())?, RATE_HZ, 1)?;
     player.start()?;
     let options = InputOptions { auto_gain_control: false, queue_capacity: 200, ..InputOptions::default() };
     let mut microphone = devices.open_input(options)?;
@@ -37,14 +36,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let frame = microphone.next_frame(Duration::from_secs(5)).ok_or("no sound for 5 s")?;
         // Lost samples become silence in the file, so that later samples keep their position.
         let gap = u64::from(frame.stamp.lost).min(left);
-        (0..gap).try_for_each(|_| file.write_sample(0i16))?;
+        file.write_silence(gap)?;
         left -= gap;
         lost += gap;
         let samples = &frame.samples()[..frame.samples().len().min(left as usize)];
-        samples.iter().try_for_each(|&sample| file.write_sample(sample))?;
+        file.write(samples)?;
         left -= samples.len() as u64;
     }
-    file.finalize()?;
+    file.finish()?.commit()?;
     let erle_db = microphone.erle_db().unwrap_or(0.0);
     println!("{path}: {seconds} s, {lost} samples lost, echo reduced by {erle_db:.0} dB");
     Ok(())

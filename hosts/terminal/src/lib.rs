@@ -43,6 +43,7 @@ pub mod failure;
 pub mod host;
 pub mod media_devices;
 pub mod pcm;
+pub mod recording;
 pub mod shared_step;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -162,6 +162,11 @@ impl Clock for CountingClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.fetch_add(1_000, Ordering::Relaxed))
     }
+
+    /// Another clock than the time of day, as on hosts; a replay must find its readings as well.
+    fn thread_time(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Relaxed) / 7)
+    }
 }
 
 /// Two interrupts and a worker run on a thread each, as fast as they can. Rings overflow and run empty in an
@@ -387,4 +392,58 @@ fn a_slow_disk_loses_only_the_end_and_reports_it() {
     let replayed = replay(&folder, None).unwrap();
     assert!(replayed.is_equal() && replayed.incomplete.is_some(), "{replayed:?}");
     assert!((1_000..20_000).contains(&replayed.cleaned.frames), "{replayed:?}");
+}
+
+/// Dumps of less than 2 MB that no run has written: each asks for more work than any run of its size, and is refused after
+/// at most as much work as one of its size takes.
+#[test]
+fn a_crafted_dump_does_not_keep_the_replay_busy() {
+    let rate = SampleRate::new(16_000).unwrap();
+    let config = TerminalConfig::new(rate);
+    let source = folder("crafted-source");
+    let (parts, journals) = config.build_with_journals(Arc::new(CountingClock::default())).unwrap();
+    let Parts { mut terminal, halves, mut work } = parts;
+    let writer = DumpWriter::start(&source, &config, "crafted", journals).unwrap();
+    let mut outlet = halves.outlet.unwrap();
+    let device = OutletConfig { max_period_sample_frames: 400, ..OutletConfig::new(rate) };
+    outlet.configure(device).unwrap();
+    let now = Instant::ORIGIN;
+    // A period of 16 million samples is one record, because only its digest is written.
+    outlet.on_period(&mut vec![0i16; 16 << 20], PeriodTime { position: 0, converter: now, called: now });
+    terminal.restart_voice().unwrap();
+    work();
+    writer.finish().unwrap();
+    let read = |name: &str| std::fs::read(source.join(name)).unwrap();
+    let (loudspeaker, worker) = (read("loudspeaker.journal"), read("worker.journal"));
+    let lines = |bytes: &[u8]| -> Vec<Vec<u8>> { bytes.chunks(64).map(<[u8]>::to_vec).collect() };
+    let (loudspeaker_lines, worker_lines) = (lines(&loudspeaker), lines(&worker));
+    // Before the end record is the period, and the first record of the worker is the new voice processor.
+    let period = &loudspeaker_lines[loudspeaker_lines.len() - 2];
+    let configured = &loudspeaker[..loudspeaker.len() - 128];
+    let busy: [(&str, &str, Vec<u8>); 3] = [
+        ("loudspeaker.journal", "samples in all periods", [configured, &period.repeat(10_000)].concat()),
+        ("worker.journal", "voice processor number", worker_lines[0].repeat(10_000)),
+        ("loudspeaker.journal", "", configured.repeat(10_000)),
+    ];
+    for (name, expected, bytes) in busy {
+        assert!(bytes.len() < 2_000_000, "{name}: {} bytes", bytes.len());
+        let mut files: BTreeMap<String, Vec<u8>> =
+            ["run.json", "microphone.journal", "loudspeaker.journal", "worker.journal"]
+                .map(|name| (name.to_owned(), read(name)))
+                .into();
+        files.insert(name.to_owned(), bytes);
+        let started = std::time::Instant::now();
+        let outcome = replay_copy("crafted", &files);
+        let elapsed = started.elapsed();
+        println!("{name}: {elapsed:?}");
+        match outcome {
+            Err(message) => {
+                let is_expected = message.contains(name) && message.contains(expected);
+                assert!(is_expected && !expected.is_empty(), "{name}: {message}");
+            }
+            Ok(replayed) => assert_eq!(expected, "", "{name}: {replayed:?}"),
+        }
+        // Ten times what it takes on an idle core, and a tenth of what it took without limits.
+        assert!(elapsed.as_secs() < 20, "{name}: {elapsed:?}");
+    }
 }

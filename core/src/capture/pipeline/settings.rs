@@ -30,9 +30,10 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         self.voice.reset_breaker();
     }
 
-    /// Sets the longest time that the voice processor may take for a frame before it is bypassed. The default
-    /// is [`PROCESSOR_DEADLINE`](crate::limits::PROCESSOR_DEADLINE); a longer one is for machines that pause
-    /// now and then, such as emulated ones. Worker side.
+    /// Sets the longest time that the voice processor may take for a frame before it is bypassed, of the clock's
+    /// [`thread_time`](crate::time::Clock::thread_time). The default is
+    /// [`PROCESSOR_DEADLINE`](crate::limits::PROCESSOR_DEADLINE); a longer one is for machines that pause now and then
+    /// and have no clock of the thread's own time, such as emulated ones. Worker side.
     pub fn set_voice_deadline(&mut self, limit: Duration) {
         self.voice.limit = limit;
     }

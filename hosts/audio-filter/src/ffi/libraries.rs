@@ -24,15 +24,21 @@ enum SymbolVisibility {
 
 impl Libraries {
     /// Opens `dependencies` in their order, then `filter`.
-    pub(super) fn open(filter: &Path, dependencies: &[&Path]) -> Result<Self, FilterError> {
+    ///
+    /// # Safety
+    /// Opening runs the initialisers of the libraries; the conditions are those of
+    /// [`AudioFilter::load`](crate::AudioFilter::load).
+    pub(super) unsafe fn open(filter: &Path, dependencies: &[&Path]) -> Result<Self, FilterError> {
         let mut libraries = Self::default();
         for dependency in dependencies {
-            libraries.add(dependency).map_err(|error| FilterError::Dependency {
+            // SAFETY: the caller vouches for the library.
+            unsafe { libraries.add(dependency) }.map_err(|error| FilterError::Dependency {
                 file: filter.to_owned(),
                 error: Box::new(error),
             })?;
         }
-        libraries.add(filter)?;
+        // SAFETY: the caller vouches for the library.
+        unsafe { libraries.add(filter) }?;
         Ok(libraries)
     }
 
@@ -41,9 +47,14 @@ impl Libraries {
         self.opened.last().map(|(_, library)| library)
     }
 
-    fn add(&mut self, path: &Path) -> Result<(), FilterError> {
+    /// Opens one library.
+    ///
+    /// # Safety
+    /// The conditions are those of [`open`](Self::open).
+    unsafe fn add(&mut self, path: &Path) -> Result<(), FilterError> {
         let path = file::check(path)?;
-        let opened = open(&path, SymbolVisibility::ByName).or_else(|error| {
+        // SAFETY: the caller vouches for the library, here and below.
+        let opened = unsafe { open(&path, SymbolVisibility::ByName) }.or_else(|error| {
             // A library that does not name its dependencies finds their symbols only if they are visible to all. This is
             // the second attempt because symbols that are visible to all also shadow other filters' symbols of the same
             // name.
@@ -52,9 +63,11 @@ impl Libraries {
             }
             for (earlier, _) in &self.opened {
                 // The visibility persists after this second handle is dropped.
-                open(earlier, SymbolVisibility::ToAll)?;
+                // SAFETY: as above; this library was opened before.
+                unsafe { open(earlier, SymbolVisibility::ToAll) }?;
             }
-            open(&path, SymbolVisibility::ByName)
+            // SAFETY: as above.
+            unsafe { open(&path, SymbolVisibility::ByName) }
         });
         match opened {
             Ok(library) => {
@@ -76,20 +89,27 @@ impl Drop for Libraries {
 
 /// Opens a library and binds all its symbols, so that an undefined symbol fails here instead of at its first call in a
 /// frame.
+///
+/// # Safety
+/// Opening runs the library's initialisers, for which the caller vouches.
 #[cfg(unix)]
-fn open(path: &Path, visibility: SymbolVisibility) -> Result<Library, libloading::Error> {
+unsafe fn open(path: &Path, visibility: SymbolVisibility) -> Result<Library, libloading::Error> {
     use libloading::os::unix::{Library as UnixLibrary, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
     let scope = match visibility {
         SymbolVisibility::ByName => RTLD_LOCAL,
         SymbolVisibility::ToAll => RTLD_GLOBAL,
     };
-    // SAFETY: opening runs the library's initialisers; the documentation of `AudioFilter::load` requires a trusted library.
+    // SAFETY: the caller vouches for the library's initialisers.
     unsafe { UnixLibrary::open(Some(path), RTLD_NOW | scope) }.map(Library::from)
 }
 
+/// Opens a library.
+///
+/// # Safety
+/// Opening runs the library's initialisers, for which the caller vouches.
 #[cfg(not(unix))]
-fn open(path: &Path, _visibility: SymbolVisibility) -> Result<Library, libloading::Error> {
-    // SAFETY: opening runs the library's initialisers; the documentation of `AudioFilter::load` requires a trusted library.
+unsafe fn open(path: &Path, _visibility: SymbolVisibility) -> Result<Library, libloading::Error> {
+    // SAFETY: the caller vouches for the library's initialisers.
     unsafe { Library::new(path) }
 }

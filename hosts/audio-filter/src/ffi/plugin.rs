@@ -15,8 +15,12 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     /// Opens the libraries and looks the functions up. Does not call the filter's `on_load`.
-    pub(crate) fn open(file: &Path, dependencies: &[&Path]) -> Result<Self, FilterError> {
-        let libraries = Libraries::open(file, dependencies)?;
+    ///
+    /// # Safety
+    /// The conditions are those of [`AudioFilter::load`](crate::AudioFilter::load).
+    pub(crate) unsafe fn open(file: &Path, dependencies: &[&Path]) -> Result<Self, FilterError> {
+        // SAFETY: the caller vouches for the libraries.
+        let libraries = unsafe { Libraries::open(file, dependencies) }?;
         let found = libraries.filter().map_or_else(|| Err(Vec::new()), FilterFunctions::find);
         match found {
             Ok(functions) => Ok(Self { functions, libraries }),

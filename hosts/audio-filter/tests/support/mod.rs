@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use handsfree_audio_filter::{AudioFilter, FilterProcessor, SampleType, SessionConfig};
+use handsfree_audio_filter::{AudioFilter, FilterError, FilterProcessor, SampleType, SessionConfig};
 use handsfree_core::capture::{Credentials, FrameProcessor, ProcessError};
 use handsfree_core::{Format, PcmMut};
 use libloading::Library;
@@ -90,7 +90,18 @@ pub(crate) fn probe(test: &str, switches: &[&str]) -> PathBuf {
 
 /// Loads `file`, with its path as the module id.
 pub(crate) fn load(file: &Path) -> AudioFilter {
-    AudioFilter::load(&file.to_string_lossy(), file, &[], &NO_CREDENTIALS).unwrap()
+    load_as(&file.to_string_lossy(), file, &[], &NO_CREDENTIALS).unwrap()
+}
+
+/// Loads a filter that a test built, or a file that is no filter.
+pub(crate) fn load_as(
+    module_id: &str,
+    file: &Path,
+    dependencies: &[&Path],
+    credentials: &Credentials<'_>,
+) -> Result<AudioFilter, FilterError> {
+    // SAFETY: the tests build every library from their own sources, which keep to the interface as far as memory goes.
+    unsafe { AudioFilter::load(module_id, file, dependencies, credentials) }
 }
 
 /// Access to the counters of a loaded probe filter.

@@ -453,6 +453,15 @@ pub struct RunArgs {
     /// Records the cleaned microphone to a WAV file
     #[arg(long, value_name = "WAV", help_heading = "Sound")]
     pub record: Option<PathBuf>,
+    /// Records numbered files of S seconds each, such as clean-0001.wav for --record clean.wav
+    #[arg(
+        long,
+        value_name = "S",
+        requires = "record",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        help_heading = "Sound"
+    )]
+    pub record_segments: Option<u32>,
     /// Ends the run after S seconds
     #[arg(long, value_name = "S", help_heading = "Run")]
     pub duration: Option<f64>,
@@ -465,7 +474,7 @@ pub struct RunArgs {
     /// Prints text lines instead of the live view
     #[arg(long, conflicts_with = "json", help_heading = "Run")]
     pub plain: bool,
-    /// Longest time that processing of a 10 ms frame may take, in ms; a slower frame bypasses voice processing for 1 s
+    /// Longest processor time that a 10 ms frame may take, in ms; a slower frame bypasses voice processing for 1 s
     #[arg(long, value_name = "X", default_value_t = 20, help_heading = "Voice processing")]
     pub voice_deadline_ms: u32,
     /// Switches of the voice processing stages.

@@ -2,8 +2,9 @@
 
 pub(crate) mod requests;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration as WallDuration;
+use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use handsfree::HostChoice;
 use handsfree_core::audio_io::{Direction, DirectionInfo, Event, StreamInfo};
@@ -13,11 +14,14 @@ use handsfree_host::supervisor::{Notice, StreamSupervisor};
 
 pub use self::requests::host_config;
 use self::requests::{direction_configs, open_failure, sources};
-use crate::args::RunArgs;
+use crate::args::{NearArg, RunArgs};
+use crate::console;
 use crate::player::{Player, PlayerEvent, Source};
-use crate::recorder::Recorder;
+use crate::publish::check_not_read;
+use crate::recorder::{Recorder, RecordingFile};
 use crate::report::{Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name};
-use crate::status::{StatusObserver, unprocessed_frames};
+use crate::status::{FlowState, StatusObserver, unprocessed_frames};
+use crate::watchdog::{Watchdog, WorkerRounds};
 use handsfree::dump::{DumpWriter, Dumped};
 use handsfree::failure::Failure;
 use handsfree::host::{AnyIo, HostConfig};
@@ -63,8 +67,9 @@ struct RunningTerminal {
     next_xrun_check_at: Instant,
     /// Length of a 10 ms frame at the rate of the microphone's device, in sample frames.
     capture_frame_length: u32,
-    /// Whether the reader of the event output has closed it.
-    is_output_closed: bool,
+    watchdog: Watchdog,
+    /// First error of the event output.
+    output_failure: Option<Failure>,
 }
 
 impl RunningTerminal {
@@ -83,28 +88,42 @@ impl RunningTerminal {
             loopback: args.input_loopback.is_some(),
             voice_deadline: Duration::from_millis(args.voice_deadline_ms.into()),
         };
-        let (Parts { mut terminal, halves, work }, dump) = match &args.dump {
-            Some(folder) => {
+        check_files(args)?;
+        let (Parts { mut terminal, halves, work }, journals) = match &args.dump {
+            Some(_) => {
                 let (parts, journals) = terminal_config.build_with_journals(host.clock())?;
-                (parts, Some(DumpWriter::start(folder, &terminal_config, io_name, journals)?))
+                (parts, Some(journals))
             }
             None => (terminal_config.build(host.clock())?, None),
         };
-        let open = host.open(&config, work)?;
+        let rounds = WorkerRounds::default();
+        let open = host.open(&config, rounds.counted(work))?;
+        let watchdog = Watchdog::from_environment(rounds).map_err(|error| Failure::run(error.to_string()))?;
         let mut supervisor = StreamSupervisor::new(open.io, halves);
-        // Files are opened before the devices, so that a missing file is reported before any sound is played.
+        // Files are opened before the devices, so that a missing file is reported before any sound is played. None of
+        // them is changed before the devices are open.
         let sources = sources(args, is_simulated);
         let repeat = args.repeat || args.play.is_empty();
         let player = Player::start(&sources, repeat, terminal.tracks(), terminal.clock())?;
-        let recorder = match (&args.record, terminal.take_cleaned()) {
-            (Some(path), Some(frames)) => Some(Recorder::start(path, rate, frames)?),
-            _ => None,
-        };
+        let create = |path| RecordingFile::create(path, rate, args.record_segments);
+        let recording = args.record.as_deref().map(create).transpose()?;
+        let recovered = recording.as_ref().and_then(RecordingFile::recovered);
         handle_interrupts()?;
         let now = clock::now();
         let info = supervisor
             .open(configs[0].as_ref(), configs[1].as_ref(), now)
             .map_err(|error| open_failure(args, error))?;
+        // What the devices do meanwhile waits in queues that hold seconds of it.
+        let dump = match (&args.dump, journals) {
+            (Some(folder), Some(journals)) => {
+                Some(DumpWriter::start(folder, &terminal_config, io_name, journals)?)
+            }
+            _ => None,
+        };
+        let recorder = match (recording, terminal.take_cleaned()) {
+            (Some(recording), Some(frames)) => Some(Recorder::start(recording, frames)?),
+            _ => None,
+        };
         let mut running = Self {
             unplug_schedule: open.sim.map(|handle| UnplugSchedule::new(handle, args, &config)),
             ends_with_player: !sources.is_empty() && !repeat && args.duration.is_none(),
@@ -120,7 +139,8 @@ impl RunningTerminal {
             device_losses: 0,
             next_xrun_check_at: now,
             capture_frame_length: info.capture.map_or(0, |info| info.rate.sample_frames() as u32),
-            is_output_closed: false,
+            watchdog,
+            output_failure: None,
             supervisor,
         };
         let started = Started {
@@ -135,6 +155,12 @@ impl RunningTerminal {
         if let Some(notice) = notice {
             running.note(now, notice);
         }
+        if let Err(error) = running.watchdog.ready() {
+            running.note(now, &format!("the service manager was not told of the start: {error}"));
+        }
+        if let Some(path) = recovered {
+            running.note(now, &recovery_notice(&path));
+        }
         Ok(running)
     }
 
@@ -148,6 +174,7 @@ impl RunningTerminal {
             if let Some(schedule) = &mut self.unplug_schedule {
                 schedule.apply_until((now - self.started_at).as_millis_f64() / 1e3);
             }
+            self.notify_service_manager();
             self.report_device_notices(now);
             self.report_session_events(now);
             self.report_player_events(now);
@@ -168,8 +195,11 @@ impl RunningTerminal {
                 }
                 self.report(&Report::Status(status));
             }
-            if is_interrupted() || self.is_output_closed {
+            if is_interrupted() {
                 return RunEndReason::Signal;
+            }
+            if self.output_failure.is_some() {
+                return RunEndReason::OutputFailed;
             }
             if args.duration.is_some_and(|duration_s| self.at_s(now) >= duration_s) {
                 return RunEndReason::Duration;
@@ -189,6 +219,8 @@ impl RunningTerminal {
 
     fn finish(mut self, reason: RunEndReason) -> Result<(), Failure> {
         let now = clock::now();
+        // An error has no consequence any more.
+        _ = self.watchdog.stopping();
         self.supervisor.close(Direction::Capture);
         self.supervisor.close(Direction::Playback);
         let recorded = self.recorder.take().map(Recorder::finish);
@@ -229,7 +261,16 @@ impl RunningTerminal {
         self.report(&Report::Ended(ended));
         // Both files are closed before an error of either is returned.
         recorded.transpose()?;
-        dumped.transpose().map(|_| ())
+        dumped.transpose()?;
+        self.output_failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Tells the service manager that the terminal is alive. A message that is lost is sent again.
+    fn notify_service_manager(&mut self) {
+        let is_running = [Direction::Capture, Direction::Playback]
+            .into_iter()
+            .any(|direction| FlowState::from(self.supervisor.state(direction)) == FlowState::Running);
+        _ = self.watchdog.poll(is_running, WallInstant::now());
     }
 
     fn report_device_notices(&mut self, now: Instant) {
@@ -422,8 +463,31 @@ impl RunningTerminal {
     }
 
     fn report(&mut self, report: &Report) {
-        self.is_output_closed |= self.output.write(report).is_err();
+        if let Err(error) = self.output.write(report) {
+            self.output_failure.get_or_insert_with(|| console::stdout_failure(&error));
+        }
     }
+}
+
+/// Checks the files that the run writes, without changing anything.
+fn check_files(args: &RunArgs) -> Result<(), Failure> {
+    if let Some(folder) = &args.dump {
+        DumpWriter::check(folder)?;
+    }
+    let Some(record) = &args.record else { return Ok(()) };
+    for file in &args.play {
+        check_not_read("--play", Some(file), "--record", record)?;
+    }
+    match &args.sim.near {
+        Some(NearArg::File(file)) => check_not_read("--near", Some(file), "--record", record),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the message about a recording that a killed process left, with the path that it has now.
+#[must_use]
+pub fn recovery_notice(path: &Path) -> String {
+    format!("the unfinished recording of a process that was killed is kept as {}", path.display())
 }
 
 /// Schedule of `--unplug` for the simulated loudspeaker.

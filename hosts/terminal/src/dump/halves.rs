@@ -17,6 +17,13 @@ use crate::terminal::{CAP, SLOTS};
 /// name any number.
 const MAX_PERIOD_SAMPLES: u32 = 16 << 20;
 
+/// Number of loudspeaker samples that any journal may ask for: a second of 64 channels at 192 kHz, 20 times.
+const FREE_SAMPLES: u64 = 1 << 28;
+/// Number of loudspeaker samples that a journal may ask for with each of its bytes. Every 10 ms it holds a mixed frame of
+/// 224 bytes or more and a period; 64 channels at 192 kHz are 427 samples a byte then. More is no recorded run, and would
+/// keep the replay busy for longer than the journal's size suggests.
+const SAMPLES_PER_BYTE: u64 = 640;
+
 /// Interrupt half that is driven by its journal.
 pub(crate) trait ReplayHalf {
     /// Returns the number of frames that wait for the worker.
@@ -128,6 +135,8 @@ pub(crate) struct LoudspeakerReplay<'s> {
     pub(crate) played: FrameConsumer<'s, CAP, SLOTS>,
     pub(crate) waiting: VecDeque<Frame<CAP, SLOTS>>,
     pub(crate) counted_periods: PeriodCount,
+    /// Number of samples of all periods so far.
+    pub(crate) samples: u64,
     pub(crate) spool: Option<Spool>,
 }
 
@@ -141,6 +150,7 @@ impl ReplayHalf for LoudspeakerReplay<'_> {
     }
 
     fn step(&mut self) -> Result<bool, Failure> {
+        let allowed = FREE_SAMPLES + SAMPLES_PER_BYTE * self.records.bytes();
         let Some(record) = self.records.next()? else { return Ok(false) };
         let outlet = &mut self.outlet;
         let (mut failed, mut period, mut accepted) = (None, None, 0);
@@ -165,7 +175,14 @@ impl ReplayHalf for LoudspeakerReplay<'_> {
                 failed =
                     Some(format!("a period of {samples} samples, expected at most {MAX_PERIOD_SAMPLES}"));
             }
+            Record::PlaybackPeriod { samples, .. } if self.samples + u64::from(samples) > allowed => {
+                failed = Some(format!(
+                    "{} samples in all periods, expected at most {allowed} in a journal of this size",
+                    self.samples + u64::from(samples)
+                ));
+            }
             Record::PlaybackPeriod { kind, samples, digest, time, accepted: taken } => {
+                self.samples += u64::from(samples);
                 accepted = taken;
                 outlet.replay_accepted(taken);
                 let samples = samples as usize;

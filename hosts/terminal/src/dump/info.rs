@@ -1,5 +1,7 @@
 //! Control side: the file with the settings of a recorded terminal.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use handsfree_core::{Duration, SampleRate};
@@ -9,6 +11,8 @@ use super::INFO_FILE;
 use crate::failure::Failure;
 use crate::terminal::{TerminalConfig, voice_code, voice_of_code};
 
+/// Largest number of bytes that are read of the file: a hundred times its size.
+const MAX_BYTES: u64 = 1 << 16;
 /// Version of the files' format.
 const FORM_VERSION: u32 = 1;
 
@@ -72,7 +76,9 @@ impl RunInfo {
 
     pub(crate) fn read(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join(INFO_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        read.map_err(|error| {
             Failure::run(format!("{}: cannot be read: {error}; expected a dump's folder", path.display()))
         })?;
         let info: Self = serde_json::from_str(&text).map_err(|error| {

@@ -19,6 +19,8 @@ pub(crate) struct Records {
     file: BufReader<File>,
     record: Vec<u8>,
     number: u64,
+    /// Number of bytes of the file that were read.
+    bytes: u64,
     end: Option<JournalEnd>,
 }
 
@@ -43,6 +45,7 @@ impl Records {
             file: BufReader::with_capacity(1 << 16, file),
             record: Vec::new(),
             number: 0,
+            bytes: 0,
             end: None,
         })
     }
@@ -60,6 +63,7 @@ impl Records {
             let read = self.file.by_ref().take(missing).read_to_end(&mut self.record);
             let read = read
                 .map_err(|error| Failure::run(format!("{}: cannot be read: {error}", self.path.display())))?;
+            self.bytes += read as u64;
             if (read as u64) < missing {
                 self.end.get_or_insert(JournalEnd::Unclosed);
                 return Ok(None);
@@ -91,6 +95,11 @@ impl Records {
     /// Returns how the journal ended, or `None` before its end.
     pub(crate) fn end(&self) -> Option<JournalEnd> {
         self.end
+    }
+
+    /// Returns how many bytes of the file were read so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Returns an error that names the record read last.

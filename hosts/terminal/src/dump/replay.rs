@@ -95,6 +95,12 @@ pub fn summary(replayed: &Replayed) -> String {
     text
 }
 
+/// Number of voice processors that any journal may ask for. Each takes milliseconds to make.
+const FREE_VOICES: u64 = 100;
+/// Bytes of the worker's journal for each further voice processor: half a second of a run at 8 kHz. More changes are no
+/// recorded run, and would keep the replay busy for longer than the journal's size suggests.
+const BYTES_PER_VOICE: u64 = 1 << 14;
+
 /// Capture ring of a replay. It is larger than the session's, because a round may find frames that arrived while it
 /// emptied the ring.
 type CapturedRing = FrameRing<CAP, 0, 4_096>;
@@ -165,11 +171,13 @@ fn run(folder: &Path, out: Option<&Path>, watch: Watch<'_>) -> Result<Replayed, 
         played,
         waiting: VecDeque::new(),
         counted_periods: PeriodCount::default(),
+        samples: 0,
         spool: spool("loudspeaker"),
     };
     let mut cleaned_spool = spool("cleaned");
     let mut round = ReplayedRound::default();
     let (mut cleaned, mut differing_rounds) = (Compared::default(), 0);
+    let mut voices = 0;
     while let Some(record) = worker.next()? {
         match record {
             Record::ClockRead { count, times } => round.reads.get_mut().extend(times.into_iter().take(count)),
@@ -180,6 +188,13 @@ fn run(folder: &Path, out: Option<&Path>, watch: Watch<'_>) -> Result<Replayed, 
                 round.expected.push_back(frame);
             }
             Record::Note { words: [config_code, _] } => {
+                voices += 1;
+                let allowed = FREE_VOICES + worker.bytes() / BYTES_PER_VOICE;
+                if voices > allowed {
+                    return Err(worker.bad(&format!(
+                        "voice processor number {voices}, expected at most {allowed} in a journal of this size"
+                    )));
+                }
                 let (config, canceller) = voice_of_code(config_code)?;
                 exchange.replace(voice(info.config()?.format()?, config, canceller)?, config_code)?;
                 if capture.voice_mut().take_next().is_some() {

@@ -1,19 +1,17 @@
 //! Control side: writes a stream of frames to WAV files, with a new file for each change of format.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use handsfree_core::{Duration, Format, Frame, Instant};
-use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::failure::Failure;
+use crate::recording::{OutputFile, WavRecording};
 
 /// Longest silence written for one absence of a device: ten minutes, so that a long absence does not fill the disk.
 const MAX_GAP: Duration = Duration::from_millis(600_000);
 /// Longest silence written for all gaps of a stream together, in seconds. An invalid journal could claim any gap.
 const MAX_SILENCE_S: u32 = 3_600;
-/// Largest number of samples in a WAV file: 2 GB, because the format counts bytes in 32 bits.
+/// Largest number of samples in a WAV file: 2 GB, which every reader of WAV files takes.
 const MAX_FILE_SAMPLES: u64 = 1 << 30;
 
 /// Writer that places frames at their times: lost samples and the time of a device's absence become silence.
@@ -28,9 +26,8 @@ pub(crate) struct Spool {
 
 /// WAV file that is being written.
 struct Part {
-    path: PathBuf,
     format: Format,
-    writer: WavWriter<BufWriter<File>>,
+    writer: WavRecording<OutputFile>,
     /// Time of the end of the last sample written.
     end: Instant,
     samples: u64,
@@ -59,11 +56,11 @@ impl Spool {
             let most = (MAX_SILENCE_S * format.rate_hz()).saturating_sub(self.silence);
             missing = missing.min(most);
             self.silence += missing;
-            part.put(std::iter::repeat_n(0, missing as usize * format.channels()))?;
+            part.put_silence(u64::from(missing) * format.channels() as u64)?;
         }
         let Some(part) = &mut self.open else { return Ok(()) };
         part.end = stamp.time + Duration::of_sample_frames(frame.sample_frames() as u64, format.rate());
-        part.put(frame.samples().iter().copied())
+        part.put(frame.samples())
     }
 
     fn next_part(&mut self, format: Format) -> Result<Part, Failure> {
@@ -72,33 +69,29 @@ impl Spool {
             1 => format!("{}.wav", self.name),
             part => format!("{}-{part}.wav", self.name),
         });
-        let spec = WavSpec {
-            channels: format.channels() as u16,
-            sample_rate: format.rate_hz(),
-            bits_per_sample: 16,
-            sample_format: SampleFormat::Int,
-        };
-        let writer = WavWriter::create(&path, spec).map_err(|error| cannot(&path, &error))?;
-        Ok(Part { path, format, writer, end: Instant::ORIGIN, samples: 0 })
+        let file = OutputFile::create(&path)?;
+        let writer = WavRecording::new(file, format.rate_hz(), format.channels() as u16)
+            .map_err(|error| Failure::run(format!("{}: cannot be written: {error}", path.display())))?;
+        Ok(Part { format, writer, end: Instant::ORIGIN, samples: 0 })
     }
 
     /// Completes the open file.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         let Some(part) = self.open.take() else { return Ok(()) };
-        part.writer.finalize().map_err(|error| cannot(&part.path, &error))
+        let mut writer = part.writer;
+        writer.flush().map_err(|error| writer.get_ref().cannot(&error))?;
+        writer.into_output().commit()
     }
 }
 
 impl Part {
-    fn put(&mut self, samples: impl Iterator<Item = i16>) -> Result<(), Failure> {
-        for sample in samples {
-            self.writer.write_sample(sample).map_err(|error| cannot(&self.path, &error))?;
-            self.samples += 1;
-        }
-        Ok(())
+    fn put(&mut self, samples: &[i16]) -> Result<(), Failure> {
+        self.samples += samples.len() as u64;
+        self.writer.write(samples).map_err(|error| self.writer.get_ref().cannot(&error))
     }
-}
 
-fn cannot(path: &Path, error: &hound::Error) -> Failure {
-    Failure::run(format!("{}: cannot be written: {error}", path.display()))
+    fn put_silence(&mut self, samples: u64) -> Result<(), Failure> {
+        self.samples += samples;
+        self.writer.write_silence(samples).map_err(|error| self.writer.get_ref().cannot(&error))
+    }
 }

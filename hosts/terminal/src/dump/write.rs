@@ -71,6 +71,25 @@ impl JournalFile {
 }
 
 impl DumpWriter {
+    /// Checks that `folder` is new or empty, and changes nothing. Thus a command refuses a wrong folder before it opens
+    /// devices, and leaves no folder behind when the devices are refused.
+    ///
+    /// # Errors
+    /// Returns an error that names the folder and what is in it.
+    pub fn check(folder: &Path) -> Result<(), Failure> {
+        match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(cannot_use(folder, &error)),
+            Ok(mut found) => match found.next() {
+                None => Ok(()),
+                Some(Err(error)) => Err(cannot_use(folder, &error)),
+                Some(Ok(entry)) => {
+                    Err(cannot_use(folder, &format_args!("it contains {:?}", entry.file_name())))
+                }
+            },
+        }
+    }
+
     /// Creates `folder`, which must be new or empty, and starts to write. `io` is the name of the host that
     /// provides the devices.
     ///
@@ -82,15 +101,8 @@ impl DumpWriter {
         io: &str,
         journals: JournalReaders,
     ) -> Result<Self, Failure> {
-        let cannot = |why: &dyn std::fmt::Display| {
-            Failure::run(format!("{}: expected a new or an empty folder: {why}", folder.display()))
-        };
-        std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
-        let mut found = std::fs::read_dir(folder).map_err(|error| cannot(&error))?;
-        if let Some(entry) = found.next() {
-            let entry = entry.map_err(|error| cannot(&error))?;
-            return Err(cannot(&format_args!("it contains {:?}", entry.file_name())));
-        }
+        Self::check(folder)?;
+        std::fs::create_dir_all(folder).map_err(|error| cannot_use(folder, &error))?;
         RunInfo::new(config, io).write(folder)?;
         // The worker's journal is emptied first. Thus the other journals contain the frames of each written
         // round, even if the process is killed at any time.
@@ -115,6 +127,10 @@ impl DumpWriter {
     pub fn finish(self) -> Result<Dumped, Failure> {
         self.0.finish()
     }
+}
+
+fn cannot_use(folder: &Path, why: &dyn std::fmt::Display) -> Failure {
+    Failure::run(format!("{}: expected a new or an empty folder: {why}", folder.display()))
 }
 
 fn write(mut journals: [JournalFile; 3], finish: &AtomicBool) -> Result<Dumped, Failure> {

@@ -198,7 +198,7 @@ impl ChosenHost {
     /// Makes a host of real devices, which stamps periods with the system's monotonic clock.
     #[cfg(any(feature = "cpal", all(target_os = "linux", feature = "alsa")))]
     fn of_devices(name: &'static str, open: fn(&HostConfig, Work) -> Result<OpenHost, Failure>) -> Self {
-        let clock = std::sync::Arc::new(handsfree_host::clock::now);
+        let clock = std::sync::Arc::new(handsfree_host::clock::SystemClock);
         Self { name, notice: None, is_simulated: false, clock, open: Box::new(open) }
     }
 

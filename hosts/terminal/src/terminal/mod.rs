@@ -11,7 +11,7 @@
 //! use handsfree::terminal::{Parts, TerminalConfig};
 //! use handsfree_core::SampleRate;
 //!
-//! let clock = Arc::new(handsfree_host::clock::now);
+//! let clock = Arc::new(handsfree_host::clock::SystemClock);
 //! let Parts { terminal, halves, mut work } = TerminalConfig::new(SampleRate::new(16_000)?).build(clock)?;
 //! let mut track = terminal.tracks().open()?;
 //! assert_eq!(track.push(&[100; 1_600])?, 1_600);
@@ -109,7 +109,8 @@ pub struct TerminalConfig {
     pub acoustic_delay: bool,
     /// Whether the capture device's second channel records the loudspeaker and is the echo reference.
     pub loopback: bool,
-    /// Longest time that voice processing may take for a frame. Slower processing is bypassed for a while.
+    /// Longest time that voice processing may take for a frame, of the worker thread's own processor time. Slower
+    /// processing is bypassed for a while; a pause of the process or of the machine does not count.
     pub voice_deadline: Duration,
 }
 
@@ -266,6 +267,19 @@ pub(crate) fn voice(
     Ok(Box::new(ApmProcessor::new(format, format, config)?))
 }
 
+/// The shared clock as a type with a size, which the worker's half asks for.
+struct SharedClockRef<'a>(&'a (dyn Clock + Send + Sync));
+
+impl Clock for SharedClockRef<'_> {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn thread_time(&self) -> Instant {
+        self.0.thread_time()
+    }
+}
+
 /// State of the worker. Each call of the work runs one round.
 struct WorkerRound {
     capture: CaptureWorker,
@@ -289,8 +303,7 @@ impl WorkerRound {
             self.capture.note([config_code, 0]);
             self.meters.count_voice_change();
         }
-        let clock = &self.clock;
-        let frames = self.capture.poll(&|| clock.now(), &mut self.sink);
+        let frames = self.capture.poll(&SharedClockRef(&*self.clock), &mut self.sink);
         if frames > 0 {
             let rates = self.capture.rates();
             let is_settled = rates.is_some_and(|(a, b)| a.uncertainty_ppm + b.uncertainty_ppm < SETTLED_PPM);
