@@ -266,6 +266,24 @@ fn devices_are_listed_as_a_table_and_as_json() {
     assert!(table.contains("sim:microphone") && table.contains("Simulated loudspeaker"), "{table}");
 }
 
+/// ALSA's and JACK's libraries would print some thirty lines where there is no sound server.
+#[test]
+fn only_the_command_writes_to_stderr() {
+    for (words, most) in [
+        ("devices", 1),
+        ("devices --io cpal", 1),
+        ("devices --io alsa", 1),
+        ("run --json --duration 0.2", 0),
+        ("run --io cpal --audio-system alsa --duration 0.2", 1),
+        ("run --io alsa --duration 0.2 --input null --output hw:nowhere", 1),
+    ] {
+        let output = handsfree(&words.split(' ').collect::<Vec<_>>());
+        let message = text(&output.stderr);
+        assert!(message.lines().count() <= most, "{words}: {message}");
+        assert!(message.lines().all(|line| line.starts_with("handsfree: ")), "{words}: {message}");
+    }
+}
+
 #[test]
 fn completions_contain_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
