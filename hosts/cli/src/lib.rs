@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod echo_report;
 pub mod evaluate;
 pub mod far_alignment;
+pub mod pcm;
 pub mod player;
 pub mod process;
 pub mod publish;

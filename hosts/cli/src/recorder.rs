@@ -10,7 +10,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 
 use handsfree::background::WriterThread;
 use handsfree::failure::Failure;
-use handsfree::terminal::{CAP, CleanedFrames, MAX_WAITING};
+use handsfree::terminal::CAP;
 
 /// Interval at which the queue of cleaned frames is emptied: short beside the 2.5 s that the queue holds.
 const POLL_INTERVAL: WallDuration = WallDuration::from_millis(20);
@@ -30,11 +30,15 @@ pub struct Recorder(WriterThread<Recorded>);
 
 impl Recorder {
     /// Creates the file and starts to record. Silence replaces lost samples, so that positions in the recording stay correct in
-    /// time. The file header is updated every second, so the file is valid up to then if the process is killed.
+    /// time. `next` returns the oldest waiting frame. The file header is updated every second, so the file is valid up to then if the process is killed.
     ///
     /// # Errors
     /// Returns an error that names the file if it cannot be created.
-    pub fn start(path: &Path, rate: SampleRate, mut frames: CleanedFrames) -> Result<Self, Failure> {
+    pub fn start(
+        path: &Path,
+        rate: SampleRate,
+        next: impl FnMut() -> Option<Frame<CAP>> + Send + 'static,
+    ) -> Result<Self, Failure> {
         let spec = WavSpec {
             channels: 1,
             sample_rate: rate.hz(),
@@ -46,10 +50,8 @@ impl Recorder {
             move |error: hound::Error| Failure::run(format!("{}: cannot be written: {error}", path.display()))
         };
         let writer = WavWriter::create(path, spec).map_err(&write_failure)?;
-        frames.listen(MAX_WAITING);
-        let write = move |is_stopping: &AtomicBool| {
-            record(writer, || frames.pop(), rate, is_stopping).map_err(write_failure)
-        };
+        let write =
+            move |is_stopping: &AtomicBool| record(writer, next, rate, is_stopping).map_err(write_failure);
         WriterThread::spawn("recorder", write).map(Self)
     }
 

@@ -19,6 +19,8 @@
 //! ```
 
 pub mod clock;
+#[cfg(unix)]
+pub mod inherited;
 pub mod realtime;
 pub mod request;
 pub mod supervisor;
