@@ -1,13 +1,15 @@
 //! Application side: decodes audio files to 16-bit samples.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatReader, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 
 use handsfree::failure::Failure;
 
@@ -28,6 +30,15 @@ pub struct Decoder {
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Decoder").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Reader that threads may share, as the decoding library asks for.
+struct SharedRead(Mutex<Box<dyn Read + Send>>);
+
+impl Read for SharedRead {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).read(bytes)
     }
 }
 
@@ -62,9 +73,23 @@ impl Decoder {
         if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
             hint.with_extension(extension);
         }
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        Self::of_source(path, Box::new(file), &hint)
+    }
+
+    /// Opens audio that can only be read from its begin to its end, such as a pipe. `name` appears in messages.
+    ///
+    /// # Errors
+    /// Returns an error that names the stream and what was found instead of audio.
+    pub fn from_stream(name: &str, source: Box<dyn Read + Send>) -> Result<Self, Failure> {
+        let source = ReadOnlySource::new(SharedRead(Mutex::new(source)));
+        Self::of_source(Path::new(name), Box::new(source), &Hint::new())
+    }
+
+    fn of_source(path: &Path, source: Box<dyn MediaSource>, hint: &Hint) -> Result<Self, Failure> {
+        let invalid = |found: String| Failure::run(format!("{}: {found}", path.display()));
+        let stream = MediaSourceStream::new(source, Default::default());
         let reader = symphonia::default::get_probe()
-            .probe(&hint, stream, Default::default(), Default::default())
+            .probe(hint, stream, Default::default(), Default::default())
             .map_err(|error| {
                 invalid(format!("{error}: expected WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3 or MP4"))
             })?;

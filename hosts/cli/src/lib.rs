@@ -15,12 +15,15 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+#[cfg(unix)]
+pub mod client;
 pub mod decode;
 pub mod devices;
 pub mod doctor;
 pub mod echo_report;
 pub mod evaluate;
 pub mod far_alignment;
+mod interrupts;
 pub mod pcm;
 pub mod player;
 pub mod process;
@@ -31,6 +34,8 @@ pub mod report;
 pub mod run;
 pub mod scenario_file;
 pub mod scene;
+#[cfg(unix)]
+pub mod serve;
 pub mod sim;
 pub mod start_search;
 pub mod status;

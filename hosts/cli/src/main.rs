@@ -20,6 +20,17 @@ fn main() -> ExitCode {
             Err(failure) => Err(failure),
         },
         Command::Run(args) => run::run(&args),
+        #[cfg(unix)]
+        Command::Serve(args) => handsfree_cli::serve::serve(&args),
+        #[cfg(unix)]
+        Command::Mic(args) => handsfree_cli::client::mic::run(&args),
+        #[cfg(unix)]
+        Command::Speak(args) => match handsfree_cli::client::speak::run(&args) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => Err(failure),
+        },
+        #[cfg(unix)]
+        Command::Ctl(args) => handsfree_cli::client::ctl::run(&args),
         Command::Replay(args) => replay(&args),
         Command::Devices(args) => list_devices(&args),
         Command::Doctor(args) => diagnose(&args),

@@ -2,6 +2,8 @@
 
 mod devices;
 mod hosts;
+#[cfg(unix)]
+mod service;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +15,10 @@ pub use self::devices::DeviceArgs;
 #[cfg(target_os = "linux")]
 pub use self::hosts::AlsaArgs;
 pub use self::hosts::{CpalArgs, HostArg, NearArg, SimRoomArgs};
+#[cfg(unix)]
+pub use self::service::{
+    CtlArgs, CtlRequest, MicArgs, PlainFormat, RecordedType, ServeArgs, SpeakArgs, SpokenType,
+};
 use crate::pcm::endpoint::Endpoint;
 use crate::switches::Switches;
 
@@ -37,6 +43,22 @@ pub enum Command {
     /// Runs a hands-free terminal: plays files, records the cleaned microphone, shows levels and delay
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArgs>),
+    /// Owns the devices and lets many programs share them over a Unix socket
+    #[cfg(unix)]
+    #[command(after_help = service::SERVE_HELP)]
+    Serve(Box<ServeArgs>),
+    /// Records the cleaned microphone of a running 'handsfree serve', like arecord
+    #[cfg(unix)]
+    #[command(after_help = service::MIC_HELP)]
+    Mic(MicArgs),
+    /// Plays on a running 'handsfree serve', like aplay
+    #[cfg(unix)]
+    #[command(after_help = service::SPEAK_HELP)]
+    Speak(SpeakArgs),
+    /// Shows and controls a running 'handsfree serve'
+    #[cfg(unix)]
+    #[command(after_help = service::CTL_HELP)]
+    Ctl(CtlArgs),
     /// Replays a run recorded with 'handsfree run --dump' and compares the outputs sample by sample
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),

@@ -35,6 +35,20 @@ impl PcmFormat {
         Ok(Self { rate_hz, channels })
     }
 
+    /// Returns the format if a track may have it: also unusual rates, and up to eight channels.
+    ///
+    /// # Errors
+    /// Returns an error that names the value and the allowed range.
+    pub fn of_track(rate_hz: u32, channels: u32) -> Result<Self, Failure> {
+        if !(4_000..=192_000).contains(&rate_hz) {
+            return Err(Failure::usage(format!("rate {rate_hz} Hz: expected 4000 to 192000")));
+        }
+        if !(1..=8).contains(&channels) {
+            return Err(Failure::usage(format!("{channels} channels: expected 1 to 8")));
+        }
+        Ok(Self { rate_hz, channels })
+    }
+
     /// Returns the number of bytes of one sample frame.
     #[must_use]
     pub const fn frame_bytes(self) -> usize {

@@ -3,7 +3,6 @@
 pub(crate) mod requests;
 mod streams;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration as WallDuration;
 
 use handsfree::HostChoice;
@@ -16,12 +15,13 @@ pub use self::requests::host_config;
 use self::requests::{direction_configs, open_failure, sources, within};
 use self::streams::RunStreams;
 use crate::args::RunArgs;
+use crate::interrupts::{handle_interrupts, is_interrupted};
 use crate::pcm::input::PcmInput;
 use crate::pcm::output::{PcmOutput, Written};
 use crate::player::{Player, PlayerEvent, Source};
 use crate::recorder::Recorder;
 use crate::report::{Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name};
-use crate::status::{StatusObserver, unprocessed_frames};
+use crate::status::{StatusObserver, StatusSources, unprocessed_frames};
 use handsfree::dump::{DumpWriter, Dumped};
 use handsfree::failure::Failure;
 use handsfree::host::{AnyIo, HostConfig};
@@ -173,9 +173,15 @@ impl RunningTerminal {
                 next_status_at = now.max(next_status_at + Duration::from_millis(self.output.interval_ms()));
                 let supervisor = &self.supervisor;
                 let playing = self.player.playing();
+                let stats = self.terminal.stats();
+                let sources = StatusSources {
+                    meters: self.terminal.meters(),
+                    stats: &stats,
+                    dropped_frames: self.terminal.dropped_frames(),
+                };
                 let status = self.observer.observe(
-                    &self.terminal,
-                    |direction| supervisor.state(direction),
+                    &sources,
+                    |direction| supervisor.state(direction).into(),
                     playing,
                     now,
                 );
@@ -517,20 +523,4 @@ impl UnplugSchedule {
             };
         }
     }
-}
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-fn is_interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
-}
-
-/// Makes Ctrl-C end the run with a summary. A second Ctrl-C ends the process immediately.
-fn handle_interrupts() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .map_err(|error| Failure::run(format!("the handler for Ctrl-C could not be installed: {error}")))
 }
