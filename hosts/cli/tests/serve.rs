@@ -619,6 +619,30 @@ fn a_wav_file_and_a_socket_have_their_properties() {
     service.stop();
 }
 
+/// On the wire the agent hears itself, so a loud answer interrupts itself, and a quiet one is heard to its end.
+#[test]
+fn the_agent_of_the_recipe_speaks_and_is_interrupted() {
+    let service = Service::start("agent", "");
+    let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recipes/agent.py");
+    for (amplitude, expected) in [(1, "played"), (8, "interrupted")] {
+        let samples: Vec<i16> = noise(32_000, 1).iter().map(|sample| sample / 8 * amplitude).collect();
+        let file = service.folder.join("speech.raw");
+        fs::write(&file, bytes_of(&samples)).unwrap();
+        let output = Command::new("python3")
+            .arg(&agent)
+            .arg(&file)
+            .env("HANDSFREE_SOCKET", &service.socket)
+            .output()
+            .unwrap();
+        let message: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr)));
+        assert_eq!(message["type"], expected, "{message}");
+        let position = message["position"].as_u64().unwrap();
+        assert_eq!(position == 32_000, expected == "played", "{message}");
+    }
+    service.stop();
+}
+
 /// The service manager opens the socket and passes it as descriptor 3.
 #[test]
 fn a_passed_socket_is_used() {
