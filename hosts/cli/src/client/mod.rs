@@ -44,7 +44,7 @@ impl Connection {
             Failure::run(format!("{}: {error}: expected a running 'handsfree serve'", path.display()))
         })?;
         let reading = stream.try_clone().map_err(|error| Failure::run(error.to_string()))?;
-        let mut connection = Self { stream, reader: MessageReader::new(reading), limit: 0 };
+        let mut connection = Self { stream, reader: MessageReader::of_service(reading), limit: 0 };
         connection.send(hello, &[])?;
         let begun = Instant::now();
         while begun.elapsed() < OPEN_TIMEOUT {

@@ -11,6 +11,8 @@ use serde_json::Value;
 pub const PROTOCOL: u32 = 1;
 /// Longest line, in bytes: the longest message without names has 200.
 pub const MAX_LINE: usize = 4_096;
+/// Longest line of the service, in bytes: the list of a thousand clients has some 250,000.
+const MAX_SERVICE_LINE: usize = 1 << 20;
 /// Longest payload, in bytes: 0.34 s at 48 kHz in two channels.
 pub const MAX_PAYLOAD: usize = 65_536;
 /// Time within which a message that has begun must go on.
@@ -245,6 +247,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct MessageReader {
     stream: UnixStream,
+    max_line: usize,
     buffer: Vec<u8>,
     /// Read timeout that is set on the stream.
     timeout: Option<Duration>,
@@ -255,7 +258,13 @@ impl MessageReader {
     /// Makes a reader.
     #[must_use]
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, buffer: Vec::new(), timeout: None, last_byte_at: Instant::now() }
+        Self { stream, max_line: MAX_LINE, buffer: Vec::new(), timeout: None, last_byte_at: Instant::now() }
+    }
+
+    /// Makes a reader of the service's messages, among which lists are long.
+    #[must_use]
+    pub fn of_service(stream: UnixStream) -> Self {
+        Self { max_line: MAX_SERVICE_LINE, ..Self::new(stream) }
     }
 
     /// Waits for a message, at most for `timeout`, which is at least 1 ms.
@@ -322,12 +331,12 @@ impl MessageReader {
 
     /// Takes the first message if all its bytes are there.
     fn take_message(&mut self) -> Result<Option<(Value, Vec<u8>)>, ProtocolError> {
-        let head = self.buffer.get(..self.buffer.len().min(MAX_LINE)).unwrap_or(&[]);
+        let head = self.buffer.get(..self.buffer.len().min(self.max_line)).unwrap_or(&[]);
         let Some(length) = head.iter().position(|&byte| byte == b'\n') else {
-            if self.buffer.len() >= MAX_LINE {
+            if self.buffer.len() >= self.max_line {
                 return Err(ProtocolError::new(
                     "line_too_long",
-                    format!("found no end of the line in {MAX_LINE} bytes: expected one line of JSON"),
+                    format!("found no end of the line in {} bytes: expected one line of JSON", self.max_line),
                 ));
             }
             return Ok(None);

@@ -28,8 +28,8 @@ pub(crate) const GAIN_DB: std::ops::RangeInclusive<f32> = -100.0..=36.0;
 const REPORT_MS: std::ops::RangeInclusive<u32> = 10..=10_000;
 /// Interval at which a track is looked after while its client sends nothing: two frames.
 const TICK: WallDuration = WallDuration::from_millis(20);
-/// Pause while the track's queue is full: half a frame.
-const FULL_PAUSE: WallDuration = WallDuration::from_millis(5);
+/// Pause while the track's queue is full: one frame, of a hundred in the queue.
+const FULL_PAUSE: WallDuration = WallDuration::from_millis(10);
 /// Time without samples after which the begin of a frame is played, instead of waiting for the rest of the 10 ms.
 const STARVED: WallDuration = WallDuration::from_millis(50);
 /// Time within which the track of a client that has left is free: its fade and the worker's rounds.
