@@ -98,8 +98,8 @@ was moved by, the drift and the echo reduction are printed. If the far end is a 
 itself, its place is ambiguous, and the recordings are used as they are.
 
 The result has the length of the microphone recording; a shorter far-end recording is extended with
-silence. Any PCM or float WAV file is accepted. The channels of a multi-channel microphone are mixed
-to mono unless --mic-channel selects one.
+silence. WAV (also RF64, BW64 and W64; PCM, float, mu-law, A-law), AIFF, CAF, FLAC, Ogg Vorbis, MP3
+and MP4 are accepted. The channels of a multi-channel microphone are mixed to mono unless --mic-channel selects one.
 
 Examples:
   handsfree process --far played.wav --mic heard.wav --out clean.wav
