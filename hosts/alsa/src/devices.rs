@@ -10,6 +10,7 @@ use handsfree_core::limits::MAX_DEVICE_CHANNELS;
 use handsfree_host::request::{BOTH_DIRECTIONS, UNKNOWN_CAPABILITIES};
 
 use crate::error::AlsaError;
+use crate::messages;
 use crate::names;
 use crate::params::{self, PcmCapabilities};
 
@@ -65,6 +66,11 @@ impl AlsaDevice {
 /// # Errors
 /// Returns an error when the cards cannot be listed.
 pub fn devices() -> Result<Vec<AlsaDevice>, AlsaError> {
+    // Many names in ALSA's configuration refer to nothing on this machine, and the library complains about each.
+    messages::collect(listed).0
+}
+
+fn listed() -> Result<Vec<AlsaDevice>, AlsaError> {
     let listing_error = |error| AlsaError::on("cards", "listing", error);
     let mut found = Vec::new();
     for card in alsa::card::Iter::new() {
@@ -110,12 +116,18 @@ pub fn devices() -> Result<Vec<AlsaDevice>, AlsaError> {
 /// Name of the default PCM in ALSA's configuration.
 pub(crate) const DEFAULT_PCM: &str = "default";
 
+/// Name of the PCM that leads to JACK. It is not listed, because JACK's library prints on stderr when no server runs.
+const JACK_PCM: &str = "jack";
+
 /// Lists the PCMs that belong to no card, such as `default` and those that asound.conf defines.
 fn configured_pcms() -> Result<Vec<AlsaDevice>, AlsaError> {
     let hints = HintIter::new(None, c"pcm").map_err(|error| AlsaError::on("PCMs", "listing", error))?;
     let mut found = Vec::new();
     for hint in hints {
-        let Some(id) = hint.name.filter(|name| !name.contains("CARD=") && name != "null") else { continue };
+        let Some(id) = hint.name.filter(|name| !name.contains("CARD=") && name != "null" && name != JACK_PCM)
+        else {
+            continue;
+        };
         let Ok(c_name) = CString::new(id.as_str()) else { continue };
         let name = hint.desc.unwrap_or_else(|| id.clone()).replace('\n', ", ");
         for direction in BOTH_DIRECTIONS {

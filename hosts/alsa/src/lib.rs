@@ -68,6 +68,7 @@ mod exchange;
 mod format;
 mod halves;
 mod io;
+mod messages;
 mod names;
 mod opening;
 mod params;

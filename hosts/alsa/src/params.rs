@@ -11,6 +11,7 @@ use handsfree_host::request::{self, COMMON_RATES_HZ, rate_cost};
 
 use crate::error::AlsaError;
 use crate::format::SampleFormat;
+use crate::messages;
 use crate::names;
 use crate::pcm;
 
@@ -55,10 +56,18 @@ pub(crate) const fn alsa_direction(direction: Direction) -> AlsaDirection {
 /// Opens a device by its ALSA name; fails at once when another program uses it.
 pub(crate) fn open(name: &str, direction: Direction) -> Result<PCM, AlsaError> {
     let c_name = CString::new(name).map_err(|_| AlsaError::NotFound { device: name.to_owned() })?;
-    pcm::open(&c_name, alsa_direction(direction)).map_err(|error| {
+    let (opened, said) = messages::collect(|| pcm::open(&c_name, alsa_direction(direction)));
+    opened.map_err(|error| {
         match AlsaError::on(name, "opening", error) {
             // ALSA reports a card as missing when the process lacks the permission to open its control device.
             AlsaError::NotFound { device } if names::is_forbidden(name) => AlsaError::Denied { device },
+            // The library knows more than the error number, such as that a plug-in reached no server.
+            AlsaError::Alsa { mut doing, function, errno } => {
+                if let Some(message) = messages::last(&said) {
+                    doing = format!("{doing} ({message})");
+                }
+                AlsaError::Alsa { doing, function, errno }
+            }
             error => error,
         }
     })

@@ -17,6 +17,8 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod args;
+#[cfg(unix)]
+pub mod client;
 pub mod console;
 pub mod decode;
 pub mod devices;
@@ -24,16 +26,19 @@ pub mod doctor;
 pub mod echo_report;
 pub mod evaluate;
 pub mod far_alignment;
+mod interrupts;
+pub mod pcm;
 pub mod player;
 pub mod process;
 pub mod publish;
 pub mod recorder;
 pub mod recordings;
 pub mod report;
-pub mod rf64_source;
 pub mod run;
 pub mod scenario_file;
 pub mod scene;
+#[cfg(unix)]
+pub mod serve;
 pub mod sim;
 pub mod start_search;
 pub mod status;

@@ -27,6 +27,14 @@ fn main() -> ExitCode {
         Command::Sim(args) => simulate(&args).map(|()| 0),
         Command::Process(args) => remove_echo(&args),
         Command::Run(args) => run::run(&args).map(|()| 0),
+        #[cfg(unix)]
+        Command::Serve(args) => handsfree_cli::serve::serve(&args).map(|()| 0),
+        #[cfg(unix)]
+        Command::Mic(args) => handsfree_cli::client::mic::run(&args).map(|()| 0),
+        #[cfg(unix)]
+        Command::Speak(args) => handsfree_cli::client::speak::run(&args),
+        #[cfg(unix)]
+        Command::Ctl(args) => handsfree_cli::client::ctl::run(&args).map(|()| 0),
         Command::Replay(args) => replay(&args).map(|()| 0),
         Command::Devices(args) => list_devices(&args).map(|()| 0),
         Command::Doctor(args) => diagnose(&args).map(|()| 0),

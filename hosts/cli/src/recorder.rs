@@ -9,7 +9,7 @@ use handsfree_core::{Frame, SampleRate};
 use handsfree::background::WriterThread;
 use handsfree::failure::Failure;
 use handsfree::recording::{OutputFile, WavRecording};
-use handsfree::terminal::{CAP, CleanedFrames, MAX_WAITING};
+use handsfree::terminal::CAP;
 
 /// Interval at which the queue of cleaned frames is emptied: short beside the 2.5 s that the queue holds.
 const POLL_INTERVAL: WallDuration = WallDuration::from_millis(20);
@@ -153,17 +153,19 @@ fn free_segment(path: &Path, present: Option<&Path>) -> Result<PathBuf, Failure>
 pub struct Recorder(WriterThread<Recorded>);
 
 impl Recorder {
-    /// Starts to record. Silence replaces lost samples, so that positions in the recording stay correct in time. The
-    /// samples and the file's header are written at least once a second, so that the file beside the recording's path
-    /// is valid up to then if the process is killed.
+    /// Starts to record. Silence replaces lost samples, so that positions in the recording stay correct in time. `next`
+    /// returns the oldest waiting frame. The samples and the file's header are written at least once a second, so that
+    /// the file beside the recording's path is valid up to then if the process is killed.
     ///
     /// # Errors
     /// Returns an error when the thread cannot be started.
-    pub fn start(mut file: RecordingFile, mut frames: CleanedFrames) -> Result<Self, Failure> {
+    pub fn start(
+        mut file: RecordingFile,
+        next: impl FnMut() -> Option<Frame<CAP>> + Send + 'static,
+    ) -> Result<Self, Failure> {
         file.wav.get_mut().keep_part();
-        frames.listen(MAX_WAITING);
         let write = move |is_stopping: &AtomicBool| {
-            let recorded = record(&mut file, || frames.pop(), is_stopping)?;
+            let recorded = record(&mut file, next, is_stopping)?;
             file.finish()?;
             Ok(recorded)
         };

@@ -5,9 +5,10 @@ use std::path::Path;
 use handsfree::failure::Failure;
 use handsfree_apm::MAX_CHANNELS;
 use handsfree_sim::interpolate::resample_to;
-use handsfree_sim::wav::{self, Clip};
+use handsfree_sim::wav::Clip;
 
 use crate::args::{FarChannels, ProcessArgs};
+use crate::decode::read_clip;
 
 /// Both recordings at one rate.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +29,7 @@ impl Recordings {
     /// # Errors
     /// Returns an error that names the file that cannot be read, or the channel or rate that cannot be used.
     pub fn read(args: &ProcessArgs) -> Result<Self, Failure> {
-        let mic_clip = wav::read(&args.mic)?;
+        let mic_clip = read_clip(&args.mic)?;
         let rate_hz = args.rate.unwrap_or_else(|| default_rate_hz(mic_clip.rate_hz));
         handsfree_core::SampleRate::new(rate_hz)?;
         let mut notices: Vec<String> = mic_clip.notice.iter().cloned().collect();
@@ -65,7 +66,7 @@ impl Recordings {
         let far = match (reference, &args.far) {
             (Some(channel), _) => vec![at_rate(&mic_clip.mean_of(&[channel]), &mic_clip)],
             (None, Some(path)) => {
-                let clip = wav::read(path)?;
+                let clip = read_clip(path)?;
                 notices.extend(clip.notice.clone());
                 let all: Vec<usize> = (0..usize::from(clip.channels)).collect();
                 let each = all.iter().map(|&channel| vec![channel]);

@@ -7,6 +7,7 @@ use handsfree_core::audio_io::Direction;
 use serde::Serialize;
 
 use crate::console;
+use crate::pcm::endpoint::ByteSink;
 use crate::status::{FlowState, Level, Status};
 use crate::view::View;
 
@@ -115,6 +116,8 @@ pub enum RunEndReason {
     RecordingFailed,
     /// Writing the dump failed.
     DumpFailed,
+    /// Writing plain samples failed.
+    PcmFailed,
 }
 
 /// Summary of a run.
@@ -152,6 +155,12 @@ pub struct Ended {
     pub recorded_s: Option<f64>,
     /// Length of the silence that replaces lost samples in the recording, in seconds; `None` without a recording.
     pub recorded_silence_s: Option<f64>,
+    /// Number of sample frames taken from `--pcm-in`, at its rate; `None` without it.
+    pub pcm_in_sample_frames: Option<u64>,
+    /// Number of sample frames written to `--pcm-out`, at its rate; `None` without it.
+    pub pcm_out_sample_frames: Option<u64>,
+    /// Number of sample frames, at the terminal's rate, that the reader of `--pcm-out` missed; `None` without it.
+    pub pcm_out_dropped_sample_frames: Option<u64>,
 }
 
 /// Returns the name of a direction in messages and JSON.
@@ -163,9 +172,22 @@ pub const fn direction_name(direction: Direction) -> &'static str {
     }
 }
 
-/// Output that prints the events in one of three forms.
+/// Output that prints the events, on stdout or elsewhere.
+pub struct EventOutput {
+    form: EventForm,
+    /// Place of the events; `None` for stdout.
+    sink: Option<ByteSink>,
+}
+
+impl std::fmt::Debug for EventOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventOutput").field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+/// Form of the printed events.
 #[derive(Debug)]
-pub enum EventOutput {
+enum EventForm {
     /// One JSON object per line.
     Json,
     /// One sentence per line.
@@ -180,24 +202,26 @@ fn can_move_cursor() -> bool {
 }
 
 impl EventOutput {
-    /// Returns JSON output if `json` is set, lines if `plain` is set or stdout cannot show a live view, else the live view.
+    /// Returns JSON output if `json` is set, lines if `plain` is set or the place cannot show a live view, else the live
+    /// view. The place is stdout unless `sink` is given.
     #[must_use]
-    pub fn new(json: bool, plain: bool) -> Self {
-        if json {
-            Self::Json
-        } else if plain || !io::stdout().is_terminal() || !can_move_cursor() {
-            Self::Lines
+    pub fn new(json: bool, plain: bool, sink: Option<ByteSink>) -> Self {
+        let form = if json {
+            EventForm::Json
+        } else if plain || sink.is_some() || !io::stdout().is_terminal() || !can_move_cursor() {
+            EventForm::Lines
         } else {
-            Self::Live(View::new())
-        }
+            EventForm::Live(View::new())
+        };
+        Self { form, sink }
     }
 
     /// Returns the interval between two status events, in milliseconds.
     #[must_use]
     pub const fn interval_ms(&self) -> i64 {
-        match self {
-            Self::Json | Self::Lines => 1_000,
-            Self::Live(_) => 100,
+        match self.form {
+            EventForm::Json | EventForm::Lines => 1_000,
+            EventForm::Live(_) => 100,
         }
     }
 
@@ -206,14 +230,14 @@ impl EventOutput {
     /// # Errors
     /// Returns an error when the output cannot be written, such as after its reader has closed it.
     pub fn write(&mut self, report: &Report) -> io::Result<()> {
-        match self {
-            Self::Json => {
+        match &mut self.form {
+            EventForm::Json => {
                 let mut line = serde_json::to_string(report)?;
                 line.push('\n');
-                console::print(&line)
+                self.print(&line)
             }
-            Self::Lines => console::print(&sentence(report)),
-            Self::Live(view) => match report {
+            EventForm::Lines => self.print(&sentence(report)),
+            EventForm::Live(view) => match report {
                 Report::Status(status) => view.show(status),
                 Report::Started(started) => {
                     view.begin(started);
@@ -228,6 +252,18 @@ impl EventOutput {
                     Ok(())
                 }
             },
+        }
+    }
+}
+
+impl EventOutput {
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        match &mut self.sink {
+            None => console::print(text),
+            Some(sink) => {
+                sink.write_all(text.as_bytes())?;
+                sink.flush()
+            }
         }
     }
 }
@@ -308,6 +344,7 @@ fn summary(ended: &Ended) -> String {
             RunEndReason::OutputFailed => "stdout cannot be written",
             RunEndReason::RecordingFailed => "the recording failed",
             RunEndReason::DumpFailed => "the dump failed",
+            RunEndReason::PcmFailed => "the plain samples could not be written",
         }
     );
     let mut row = |name: &str, value: String| {
@@ -331,6 +368,13 @@ fn summary(ended: &Ended) -> String {
     row("CPU", or_dash(ended.cpu_percent.map(|percent| format!("{percent:.1} % of one core"))));
     if let (Some(recorded_s), Some(silence_s)) = (ended.recorded_s, ended.recorded_silence_s) {
         row("recorded", format!("{recorded_s:.1} s, of which {silence_s:.2} s are silence for lost samples"));
+    }
+    if let Some(sample_frames) = ended.pcm_in_sample_frames {
+        row("pcm in", format!("{sample_frames} sample frames"));
+    }
+    if let (Some(written), Some(dropped)) = (ended.pcm_out_sample_frames, ended.pcm_out_dropped_sample_frames)
+    {
+        row("pcm out", format!("{written} sample frames, {dropped} dropped because the reader was slow"));
     }
     text.trim_end().to_owned()
 }

@@ -10,9 +10,10 @@ use handsfree_sim::interpolate::resample_to;
 use handsfree_sim::noise::{Colour, Noise, Rng};
 use handsfree_sim::reverberation;
 use handsfree_sim::room::Loudspeaker;
-use handsfree_sim::wav::{self, Clip};
+use handsfree_sim::wav::Clip;
 
 use crate::args::{NearArg, SimArgs};
+use crate::decode::read_clip;
 
 /// Distance from the loudspeaker to the microphone in a room of a stated reverberation time, in metres: as in the
 /// living room.
@@ -48,13 +49,13 @@ impl Scene {
             notices.extend(clip.notice.clone());
             clip
         };
-        let far_clip = collect_notice(args.far.as_ref().map_or_else(|| Ok(Clip::far()), wav::read)?);
+        let far_clip = collect_notice(args.far.as_ref().map_or_else(|| Ok(Clip::far()), read_clip)?);
         let near_clip = match &args.near {
             None => Some(collect_notice(Clip::near())),
             Some(NearArg::None) => None,
-            Some(NearArg::File(path)) => Some(collect_notice(wav::read(path)?)),
+            Some(NearArg::File(path)) => Some(collect_notice(read_clip(path)?)),
         };
-        let response_clip = args.rir.as_ref().map(wav::read).transpose()?.map(collect_notice);
+        let response_clip = args.rir.as_ref().map(read_clip).transpose()?.map(collect_notice);
 
         let ends_early = near_clip.is_some() && args.talk.is_empty();
         // A fast loudspeaker takes more samples than the run is long.

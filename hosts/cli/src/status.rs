@@ -6,7 +6,7 @@ use handsfree_host::supervisor::DirectionState;
 use handsfree_host::usage;
 use serde::Serialize;
 
-use handsfree::terminal::Terminal;
+use handsfree::terminal::Meters;
 
 /// Levels of one signal, in dBFS.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -87,6 +87,17 @@ pub struct Status {
     pub playback: FlowState,
 }
 
+/// What a status is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusSources<'a> {
+    /// The terminal's meters.
+    pub meters: &'a Meters,
+    /// The terminal's counters.
+    pub stats: &'a Stats,
+    /// Number of cleaned frames that were dropped because the queue was full.
+    pub dropped_frames: u32,
+}
+
 /// Observer that reads a terminal's status repeatedly and collects echo reductions for their median.
 #[derive(Debug)]
 pub struct StatusObserver {
@@ -109,12 +120,12 @@ impl StatusObserver {
     /// of sources that are still playing.
     pub fn observe(
         &mut self,
-        terminal: &Terminal,
-        state: impl Fn(Direction) -> DirectionState,
+        sources: &StatusSources<'_>,
+        state: impl Fn(Direction) -> FlowState,
         playing: usize,
         now: Instant,
     ) -> Status {
-        let (meters, stats) = (terminal.meters(), terminal.stats());
+        let StatusSources { meters, stats, dropped_frames } = *sources;
         let level = |levels: &handsfree_core::capture::Levels| {
             let read = levels.read();
             Level { rms_dbfs: tenths(read.rms_dbfs), peak_dbfs: tenths(read.peak_dbfs) }
@@ -137,12 +148,12 @@ impl StatusObserver {
                 reference: stats.capture.reference_fill * 10,
             },
             xruns: stats.xruns(),
-            dropped_frames: terminal.dropped_frames(),
-            unprocessed_frames: unprocessed_frames(&stats),
+            dropped_frames,
+            unprocessed_frames: unprocessed_frames(stats),
             cpu_percent,
             playing,
-            capture: state(Direction::Capture).into(),
-            playback: state(Direction::Playback).into(),
+            capture: state(Direction::Capture),
+            playback: state(Direction::Playback),
         }
     }
 

@@ -201,6 +201,13 @@ fn files_play_in_any_format_or_are_rejected_by_name() {
         ("cut.wav", cut),
         ("wrong-extension.mp3", pcm16(0.2, 22_050)),
         ("none", pcm16(0.2, 192_000)),
+        ("a-law.wav", wav(6, 1, 8_000, 8, &[0x2a; 1_600])),
+        ("mu-law.wav", wav(7, 2, 8_000, 8, &[0x70; 3_200])),
+        ("pipe.wav", {
+            let mut bytes = pcm16(0.2, 48_000);
+            bytes[40..44].fill(255);
+            bytes
+        }),
     ] {
         let path = folder.with(name, &bytes);
         let events = events(&["--play", &path]);
@@ -218,6 +225,7 @@ fn files_play_in_any_format_or_are_rejected_by_name() {
         ("no-samples.wav", wav(1, 1, 48_000, 16, &[])),
         ("head.wav", pcm16(0.2, 48_000)[..20].to_vec()),
         ("slow.wav", wav(1, 1, 1_000, 16, &[0; 4_000])),
+        ("raw.pcm", pcm16(0.2, 48_000)[44..].to_vec()),
     ] {
         let path = folder.with(name, &bytes);
         let output = handsfree(&["run", "--io", "sim", "--json", "--play", &path]);
@@ -264,6 +272,24 @@ fn devices_are_listed_as_a_table_and_as_json() {
     assert!(devices.as_array().unwrap().iter().all(|device| device["is_default"] == true));
     let table = text(&handsfree(&["devices", "--io", "sim"]).stdout);
     assert!(table.contains("sim:microphone") && table.contains("Simulated loudspeaker"), "{table}");
+}
+
+/// ALSA's and JACK's libraries would print some thirty lines where there is no sound server.
+#[test]
+fn only_the_command_writes_to_stderr() {
+    for (words, most) in [
+        ("devices", 1),
+        ("devices --io cpal", 1),
+        ("devices --io alsa", 1),
+        ("run --json --duration 0.2", 0),
+        ("run --io cpal --audio-system alsa --duration 0.2", 1),
+        ("run --io alsa --duration 0.2 --input null --output hw:nowhere", 1),
+    ] {
+        let output = handsfree(&words.split(' ').collect::<Vec<_>>());
+        let message = text(&output.stderr);
+        assert!(message.lines().count() <= most, "{words}: {message}");
+        assert!(message.lines().all(|line| line.starts_with("handsfree: ")), "{words}: {message}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cpal::HostId;
 
 use crate::error::CpalError;
+use crate::quiet;
 
 /// An audio system to which any number of connections can be made.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ impl AudioSystem {
     }
 
     pub(crate) fn connect(&self) -> Result<cpal::Host, CpalError> {
+        quiet::silence_alsa();
         (self.connect)().map_err(|error| CpalError::of_host(&format!("connecting to {}", self.name), &error))
     }
 
@@ -76,6 +78,7 @@ pub fn server() -> Option<String> {
 /// Returns the system of this name; for `None`, the first one that answers.
 pub(crate) fn choose(name: Option<&str>) -> Result<AudioSystem, CpalError> {
     let system = |id: HostId| AudioSystem::new(id.to_string(), move || cpal::host_from_id(id));
+    quiet::silence_alsa();
     match name {
         Some(name) => {
             let unknown = || CpalError::NoHost { requested: name.to_owned(), known: hosts() };

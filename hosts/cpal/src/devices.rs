@@ -7,6 +7,7 @@ use handsfree_host::request::{BOTH_DIRECTIONS, UNKNOWN_CAPABILITIES};
 
 use crate::error::CpalError;
 use crate::negotiation::{self, CpalCapabilities};
+use crate::quiet;
 
 /// A device in one direction.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,7 @@ impl CpalDevice {
 }
 
 pub(crate) fn default(host: &Host, direction: Direction) -> Option<Device> {
+    quiet::silence_alsa();
     match direction {
         Direction::Capture => host.default_input_device(),
         Direction::Playback => host.default_output_device(),
@@ -67,6 +69,7 @@ pub(crate) fn ranges(
     device: &Device,
     direction: Direction,
 ) -> Result<Vec<SupportedStreamConfigRange>, cpal::Error> {
+    quiet::silence_alsa();
     let empty_if_unsupported = |error: cpal::Error| match error.kind() {
         cpal::ErrorKind::UnsupportedOperation => Ok(Vec::new()),
         _ => Err(error),
@@ -102,6 +105,10 @@ pub(crate) fn find(
     Ok(all.find(is_requested))
 }
 
+/// Identifier of ALSA's PCM that leads to JACK. It is not listed, because JACK's library prints on stderr when no
+/// server runs.
+const JACK_PCM: &str = "alsa:jack";
+
 /// Lists every device once for each direction that it supports.
 pub(crate) fn list(host: &Host) -> Result<Vec<CpalDevice>, cpal::Error> {
     let mut found = Vec::new();
@@ -110,7 +117,7 @@ pub(crate) fn list(host: &Host) -> Result<Vec<CpalDevice>, cpal::Error> {
         let default = default(host, direction);
         for device in &all {
             // A device without an identifier was unplugged during the enumeration.
-            let Some(id) = id(device) else { continue };
+            let Some(id) = id(device).filter(|id| id != JACK_PCM) else { continue };
             let name =
                 device.description().map_or_else(|_| id.clone(), |description| description.name().to_owned());
             let capabilities = match ranges(device, direction) {

@@ -91,6 +91,7 @@ mod format;
 mod io;
 mod negotiation;
 mod pulse;
+mod quiet;
 mod signals;
 mod slot;
 mod stream;

@@ -19,6 +19,10 @@
 //! ```
 
 pub mod clock;
+#[cfg(unix)]
+pub mod inherited;
+#[cfg(unix)]
+pub mod peer;
 pub mod realtime;
 pub mod request;
 pub mod supervisor;

@@ -380,7 +380,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let longer = (rate_difference + corrected / sample_frames as f32).clamp(-MAX_SLEW, MAX_SLEW);
         let newest = FractionalPosition { index: self.history.end() - REACH, fraction_q32: 0 };
         if sample_frames as f32 * (1.0 + longer) > newest.since(start)
-            || self.clock.expects_jump() && begin.index + sample_frames as i64 > self.suspect_from {
+            || self.clock.expects_jump() && begin.index + sample_frames as i64 > self.suspect_from
+        {
             return Reading::Late;
         }
         let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;

@@ -143,6 +143,9 @@ pub struct SimRoomArgs {
     /// Random seed of noise, timestamp jitter and room positions
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated room")]
     pub seed: u64,
+    /// Lets the microphone record exactly the loudspeaker's samples, without room, noise and talker, for tests
+    #[arg(long, help_heading = "Simulated room")]
+    pub wire: bool,
 }
 
 impl SimRoomArgs {
@@ -154,6 +157,7 @@ impl SimRoomArgs {
             playback_ppm: self.playback_ppm,
             render_latency_ms: self.render_latency_ms,
             seed: self.seed,
+            wire: self.wire,
         }
     }
 }

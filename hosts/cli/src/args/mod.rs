@@ -1,6 +1,9 @@
 //! The command line: subcommands, switches, defaults and help texts.
 
+mod devices;
 mod hosts;
+#[cfg(unix)]
+mod service;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,9 +11,15 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use handsfree_sim::far_program::FarProgram;
 
+pub use self::devices::DeviceArgs;
 #[cfg(target_os = "linux")]
 pub use self::hosts::AlsaArgs;
 pub use self::hosts::{CpalArgs, HostArg, NearArg, SimRoomArgs};
+#[cfg(unix)]
+pub use self::service::{
+    CtlArgs, CtlRequest, MicArgs, PlainFormat, RecordedType, ServeArgs, SpeakArgs, SpokenType,
+};
+use crate::pcm::endpoint::Endpoint;
 use crate::switches::Switches;
 
 /// Runs, simulates and examines a hands-free voice terminal: microphone in, loudspeaker out, echo removed.
@@ -34,6 +43,22 @@ pub enum Command {
     /// Runs a hands-free terminal: plays files, records the cleaned microphone, shows levels and delay
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArgs>),
+    /// Owns the devices and lets many programs share them over a Unix socket
+    #[cfg(unix)]
+    #[command(after_help = service::SERVE_HELP)]
+    Serve(Box<ServeArgs>),
+    /// Records the cleaned microphone of a running 'handsfree serve', like arecord
+    #[cfg(unix)]
+    #[command(after_help = service::MIC_HELP)]
+    Mic(MicArgs),
+    /// Plays on a running 'handsfree serve', like aplay
+    #[cfg(unix)]
+    #[command(after_help = service::SPEAK_HELP)]
+    Speak(SpeakArgs),
+    /// Shows and controls a running 'handsfree serve'
+    #[cfg(unix)]
+    #[command(after_help = service::CTL_HELP)]
+    Ctl(CtlArgs),
     /// Replays a run recorded with 'handsfree run --dump' and compares the outputs sample by sample
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
@@ -73,8 +98,8 @@ was moved by, the drift and the echo reduction are printed. If the far end is a 
 itself, its place is ambiguous, and the recordings are used as they are.
 
 The result has the length of the microphone recording; a shorter far-end recording is extended with
-silence. Any PCM or float WAV file is accepted. The channels of a multi-channel microphone are mixed
-to mono unless --mic-channel selects one.
+silence. WAV (also RF64, BW64 and W64; PCM, float, mu-law, A-law), AIFF, CAF, FLAC, Ogg Vorbis, MP3
+and MP4 are accepted. The channels of a multi-channel microphone are mixed to mono unless --mic-channel selects one.
 
 Examples:
   handsfree process --far played.wav --mic heard.wav --out clean.wav
@@ -104,6 +129,8 @@ Examples:
   handsfree run --io alsa --input hw:CARD=Device,DEV=0 --output hw:CARD=Device,DEV=0
   handsfree run --io sim --duration 10 --json        output for programs
   handsfree run --play voice.flac --record clean.wav
+  text_to_speech | handsfree run --pcm-in - --pcm-rate 22050
+  handsfree run --pcm-out - --pcm-in fifo --events log.txt | speech_to_text
   handsfree run --io sim --playback-ppm 200 --render-latency-ms 600 --unplug 2@10
                                                      600 ms of latency; unplugged from 10 s to 12 s
 
@@ -414,44 +441,17 @@ impl FromStr for UnplugArg {
 /// Switches of `handsfree run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Audio host to use
-    #[arg(long, value_enum, value_name = "HOST", default_value_t, help_heading = "Devices")]
-    pub io: HostArg,
-    /// Microphone by its id from 'handsfree devices', or 'none' [default: the system's default device]
-    #[arg(long, value_name = "ID", help_heading = "Devices")]
-    pub input: Option<String>,
-    /// Loudspeaker by its id from 'handsfree devices', or 'none' [default: the system's default device]
-    #[arg(long, value_name = "ID", help_heading = "Devices")]
-    pub output: Option<String>,
-    /// Number of channels to open on the microphone's device
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
-    pub input_channels: u32,
-    /// Channel to use of the microphone's device, counted from 0 [default: the mean of all channels]
-    #[arg(long, value_name = "I", help_heading = "Devices")]
-    pub input_channel: Option<u8>,
-    /// Channel of the microphone's device that carries the loudspeaker's signal and is the echo reference
-    #[arg(long, value_name = "I", requires = "input_channel", help_heading = "Devices")]
-    pub input_loopback: Option<u8>,
-    /// Number of channels to open on the loudspeaker's device; all channels play the same signal
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Devices")]
-    pub output_channels: u32,
-    /// Sample rate of the terminal and requested from the devices, in hertz; other device rates are converted
-    #[arg(long, value_name = "HZ", default_value_t = 48_000, help_heading = "Devices")]
-    pub rate: u32,
-    /// Period to request from the devices, in ms; shorter periods reduce latency but risk xruns
-    #[arg(long, value_name = "X", default_value_t = 10.0, help_heading = "Devices")]
-    pub period_ms: f64,
-    /// Aligns by the devices' timestamps alone, without acoustic delay estimation
-    #[arg(long, help_heading = "Devices")]
-    pub no_echo_search: bool,
+    /// Switches of the devices and of the processing.
+    #[command(flatten)]
+    pub devices: DeviceArgs,
     /// Plays a file (WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, MP4); may be repeated to mix several files
     #[arg(long, value_name = "FILE", help_heading = "Sound")]
     pub play: Vec<PathBuf>,
     /// Repeats the files until the run ends
     #[arg(long, requires = "play", help_heading = "Sound")]
     pub repeat: bool,
-    /// Records the cleaned microphone to a WAV file
-    #[arg(long, value_name = "WAV", help_heading = "Sound")]
+    /// Records the cleaned microphone to a WAV file; a pipe (-, fd:N or a FIFO) receives a header without length
+    #[arg(long, value_name = "WAV|-|fd:N", help_heading = "Sound")]
     pub record: Option<PathBuf>,
     /// Records numbered files of S seconds each, such as clean-0001.wav for --record clean.wav
     #[arg(
@@ -462,34 +462,36 @@ pub struct RunArgs {
         help_heading = "Sound"
     )]
     pub record_segments: Option<u32>,
+    /// Plays 16-bit little-endian samples from stdin (-), an inherited descriptor (fd:N), a FIFO or a file, as fast as the
+    /// loudspeaker plays them
+    #[arg(long, value_name = "-|fd:N|FILE", help_heading = "Plain samples")]
+    pub pcm_in: Option<Endpoint>,
+    /// Writes the cleaned microphone as 16-bit little-endian samples to stdout (-), an inherited descriptor (fd:N), a FIFO
+    /// or a file; what a slow reader misses is dropped and counted
+    #[arg(long, value_name = "-|fd:N|FILE", help_heading = "Plain samples")]
+    pub pcm_out: Option<Endpoint>,
+    /// Sample rate of --pcm-in and --pcm-out, in hertz, 8000 to 48000
+    #[arg(long, value_name = "HZ", default_value_t = 16_000, help_heading = "Plain samples")]
+    pub pcm_rate: u32,
+    /// Number of channels of --pcm-in and --pcm-out, 1 or 2; --pcm-out has the same samples in both
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Plain samples")]
+    pub pcm_channels: u32,
     /// Ends the run after S seconds
     #[arg(long, value_name = "S", help_heading = "Run")]
     pub duration: Option<f64>,
     /// Records all inputs and outputs for 'handsfree replay' and bug reports; 300 to 500 kB per second
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub dump: Option<PathBuf>,
+    /// Writes the events to stderr (fd:2), an inherited descriptor (fd:N), a FIFO or a file instead of stdout
+    /// [default: stderr if sound is written to stdout]
+    #[arg(long, value_name = "fd:N|FILE", help_heading = "Run")]
+    pub events: Option<Endpoint>,
     /// Prints only JSON objects on stdout, one per line
     #[arg(long, help_heading = "Run")]
     pub json: bool,
     /// Prints text lines instead of the live view
     #[arg(long, conflicts_with = "json", help_heading = "Run")]
     pub plain: bool,
-    /// Longest processor time that a 10 ms frame may take, in ms; a slower frame bypasses voice processing for 1 s
-    #[arg(long, value_name = "X", default_value_t = 20, help_heading = "Voice processing")]
-    pub voice_deadline_ms: u32,
-    /// Switches of the voice processing stages.
-    #[command(flatten)]
-    pub switches: Switches,
-    /// Switches of the desktop's audio system.
-    #[command(flatten)]
-    pub cpal: CpalArgs,
-    /// Switches of ALSA.
-    #[cfg(target_os = "linux")]
-    #[command(flatten)]
-    pub alsa: AlsaArgs,
-    /// Switches of the simulated room.
-    #[command(flatten)]
-    pub sim: SimRoomArgs,
 }
 
 /// Switches of `handsfree replay`.

@@ -90,10 +90,10 @@ pub struct PeriodTrial {
 /// # Errors
 /// Returns an error that names the device or value that cannot be used, or a device that is lost during the measurement.
 pub fn examine(args: &RunArgs, on_listening: impl FnOnce()) -> Result<Diagnosis, Failure> {
-    let rate = SampleRate::new(args.rate)?;
-    let config = run::host_config(args, rate)?;
+    let rate = SampleRate::new(args.devices.rate)?;
+    let config = run::host_config(&args.devices, rate)?;
     let scheduling = scheduling::measure();
-    let host = HostChoice::from(args.io).resolve()?;
+    let host = HostChoice::from(args.devices.io).resolve()?;
     let io = host.name();
     let terminal_config =
         TerminalConfig { voice: ApmConfig::BYPASS, acoustic_delay: false, ..TerminalConfig::new(rate) };
@@ -104,7 +104,8 @@ pub fn examine(args: &RunArgs, on_listening: impl FnOnce()) -> Result<Diagnosis,
     let open = host.open(&config, work)?;
     let mut session =
         MeasurementSession { supervisor: StreamSupervisor::new(open.io, halves), terminal, frames, rate };
-    let [Some(capture), Some(playback)] = run::requests::direction_configs(args, rate, &config)? else {
+    let [Some(capture), Some(playback)] = run::requests::direction_configs(&args.devices, rate, &config)?
+    else {
         return Err(Failure::usage("--input none or --output none: expected a microphone and a loudspeaker"));
     };
     session.open(&capture, &playback)?;

@@ -1,9 +1,9 @@
 //! Control side: `handsfree run`, which runs a terminal on real or simulated devices.
 
 pub(crate) mod requests;
+mod streams;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use handsfree::HostChoice;
@@ -13,14 +13,18 @@ use handsfree_host::clock;
 use handsfree_host::supervisor::{Notice, StreamSupervisor};
 
 pub use self::requests::host_config;
-use self::requests::{direction_configs, open_failure, sources};
+use self::requests::{direction_configs, open_failure, sources, within};
+use self::streams::RunStreams;
 use crate::args::{NearArg, RunArgs};
 use crate::console;
+use crate::interrupts::{handle_interrupts, is_interrupted};
+use crate::pcm::input::PcmInput;
+use crate::pcm::output::{PcmOutput, Written};
 use crate::player::{Player, PlayerEvent, Source};
 use crate::publish::check_not_read;
 use crate::recorder::{Recorder, RecordingFile};
 use crate::report::{Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name};
-use crate::status::{FlowState, StatusObserver, unprocessed_frames};
+use crate::status::{FlowState, StatusObserver, StatusSources, unprocessed_frames};
 use crate::watchdog::{Watchdog, WorkerRounds};
 use handsfree::dump::{DumpWriter, Dumped};
 use handsfree::failure::Failure;
@@ -51,6 +55,8 @@ struct RunningTerminal {
     supervisor: HostSupervisor,
     unplug_schedule: Option<UnplugSchedule>,
     player: Player,
+    /// Plain samples and recordings from and to other programs.
+    streams: RunStreams,
     /// Whether the run ends when all sources have been played.
     ends_with_player: bool,
     recorder: Option<Recorder>,
@@ -70,23 +76,29 @@ struct RunningTerminal {
     watchdog: Watchdog,
     /// First error of the event output.
     output_failure: Option<Failure>,
+    /// Whether the end of `--pcm-in` was reported.
+    is_input_reported: bool,
 }
 
 impl RunningTerminal {
     fn start(args: &RunArgs) -> Result<Self, Failure> {
-        let rate = SampleRate::new(args.rate)?;
-        let config = host_config(args, rate)?;
-        let configs = direction_configs(args, rate, &config)?;
-        let host = HostChoice::from(args.io).resolve()?;
+        let rate = SampleRate::new(args.devices.rate)?;
+        let config = host_config(&args.devices, rate)?;
+        if let Some(duration_s) = args.duration {
+            within("--duration", duration_s, 0.0..=1e9)?;
+        }
+        let event_sink = streams::event_sink(args)?;
+        let configs = direction_configs(&args.devices, rate, &config)?;
+        let host = HostChoice::from(args.devices.io).resolve()?;
         let notice = host.notice();
         let (io_name, is_simulated) = (host.name(), host.is_simulated());
         let terminal_config = TerminalConfig {
             rate,
-            voice: args.switches.config(),
-            canceller: args.switches.canceller_choice(),
-            acoustic_delay: !args.no_echo_search,
-            loopback: args.input_loopback.is_some(),
-            voice_deadline: Duration::from_millis(args.voice_deadline_ms.into()),
+            voice: args.devices.switches.config(),
+            canceller: args.devices.switches.canceller_choice(),
+            acoustic_delay: !args.devices.no_echo_search,
+            loopback: args.devices.input_loopback.is_some(),
+            voice_deadline: Duration::from_millis(args.devices.voice_deadline_ms.into()),
         };
         check_files(args)?;
         let (Parts { mut terminal, halves, work }, journals) = match &args.dump {
@@ -106,13 +118,15 @@ impl RunningTerminal {
         let repeat = args.repeat || args.play.is_empty();
         let player = Player::start(&sources, repeat, terminal.tracks(), terminal.clock())?;
         let create = |path| RecordingFile::create(path, rate, args.record_segments);
-        let recording = args.record.as_deref().map(create).transpose()?;
+        let recorded_file = args.record.as_deref().filter(|_| streams::is_recorded_to_file(args));
+        let recording = recorded_file.map(create).transpose()?;
         let recovered = recording.as_ref().and_then(RecordingFile::recovered);
+        let (streams, frames) = RunStreams::start(args, rate, &mut terminal)?;
         handle_interrupts()?;
         let now = clock::now();
         let info = supervisor
             .open(configs[0].as_ref(), configs[1].as_ref(), now)
-            .map_err(|error| open_failure(args, error))?;
+            .map_err(|error| open_failure(&args.devices, error))?;
         // What the devices do meanwhile waits in queues that hold seconds of it.
         let dump = match (&args.dump, journals) {
             (Some(folder), Some(journals)) => {
@@ -120,14 +134,13 @@ impl RunningTerminal {
             }
             _ => None,
         };
-        let recorder = match (recording, terminal.take_cleaned()) {
-            (Some(recording), Some(frames)) => Some(Recorder::start(recording, frames)?),
-            _ => None,
-        };
+        let recorder = recording.map(|recording| Recorder::start(recording, frames)).transpose()?;
         let mut running = Self {
             unplug_schedule: open.sim.map(|handle| UnplugSchedule::new(handle, args, &config)),
-            ends_with_player: !sources.is_empty() && !repeat && args.duration.is_none(),
-            output: EventOutput::new(args.json, args.plain),
+            ends_with_player: (!sources.is_empty() && !repeat || args.pcm_in.is_some())
+                && args.duration.is_none(),
+            output: EventOutput::new(args.json, args.plain, event_sink),
+            streams,
             observer: StatusObserver::new(now),
             reported_stats: terminal.stats(),
             terminal,
@@ -141,14 +154,15 @@ impl RunningTerminal {
             capture_frame_length: info.capture.map_or(0, |info| info.rate.sample_frames() as u32),
             watchdog,
             output_failure: None,
+            is_input_reported: false,
             supervisor,
         };
         let started = Started {
             io: io_name,
             rate_hz: rate.hz(),
-            processing: args.switches.name(),
-            input: running.opened_device(args.input.as_deref(), Direction::Capture, info),
-            output: running.opened_device(args.output.as_deref(), Direction::Playback, info),
+            processing: args.devices.switches.name(),
+            input: running.opened_device(args.devices.input.as_deref(), Direction::Capture, info),
+            output: running.opened_device(args.devices.output.as_deref(), Direction::Playback, info),
             playing: sources.iter().map(Source::name).collect(),
         };
         running.report(&Report::Started(started));
@@ -179,13 +193,20 @@ impl RunningTerminal {
             self.report_session_events(now);
             self.report_player_events(now);
             self.report_xruns(now);
+            self.report_stream_events(now);
             if now >= next_status_at {
                 next_status_at = now.max(next_status_at + Duration::from_millis(self.output.interval_ms()));
                 let supervisor = &self.supervisor;
                 let playing = self.player.playing();
+                let stats = self.terminal.stats();
+                let sources = StatusSources {
+                    meters: self.terminal.meters(),
+                    stats: &stats,
+                    dropped_frames: self.terminal.dropped_frames(),
+                };
                 let status = self.observer.observe(
-                    &self.terminal,
-                    |direction| supervisor.state(direction),
+                    &sources,
+                    |direction| supervisor.state(direction).into(),
                     playing,
                     now,
                 );
@@ -204,7 +225,11 @@ impl RunningTerminal {
             if args.duration.is_some_and(|duration_s| self.at_s(now) >= duration_s) {
                 return RunEndReason::Duration;
             }
-            if self.ends_with_player && self.player.playing() == 0 {
+            if self.streams.has_output_ended() {
+                return RunEndReason::Signal;
+            }
+            if self.ends_with_player && self.player.playing() == 0 && self.streams.has_input_ended() {
+                self.report_stream_events(now);
                 self.report_player_events(now);
                 return RunEndReason::Played;
             }
@@ -223,7 +248,9 @@ impl RunningTerminal {
         _ = self.watchdog.stopping();
         self.supervisor.close(Direction::Capture);
         self.supervisor.close(Direction::Playback);
+        self.streams.end_frames();
         let recorded = self.recorder.take().map(Recorder::finish);
+        let [pcm_out, streamed] = self.streams.finish();
         let dumped = self.dump.take().map(DumpWriter::finish);
         if let Some(Ok(Dumped { lost_records: lost @ 1.., .. })) = dumped {
             self.note(
@@ -233,7 +260,14 @@ impl RunningTerminal {
                 ),
             );
         }
-        let written = recorded.as_ref().and_then(|recorded| recorded.as_ref().ok());
+        let lengths = |written: &Written| [written.sample_frames, written.silent_sample_frames];
+        let written = match (&recorded, &streamed) {
+            (Some(Ok(recorded)), _) => Some([recorded.sample_frames, recorded.silent_sample_frames]),
+            (None, Some(Ok(streamed))) => Some(lengths(streamed)),
+            _ => None,
+        };
+        let has_stream_failed = [&pcm_out, &streamed].into_iter().flatten().any(Result::is_err);
+        let reason = if has_stream_failed { RunEndReason::PcmFailed } else { reason };
         let rate_hz = f64::from(self.terminal.config().rate.hz());
         let seconds = |sample_frames: u64| (sample_frames as f64 / rate_hz * 1e3).round() / 1e3;
         let stats = self.terminal.stats();
@@ -255,12 +289,23 @@ impl RunningTerminal {
             drift_ppm: meters.drift_ppm().map(|ppm| (ppm * 10.0).round() / 10.0),
             reference_jumps: meters.reference_jumps(),
             cpu_percent: self.observer.cpu_percent(now),
-            recorded_s: written.map(|written| seconds(written.sample_frames)),
-            recorded_silence_s: written.map(|written| seconds(written.silent_sample_frames)),
+            recorded_s: written.map(|[sample_frames, _]| seconds(sample_frames)),
+            recorded_silence_s: written.map(|[_, silent]| seconds(silent)),
+            pcm_in_sample_frames: self.streams.pcm_in.as_ref().map(PcmInput::sample_frames),
+            pcm_out_sample_frames: pcm_out
+                .as_ref()
+                .map(|_| self.streams.pcm_out.as_ref().map_or(0, |output| output.written().sample_frames)),
+            pcm_out_dropped_sample_frames: self
+                .streams
+                .pcm_out
+                .as_ref()
+                .map(PcmOutput::dropped_sample_frames),
         };
         self.report(&Report::Ended(ended));
         // Both files are closed before an error of either is returned.
         recorded.transpose()?;
+        pcm_out.transpose()?;
+        streamed.transpose()?;
         dumped.transpose()?;
         self.output_failure.take().map_or(Ok(()), Err)
     }
@@ -394,6 +439,24 @@ impl RunningTerminal {
         }
     }
 
+    /// Reports what readers missed, and the failure and the end of `--pcm-in`.
+    fn report_stream_events(&mut self, now: Instant) {
+        if let Some(dropped) = self.streams.new_drops() {
+            self.note(
+                now,
+                &format!("{dropped} sample frames were dropped because the reader of the output was slow"),
+            );
+        }
+        let Some(input) = &self.streams.pcm_in else { return };
+        let (has_ended, failure) = (input.has_ended(), input.take_failure());
+        if let Some(message) = failure {
+            self.note(now, &message);
+        }
+        if has_ended && !std::mem::replace(&mut self.is_input_reported, true) {
+            self.report(&Report::Played { at_s: self.at_s(now), name: "the plain samples".to_owned() });
+        }
+    }
+
     fn report_xruns(&mut self, now: Instant) {
         if now < self.next_xrun_check_at {
             return;
@@ -478,7 +541,7 @@ fn check_files(args: &RunArgs) -> Result<(), Failure> {
     for file in &args.play {
         check_not_read("--play", Some(file), "--record", record)?;
     }
-    match &args.sim.near {
+    match &args.devices.sim.near {
         Some(NearArg::File(file)) => check_not_read("--near", Some(file), "--record", record),
         _ => Ok(()),
     }
@@ -501,6 +564,7 @@ struct UnplugSchedule {
 impl UnplugSchedule {
     fn new(handle: SimHandle, args: &RunArgs, config: &HostConfig) -> Self {
         let mut changes: Vec<(f64, bool)> = args
+            .devices
             .sim
             .unplug
             .iter()
@@ -520,20 +584,4 @@ impl UnplugSchedule {
             };
         }
     }
-}
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-fn is_interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
-}
-
-/// Makes Ctrl-C end the run with a summary. A second Ctrl-C ends the process immediately.
-fn handle_interrupts() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .map_err(|error| Failure::run(format!("the handler for Ctrl-C could not be installed: {error}")))
 }

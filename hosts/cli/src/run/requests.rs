@@ -4,7 +4,7 @@ use handsfree_core::{ChannelMap, SampleRate};
 use handsfree_host::supervisor::{DirectionConfig, OpenError};
 use handsfree_sim::wav::Clip;
 
-use crate::args::RunArgs;
+use crate::args::{DeviceArgs, RunArgs};
 use crate::player::Source;
 use handsfree::failure::Failure;
 use handsfree::host::{AnyHostError, HostConfig};
@@ -19,13 +19,10 @@ const REPEAT_PAUSE_S: usize = 2;
 ///
 /// # Errors
 /// Returns an error that names an invalid value and the valid range.
-pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
+pub fn host_config(args: &DeviceArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
     within("--period-ms", args.period_ms, 0.1..=500.0)?;
     within("--playback-ppm", args.sim.playback_ppm, -20_000.0..=20_000.0)?;
     within("--render-latency-ms", args.sim.render_latency_ms, 0.0..=2_500.0)?;
-    if let Some(duration_s) = args.duration {
-        within("--duration", duration_s, 0.0..=1e9)?;
-    }
     let period = (args.period_ms * f64::from(rate.hz()) / 1e3).round().max(1.0);
     Ok(HostConfig {
         rate,
@@ -38,7 +35,7 @@ pub fn host_config(args: &RunArgs, rate: SampleRate) -> Result<HostConfig, Failu
 }
 
 /// Returns the value if it lies in the range, and otherwise an error with the name, the value and the range.
-fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
+pub(crate) fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<f64, Failure> {
     if range.contains(&value) {
         return Ok(value);
     }
@@ -47,7 +44,7 @@ fn within(name: &str, value: f64, range: std::ops::RangeInclusive<f64>) -> Resul
 
 /// Returns the configurations for capture and playback, in this order; `None` for a direction without a device.
 pub(crate) fn direction_configs(
-    args: &RunArgs,
+    args: &DeviceArgs,
     rate: SampleRate,
     config: &HostConfig,
 ) -> Result<[Option<DirectionConfig>; 2], Failure> {
@@ -74,7 +71,7 @@ pub(crate) fn direction_configs(
 }
 
 /// Returns the failure for devices that could not be opened, with their ids.
-pub(super) fn open_failure(args: &RunArgs, error: OpenError<AnyHostError>) -> Failure {
+pub(super) fn open_failure(args: &DeviceArgs, error: OpenError<AnyHostError>) -> Failure {
     let device = |id: &Option<String>| id.as_deref().unwrap_or("the default device").to_owned();
     match error {
         OpenError::Host(error) => {
@@ -89,7 +86,7 @@ pub(super) fn open_failure(args: &RunArgs, error: OpenError<AnyHostError>) -> Fa
 
 /// Returns the sources to play: the files or, in the simulated room, the shipped voice.
 pub(super) fn sources(args: &RunArgs, is_simulated: bool) -> Vec<Source> {
-    if !args.play.is_empty() || !is_simulated {
+    if !args.play.is_empty() || !is_simulated || args.pcm_in.is_some() {
         return args.play.iter().cloned().map(Source::File).collect();
     }
     let clip = Clip::far();
@@ -114,8 +111,11 @@ mod tests {
 
     fn configs_of(words: &str) -> Result<[Option<DirectionConfig>; 2], Failure> {
         let args = args(words);
-        let rate = SampleRate::new(args.rate)?;
-        direction_configs(&args, rate, &host_config(&args, rate)?)
+        let rate = SampleRate::new(args.devices.rate)?;
+        if let Some(duration_s) = args.duration {
+            within("--duration", duration_s, 0.0..=1e9)?;
+        }
+        direction_configs(&args.devices, rate, &host_config(&args.devices, rate)?)
     }
 
     #[test]

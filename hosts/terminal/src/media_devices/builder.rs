@@ -37,6 +37,7 @@ pub struct MediaDevicesBuilder {
     host: HostChoice,
     polling: Polling,
     voice: ApmConfig,
+    canceller: CancellerChoice,
     loopback_channel: Option<u8>,
     acoustic_delay: bool,
     voice_deadline: Duration,
@@ -55,6 +56,7 @@ impl Default for MediaDevicesBuilder {
             host: HostChoice::Auto,
             polling: Polling::Thread,
             voice: ApmConfig { gain_control: GainControl::Adaptive, ..ApmConfig::default() },
+            canceller: CancellerChoice::Webrtc,
             loopback_channel: None,
             acoustic_delay: true,
             voice_deadline: handsfree_core::limits::PROCESSOR_DEADLINE,
@@ -94,6 +96,12 @@ impl MediaDevicesBuilder {
     /// suppression, the high-pass filter and adaptive gain control.
     pub fn voice(mut self, voice: ApmConfig) -> Self {
         self.voice = voice;
+        self
+    }
+
+    /// Sets the echo canceller. The default is WebRTC's.
+    pub fn canceller(mut self, canceller: CancellerChoice) -> Self {
+        self.canceller = canceller;
         self
     }
 
@@ -180,7 +188,7 @@ impl MediaDevicesBuilder {
         let terminal = TerminalConfig {
             rate: SampleRate::new(self.rate_hz)?,
             voice: self.voice,
-            canceller: CancellerChoice::Webrtc,
+            canceller: self.canceller,
             acoustic_delay: self.acoustic_delay,
             loopback: self.loopback_channel.is_some(),
             voice_deadline: self.voice_deadline,

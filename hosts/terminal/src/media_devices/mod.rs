@@ -48,8 +48,8 @@ use std::thread::JoinHandle;
 use std::time::Duration as WallDuration;
 
 use handsfree_apm::ApmConfig;
-use handsfree_core::SessionEvent;
 use handsfree_core::audio_io::{AudioIo, Direction};
+use handsfree_core::{SessionEvent, Stats};
 use handsfree_host::supervisor::{DirectionConfig, Notice, OpenError, StreamSupervisor};
 use handsfree_host::worker::Work;
 
@@ -62,7 +62,7 @@ use self::waiting::{Dispatcher, Waiters};
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::host::AnyIo;
-use crate::terminal::{CAP, CleanedFrames, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
+use crate::terminal::{CAP, CleanedFrames, Meters, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
 
 /// Interval at which devices are polled. It is short compared with the supervisor's first retry, after 250 ms.
 const TICK: WallDuration = WallDuration::from_millis(20);
@@ -241,6 +241,24 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
     /// Takes the oldest waiting event, if there is one. At most 256 events wait.
     pub fn poll_event(&self) -> Option<MediaEvent> {
         self.shared.lock().events.pop_front()
+    }
+
+    /// Returns the counters of the audio processing.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().terminal.stats()
+    }
+
+    /// Returns the meters: levels, echo reduction, drift.
+    #[must_use]
+    pub fn meters(&self) -> &'static Meters {
+        self.shared.lock().terminal.meters()
+    }
+
+    /// Returns the number of cleaned frames that were dropped because the queue was full; wraps at 2^32.
+    #[must_use]
+    pub fn dropped_frames(&self) -> u32 {
+        self.shared.lock().terminal.dropped_frames()
     }
 
     /// Polls the devices for losses and returns, and wakes the tasks that wait for frames and tracks.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration as WallDuration;
 
+use handsfree_core::playback::Ducking;
 use handsfree_core::{Duration, Gain};
 
 use super::error::MediaError;
@@ -49,7 +50,9 @@ impl PlayerTrack {
         if !self.playing || factor == self.applied {
             return Ok(());
         }
-        self.track()?.set_gain(Gain::linear(factor)?, RAMP)?;
+        let track = self.track()?;
+        let ramp = if track.position() == 0 { Duration::ZERO } else { RAMP };
+        track.set_gain(Gain::linear(factor)?, ramp)?;
         self.applied = factor;
         Ok(())
     }
@@ -202,6 +205,26 @@ impl OutputTrack {
         Ok(())
     }
 
+    /// Fades the track out and drops its queue, like [`interrupt`](Self::interrupt), but a paused track stays
+    /// paused. [`interrupted_at`](Self::interrupted_at) then returns where it stopped.
+    ///
+    /// # Errors
+    /// Returns [`MediaError::Closed`] after the track was removed.
+    pub fn clear(&mut self) -> Result<(), MediaError> {
+        lock(&self.player_track).track()?.clear();
+        Ok(())
+    }
+
+    /// Makes the track a background, which fades down while any other track speaks that is not a background, or for
+    /// `None` a voice again.
+    ///
+    /// # Errors
+    /// Returns [`MediaError::Closed`] after the track was removed, and [`MediaError::Track`] when the worker has
+    /// not yet taken the previous changes.
+    pub fn set_ducking(&mut self, ducking: Option<Ducking>) -> Result<(), MediaError> {
+        Ok(lock(&self.player_track).track()?.set_ducking(ducking)?)
+    }
+
     /// Returns where the last interruption stopped the track: the position behind the last sample frame that
     /// left the loudspeaker, at the track's own rate, counted from the track's opening. Returns `None` if there
     /// was no interruption, and until the position is known, which takes about 10 ms plus the device's latency
@@ -222,7 +245,8 @@ impl OutputTrack {
         self.waiters.until(|| self.interrupted_at().transpose()).await
     }
 
-    /// Sets the track's gain as a factor, multiplied with the player's volume; 1 leaves the track unchanged.
+    /// Sets the track's gain as a factor, multiplied with the player's volume; 1 leaves the track unchanged. The
+    /// gain changes within 20 ms, and before the first samples at once.
     ///
     /// # Errors
     /// Returns the errors of [`OutputPlayer::set_volume`](super::OutputPlayer::set_volume).

@@ -3,6 +3,8 @@
 mod io;
 mod room;
 
+use handsfree_sim::acoustics::{Acoustics, Wire};
+
 pub use self::io::{Pace, SimClock, SimHandle, SimIo, SimIoError};
 pub use self::room::{LiveRoom, LivingRoom, SimRoomConfig, Talker};
 use crate::host::{AnyIo, ChosenHost, OpenHost};
@@ -13,8 +15,11 @@ pub(crate) fn host() -> ChosenHost {
     let clock = SimClock::shared();
     ChosenHost::simulated(clock.clone() as SharedClock, move |config, work| {
         let board = config.sim.board(config.rate, config.period_sample_frames);
-        let acoustics = LiveRoom::new(board.capture.rate, &config.sim.talker, config.sim.seed)?;
-        let (io, handle) = SimIo::spawn(board, Box::new(acoustics), work, &clock, Pace::RealTime)?;
+        let acoustics: Box<dyn Acoustics + Send> = match config.sim.wire {
+            true => Box::new(Wire),
+            false => Box::new(LiveRoom::new(board.capture.rate, &config.sim.talker, config.sim.seed)?),
+        };
+        let (io, handle) = SimIo::spawn(board, acoustics, work, &clock, Pace::RealTime)?;
         Ok(OpenHost { io: AnyIo::new(io), sim: Some(handle) })
     })
 }

@@ -52,11 +52,13 @@ pub struct SimRoomConfig {
     pub render_latency_ms: f64,
     /// Seed of the noise, of the timestamp jitter and of the positions in the room.
     pub seed: u64,
+    /// Whether the microphone records exactly the loudspeaker's samples, without room, noise and talker.
+    pub wire: bool,
 }
 
 impl Default for SimRoomConfig {
     fn default() -> Self {
-        Self { talker: Talker::default(), playback_ppm: 0.0, render_latency_ms: 40.0, seed: 1 }
+        Self { talker: Talker::default(), playback_ppm: 0.0, render_latency_ms: 40.0, seed: 1, wire: false }
     }
 }
 

@@ -1,5 +1,9 @@
 //! WAV files: a tolerant reader for users' files, and a writer for 16-bit mono files.
 
+mod format;
+mod header;
+mod stream;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -7,6 +11,10 @@ use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec};
 
+use self::format::Placement;
+pub use self::format::WavFormat;
+use self::header::{HeaderError, WavHeader};
+pub use self::stream::{StreamSamples, WavStream};
 use crate::interpolate::resample_to;
 
 /// Recording in memory.
@@ -26,12 +34,12 @@ pub struct Clip {
 impl Clip {
     /// Returns the far-end clip that ships with the simulator: an assistant speaking, 14 s, 16 kHz mono.
     pub fn far() -> Self {
-        shipped_clip("clips/far.wav", include_bytes!("../clips/far.wav"))
+        shipped_clip("clips/far.wav", include_bytes!("../../clips/far.wav"))
     }
 
     /// Returns the near-end clip that ships with the simulator: a user speaking, 6.6 s, 16 kHz mono.
     pub fn near() -> Self {
-        shipped_clip("clips/near.wav", include_bytes!("../clips/near.wav"))
+        shipped_clip("clips/near.wav", include_bytes!("../../clips/near.wav"))
     }
 
     /// Returns the length in sample frames.
@@ -115,10 +123,12 @@ const MAX_FILE_BYTES: u64 = 12 << 30;
 const MAX_PIPE_BYTES: u64 = 1 << 30;
 /// Length of the part in front that tells a WAV file, in bytes.
 const MAGIC_BYTES: usize = 12;
+/// First bytes of a W64 file.
+const W64_START: &[u8] = b"riff\x2e\x91\xcf\x11";
 
-/// Reads a WAV file with integer samples of 1 to 32 bits or float samples of 32 or 64 bits, any number of channels
-/// and a rate of 4 to 768 kHz, up to a length of 4 h. RF64 files, which are longer than 4 GiB (EBU Tech 3306), are read
-/// as well. A pipe is read to its end, up to 1 GiB.
+/// Reads a WAV file (RIFF, RF64, BW64 or W64) with integer samples of 1 to 32 bits, float samples of 32 or 64 bits,
+/// mu-law or A-law, any number of channels and a rate of 4 to 768 kHz, up to a length of 4 h. A pipe is read to its end,
+/// up to 1 GiB.
 ///
 /// The content decides the format, not the file name's extension. A truncated file yields the samples that
 /// are there, and a file with wrong lengths in its header, as a pipe writes it, yields all its samples. NaN
@@ -185,9 +195,13 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<Clip, WavError> {
     if seconds > MAX_SECONDS {
         return Err(error(format!("is {seconds} s long; expected at most {MAX_SECONDS} s")));
     }
-    let mut samples = format.decode(data, &mut notices).ok_or_else(|| {
-        error(format!("is coded as {format}; expected PCM of 1 to 32 bits or float of 32 or 64 bits"))
-    })?;
+    let mut placement = None;
+    let mut samples = format
+        .decode(data, &mut placement)
+        .ok_or_else(|| error(format!("is coded as {format}; expected {}", format::EXPECTED)))?;
+    if placement == Some(Placement::Bottom) {
+        notices.push(format.placement_notice());
+    }
     samples.truncate(samples.len() - samples.len() % usize::from(format.channels));
     if samples.is_empty() {
         return Err(error("has a WAV header but no samples".into()));
@@ -204,126 +218,10 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<Clip, WavError> {
     Ok(Clip { rate_hz: format.rate_hz, channels: format.channels, samples, notice })
 }
 
-/// Format tag of integer samples.
-const TAG_PCM: u16 = 1;
-/// Format tag of float samples.
-const TAG_FLOAT: u16 = 3;
-/// Format tag that refers to the identifier in the extended format, whose first two bytes are the real tag.
-const TAG_EXTENSIBLE: u16 = 0xfffe;
-
-/// Content of a format chunk.
-#[derive(Clone, Copy, Debug, Default)]
-struct WavFormat {
-    tag: u16,
-    /// Tag from the extended format; equal to `tag` in a plain one.
-    real_tag: u16,
-    channels: u16,
-    rate_hz: u32,
-    /// Bytes of one sample of one channel.
-    container: usize,
-    /// Bits that the header names for a sample.
-    bits: u16,
-    /// Bits of a sample that carry sound.
-    valid_bits: u16,
-}
-
-impl fmt::Display for WavFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.real_tag {
-            TAG_PCM => "PCM",
-            TAG_FLOAT => "float",
-            6 => "A-law",
-            7 => "mu-law",
-            0x11 => "IMA ADPCM",
-            _ => "unknown",
-        };
-        write!(f, "{}-bit {name} (format tag {})", self.bits, self.tag)
-    }
-}
-
-impl WavFormat {
-    fn parse(chunk: &[u8]) -> Option<Self> {
-        let tag = u16_at(chunk, 0)?;
-        let (channels, rate_hz) = (u16_at(chunk, 2)?, u32_at(chunk, 4)?);
-        let (block, bits) = (u16_at(chunk, 12)?, u16_at(chunk, 14)?);
-        let extended = (tag == TAG_EXTENSIBLE).then(|| u16_at(chunk, 18).zip(u16_at(chunk, 24))).flatten();
-        let (valid_bits, real_tag) = extended.unwrap_or((bits, tag));
-        // Some writers leave the block's length out.
-        let from_bits = usize::from(bits.div_ceil(8));
-        let container = match usize::from(block) / usize::from(channels.max(1)) {
-            0 => from_bits,
-            bytes => bytes,
-        };
-        let valid_bits = if valid_bits == 0 { bits } else { valid_bits };
-        Some(Self { tag, real_tag, channels, rate_hz, container, bits, valid_bits })
-    }
-
-    /// Returns the length of one sample frame, in bytes; at least 1.
-    fn block(&self) -> usize {
-        (self.container * usize::from(self.channels)).max(1)
-    }
-
-    /// Returns the samples, full scale at ±1.0, or `None` for another coding than PCM and float.
-    fn decode(&self, data: &[u8], notices: &mut Vec<String>) -> Option<Vec<f32>> {
-        match (self.real_tag, self.container, self.bits) {
-            (TAG_FLOAT, 4, _) => Some(
-                data.chunks_exact(4).filter_map(|b| Some(f32::from_le_bytes(b.try_into().ok()?))).collect(),
-            ),
-            (TAG_FLOAT, 8, _) => Some(
-                data.chunks_exact(8)
-                    .filter_map(|b| Some(f64::from_le_bytes(b.try_into().ok()?) as f32))
-                    .collect(),
-            ),
-            (TAG_PCM, 1, 1..=8) => Some(data.iter().map(|&b| (f32::from(b) - 128.0) / 128.0).collect()),
-            (TAG_PCM, width @ 2..=4, 1..=32) => Some(self.decode_integers(data, width, notices)),
-            _ => None,
-        }
-    }
-
-    fn decode_integers(&self, data: &[u8], width: usize, notices: &mut Vec<String>) -> Vec<f32> {
-        // Each value is placed at the top of 32 bits, which also extends its sign.
-        let values = || {
-            data.chunks_exact(width).map(move |bytes| {
-                let mut all = [0; 4];
-                all[4 - width..].copy_from_slice(bytes);
-                i32::from_le_bytes(all)
-            })
-        };
-        let unused_bits = (8 * width as u32).saturating_sub(u32::from(self.valid_bits.max(1)));
-        let top = 32 - 8 * width as u32;
-        // Sound in the bits that should be empty, and none in those that should be in use, marks values at the bottom.
-        let below = (1_i64 << (unused_bits + top)) - 1;
-        let is_at_bottom = unused_bits > 0
-            && values().any(|value| i64::from(value) & below != 0)
-            && values().all(|value| (value << unused_bits) >> unused_bits == value);
-        let shift = if is_at_bottom { unused_bits } else { 0 };
-        if is_at_bottom {
-            notices.push(format!(
-                "its {} valid bits are at the bottom of {} instead of at the top; they were moved",
-                self.valid_bits,
-                8 * width
-            ));
-        }
-        values().map(|value| (f64::from(value << shift) / 2_147_483_648.0) as f32).collect()
-    }
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
-}
-
 /// Checks that the bytes start as a WAV file does.
 fn check_magic(bytes: &[u8]) -> Result<(), String> {
-    let is_riff = bytes.starts_with(b"RIFF") || bytes.starts_with(b"RF64");
-    if is_riff && bytes.get(8..MAGIC_BYTES) == Some(b"WAVE") {
+    let is_riff = [b"RIFF", b"RF64", b"BW64"].iter().any(|name| bytes.starts_with(*name));
+    if is_riff && bytes.get(8..MAGIC_BYTES) == Some(b"WAVE") || bytes.starts_with(W64_START) {
         return Ok(());
     }
     let start: String = bytes
@@ -341,49 +239,36 @@ fn check_magic(bytes: &[u8]) -> Result<(), String> {
 /// Finds the format and the samples' bytes, whatever lengths the headers claim. Returns messages about wrong lengths
 /// as well.
 fn layout(bytes: &[u8]) -> Result<(WavFormat, &[u8], Vec<String>), String> {
-    check_magic(bytes)?;
-    let is_rf64 = bytes.starts_with(b"RF64");
-    let mut at = MAGIC_BYTES;
-    let mut format = None;
-    let mut long_data = None;
-    while let (Some(id), Some(length)) = (bytes.get(at..at + 4), u32_at(bytes, at + 4)) {
-        let body = bytes.get(at + 8..).unwrap_or(&[]);
-        let claimed = match (id, long_data) {
-            (b"data", Some(bytes)) if length == u32::MAX => usize::try_from(bytes).unwrap_or(usize::MAX),
-            _ => length as usize,
-        };
-        if id == b"ds64" && is_rf64 {
-            // The length of the file, that of the data chunk, and others.
-            long_data = u64_at(body, 8);
-        } else if id == b"fmt " {
-            format = WavFormat::parse(&body[..claimed.min(body.len())]);
-        } else if id == b"data" {
-            let Some(format) = format else {
-                return Err("is damaged: its samples come before their format (chunk \"fmt \")".into());
-            };
-            let block = format.block();
-            // A length of 0 or all ones in front of samples marks a stream: its writer could not go back to
-            // the header.
-            let states_none = long_data.is_none() && claimed >= 0xffff_f000;
-            let streamed = body.len() >= block && (claimed == 0 || states_none);
-            let used = if streamed { body.len() } else { claimed.min(body.len()) };
-            let used = used - used % block;
-            let mut notices = Vec::new();
-            if streamed {
-                notices.push(format!(
-                    "its header does not state the length; all {used} bytes of samples are used"
-                ));
-            } else if used < claimed {
-                notices.push(format!(
-                    "is cut short: its header names {claimed} bytes of samples, and {used} are there and used"
-                ));
-            }
-            return Ok((format, &body[..used], notices));
+    let mut rest = bytes;
+    let header = WavHeader::read(&mut rest).map_err(|error| match error {
+        HeaderError::NotWav(start) => {
+            format!(
+                "is not a WAV file: its {} bytes start with \"{start}\"; expected \"RIFF....WAVE\"",
+                bytes.len()
+            )
         }
-        // Chunks are padded to an even length.
-        at = at.saturating_add(8).saturating_add(claimed).saturating_add(claimed & 1);
+        HeaderError::NoSamples => {
+            format!("is cut short or damaged: there are no samples in its {} bytes", bytes.len())
+        }
+        other => other.to_string(),
+    })?;
+    let WavHeader { format, length } = header;
+    let block = format.block();
+    // A length of 0 or all ones in front of samples marks a stream: its writer could not go back to the header.
+    let streamed = rest.len() >= block && length.is_none();
+    let claimed = length.unwrap_or(0);
+    let used =
+        if streamed { rest.len() } else { rest.len().min(usize::try_from(claimed).unwrap_or(usize::MAX)) };
+    let used = used - used % block;
+    let mut notices = Vec::new();
+    if streamed {
+        notices.push(format!("its header does not state the length; all {used} bytes of samples are used"));
+    } else if (used as u64) < claimed {
+        notices.push(format!(
+            "is cut short: its header names {claimed} bytes of samples, and {used} are there and used"
+        ));
     }
-    Err(format!("is cut short or damaged: there are no samples in its {} bytes", bytes.len()))
+    Ok((format, &rest[..used], notices))
 }
 
 /// Returns the nearest 16-bit value of a sample, and whether the sample was outside full scale (±1.0). NaN
@@ -606,6 +491,129 @@ mod tests {
         let message =
             read(folder.file("long.wav", &extensible(1, 64, 64, &[0; 32]))).unwrap_err().to_string();
         assert!(message.contains("64-bit PCM"), "{message}");
+    }
+
+    /// Returns files with the same samples under every header, each with its length or a length that is not known.
+    fn long_files(rate_hz: u32, tag: u16, bits: u16, data: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+        let block = bits / 8;
+        let mut format = tag.to_le_bytes().to_vec();
+        format.extend(1_u16.to_le_bytes());
+        format.extend(rate_hz.to_le_bytes());
+        format.extend((rate_hz * u32::from(block)).to_le_bytes());
+        format.extend(block.to_le_bytes());
+        format.extend(bits.to_le_bytes());
+        let riff = |name: &[u8; 4], ds64: Option<u64>, length: u32| {
+            let mut bytes = name.to_vec();
+            bytes.extend(u32::MAX.to_le_bytes());
+            bytes.extend(b"WAVE");
+            if let Some(length) = ds64 {
+                bytes.extend(b"ds64\x1c\0\0\0");
+                for value in [length + 80, length, length / u64::from(block)] {
+                    bytes.extend(value.to_le_bytes());
+                }
+                bytes.extend([0; 4]);
+            }
+            bytes.extend(b"fmt \x10\0\0\0");
+            bytes.extend(&format);
+            bytes.extend(b"data");
+            bytes.extend(length.to_le_bytes());
+            bytes.extend(data);
+            bytes
+        };
+        let w64 = |length: u64| {
+            let mut bytes = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0".to_vec();
+            bytes.extend((length + 104).to_le_bytes());
+            let guid = |name: &[u8]| [name, b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"].concat();
+            bytes.extend(guid(b"wave"));
+            // A chunk of an odd length is padded to eight bytes.
+            bytes.extend(guid(b"junk"));
+            bytes.extend(27_u64.to_le_bytes());
+            bytes.extend(b"odd\0\0\0\0\0");
+            bytes.extend(guid(b"fmt "));
+            bytes.extend(40_u64.to_le_bytes());
+            bytes.extend(&format);
+            bytes.extend(guid(b"data"));
+            bytes.extend((length + 24).to_le_bytes());
+            bytes.extend(data);
+            bytes
+        };
+        let length = data.len() as u64;
+        vec![
+            ("riff", riff(b"RIFF", None, length as u32)),
+            ("rf64", riff(b"RF64", Some(length), u32::MAX)),
+            ("bw64", riff(b"BW64", Some(length), u32::MAX)),
+            ("w64", w64(length)),
+            ("riff 0", riff(b"RIFF", None, 0)),
+            ("riff ffffffff", riff(b"RIFF", None, u32::MAX)),
+            ("rf64 unknown", riff(b"RF64", Some(0), u32::MAX)),
+            ("rf64 unknown", riff(b"RF64", Some(u64::MAX), u32::MAX)),
+        ]
+    }
+
+    /// The reader of whole files and that of pieces must agree, also on what is behind the samples.
+    #[test]
+    fn every_header_is_read_whole_and_piece_by_piece() {
+        let folder = TempFolder::new("headers");
+        let values: Vec<i16> = (0..40_000).map(|n| ((n * 37) % 20_000 - 10_000) as i16).collect();
+        let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        for (name, bytes) in long_files(22_050, 1, 16, &data) {
+            let clip = read(folder.file("long.wav", &bytes)).unwrap();
+            let samples: Vec<i16> = clip.samples.iter().map(|&sample| to_i16(sample).0).collect();
+            assert_eq!(
+                (clip.rate_hz, samples == values),
+                (22_050, true),
+                "{name}: {} samples",
+                samples.len()
+            );
+            let mut stream = WavStream::open(&bytes[..]).unwrap();
+            let (mut streamed, mut part) = (Vec::new(), Vec::new());
+            while stream.next(&mut part).unwrap() == StreamSamples::Some {
+                streamed.extend_from_slice(&part);
+            }
+            assert!(streamed == clip.samples, "{name}");
+            let cut = &bytes[..bytes.len() - 1_001];
+            let mut stream = WavStream::open(cut).unwrap();
+            let end = loop {
+                match stream.next(&mut part).unwrap() {
+                    StreamSamples::Some => {}
+                    end => break end,
+                }
+            };
+            let expected = if clip.notice.is_some() { StreamSamples::End } else { StreamSamples::CutShort };
+            assert_eq!(end, expected, "{name}");
+        }
+        let mut trailing = long_files(8_000, 1, 16, &data).remove(0).1;
+        trailing.extend(b"LIST\x04\0\0\0more");
+        let mut stream = WavStream::open(&trailing[..]).unwrap();
+        let (mut count, mut part) = (0, Vec::new());
+        while stream.next(&mut part).unwrap() == StreamSamples::Some {
+            count += part.len();
+        }
+        assert_eq!(count, values.len(), "the list behind the samples is no sound");
+    }
+
+    #[test]
+    fn laws_and_bottom_bits_are_streamed_as_they_are_read() {
+        let folder = TempFolder::new("laws");
+        let codes: Vec<u8> = (0..=255).collect();
+        let bottom: Vec<u8> = (-500..500_i32).flat_map(|n| (n * 9_999).to_le_bytes()).collect();
+        for bytes in [
+            long_files(8_000, 6, 8, &codes).remove(0).1,
+            long_files(8_000, 7, 8, &codes).remove(3).1,
+            extensible(1, 24, 32, &[[0; 8_000].as_slice(), &bottom].concat()),
+            extensible(
+                3,
+                64,
+                64,
+                &[0.5_f64, -0.25].iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>(),
+            ),
+        ] {
+            let clip = read(folder.file("coded.wav", &bytes)).unwrap();
+            let mut stream = WavStream::open(&bytes[..]).unwrap();
+            let mut part = Vec::new();
+            assert_eq!(stream.next(&mut part).unwrap(), StreamSamples::Some);
+            assert_eq!(part, clip.samples);
+        }
     }
 
     #[test]

@@ -1,0 +1,294 @@
+//! Control side: `handsfree serve`, which owns the devices and lets many programs share them over a Unix socket.
+//!
+//! One thread accepts connections, and each connection has a thread of its own, so that a client that stalls only
+//! stalls itself. The microphone's thread gives each block to bounded queues and never waits for a client.
+
+mod connection;
+mod control;
+mod event_hub;
+mod microphone;
+pub mod protocol;
+mod service;
+pub mod socket;
+mod speaker;
+mod status;
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration as WallDuration, Instant};
+
+use handsfree::failure::Failure;
+use handsfree::terminal::MAX_WAITING;
+use handsfree::{
+    HostChoice, InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions,
+};
+use handsfree_core::audio_io::{Direction, Event};
+use handsfree_core::{Duration, SampleRate, SessionEvent};
+use handsfree_host::supervisor::Notice;
+
+pub use self::event_hub::ServiceEvent;
+use self::service::{ServiceParts, ServiceState, lock};
+use self::socket::{ServiceSocket, SocketAccess};
+use crate::args::ServeArgs;
+use crate::console;
+use crate::interrupts::{handle_interrupts, is_interrupted};
+use crate::report::direction_name;
+use crate::run::host_config;
+
+/// Interval at which the main loop looks for events.
+const POLL: WallDuration = WallDuration::from_millis(20);
+/// Interval at which xruns are reported, together.
+const XRUN_INTERVAL: WallDuration = WallDuration::from_millis(200);
+/// Time for which the microphone's thread waits for a frame before it looks whether the service ends.
+const FRAME_TIMEOUT: WallDuration = WallDuration::from_millis(100);
+/// Value of `--input` or `--output` that selects no device.
+const NO_DEVICE: &str = "none";
+
+/// Runs the service until it is interrupted.
+///
+/// # Errors
+/// Returns an error that names the device, socket or value that cannot be used.
+pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    // The socket comes first, so that a second service fails before it opens a device.
+    let socket = open_socket(args)?;
+    handle_interrupts()?;
+    let (devices, input) = open_devices(args)?;
+    let player = match is_none(args.devices.output.as_deref()) {
+        true => None,
+        false => {
+            let mut player =
+                devices.open_output(output_options(args)).map_err(|error| device_failure(&error))?;
+            player.start().map_err(|error| device_failure(&error))?;
+            Some(player)
+        }
+    };
+    let notices: Vec<&'static str> = devices.notices().to_vec();
+    let state = Arc::new(ServiceState::new(ServiceParts {
+        rate_hz: args.devices.rate,
+        max_clients: args.max_clients as usize,
+        has_microphone: input.is_some(),
+        devices,
+        player,
+    }));
+    let own_events = args.json.then(|| state.events.subscribe());
+    for notice in notices {
+        console::message(&format!("note: {notice}"));
+    }
+    let microphone = input.map(|input| spawn_microphone(input, Arc::clone(&state))).transpose()?;
+    let accepting = {
+        let (listener, state) = (
+            socket.listener.try_clone().map_err(|error| Failure::run(format!("the socket: {error}")))?,
+            Arc::clone(&state),
+        );
+        spawn("accept", move || connection::accept_all(&listener, &state))?
+    };
+    let place =
+        socket.path.as_deref().unwrap_or(Path::new("the service manager's socket")).display().to_string();
+    console::message(&format!("serving on {place}"));
+    watch(&state, own_events.as_ref());
+    state.is_ending.store(true, Ordering::Relaxed);
+    state.hub.close();
+    state.close_all();
+    // A connection of our own wakes the thread that accepts; where that fails, the process's end does.
+    if socket.path.as_deref().is_some_and(|path| UnixStream::connect(path).is_ok()) {
+        _ = accepting.join();
+    }
+    if let Some(microphone) = microphone {
+        // A panic in the thread has already been printed.
+        _ = microphone.join();
+    }
+    // Closes the loudspeaker's device; a thread of a client may still hold the state.
+    drop(lock(&state.player).take());
+    Ok(())
+}
+
+fn open_socket(args: &ServeArgs) -> Result<ServiceSocket, Failure> {
+    if let Some(passed) = socket::passed_socket()? {
+        return Ok(passed);
+    }
+    let access = SocketAccess { mode: args.mode, group: args.group.clone() };
+    socket::bind(&socket::service_path(args.socket.as_deref()), &access)
+}
+
+fn is_none(device: Option<&str>) -> bool {
+    device == Some(NO_DEVICE)
+}
+
+/// Starts the host with a terminal on it, and opens the microphone.
+fn open_devices(args: &ServeArgs) -> Result<(MediaDevices, Option<InputCapture>), Failure> {
+    let switches = &args.devices;
+    let rate = SampleRate::new(switches.rate)?;
+    let config = host_config(switches, rate)?;
+    if is_none(switches.input.as_deref()) && is_none(switches.output.as_deref()) {
+        return Err(Failure::usage("--input none and --output none: expected at least one device"));
+    }
+    let host = HostChoice::from(switches.io).resolve()?;
+    if let Some(notice) = host.notice() {
+        console::message(&format!("note: {notice}"));
+    }
+    let mut builder = MediaDevices::builder()
+        .rate_hz(switches.rate)
+        .voice(switches.switches.config())
+        .canceller(switches.switches.canceller_choice())
+        .acoustic_delay(!switches.no_echo_search)
+        .voice_deadline(Duration::from_millis(switches.voice_deadline_ms.into()));
+    if let Some(index) = switches.input_loopback {
+        builder = builder.loopback_channel(index);
+    }
+    let devices = builder
+        .open_with(host.clock(), |work| Ok(host.open(&config, work)?.io))
+        .map_err(|error| device_failure(&error))?;
+    let input = match is_none(switches.input.as_deref()) {
+        true => None,
+        false => Some(devices.open_input(input_options(args)).map_err(|error| device_failure(&error))?),
+    };
+    Ok((devices, input))
+}
+
+fn period(args: &ServeArgs) -> u32 {
+    let switches = &args.devices;
+    (switches.period_ms * f64::from(switches.rate) / 1e3).round().max(1.0) as u32
+}
+
+fn input_options(args: &ServeArgs) -> InputOptions {
+    let switches = &args.devices;
+    let highest = switches.input_channel.iter().chain(&switches.input_loopback).max();
+    let needed = highest.map_or(1, |&highest| u32::from(highest) + 1);
+    InputOptions {
+        input_device: switches.input.clone(),
+        queue_capacity: MAX_WAITING,
+        input_channel_index: switches.input_channel,
+        device_channels: Some(switches.input_channels.max(needed)),
+        period_sample_frames: Some(period(args)),
+        ..InputOptions::default()
+    }
+}
+
+fn output_options(args: &ServeArgs) -> OutputOptions {
+    OutputOptions {
+        output_device: args.devices.output.clone(),
+        device_channels: Some(args.devices.output_channels),
+        period_sample_frames: Some(period(args)),
+    }
+}
+
+fn device_failure(error: &MediaError) -> Failure {
+    let message = format!("{error}: 'handsfree devices' lists the available devices");
+    match error {
+        MediaError::Config(_) => Failure::usage(error.to_string()),
+        _ => Failure::run(message),
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, Failure> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map_err(|error| Failure::run(format!("the {name} thread could not be started: {error}")))
+}
+
+/// Starts the thread that hands the microphone to the clients.
+fn spawn_microphone(
+    mut input: InputCapture,
+    state: Arc<ServiceState>,
+) -> Result<std::thread::JoinHandle<()>, Failure> {
+    spawn("microphone", move || {
+        while !state.is_ending() {
+            let Some(frame) = input.next_frame(FRAME_TIMEOUT) else { continue };
+            match state.is_muted.load(Ordering::Relaxed) {
+                true => state.hub.publish(&vec![0; frame.samples().len()], frame.stamp.lost),
+                false => state.hub.publish(frame.samples(), frame.stamp.lost),
+            }
+        }
+    })
+}
+
+/// Publishes the events of the devices until the service is interrupted.
+fn watch(state: &ServiceState, own_events: Option<&std::sync::mpsc::Receiver<Arc<str>>>) {
+    let mut xruns = state.devices.stats().xruns();
+    let mut next_xrun_check_at = Instant::now() + XRUN_INTERVAL;
+    while !is_interrupted() {
+        while let Some(event) = state.devices.poll_event() {
+            if let MediaEvent::Device(notice) = &event {
+                note_flow(state, notice);
+            }
+            if let Some(event) = service_event(&event) {
+                state.publish(&event);
+            }
+        }
+        if Instant::now() >= next_xrun_check_at {
+            next_xrun_check_at = Instant::now() + XRUN_INTERVAL;
+            let now = state.devices.stats().xruns();
+            let count = now.wrapping_sub(std::mem::replace(&mut xruns, now));
+            if count > 0 {
+                state.publish(&ServiceEvent::Xrun { count });
+            }
+        }
+        for line in own_events.into_iter().flat_map(|events| events.try_iter()) {
+            use std::io::Write as _;
+            let mut stdout = std::io::stdout().lock();
+            if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+                // A service must not end because nobody reads its log.
+                break;
+            }
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn note_flow(state: &ServiceState, notice: &Notice) {
+    let (direction, is_lost) = match notice {
+        Notice::Lost { direction } => (*direction, true),
+        Notice::Returned { direction, .. } => (*direction, false),
+        _ => return,
+    };
+    state.lost[direction as usize].store(is_lost, Ordering::Relaxed);
+}
+
+fn service_event(event: &MediaEvent) -> Option<ServiceEvent> {
+    let note = |message: String| Some(ServiceEvent::Note { message });
+    let name = |direction: &Direction| direction_name(*direction);
+    match event {
+        MediaEvent::Device(Notice::Lost { direction }) => {
+            Some(ServiceEvent::DeviceLost { direction: name(direction) })
+        }
+        MediaEvent::Device(Notice::Returned { direction, info }) => {
+            Some(ServiceEvent::DeviceReturned { direction: name(direction), rate_hz: info.rate.hz() })
+        }
+        MediaEvent::Device(Notice::Moved { direction, .. }) => note(format!(
+            "the default {} device has changed; the service now uses the new one",
+            name(direction)
+        )),
+        MediaEvent::Device(Notice::Host(Event::RealTimeRefused)) => note(
+            "the system refused real-time scheduling or memory locking; xruns are more likely".to_owned(),
+        ),
+        MediaEvent::Device(_) => None,
+        MediaEvent::Session(event) => session_note(event).and_then(note),
+    }
+}
+
+fn session_note(event: &SessionEvent) -> Option<String> {
+    Some(match event {
+        SessionEvent::DeviceChanged { direction } => {
+            format!(
+                "the {} device has a new format; the echo canceller adapts again",
+                direction_name(*direction)
+            )
+        }
+        SessionEvent::EchoLost => "the echo was lost: it is no longer removed, and is searched".to_owned(),
+        SessionEvent::EchoFound { lag_ms } => {
+            format!("the echo was found {lag_ms} ms later than the devices' times say")
+        }
+        SessionEvent::RateUntrue { direction, rate_hz } => {
+            let direction = direction_name(*direction);
+            format!("the {direction} device runs at {rate_hz} Hz, more than 2 % from its stated rate")
+        }
+        SessionEvent::VoiceTripped { fault } => {
+            format!("the voice processor failed or was too slow (fault {fault}) and is bypassed")
+        }
+        SessionEvent::VoiceDisabled => "the voice processor failed too often and is now disabled".to_owned(),
+        _ => return None,
+    })
+}
