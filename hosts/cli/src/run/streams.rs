@@ -23,6 +23,9 @@ const LIVE_BLOCKS: usize = 50;
 /// Number of frames that wait for a recording, as many as the terminal itself keeps.
 const RECORDED_BLOCKS: usize = MAX_WAITING as usize;
 
+/// Returns the oldest cleaned frame that waits for the recording.
+type NextFrame = Box<dyn FnMut() -> Option<Frame<CAP>> + Send>;
+
 /// Streams of one run.
 #[derive(Debug, Default)]
 pub(super) struct RunStreams {
@@ -72,7 +75,7 @@ impl RunStreams {
         args: &RunArgs,
         rate: SampleRate,
         terminal: &mut Terminal,
-    ) -> Result<(Self, Box<dyn FnMut() -> Option<Frame<CAP>> + Send>), Failure> {
+    ) -> Result<(Self, NextFrame), Failure> {
         let format = PcmFormat::new(args.pcm_rate, args.pcm_channels)?;
         let mut streams = Self::default();
         if let Some(place) = &args.pcm_in {
