@@ -263,13 +263,7 @@ impl<
         let change = PathChange { rate: self.path_change, least_power: LEAST_BIN_POWER * self.main_power };
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         for (reference, main) in self.reference.iter().zip(&mut self.main) {
-            self.main_power += main.update(
-                reference,
-                filter,
-                change,
-                &Self::DECAY,
-                &mut self.random,
-            );
+            self.main_power += main.update(reference, filter, change, &Self::DECAY, &mut self.random);
         }
         for (to, bin) in uncertainty.iter_mut().zip(filter.iter()) {
             *to = bin.uncertainty;
@@ -345,8 +339,9 @@ impl<
     fn suppress(&mut self, samples: &mut [i16; HOP]) {
         let pressing =
             Pressing { factor: self.settings().pressing(), comfort_noise: !self.settings.no_comfort_noise };
-        let FrameMemory { spectra: [error, echo], powers: [power, uncertainty], time, near, errors, fft, .. } =
-            &mut self.memory;
+        let FrameMemory {
+            spectra: [error, echo], powers: [power, uncertainty], time, near, errors, fft, ..
+        } = &mut self.memory;
         let [current, _] = errors;
         windowed(&self.last_error, current, &Self::RISING, time);
         RealFft::forward(Some(&time[0]), Some(&time[1]), error, fft);

@@ -113,11 +113,17 @@ mod tests {
         let mut x = 1_000.25;
         for _ in 0..250 {
             let base = x as usize;
-            let window: [i16; 64 + 4 + 17] =
-                core::array::from_fn(|k| wave((base + k) as f64 - IntegerReader::<TAPS>::BEFORE as f64).round() as i16);
+            let window: [i16; 64 + 4 + 17] = core::array::from_fn(|k| {
+                wave((base + k) as f64 - IntegerReader::<TAPS>::BEFORE as f64).round() as i16
+            });
             let mut out = [0; 64];
             let q32 = 4_294_967_296.0;
-            IntegerReader::<TAPS>::read(&window, ((x - base as f64) * q32) as u64, (step * q32) as u64, &mut out);
+            IntegerReader::<TAPS>::read(
+                &window,
+                ((x - base as f64) * q32) as u64,
+                (step * q32) as u64,
+                &mut out,
+            );
             for (n, &read) in out.iter().enumerate() {
                 let exact = wave(x + n as f64 * step);
                 signal += exact.powi(2);
