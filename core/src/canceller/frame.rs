@@ -274,15 +274,15 @@ impl<
         reference_energy
     }
 
-    /// Constrains one partition of one filter, because each costs two transforms: of the main filter in even
-    /// frames, of the shadow filter in odd ones.
+    /// Constrains one partition of one filter, because each costs two transforms: of the main filter in two frames
+    /// of three, and of the shadow filter in the third.
     fn constrain(&mut self) {
         let FrameMemory { spectra: [bins, _], time, fft, .. } = &mut self.memory;
-        let turn = self.frames as usize / 2;
-        if self.frames.is_multiple_of(2) {
-            self.main.iter_mut().for_each(|main| main.constrain(turn % PARTITIONS, time, fft));
+        let (round, turn) = (self.frames as usize / 3, self.frames as usize % 3);
+        if turn < 2 {
+            self.main.iter_mut().for_each(|main| main.constrain((2 * round + turn) % PARTITIONS, time, fft));
         } else {
-            self.shadow.iter_mut().for_each(|shadow| shadow.constrain(turn % SHADOW, bins, time, fft));
+            self.shadow.iter_mut().for_each(|shadow| shadow.constrain(round % SHADOW, bins, time, fft));
         }
     }
 

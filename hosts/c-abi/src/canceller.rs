@@ -161,7 +161,9 @@ unsafe fn create(
 /// # Safety
 /// `canceller` is null or points to memory of a canceller's size and alignment.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn handsfree_canceller_destroy(canceller: *mut handsfree_canceller) -> handsfree_status {
+pub unsafe extern "C" fn handsfree_canceller_destroy(
+    canceller: *mut handsfree_canceller,
+) -> handsfree_status {
     status(alive(canceller).and_then(|canceller| {
         // SAFETY: `alive` found a canceller there.
         unsafe {

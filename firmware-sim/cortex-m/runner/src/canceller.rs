@@ -96,7 +96,8 @@ pub(crate) fn run(image: &Path) -> Result<()> {
 fn figures(text: &str) -> Result<BTreeMap<&str, u32>> {
     text.lines()
         .map(|line| {
-            let (name, value) = line.split_once(' ').with_context(|| format!("{line:?}: expected a figure"))?;
+            let (name, value) =
+                line.split_once(' ').with_context(|| format!("{line:?}: expected a figure"))?;
             Ok((name, value.parse().with_context(|| format!("{line:?}: expected a number"))?))
         })
         .collect()

@@ -20,8 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 
-const USAGE: &str =
-    "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, canceller ELF, or panics FILE...";
+const USAGE: &str = "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, canceller ELF, or panics FILE...";
 
 fn main() -> ExitCode {
     match run() {

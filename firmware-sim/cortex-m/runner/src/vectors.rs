@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use handsfree_vectors::cancellers::*;
-use handsfree_vectors::conversation::{ConversationOutcome, ConversationMemory, converse};
+use handsfree_vectors::conversation::{ConversationMemory, ConversationOutcome, converse};
 use handsfree_vectors::meter::NoMeter;
 use handsfree_vectors::{CASES, ReplayOutcome, ReplaySession};
 
@@ -46,8 +46,12 @@ fn conversations<'a>(output: &mut impl Iterator<Item = &'a str>) -> Result<()> {
         })*};
     }
     handsfree_vectors::for_each_canceller!(hold);
-    println!("  mean, most: instructions in 10 ms, the session included; then decibels: the echo's reduction by");
-    println!("  the filter and by all, the talker's level while both speak, and while only the talker speaks");
+    println!(
+        "  mean, most: instructions in 10 ms, the session included; then decibels: the echo's reduction by"
+    );
+    println!(
+        "  the filter and by all, the talker's level while both speak, and while only the talker speaks"
+    );
     Ok(())
 }
 
@@ -59,7 +63,10 @@ fn compare<'a>(
     let mut next = || output.next().with_context(|| format!("the image ended before {name}"));
     let (on_image, figures) = (next()?, next()?);
     let expected = format!("{name}: {here:?}");
-    ensure!(expected == on_image, "the results differ:\n  this machine {expected}\n  the image    {on_image}");
+    ensure!(
+        expected == on_image,
+        "the results differ:\n  this machine {expected}\n  the image    {on_image}"
+    );
     let decibels = |over: u64, under: u64| 10.0 * (over.max(1) as f64 / under.max(1) as f64).log10();
     let [microphone, linear, output] = here.echo;
     let [talker, product] = here.both.map(|energy| energy.unsigned_abs());

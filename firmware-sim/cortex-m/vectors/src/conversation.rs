@@ -149,7 +149,8 @@ pub fn converse<C: ConversationCanceller>(
                 break;
             }
             let mut period = [0i16; CAP];
-            let time = PeriodTime { position: played, converter: playback_time(played + CAP as u64), called: now };
+            let time =
+                PeriodTime { position: played, converter: playback_time(played + CAP as u64), called: now };
             meter.measure(SessionPart::PlaybackInterrupt, || outlet.on_period(&mut period, time));
             room.play(played, &period);
             played += CAP as u64;
@@ -205,7 +206,9 @@ pub fn converse<C: ConversationCanceller>(
         let ([.., near], [.., microphone]) = (&talked, &heard);
         let energy = |samples: &[i16]| samples.iter().map(|&x| square(x)).sum::<u64>();
         if part(6) && !part(9) {
-            for (sum, now) in outcome.echo.iter_mut().zip([energy(microphone), linear_energy, energy(output.samples())]) {
+            for (sum, now) in
+                outcome.echo.iter_mut().zip([energy(microphone), linear_energy, energy(output.samples())])
+            {
                 *sum += now;
             }
         } else if part(11) && !part(15) {
