@@ -47,6 +47,8 @@ const FAR_ACTIVE: f32 = 1e-4;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
 const LEAST_ERROR: f32 = 1e-7;
 
+/// Part of a transform of two frames that its error observes: one frame.
+const OBSERVED: f32 = 0.5;
 /// Least step of the shadow filter in terms of the normalised LMS.
 const LEAST_NORMALISED_STEP: f32 = 0.2;
 /// Power of a bin of the reference below which the shadow filter adapts slower: -55 dBFS.
@@ -167,11 +169,11 @@ impl<
             *to = if self.settings.no_high_pass { x } else { self.near_high_pass.next(&Self::HIGH_PASS, x) };
         }
         let far_energy = self.take_reference();
-        let reference = self.cancel();
+        let (reference, predicted) = self.cancel();
         if far_energy > FAR_ACTIVE {
             self.path_change = STEADY_CHANGE + (self.path_change - STEADY_CHANGE) * CHANGE_KEPT;
         }
-        self.select(reference);
+        self.select(reference, predicted);
         let FrameMemory { near, errors, .. } = &mut self.memory;
         // The selected output is the first of both now.
         ceiling::limit_to(near_energy, &mut errors[0]);
@@ -206,8 +208,11 @@ impl<
     }
 
     /// Runs and adapts both filters; leaves their errors in memory. Returns the energy of the newest
-    /// reference spectrum.
-    fn cancel(&mut self) -> f32 {
+    /// reference spectrum, and that of the main filter's error before it was corrected by this frame.
+    ///
+    /// The main filter's error is the a posteriori one, of the path that this frame corrected: what the Kalman
+    /// filter knows of this frame's echo, not only what it had predicted.
+    fn cancel(&mut self) -> (f32, f32) {
         let FrameMemory { spectra, powers, time, near, errors, fft } = &mut self.memory;
         let [main_bins, shadow_bins] = spectra;
         let [main_power, shadow_power] = powers;
@@ -224,25 +229,36 @@ impl<
                 reference_energy += newest.iter().fold(0.0, |sum, x| sum + x.power());
             }
         }
-        for (bins, error) in [&mut *main_bins, &mut *shadow_bins].into_iter().zip(errors.iter_mut()) {
+        // The shadow filter's spectrum is free between its two transforms.
+        for (bins, error) in [&mut *shadow_bins, &mut *main_bins].into_iter().zip(errors.iter_mut().rev()) {
             RealFft::inverse(bins, time, fft);
             for ((error, near), echo) in error.iter_mut().zip(near.iter()).zip(&time[1]) {
                 *error = near - echo;
             }
-            RealFft::forward(None, Some(error), bins, fft);
         }
+        let [main_error, shadow_error] = errors;
+        RealFft::forward(None, Some(main_error), main_bins, fft);
+        let predicted_energy = ceiling::energy(main_error);
 
         let [fast, slow] = &mut self.main_noise;
-        let state = main_power.iter_mut().zip(fast.iter_mut().zip(slow));
-        for (z, (power, (fast, slow))) in main_bins.iter_mut().zip(state) {
+        let state = main_power.iter_mut().zip(fast.iter_mut().zip(slow)).zip(shadow_bins.iter_mut());
+        for (z, ((power, (fast, slow)), explained)) in main_bins.iter_mut().zip(state) {
             let error = z.power();
             *fast = FAST_KEPT * *fast + (1.0 - FAST_KEPT) * error;
             *slow += SLOW_STEP * (error - *slow);
             let noise = fast.max(SLOW_PART * *slow);
-            let reciprocal = 1.0 / (0.5 * *power + noise + LEAST_ERROR);
+            let reciprocal = 1.0 / (*power + noise + LEAST_ERROR);
+            // What this frame's correction of the path adds to the echo is the sum over the partitions of
+            // reference times gain, which is the uncertainty over its sum with the noise.
+            *explained = z.scaled(*power * reciprocal);
             *z = z.scaled(reciprocal);
-            *power = 0.5 * reciprocal;
+            *power = OBSERVED * reciprocal;
         }
+        RealFft::inverse(shadow_bins, time, fft);
+        for (error, echo) in main_error.iter_mut().zip(&time[1]) {
+            *error -= echo;
+        }
+        RealFft::forward(None, Some(shadow_error), shadow_bins, fft);
         let least_step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER);
         let state = shadow_power.iter_mut().zip(&mut self.shadow_noise);
         for (z, (power, noise)) in shadow_bins.iter_mut().zip(state) {
@@ -276,14 +292,15 @@ impl<
             main.constrain(frame % PARTITIONS, time, fft);
             shadow.constrain(frame % SHADOW, main_bins, time, fft);
         }
-        reference_energy
+        (reference_energy, predicted_energy)
     }
 
     /// Chooses the linear output, leaves it in the first error, and repairs the filters.
-    fn select(&mut self, reference: f32) {
+    fn select(&mut self, reference: f32, predicted: f32) {
         let FrameMemory { near, errors: [main, shadow], .. } = &mut self.memory;
         let (before, after) = self.selection.observe(FrameEnergies {
             main: ceiling::energy(main),
+            predicted,
             shadow: ceiling::energy(shadow),
             microphone: ceiling::energy(near),
         });

@@ -56,7 +56,10 @@ pub(super) enum Repair {
 /// Energies of the three candidates in one frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameEnergies {
+    /// Error of the main filter as it is used.
     pub(super) main: f32,
+    /// Error of the main filter before this frame corrected it, as the shadow filter's is.
+    pub(super) predicted: f32,
     pub(super) shadow: f32,
     pub(super) microphone: f32,
 }
@@ -65,6 +68,7 @@ pub(super) struct FrameEnergies {
 #[derive(Debug)]
 pub(super) struct OutputSelection {
     main: f32,
+    predicted: f32,
     shadow: f32,
     microphone: f32,
     noise: f32,
@@ -78,6 +82,7 @@ impl OutputSelection {
     pub(super) const fn new() -> Self {
         Self {
             main: 0.0,
+            predicted: 0.0,
             shadow: 0.0,
             microphone: 0.0,
             noise: 0.0,
@@ -98,6 +103,7 @@ impl OutputSelection {
     pub(super) fn observe(&mut self, now: FrameEnergies) -> (Candidate, Candidate) {
         let smooth = |old: f32, new: f32| KEPT * old + (1.0 - KEPT) * new;
         self.main = smooth(self.main, now.main);
+        self.predicted = smooth(self.predicted, now.predicted);
         self.shadow = smooth(self.shadow, now.shadow);
         self.microphone = smooth(self.microphone, now.microphone);
         self.noise = (self.noise * NOISE_RISE).min(now.microphone.max(LEAST_NOISE));
@@ -115,24 +121,24 @@ impl OutputSelection {
 
     /// Returns what happens to the filters, after [`observe`](Self::observe).
     pub(super) fn repair(&mut self, reference: f32) -> Repair {
-        let echo = self.main > ABOVE_NOISE * self.noise && reference > FAR_SPEAKS_ABOVE;
+        let echo = self.predicted > ABOVE_NOISE * self.noise && reference > FAR_SPEAKS_ABOVE;
         let count = |held: bool, frames: u8| if held { frames.saturating_add(1) } else { 0 };
-        self.better = count(echo && self.shadow < BETTER_BELOW * self.main, self.better);
+        self.better = count(echo && self.shadow < BETTER_BELOW * self.predicted, self.better);
         if self.better >= BETTER_FRAMES {
             self.better = 0;
-            self.main = self.shadow;
+            (self.main, self.predicted) = (self.shadow, self.shadow);
             return Repair::CopyShadowToMain;
         }
-        self.worse = count(self.shadow > self.main, self.worse);
-        self.diverged = count(echo && self.main > DIVERGED_ABOVE * self.microphone, self.diverged);
+        self.worse = count(self.shadow > self.predicted, self.worse);
+        self.diverged = count(echo && self.predicted > DIVERGED_ABOVE * self.microphone, self.diverged);
         if self.diverged >= DIVERGED_FRAMES {
             self.diverged = 0;
-            (self.main, self.shadow) = (self.microphone, self.microphone);
+            (self.main, self.predicted, self.shadow) = (self.microphone, self.microphone, self.microphone);
             return Repair::Diverged;
         }
         if self.worse >= WORSE_FRAMES {
             self.worse = 0;
-            self.shadow = self.main;
+            self.shadow = self.predicted;
             return Repair::CopyMainToShadow;
         }
         Repair::None
@@ -144,7 +150,7 @@ mod tests {
     use super::*;
 
     fn energies(main: f32, shadow: f32, microphone: f32) -> FrameEnergies {
-        FrameEnergies { main, shadow, microphone }
+        FrameEnergies { main, predicted: main, shadow, microphone }
     }
 
     fn quiet_start() -> OutputSelection {
