@@ -20,6 +20,8 @@ setup_packages() {
         && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-dev)
     [ -n "${missing[*]}" ] && apt_install "${missing[@]}"
     pkg-config --exists alsa || apt_install libasound2-dev
+    # A test compares the echo canceller with SpeexDSP's.
+    compgen -G '/usr/lib/*/libspeexdsp.so.1' >/dev/null || apt_install libspeexdsp1
 }
 
 setup_rust() {

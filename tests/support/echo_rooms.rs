@@ -15,7 +15,7 @@ pub const RATE_HZ: u32 = 16_000;
 pub const SCENE_S: usize = 12;
 /// Time at which the path changes in a scene with a path change, in seconds.
 pub const CHANGE_S: usize = 6;
-/// Time from which the talker speaks in a scene with a talker, in seconds.
+/// Time from which the talker speaks unless a scene says otherwise, in seconds.
 pub const TALK_S: usize = 4;
 /// Level of the loudspeaker's signal, and 6 dB more than its echo's.
 const FAR_DBFS: f64 = -20.0;
@@ -47,8 +47,10 @@ pub enum Distortion {
 pub struct SceneConfig {
     /// Whether the microphone moves at [`CHANGE_S`].
     pub path_change: bool,
-    /// Level of the talker over the echo in dB, from [`TALK_S`] on.
+    /// Level of the talker over the echo, in dB.
     pub talker_db: Option<f64>,
+    /// Time from which the talker speaks, in seconds.
+    pub talks_from_s: usize,
     /// Distortion of the loudspeaker.
     pub distortion: Distortion,
     /// Whether headphones keep the loudspeaker's sound from the microphone.
@@ -57,8 +59,13 @@ pub struct SceneConfig {
 
 impl SceneConfig {
     /// Scene in which only the far end speaks.
-    pub const FAR_END: Self =
-        Self { path_change: false, talker_db: None, distortion: Distortion::None, headphones: false };
+    pub const FAR_END: Self = Self {
+        path_change: false,
+        talker_db: None,
+        talks_from_s: TALK_S,
+        distortion: Distortion::None,
+        headphones: false,
+    };
 }
 
 /// Signals of a scene; full scale is 1.
@@ -123,7 +130,7 @@ impl EchoScene {
         }
         let mut talker = vec![0.0; samples];
         if let Some(level_db) = config.talker_db {
-            let from = TALK_S * RATE_HZ as usize;
+            let from = config.talks_from_s * RATE_HZ as usize;
             let clean = speech(&mut Rng::for_stream(room.seed, "talker"), samples - from);
             let mut spoken = convolved(&room.talker, &clean);
             scale_to(&mut spoken, FAR_DBFS - ERL_DB + level_db);

@@ -3,7 +3,7 @@
 use super::ceiling;
 use super::kalman::{FilterBin, PathChange};
 use super::residual::ResidualInputs;
-use super::selection::{Candidate, FrameEnergies, Repair};
+use super::selection::{Candidate, Crossing, FrameEnergies, Repair};
 use super::suppressor::Pressing;
 use super::{CancellerReading, CancellerStorage, EchoCanceller};
 use crate::capture::VoiceStats;
@@ -15,9 +15,9 @@ use crate::dsp::special::sin_pi;
 /// Decay of an echo path in 10 ms, as power, that is assumed at first: 0.75 dB. It is slower than a room's,
 /// because the echo may begin tens of milliseconds after the reference.
 const DECAY: f64 = 0.841_395_141_645_195_1;
-/// Power of the echo path that is assumed before anything is known: 10 dB, a loudspeaker next to the
-/// microphone.
-const FIRST_POWER: f32 = 10.0;
+/// Power of the echo path that is assumed before anything is known: 8 dB, a loudspeaker next to the
+/// microphone. A talker who speaks first pays for more of it: the first frames are explained as echo.
+const FIRST_POWER: f32 = 6.0;
 /// Part of the main filter's expected error power that is kept in 10 ms: a time constant of 20 ms.
 const FAST_KEPT: f32 = 0.6;
 /// Part of the slow mean of the error's power that is replaced in 10 ms: a time constant of 0.33 s.
@@ -48,6 +48,12 @@ const FAR_ACTIVE: f32 = 1e-4;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
 const LEAST_ERROR: f32 = 1e-7;
 
+/// Part of a transform of two frames that its error observes: one frame.
+const OBSERVED: f32 = 0.5;
+/// Part of the filter's uncertainty that is in its error. It is 1/2 if every partition is constrained in every
+/// frame (Kuech, Mabande and Enzner 2014) and 1 if none is, because an unconstrained correction is
+/// not halved afterwards; only one partition a frame is.
+const UNCERTAINTY_IN_ERROR: f32 = 0.7;
 /// Least step of the shadow filter in terms of the normalised LMS.
 const LEAST_NORMALISED_STEP: f32 = 0.2;
 /// Power of a bin of the reference below which the shadow filter adapts slower: -55 dBFS.
@@ -151,6 +157,7 @@ impl<
         self.suppressor.reset();
         self.random = super::RandomBits::new();
         self.last_error.fill(0.0);
+        self.linear.fill(0.0);
         self.last_echo.fill(0.0);
         self.overlap.fill(0.0);
         self.last_near_energy = 0.0;
@@ -179,15 +186,16 @@ impl<
             self.constrain();
         }
         let FrameMemory { near, errors, .. } = &mut self.memory;
-        // The selected output is the first of both now.
+        // The suppressor's input is the first of both now.
         ceiling::limit_to(near_energy, &mut errors[0]);
+        ceiling::limit_to(near_energy, &mut self.linear);
         self.levels.observe(far_energy, near, &errors[0]);
         if self.settings.no_suppressor {
             for (last, (near, error)) in self.last_echo.iter_mut().zip(near.iter().zip(&errors[0])) {
                 *last = near - error;
             }
             self.last_error = errors[0];
-            ceiling::quantise(near_energy, &self.last_error, samples);
+            ceiling::quantise(near_energy, &self.linear, samples);
         } else {
             self.suppress(samples);
         }
@@ -213,6 +221,10 @@ impl<
 
     /// Runs and adapts both filters; leaves their errors in memory. Returns the energy of the newest
     /// reference spectrum.
+    ///
+    /// The suppressor takes the main filter's error as it was before this frame, because it removes itself what
+    /// the filter is uncertain of. The linear output is the a posteriori error, of the path that this frame
+    /// corrected: what the Kalman filter knows of this frame's echo, not only what it had predicted.
     fn cancel(&mut self) -> f32 {
         let FrameMemory { filter, spectra, powers, time, near, errors, fft } = &mut self.memory;
         let [main_bins, shadow_bins] = spectra;
@@ -232,24 +244,34 @@ impl<
         for (to, bin) in main_bins.iter_mut().zip(filter.iter()) {
             *to = bin.value;
         }
-        for (bins, error) in [&mut *main_bins, &mut *shadow_bins].into_iter().zip(errors.iter_mut()) {
+        // The shadow filter's spectrum is free between its two transforms.
+        for (bins, error) in [&mut *shadow_bins, &mut *main_bins].into_iter().zip(errors.iter_mut().rev()) {
             RealFft::inverse(bins, time, fft);
             for ((error, near), echo) in error.iter_mut().zip(near.iter()).zip(&time[1]) {
                 *error = near - echo;
             }
-            RealFft::forward(None, Some(error), bins, fft);
         }
+        let [main_error, shadow_error] = errors;
+        RealFft::forward(None, Some(main_error), main_bins, fft);
 
         let [fast, slow] = &mut self.main_noise;
-        let state = filter.iter_mut().zip(fast.iter_mut().zip(slow));
-        for (z, (bin, (fast, slow))) in main_bins.iter().zip(state) {
+        let state = filter.iter_mut().zip(fast.iter_mut().zip(slow)).zip(shadow_bins.iter_mut());
+        for (z, ((bin, (fast, slow)), explained)) in main_bins.iter().zip(state) {
             let error = z.power();
             *fast = FAST_KEPT * *fast + (1.0 - FAST_KEPT) * error;
             *slow += SLOW_STEP * (error - *slow);
             let noise = larger(*fast, SLOW_PART * *slow);
-            let reciprocal = 1.0 / (0.5 * bin.uncertainty + noise + LEAST_ERROR);
-            *bin = FilterBin { value: z.scaled(reciprocal), gain: 0.5 * reciprocal, uncertainty: 0.0 };
+            let reciprocal = 1.0 / (UNCERTAINTY_IN_ERROR * bin.uncertainty + noise + LEAST_ERROR);
+            // What this frame's correction of the path adds to the echo: summed over the partitions, reference
+            // times gain is the uncertainty over its sum with the noise. No more than the error can be echo.
+            *explained = z.scaled((bin.uncertainty * reciprocal).min(1.0));
+            *bin = FilterBin { value: z.scaled(reciprocal), gain: OBSERVED * reciprocal, uncertainty: 0.0 };
         }
+        RealFft::inverse(shadow_bins, time, fft);
+        for (corrected, (error, echo)) in self.linear.iter_mut().zip(main_error.iter().zip(&time[1])) {
+            *corrected = error - echo;
+        }
+        RealFft::forward(None, Some(shadow_error), shadow_bins, fft);
         let least_step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER);
         let state = shadow_power.iter().zip(&mut self.shadow_noise);
         for (z, (power, noise)) in shadow_bins.iter_mut().zip(state) {
@@ -286,15 +308,20 @@ impl<
         }
     }
 
-    /// Chooses the linear output, leaves it in the first error, and repairs the filters.
+    /// Chooses the suppressor's input and the linear output, leaves them in the place of the main filter's two
+    /// errors, and repairs the filters.
     fn select(&mut self, reference: f32) -> Repair {
         let FrameMemory { near, errors: [main, shadow], .. } = &mut self.memory;
-        let (before, after) = self.selection.observe(FrameEnergies {
+        let crossings = self.selection.observe(FrameEnergies {
             main: ceiling::energy(main),
+            corrected: ceiling::energy(&self.linear),
             shadow: ceiling::energy(shadow),
             microphone: ceiling::energy(near),
         });
-        if before != Candidate::Main || after != Candidate::Main {
+        for (Crossing { from, to }, main) in crossings.into_iter().zip([main, &mut self.linear]) {
+            if from == Candidate::Main && to == Candidate::Main {
+                continue;
+            }
             let mut part = 0.0;
             for (main, (&shadow, &near)) in main.iter_mut().zip(shadow.iter().zip(near.iter())) {
                 part += const { 1.0 / HOP as f32 };
@@ -303,7 +330,7 @@ impl<
                     Candidate::Shadow => shadow,
                     Candidate::Microphone => near,
                 };
-                *main = value(before) * (1.0 - part) + value(after) * part;
+                *main = value(from) * (1.0 - part) + value(to) * part;
             }
         }
         let repair = self.selection.repair(reference);

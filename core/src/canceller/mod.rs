@@ -122,6 +122,8 @@ pub struct EchoCanceller<
     suppressor: ResidualSuppressor<BINS>,
     random: RandomBits,
     last_error: [f32; HOP],
+    /// The linear output.
+    linear: [f32; HOP],
     last_echo: [f32; HOP],
     overlap: [f32; HOP],
     /// Energy of the last microphone frame, for the output of that time.
@@ -190,6 +192,7 @@ impl<
             suppressor: ResidualSuppressor::new(),
             random: RandomBits::new(),
             last_error: [0.0; HOP],
+            linear: [0.0; HOP],
             last_echo: [0.0; HOP],
             overlap: [0.0; HOP],
             last_near_energy: 0.0,
@@ -224,7 +227,7 @@ impl<
     /// Returns the samples of the last frame without residual suppression: the linear output, for speech
     /// recognition. It is 10 ms earlier than the output with suppression.
     pub fn linear(&self) -> impl ExactSizeIterator<Item = i16> {
-        self.last_error.iter().map(|&x| ceiling::to_i16(x))
+        self.linear.iter().map(|&x| ceiling::to_i16(x))
     }
 
     /// Checks a frame's format and length.

@@ -41,7 +41,7 @@ const HELD: f32 = 0.4;
 /// constant of 2 s, because a loudspeaker does not change.
 const DISTORTION_STEP: f32 = 0.005;
 /// Squared correlation that unrelated speech reaches within that time.
-const CHANCE: f32 = 0.12;
+const CHANCE: f32 = 0.1;
 /// Energy of the whole estimated echo above which distortion is measured.
 const WHOLE_ABOVE: f32 = 1e-4;
 

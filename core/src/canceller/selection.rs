@@ -53,38 +53,51 @@ pub(super) enum Repair {
     Diverged,
 }
 
-/// Energies of the three candidates in one frame.
+/// Energies of the candidates in one frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameEnergies {
+    /// Error of the main filter as it was before this frame.
     pub(super) main: f32,
+    /// Error of the main filter as this frame corrected it.
+    pub(super) corrected: f32,
     pub(super) shadow: f32,
     pub(super) microphone: f32,
+}
+
+/// Candidates before and after a frame, between which an output crosses over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crossing {
+    pub(super) from: Candidate,
+    pub(super) to: Candidate,
 }
 
 /// Smoothed energies of the candidates, and how long each condition has held.
 #[derive(Debug)]
 pub(super) struct OutputSelection {
     main: f32,
+    corrected: f32,
     shadow: f32,
     microphone: f32,
     noise: f32,
     better: u8,
     worse: u8,
     diverged: u8,
-    current: Candidate,
+    /// Candidates of the suppressor and of the linear output.
+    current: [Candidate; 2],
 }
 
 impl OutputSelection {
     pub(super) const fn new() -> Self {
         Self {
             main: 0.0,
+            corrected: 0.0,
             shadow: 0.0,
             microphone: 0.0,
             noise: 0.0,
             better: 0,
             worse: 0,
             diverged: 0,
-            current: Candidate::Main,
+            current: [Candidate::Main; 2],
         }
     }
 
@@ -94,23 +107,31 @@ impl OutputSelection {
         self.noise = 1e-3;
     }
 
-    /// Returns the candidate before and after this frame, between which the output crosses over.
-    pub(super) fn observe(&mut self, now: FrameEnergies) -> (Candidate, Candidate) {
+    /// Returns the crossing of the suppressor's input, of which the main filter's part is its error as it was,
+    /// and that of the linear output, of which it is the corrected one.
+    pub(super) fn observe(&mut self, now: FrameEnergies) -> [Crossing; 2] {
         let smooth = |old: f32, new: f32| KEPT * old + (1.0 - KEPT) * new;
         self.main = smooth(self.main, now.main);
+        self.corrected = smooth(self.corrected, now.corrected);
         self.shadow = smooth(self.shadow, now.shadow);
         self.microphone = smooth(self.microphone, now.microphone);
         self.noise = (self.noise * NOISE_RISE).min(now.microphone.max(LEAST_NOISE));
         let before = self.current;
-        let mut lowest = self.main * PREFERRED_BELOW;
-        self.current = Candidate::Main;
+        self.current = [self.main, self.corrected].map(|main| self.quietest(main));
+        [0, 1].map(|at| Crossing { from: before[at], to: self.current[at] })
+    }
+
+    /// Returns the candidate to be used if the main filter's error has the smoothed energy `main`.
+    fn quietest(&self, main: f32) -> Candidate {
+        let mut lowest = main * PREFERRED_BELOW;
+        let mut quietest = Candidate::Main;
         if self.shadow < lowest {
-            (self.current, lowest) = (Candidate::Shadow, self.shadow);
+            (quietest, lowest) = (Candidate::Shadow, self.shadow);
         }
         if self.microphone < lowest {
-            self.current = Candidate::Microphone;
+            quietest = Candidate::Microphone;
         }
-        (before, self.current)
+        quietest
     }
 
     /// Returns what happens to the filters, after [`observe`](Self::observe).
@@ -120,14 +141,14 @@ impl OutputSelection {
         self.better = count(echo && self.shadow < BETTER_BELOW * self.main, self.better);
         if self.better >= BETTER_FRAMES {
             self.better = 0;
-            self.main = self.shadow;
+            (self.main, self.corrected) = (self.shadow, self.shadow);
             return Repair::CopyShadowToMain;
         }
         self.worse = count(self.shadow > self.main, self.worse);
         self.diverged = count(echo && self.main > DIVERGED_ABOVE * self.microphone, self.diverged);
         if self.diverged >= DIVERGED_FRAMES {
             self.diverged = 0;
-            (self.main, self.shadow) = (self.microphone, self.microphone);
+            (self.main, self.corrected, self.shadow) = (self.microphone, self.microphone, self.microphone);
             return Repair::Diverged;
         }
         if self.worse >= WORSE_FRAMES {
@@ -144,7 +165,7 @@ mod tests {
     use super::*;
 
     fn energies(main: f32, shadow: f32, microphone: f32) -> FrameEnergies {
-        FrameEnergies { main, shadow, microphone }
+        FrameEnergies { main, corrected: main, shadow, microphone }
     }
 
     fn quiet_start() -> OutputSelection {
@@ -157,7 +178,7 @@ mod tests {
     #[test]
     fn the_quietest_candidate_becomes_the_output() {
         let mut selection = quiet_start();
-        let mut last = |now| (0..30).map(|_| selection.observe(now).1).last();
+        let mut last = |now| (0..30).map(|_| selection.observe(now)[0].to).last();
         assert_eq!(last(energies(0.1, 0.2, 1.0)), Some(Candidate::Main));
         assert_eq!(last(energies(0.1, 0.03, 1.0)), Some(Candidate::Shadow));
         assert_eq!(last(energies(3.0, 2.0, 1.0)), Some(Candidate::Microphone));

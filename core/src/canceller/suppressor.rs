@@ -12,11 +12,11 @@ use crate::dsp::fft::{Complex, fast_inverse_sqrt};
 use crate::dsp::select::{larger, smaller};
 
 /// Weight of the previous frame's output in the estimate of the signal's power.
-const DIRECTED: f32 = 0.9;
+const DIRECTED: f32 = 0.97;
 /// Multiple of the residual that is removed while only the far end speaks.
-const PRESSED_ALONE: f32 = 9.0;
+const PRESSED_ALONE: f32 = 5.0;
 /// Multiple of the residual that is removed while the near talker speaks.
-const PRESSED_TALKING: f32 = 0.5;
+const PRESSED_TALKING: f32 = 0.15;
 /// Lowest gain of a bin: -45 dB.
 const LEAST_GAIN: f32 = 0.005_6;
 /// Part of the error's power that its mean follows in 10 ms: a time constant of 50 ms.
