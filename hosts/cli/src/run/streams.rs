@@ -23,6 +23,9 @@ const LIVE_BLOCKS: usize = 50;
 /// Number of frames that wait for a recording, as many as the terminal itself keeps.
 const RECORDED_BLOCKS: usize = MAX_WAITING as usize;
 
+/// Function that returns the oldest frame that waits for a recorder.
+type NextFrame = Box<dyn FnMut() -> Option<Frame<CAP>> + Send>;
+
 /// Streams of one run.
 #[derive(Debug, Default)]
 pub(super) struct RunStreams {
@@ -72,7 +75,7 @@ impl RunStreams {
         args: &RunArgs,
         rate: SampleRate,
         terminal: &mut Terminal,
-    ) -> Result<(Self, Box<dyn FnMut() -> Option<Frame<CAP>> + Send>), Failure> {
+    ) -> Result<(Self, NextFrame), Failure> {
         let format = PcmFormat::new(args.pcm_rate, args.pcm_channels)?;
         let mut streams = Self::default();
         if let Some(place) = &args.pcm_in {
@@ -159,10 +162,7 @@ fn feed_hub(hub: &MicHub, frames: &mut CleanedFrames, is_stopping: &AtomicBool) 
 }
 
 /// Returns a function that makes frames of the blocks of a hub for a recorder.
-fn recorder_frames(
-    rate: SampleRate,
-    reader: Option<MicReader>,
-) -> Box<dyn FnMut() -> Option<Frame<CAP>> + Send> {
+fn recorder_frames(rate: SampleRate, reader: Option<MicReader>) -> NextFrame {
     let mut end = None;
     Box::new(move || {
         let MicNext::Block(block) = reader.as_ref()?.next(WallDuration::ZERO) else { return None };
