@@ -23,6 +23,8 @@ pub mod clock;
 pub mod inherited;
 #[cfg(unix)]
 pub mod peer;
+#[cfg(target_os = "linux")]
+pub mod pipe;
 pub mod realtime;
 pub mod request;
 pub mod supervisor;

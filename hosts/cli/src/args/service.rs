@@ -19,6 +19,8 @@ socket's file (--mode, --group) may listen and speak.
 
 Examples:
   handsfree serve                                    real devices; without any, the simulated room
+  handsfree serve --virtual --input usb-mic --output usb-speaker
+                                                     ids from 'handsfree devices'
   handsfree serve --io alsa --input hw:CARD=Mic,DEV=0 --output hw:CARD=Speaker,DEV=0 --group audio
 
 Exit codes: 0 interrupted, 1 a device or the socket failed, 2 the command line is invalid.";
@@ -76,6 +78,14 @@ pub struct ServeArgs {
     /// Largest number of clients that are connected at the same time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Service")]
     pub max_clients: u32,
+    /// Adds a microphone and a loudspeaker to PulseAudio or PipeWire, which any application can choose
+    #[cfg(target_os = "linux")]
+    #[arg(long = "virtual", help_heading = "Service")]
+    pub virtual_devices: bool,
+    /// Makes the virtual devices the defaults; needs --input and --output where the service uses the sound server itself
+    #[cfg(target_os = "linux")]
+    #[arg(long, requires = "virtual_devices", help_heading = "Service")]
+    pub virtual_default: bool,
     /// Prints the events as JSON objects on stdout, one per line
     #[arg(long, help_heading = "Service")]
     pub json: bool,

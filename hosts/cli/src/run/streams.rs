@@ -162,10 +162,7 @@ fn feed_hub(hub: &MicHub, frames: &mut CleanedFrames, is_stopping: &AtomicBool) 
 }
 
 /// Returns a function that makes frames of the blocks of a hub for a recorder.
-fn recorder_frames(
-    rate: SampleRate,
-    reader: Option<MicReader>,
-) -> Box<dyn FnMut() -> Option<Frame<CAP>> + Send> {
+fn recorder_frames(rate: SampleRate, reader: Option<MicReader>) -> NextFrame {
     let mut end = None;
     Box::new(move || {
         let MicNext::Block(block) = reader.as_ref()?.next(WallDuration::ZERO) else { return None };

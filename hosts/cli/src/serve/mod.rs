@@ -10,8 +10,12 @@ mod microphone;
 pub mod protocol;
 mod service;
 pub mod socket;
+#[cfg(target_os = "linux")]
+mod sound_server;
 mod speaker;
 mod status;
+#[cfg(target_os = "linux")]
+pub mod virtual_devices;
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -51,6 +55,8 @@ const NO_DEVICE: &str = "none";
 /// # Errors
 /// Returns an error that names the device, socket or value that cannot be used.
 pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    check_virtual(args)?;
     // The socket comes first, so that a second service fails before it opens a device.
     let socket = open_socket(args)?;
     handle_interrupts()?;
@@ -77,6 +83,11 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         console::message(&format!("note: {notice}"));
     }
     let microphone = input.map(|input| spawn_microphone(input, Arc::clone(&state))).transpose()?;
+    #[cfg(target_os = "linux")]
+    let virtual_devices = args
+        .virtual_devices
+        .then(|| virtual_devices::VirtualDevices::start(&state, args.virtual_default))
+        .transpose()?;
     let accepting = {
         let (listener, state) = (
             socket.listener.try_clone().map_err(|error| Failure::run(format!("the socket: {error}")))?,
@@ -88,6 +99,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         socket.path.as_deref().unwrap_or(Path::new("the service manager's socket")).display().to_string();
     console::message(&format!("serving on {place}"));
     watch(&state, own_events.as_ref());
+    #[cfg(target_os = "linux")]
+    drop(virtual_devices);
     state.is_ending.store(true, Ordering::Relaxed);
     state.hub.close();
     state.close_all();
@@ -110,6 +123,20 @@ fn open_socket(args: &ServeArgs) -> Result<ServiceSocket, Failure> {
     }
     let access = SocketAccess { mode: args.mode, group: args.group.clone() };
     socket::bind(&socket::service_path(args.socket.as_deref()), &access)
+}
+
+/// Refuses virtual devices that would play into themselves.
+#[cfg(target_os = "linux")]
+fn check_virtual(args: &ServeArgs) -> Result<(), Failure> {
+    use crate::args::HostArg;
+    let is_on_server = matches!(args.devices.io, HostArg::Auto | HostArg::Cpal);
+    if args.virtual_default && is_on_server && (args.devices.input.is_none() || args.devices.output.is_none())
+    {
+        return Err(Failure::usage(
+            "--virtual-default: expected --input and --output, because the defaults become the virtual devices themselves",
+        ));
+    }
+    Ok(())
 }
 
 fn is_none(device: Option<&str>) -> bool {
@@ -182,7 +209,10 @@ fn device_failure(error: &MediaError) -> Failure {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, Failure> {
+pub(crate) fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, Failure> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(work)

@@ -7,6 +7,7 @@ mod echo;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../../../cpal/tests/desktop/server/mod.rs"]
 mod server;
+mod virtual_devices;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
