@@ -78,7 +78,7 @@ impl WavFormat {
         (self.container * usize::from(self.channels)).max(1)
     }
 
-    /// Returns whether [`decode`](Self::decode) knows the coding.
+    /// Returns whether `decode` knows the coding.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.decode(&[], &mut None).is_some()
