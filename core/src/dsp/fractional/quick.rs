@@ -76,6 +76,8 @@ impl<const TAPS: usize> FractionalReader for IntegerReader<TAPS> {
     const BEFORE: usize = TAPS / 2;
     const AROUND: usize = TAPS + 1;
 
+    // Not inlined, because it is called from several places.
+    #[inline(never)]
     fn read(window: &[i16], at_q32: u64, step_q32: u64, out: &mut [i16]) {
         let mut at = at_q32;
         let half = (BLOCK / 2) as u64;
