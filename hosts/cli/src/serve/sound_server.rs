@@ -1,4 +1,4 @@
-//! Control side: PulseAudio's command `pactl`, which PipeWire answers too.
+//! Control side: PulseAudio's command `pactl`.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};

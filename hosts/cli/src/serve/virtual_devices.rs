@@ -1,4 +1,4 @@
-//! Application side: a microphone and a loudspeaker in PulseAudio or PipeWire, which any application can choose.
+//! Application side: a microphone and a loudspeaker in PulseAudio, which any application can choose.
 //!
 //! The sound server's modules "pipe source" and "pipe sink" read and write FIFOs. The service writes the cleaned
 //! microphone to one, at the microphone's pace, and plays what comes out of the other, at the loudspeaker's pace, so that
@@ -28,6 +28,9 @@ pub const SOURCE: &str = "handsfree_microphone";
 pub const SINK: &str = "handsfree_loudspeaker";
 /// Property that tells which process a device belongs to.
 const OWNER: &str = "handsfree.process";
+/// Part of the name of PulseAudio's interface of PipeWire. Its modules read and write FIFOs at the pace of PipeWire's own
+/// clock (measured with 0.3.65: 30 ms of 2 s came through).
+const PIPEWIRE: &str = "on PipeWire";
 /// Size of a FIFO's buffer, in bytes: one page, 43 ms at 48 kHz.
 const PIPE_BYTES: u32 = 4_096;
 /// Audio that waits in the loudspeaker's track at most: enough for the sound server's scheduling.
@@ -54,6 +57,12 @@ impl VirtualDevices {
     /// # Errors
     /// Returns an error if no sound server answers, if it refuses, and if another service has virtual devices.
     pub(crate) fn start(state: &Arc<ServiceState>, are_defaults: bool) -> Result<Self, Failure> {
+        if pactl(&["info"])?.contains(PIPEWIRE) {
+            return Err(Failure::run(
+                "--virtual: found PipeWire, whose pipes lose samples; expected PulseAudio \
+                 (docs/recipes/virtual-devices.md has devices for PipeWire)",
+            ));
+        }
         remove_stale()?;
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
         let parent = runtime.map_or_else(std::env::temp_dir, PathBuf::from);

@@ -1,4 +1,4 @@
-//! The virtual devices of `handsfree serve --virtual`, used by the sound server's own programs. The service's own devices
+//! The virtual devices of `handsfree serve --virtual`, used by PulseAudio's own programs. The service's own devices
 //! are a simulated wire, so what is played on the virtual loudspeaker comes out of the virtual microphone.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -135,7 +135,17 @@ fn virtual_devices_carry_every_sample_on_pulseaudio() {
     check(ServerKind::PulseAudio, "virtual_devices::virtual_devices_carry_every_sample_on_pulseaudio");
 }
 
+/// PipeWire's pipes lose samples, so the service says so instead of making devices that do not work.
 #[test]
-fn virtual_devices_carry_every_sample_on_pipewire() {
-    check(ServerKind::PipeWire, "virtual_devices::virtual_devices_carry_every_sample_on_pipewire");
+fn virtual_devices_are_refused_on_pipewire() {
+    with(ServerKind::PipeWire, "virtual_devices::virtual_devices_are_refused_on_pipewire", |_server| {
+        let socket = std::env::temp_dir().join(format!("hf-refused-{}", std::process::id()));
+        let output = Command::new(env!("CARGO_BIN_EXE_handsfree"))
+            .args(["serve", "--io", "sim", "--virtual", "--socket", socket.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("PipeWire") && devices().is_empty(), "{message}");
+    });
 }
