@@ -9,6 +9,8 @@ use self::outliers::{LatencyJump, OutlierRun};
 mod lateness;
 mod outliers;
 
+/// Whether the times may be a sound server's, which delivers late and whose devices stall.
+const SOUND_SERVER: bool = cfg!(feature = "sound-server");
 /// Standard deviation of a clock's rate before the first observation, as a fraction of the nominal rate.
 const PRIOR_RATE: f32 = 300e-6;
 /// Difference of two times beyond which it counts no more for the scatter, in standard deviations.
@@ -241,7 +243,7 @@ impl StreamClock {
 
     /// Returns whether the last times differ from the clock and a few more of them will show a jump.
     pub(crate) const fn expects_jump(&self) -> bool {
-        self.outliers.is_soon_decided()
+        SOUND_SERVER && self.outliers.is_soon_decided()
     }
 
     /// Returns two variances in ns^2: that of the estimated time and that of one timestamp.
@@ -263,13 +265,14 @@ impl StreamClock {
             return self.outlier(whole_ns);
         }
         self.outliers.end(self.taken);
-        let weight = self.lateness.weight(residual_ns, self.p_tt);
+        let weight = if SOUND_SERVER { self.lateness.weight(residual_ns, self.p_tt) } else { 1.0 };
         self.correct(residual_ns, weight);
         self.check_rate(residual_ns * weight);
         Observation::Taken
     }
 
     /// Applies a jump of the latency to the time of the stream and keeps its rate.
+    #[inline(never)]
     pub fn jump(&mut self, by: Duration) {
         self.time += by;
         self.p_tt += self.jitter_ns2;
@@ -400,7 +403,9 @@ impl StreamClock {
         let part =
             if self.taken < JITTER_LEARNT { 2.0 / (self.taken as f32 + 1.0) } else { 1.0 / JITTER_MEMORY };
         self.jitter_ns2 += (seen - self.jitter_ns2) * part;
-        self.lateness.learn(residual_ns, self.p_tt, part);
+        if SOUND_SERVER {
+            self.lateness.learn(residual_ns, self.p_tt, part);
+        }
         self.scatter_ns2 += (step_ns2.max(LEAST_JITTER_NS * LEAST_JITTER_NS) - self.scatter_ns2) * part;
     }
 
@@ -433,7 +438,7 @@ impl StreamClock {
     #[cold]
     fn outlier(&mut self, residual_ns: i64) -> Observation {
         let Some(jump) = self.outliers.take(residual_ns, self.scatter_ns2 + self.p_tt) else {
-            if self.outliers.disagrees() && self.scatter_ns2 < MOST_DOUBT_NS * MOST_DOUBT_NS {
+            if SOUND_SERVER && self.outliers.disagrees() && self.scatter_ns2 < MOST_DOUBT_NS * MOST_DOUBT_NS {
                 self.scatter_ns2 *= DOUBT;
             }
             return Observation::Ignored;
@@ -444,11 +449,13 @@ impl StreamClock {
         // A wrong rate makes the outliers themselves ever later; after a jump they stay.
         let least_ns = late_ns as f32 / observations as f32 * (agreeing as f32 / 4.0);
         let is_wrong_rate = growth_ns * least_ns > least_ns * least_ns
-            && growth_ns * growth_ns > GROWTH_SIGMAS * GROWTH_SIGMAS * self.scatter_ns2;
+            && (!SOUND_SERVER || growth_ns * growth_ns > GROWTH_SIGMAS * GROWTH_SIGMAS * self.scatter_ns2);
         if is_wrong_rate {
             self.doubt_rate(late_ns as f32, observations);
-            // The last outlier is later than their mean.
-            self.p_tt += growth_ns * growth_ns;
+            if SOUND_SERVER {
+                // The last outlier is later than their mean.
+                self.p_tt += growth_ns * growth_ns;
+            }
         }
         Observation::Jumped(Duration::from_nanos(late_ns))
     }

@@ -4,8 +4,10 @@
 //! times have always been true is believed after four; one whose times went away and came back, after more of
 //! them than came back lately.
 
+use super::SOUND_SERVER;
+
 /// Residual beyond which a time may be an outlier, in nanoseconds. It must also exceed [`OUTLIER_SIGMAS`].
-const OUTLIER_NS: f32 = 0.4e6;
+const OUTLIER_NS: f32 = if SOUND_SERVER { 0.4e6 } else { 4e6 };
 /// Residual beyond which a time may be an outlier, in standard deviations. It must also exceed [`OUTLIER_NS`].
 const OUTLIER_SIGMAS: f32 = 6.0;
 /// Distance from the mean of the previous ones within which an outlier agrees, in nanoseconds. A device that
@@ -25,7 +27,7 @@ const MAX_RETURNED: u32 = 8;
 const FORGET_AFTER: u32 = 128;
 
 /// A run of outliers that agree.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct LatencyJump {
     /// Mean residual of the outliers, in nanoseconds.
     pub(super) late_ns: i64,
@@ -65,9 +67,11 @@ impl OutlierRun {
 
     /// Ends the run, because a time was used. `taken` counts the times used.
     pub(super) fn end(&mut self, taken: u32) {
-        self.returned = self.returned.max(self.outliers).min(MAX_RETURNED);
-        if taken.is_multiple_of(FORGET_AFTER) {
-            self.returned = self.returned.saturating_sub(1);
+        if SOUND_SERVER {
+            self.returned = self.returned.max(self.outliers).min(MAX_RETURNED);
+            if taken.is_multiple_of(FORGET_AFTER) {
+                self.returned = self.returned.saturating_sub(1);
+            }
         }
         self.forget();
     }
@@ -75,28 +79,36 @@ impl OutlierRun {
     /// Forgets the run, because the clock was moved.
     pub(super) fn forget(&mut self) {
         self.agreeing = 0;
-        self.outliers = 0;
+        if SOUND_SERVER {
+            self.outliers = 0;
+        }
     }
 
     /// Takes an outlier. Returns the jump once enough outliers agree.
-    #[cold]
+    #[inline(always)]
     pub(super) fn take(&mut self, residual_ns: i64, variance_ns2: f32) -> Option<LatencyJump> {
-        self.outliers = self.outliers.saturating_add(1);
+        if SOUND_SERVER {
+            self.outliers = self.outliers.saturating_add(1);
+        }
         let apart_ns = residual_ns.wrapping_sub(self.first_ns) as f32 - self.mean_ns;
-        let is_close = apart_ns.abs() < CLOSE_NS;
-        let is_far = residual_ns.unsigned_abs() > 2 * NEAR_NS as u64;
+        let is_close = SOUND_SERVER && apart_ns.abs() < CLOSE_NS;
+        let is_far = !SOUND_SERVER || residual_ns.unsigned_abs() > 2 * NEAR_NS as u64;
         let is_near = is_far && apart_ns * apart_ns <= (NEAR_NS * NEAR_NS).max(9.0 * variance_ns2);
         if self.agreeing == 0 || !(is_close || is_near) {
             self.agreeing = 1;
-            self.close = 1;
+            if SOUND_SERVER {
+                self.close = 1;
+            }
             self.first_ns = residual_ns;
             self.mean_ns = 0.0;
             return None;
         }
         self.agreeing += 1;
-        self.close += u32::from(is_close);
+        if SOUND_SERVER {
+            self.close += u32::from(is_close);
+        }
         self.mean_ns += apart_ns / self.agreeing as f32;
-        let all_close = self.close == self.agreeing;
+        let all_close = SOUND_SERVER && self.close == self.agreeing;
         let needed = if all_close { CLOSE_JUMP_AFTER + self.returned } else { JUMP_AFTER };
         if self.agreeing < needed.min(JUMP_AFTER) {
             return None;
@@ -105,8 +117,8 @@ impl OutlierRun {
         let jump = LatencyJump {
             late_ns,
             growth_ns: self.mean_ns,
-            agreeing: self.agreeing,
-            outliers: self.outliers,
+            agreeing: if SOUND_SERVER { self.agreeing } else { JUMP_AFTER },
+            outliers: if SOUND_SERVER { self.outliers } else { JUMP_AFTER },
         };
         self.forget();
         Some(jump)

@@ -222,6 +222,7 @@ fn a_time_that_jumps_by_hours_is_learned_again() {
 }
 
 /// A sound server under load delivers late, never early. The early edge of the times is the clock.
+#[cfg(feature = "sound-server")]
 #[test]
 fn times_that_come_late_do_not_pull_the_clock_along() {
     for seed in 1..=20 {
@@ -243,6 +244,7 @@ fn times_that_come_late_do_not_pull_the_clock_along() {
 }
 
 /// A loudspeaker that stalled plays on at its rate. The stall is found before much of the reference was read.
+#[cfg(feature = "sound-server")]
 #[test]
 fn a_stall_of_a_steady_stream_is_found_within_4_times() {
     for stall_ns in [600e3, 3e6, 20e6, 150e6] {
