@@ -264,12 +264,17 @@ impl<
             let reciprocal = 1.0 / (UNCERTAINTY_IN_ERROR * bin.uncertainty + noise + LEAST_ERROR);
             // What this frame's correction of the path adds to the echo: summed over the partitions, reference
             // times gain is the uncertainty over its sum with the noise. No more than the error can be echo.
-            *explained = z.scaled((bin.uncertainty * reciprocal).min(1.0));
+            if S::CORRECTS_LINEAR {
+                *explained = z.scaled((bin.uncertainty * reciprocal).min(1.0));
+            }
             *bin = FilterBin { value: z.scaled(reciprocal), gain: OBSERVED * reciprocal, uncertainty: 0.0 };
         }
-        RealFft::inverse(shadow_bins, time, fft);
-        for (corrected, (error, echo)) in self.linear.iter_mut().zip(main_error.iter().zip(&time[1])) {
-            *corrected = error - echo;
+        self.linear.copy_from_slice(main_error);
+        if S::CORRECTS_LINEAR {
+            RealFft::inverse(shadow_bins, time, fft);
+            for (corrected, echo) in self.linear.iter_mut().zip(&time[1]) {
+                *corrected -= echo;
+            }
         }
         RealFft::forward(None, Some(shadow_error), shadow_bins, fft);
         let least_step = SHADOW_STEP * self.main_power.max(self.shadow_power).max(LEAST_SHADOW_POWER);
@@ -312,9 +317,10 @@ impl<
     /// errors, and repairs the filters.
     fn select(&mut self, reference: f32) -> Repair {
         let FrameMemory { near, errors: [main, shadow], .. } = &mut self.memory;
+        let main_energy = ceiling::energy(main);
         let crossings = self.selection.observe(FrameEnergies {
-            main: ceiling::energy(main),
-            corrected: ceiling::energy(&self.linear),
+            main: main_energy,
+            corrected: if S::CORRECTS_LINEAR { ceiling::energy(&self.linear) } else { main_energy },
             shadow: ceiling::energy(shadow),
             microphone: ceiling::energy(near),
         });

@@ -207,6 +207,13 @@ impl PlayingSource {
 fn open_reader(source: &Source) -> Result<(SampleReader, u32, u32), Failure> {
     match source {
         Source::File(path) => {
+            // Before the file is opened, because opening a pipe waits for its writer.
+            let special = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+            if special {
+                // The player would wait for it while other files play.
+                let path = path.display();
+                return Err(Failure::run(format!("{path}: is a pipe or a device: expected an audio file")));
+            }
             let decoder = Box::new(Decoder::open(Path::new(path))?);
             let (rate_hz, channels) = (decoder.rate_hz(), decoder.channels());
             Ok((SampleReader::File(decoder), rate_hz, channels))
