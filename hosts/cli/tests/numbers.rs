@@ -12,7 +12,10 @@ use handsfree_cli::args::Cli;
 use handsfree_sim::wav;
 
 /// Switches whose values are no numbers: files, names and choices.
-const NO_NUMBERS: [&str; 17] = [
+const NO_NUMBERS: [&str; 20] = [
+    "pcm-in",
+    "pcm-out",
+    "events",
     "scenario",
     "far",
     "near",
