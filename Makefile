@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check package
+.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check overflow package
 
 ENV := source tools/env.sh;
 ARGS ?=
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-kernel   run only the tests on a Linux kernel with sound cards in QEMU, with what they measured'
 	@echo 'make test-desktop  run only the tests on PulseAudio and PipeWire, with what they measured'
 	@echo 'make check         check format, lints, documentation, public API, dependencies, Cortex-M builds, oldest compiler'
+	@echo 'make overflow      run the tests that do not need the C++ with overflow checks and debug assertions (part of check)'
 	@echo 'make package       package each library crate and run its tests from the package alone'
 	@echo 'make bench         measure the time of each part, compared with other libraries'
 	@echo 'make soak          run the tests that simulate hours'
@@ -58,7 +59,7 @@ firmware: setup
 	$(ENV) tools/firmware.sh
 
 # In the release profile as `test` is, so that the C++ is built once.
-check: setup
+check: setup overflow
 	$(ENV) cargo fmt --all --check
 	$(ENV) cargo clippy --locked --release --workspace --all-targets -- -D warnings
 	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --workspace --no-deps
@@ -68,6 +69,10 @@ check: setup
 	tools/third-party.sh --check
 	tools/check-cortex-m.sh
 	tools/check-msrv.sh
+
+# The packages that do not need the C++, which takes minutes to build in another profile.
+overflow: setup
+	$(ENV) cargo test --locked --profile overflow -p handsfree-core -p handsfree-sim -p handsfree-host --lib --tests
 
 package: setup
 	tools/package.sh

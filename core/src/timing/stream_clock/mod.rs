@@ -96,12 +96,12 @@ impl FractionalPosition {
     #[inline(never)]
     pub(crate) fn since(self, other: Self) -> f32 {
         let apart_q32 = i64::from(self.fraction_q32) - i64::from(other.fraction_q32);
-        (self.index - other.index) as f32 + apart_q32 as f32 / Q32
+        self.index.wrapping_sub(other.index) as f32 + apart_q32 as f32 / Q32
     }
 
     /// Returns the nearest whole sample frame.
     pub(crate) const fn nearest(self) -> i64 {
-        self.index + (self.fraction_q32 >> 31) as i64
+        self.index.wrapping_add((self.fraction_q32 >> 31) as i64)
     }
 }
 
