@@ -25,6 +25,9 @@ const DISTRUST_AFTER_FRAMES: u16 = 100;
 /// worthwhile.
 const EXPECTED_SOON: Duration = Duration::from_millis(50);
 
+/// Longest time that a frame waits until it is decided if the loudspeaker stalled. Then the reference is read where
+/// it was expected.
+const MAX_HOLD: Duration = Duration::from_millis(60);
 /// Convergence from which on a canceller's own report outweighs everything else: 6 dB of the echo are removed.
 const CONVERGED: f32 = 0.75;
 
@@ -132,27 +135,22 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
     ) -> AlignedRead {
         let WaitingFrame { position, since, arrived, longest_wait, is_newest } = frame;
         let locked = one_clock && !self.clocks_differ();
-        // Known when compiled, so that only one kernel is linked.
-        let reading = match V::reference_quality() {
-            ReferenceQuality::Full => {
-                self.reference.read::<FullReader>(&self.clock, position, locked, far, format)
+        // From its arrival, so that the frames behind one that waits do not each wait anew and fill the ring.
+        let begun = since.map_or(arrived, |since| since.min(arrived));
+        let mut reading = self.read_reference::<V>(position, locked, true, far, format);
+        if reading == Reading::Undecided {
+            if clock.now() - begun < MAX_HOLD {
+                return AlignedRead::Wait;
             }
-            ReferenceQuality::Medium => {
-                self.reference.read::<MediumReader>(&self.clock, position, locked, far, format)
-            }
-            ReferenceQuality::Quick => {
-                self.reference.read::<QuickReader>(&self.clock, position, locked, far, format)
-            }
-        };
+            reading = self.read_reference::<V>(position, locked, false, far, format);
+        }
         match reading {
             Reading::Aligned | Reading::Jumped => {
                 self.wait_expired = false;
                 self.late_frames = 0;
                 AlignedRead::Ready
             }
-            Reading::Late => {
-                // From its arrival, so that the frames behind one that waits do not each wait anew and fill the ring.
-                let begun = since.map_or(arrived, |since| since.min(arrived));
+            Reading::Late | Reading::Undecided => {
                 let waited = clock.now() - begun;
                 self.wait_expired |= waited >= longest_wait;
                 // Even after a wait that expired, the newest frame waits for a reference that is expected
@@ -163,6 +161,28 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
                 }
                 self.count_late_frame(position);
                 AlignedRead::Missing
+            }
+        }
+    }
+
+    fn read_reference<V: VoiceProcessor>(
+        &mut self,
+        position: u64,
+        locked: bool,
+        may_hold: bool,
+        far: &mut Frame<CAP>,
+        format: Format,
+    ) -> Reading {
+        // Known when compiled, so that only one kernel is linked.
+        match V::reference_quality() {
+            ReferenceQuality::Full => {
+                self.reference.read::<FullReader>(&self.clock, position, locked, may_hold, far, format)
+            }
+            ReferenceQuality::Medium => {
+                self.reference.read::<MediumReader>(&self.clock, position, locked, may_hold, far, format)
+            }
+            ReferenceQuality::Quick => {
+                self.reference.read::<QuickReader>(&self.clock, position, locked, may_hold, far, format)
             }
         }
     }

@@ -93,6 +93,9 @@ pub(crate) enum Reading {
     Jumped,
     /// Part of the reference has not arrived yet. Nothing was read.
     Late,
+    /// The reference has arrived, but a few more times will show if the loudspeaker stalled before it. Nothing was
+    /// read.
+    Undecided,
 }
 
 /// Position in the history from which the next frame is read.
@@ -338,7 +341,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Reads one frame of format `far` for the capture frame at `position` of the clock `capture`. `locked`
-    /// means that one clock drives both converters.
+    /// means that one clock drives both converters, `may_hold` that the frame can wait until it is decided if the
+    /// loudspeaker stalled.
     ///
     /// Costs a copy when locked, else 128 multiplications per sample, or 8 with [`QuickReader`].
     pub(crate) fn read<R: FractionalReader>(
@@ -346,6 +350,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         capture: &StreamClock,
         position: u64,
         locked: bool,
+        may_hold: bool,
         out: &mut Frame<CAP>,
         far: Format,
     ) -> Reading {
@@ -379,10 +384,11 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let rate_difference = capture.slower_than(&self.clock) - self.slower_q32 as f32 / Q32 as f32;
         let longer = (rate_difference + corrected / sample_frames as f32).clamp(-MAX_SLEW, MAX_SLEW);
         let newest = FractionalPosition { index: self.history.end() - REACH, fraction_q32: 0 };
-        if sample_frames as f32 * (1.0 + longer) > newest.since(start)
-            || self.clock.expects_jump() && begin.index + sample_frames as i64 > self.suspect_from
-        {
+        if sample_frames as f32 * (1.0 + longer) > newest.since(start) {
             return Reading::Late;
+        }
+        if may_hold && self.clock.expects_jump() && begin.index + sample_frames as i64 > self.suspect_from {
+            return Reading::Undecided;
         }
         let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
         self.head = self.interpolate::<R>(start, step_q32, out, far);

@@ -52,7 +52,7 @@ fn position_errors(seed: u64, jitter_ns: f64, ppm: impl Fn(usize) -> f64) -> Vec
         if k % 100 == 99 {
             errors.push(index - truth);
         }
-        reference.read::<FullReader>(&capture, position, false, &mut out, far);
+        reference.read::<FullReader>(&capture, position, false, false, &mut out, far);
     }
     errors
 }

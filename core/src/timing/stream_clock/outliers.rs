@@ -18,9 +18,11 @@ const CLOSE_NS: f32 = 0.3e6;
 const NEAR_NS: f32 = 6e6;
 /// Number of successive outliers that agree, not closely, and so are a jump.
 const JUMP_AFTER: u32 = 12;
-/// Number of successive outliers that agree closely and so are a jump, if none came back before. Each that did
-/// makes it one more.
+/// Number of successive outliers that agree closely and so are a jump, if none came back before. If some did, it is
+/// [`AFTER_RETURN`] more than these.
 const CLOSE_JUMP_AFTER: u32 = 4;
+/// Number of outliers that agree closely beyond those that came back, and so are a jump.
+const AFTER_RETURN: u32 = 5;
 /// Longest run of outliers that came back which is remembered.
 const MAX_RETURNED: u32 = 8;
 /// Number of observations after which the longest run that came back is taken for one shorter; a power of two.
@@ -109,7 +111,11 @@ impl OutlierRun {
         }
         self.mean_ns += apart_ns / self.agreeing as f32;
         let all_close = SOUND_SERVER && self.close == self.agreeing;
-        let needed = if all_close { CLOSE_JUMP_AFTER + self.returned } else { JUMP_AFTER };
+        let needed = match (all_close, self.returned) {
+            (false, _) => JUMP_AFTER,
+            (true, 0) => CLOSE_JUMP_AFTER,
+            (true, returned) => returned + AFTER_RETURN,
+        };
         if self.agreeing < needed.min(JUMP_AFTER) {
             return None;
         }
