@@ -264,13 +264,13 @@ impl<
             let reciprocal = 1.0 / (UNCERTAINTY_IN_ERROR * bin.uncertainty + noise + LEAST_ERROR);
             // What this frame's correction of the path adds to the echo: summed over the partitions, reference
             // times gain is the uncertainty over its sum with the noise. No more than the error can be echo.
-            if S::CORRECTS_LINEAR {
+            if !self.settings.no_correction {
                 *explained = z.scaled((bin.uncertainty * reciprocal).min(1.0));
             }
             *bin = FilterBin { value: z.scaled(reciprocal), gain: OBSERVED * reciprocal, uncertainty: 0.0 };
         }
         self.linear.copy_from_slice(main_error);
-        if S::CORRECTS_LINEAR {
+        if !self.settings.no_correction {
             RealFft::inverse(shadow_bins, time, fft);
             for (corrected, echo) in self.linear.iter_mut().zip(&time[1]) {
                 *corrected -= echo;
@@ -320,7 +320,7 @@ impl<
         let main_energy = ceiling::energy(main);
         let crossings = self.selection.observe(FrameEnergies {
             main: main_energy,
-            corrected: if S::CORRECTS_LINEAR { ceiling::energy(&self.linear) } else { main_energy },
+            corrected: if self.settings.no_correction { main_energy } else { ceiling::energy(&self.linear) },
             shadow: ceiling::energy(shadow),
             microphone: ceiling::energy(near),
         });

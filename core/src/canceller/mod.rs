@@ -141,6 +141,7 @@ struct StoredSettings {
     no_suppressor: bool,
     no_comfort_noise: bool,
     no_high_pass: bool,
+    no_correction: bool,
 }
 
 impl<
@@ -171,6 +172,7 @@ impl<
                 no_suppressor: false,
                 no_comfort_noise: false,
                 no_high_pass: false,
+                no_correction: false,
             },
             is_prepared: false,
             has_far: false,
@@ -210,6 +212,7 @@ impl<
             no_suppressor: !settings.suppressor,
             no_comfort_noise: !settings.comfort_noise,
             no_high_pass: !settings.high_pass,
+            no_correction: !settings.corrected_linear,
         };
     }
 
@@ -221,6 +224,7 @@ impl<
             suppressor: !self.settings.no_suppressor,
             comfort_noise: !self.settings.no_comfort_noise,
             high_pass: !self.settings.no_high_pass,
+            corrected_linear: !self.settings.no_correction,
         }
     }
 

@@ -16,12 +16,22 @@ pub struct CancellerSettings {
     pub comfort_noise: bool,
     /// Whether the output lacks what is below 80 Hz. Default: true.
     pub high_pass: bool,
+    /// Whether the linear output is the a posteriori error, of the path that each frame has corrected. Without it,
+    /// it is the error that was predicted before the frame, which has more echo in the first seconds after a
+    /// start or a change of the path, and an inverse transform a frame is spared: 4 % of the whole with a tail of
+    /// 128 ms. The output with suppression is the same. Default: true.
+    pub corrected_linear: bool,
 }
 
 impl CancellerSettings {
     /// The settings of a canceller that is not configured.
-    pub const DEFAULT: Self =
-        Self { echo_over_talker: 0, suppressor: true, comfort_noise: true, high_pass: true };
+    pub const DEFAULT: Self = Self {
+        echo_over_talker: 0,
+        suppressor: true,
+        comfort_noise: true,
+        high_pass: true,
+        corrected_linear: true,
+    };
 
     /// Returns the factor on the suppressed power.
     pub(super) fn pressing(&self) -> f32 {

@@ -13,9 +13,6 @@ mod sealed {
         type Variance: Copy + core::fmt::Debug + Send + 'static;
         /// The reference's precision that this precision is worth.
         const REFERENCE_QUALITY: crate::timing::ReferenceQuality;
-        /// Whether the linear output is the a posteriori error, which costs an inverse transform a frame: 5 % of the
-        /// whole with a tail of 128 ms.
-        const CORRECTS_LINEAR: bool;
         /// The bin 0.
         const ZERO_BIN: Self::Bin;
         /// The variance 0.
@@ -47,8 +44,7 @@ pub struct FullStorage;
 /// `f32`, which has 8 significant bits.
 ///
 /// It takes about two thirds of the memory of [`FullStorage`]. The echo reduction is the same until about
-/// 35 dB. The linear output is the error that was predicted before each frame, which follows a new path later
-/// by seconds; the output with suppression does not differ by that.
+/// 35 dB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LeanStorage;
@@ -60,7 +56,6 @@ impl Packing for FullStorage {
     type Bin = [f32; 2];
     type Variance = f32;
     const REFERENCE_QUALITY: ReferenceQuality = ReferenceQuality::Full;
-    const CORRECTS_LINEAR: bool = true;
     const ZERO_BIN: [f32; 2] = [0.0; 2];
     const ZERO_VARIANCE: f32 = 0.0;
 
@@ -93,7 +88,6 @@ impl Packing for LeanStorage {
     type Bin = u32;
     type Variance = u16;
     const REFERENCE_QUALITY: ReferenceQuality = ReferenceQuality::Medium;
-    const CORRECTS_LINEAR: bool = false;
     const ZERO_BIN: u32 = 0;
     const ZERO_VARIANCE: u16 = 0;
 

@@ -166,6 +166,9 @@ typedef struct handsfree_canceller_settings {
   uint32_t comfort_noise;
   // 1 to remove what is below 80 Hz. Default: 1.
   uint32_t high_pass;
+  // 1 for a linear output that each frame has corrected. With 0 it has more echo in the first seconds, and 4 %
+  // of the instructions are spared with a tail of 128 ms; the output with suppression is the same. Default: 1.
+  uint32_t corrected_linear;
 } handsfree_canceller_settings;
 
 // What a canceller has learned about the echo.

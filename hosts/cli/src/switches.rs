@@ -120,6 +120,7 @@ impl Switches {
                 suppressor: !self.linear_output,
                 comfort_noise: !self.no_comfort_noise,
                 high_pass: !self.no_hpf,
+                ..CancellerSettings::DEFAULT
             }),
         }
     }

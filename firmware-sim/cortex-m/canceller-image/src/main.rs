@@ -15,7 +15,7 @@ use handsfree_image::{CAP, instruction_counter, machine, stack};
 use handsfree_vectors::cancellers::Full128 as Canceller;
 #[cfg(not(feature = "full-storage"))]
 use handsfree_vectors::cancellers::Lean128 as Canceller;
-use handsfree_vectors::conversation::{ConversationMemory, converse};
+use handsfree_vectors::conversation::{ConversationMemory, OUTPUT_ONLY, converse};
 use handsfree_vectors::meter::TickMeter;
 use static_cell::ConstStaticCell;
 
@@ -37,6 +37,7 @@ fn main() -> ! {
 fn run() -> Option<()> {
     let canceller = CANCELLER.try_take()?;
     use_once(canceller)?;
+    canceller.configure(OUTPUT_ONLY);
     figure("canceller_stack_bytes", stack::used_bytes() as u32);
     figure("canceller_bytes", size_of::<Canceller>() as u32);
     let mut meter = TickMeter::new(machine::counter, u32::MAX);

@@ -5,7 +5,7 @@
 //! computed, so that samples, counters and figures are the same on every processor.
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use handsfree_core::canceller::{CancellerReading, CancellerStorage, EchoCanceller};
+use handsfree_core::canceller::{CancellerReading, CancellerSettings, CancellerStorage, EchoCanceller};
 use handsfree_core::capture::{IntakeConfig, VoiceProcessor, VoiceStats};
 use handsfree_core::playback::OutletConfig;
 use handsfree_core::{
@@ -38,6 +38,10 @@ impl ConversationMemory {
 }
 
 type ConversationHalves<'a, V> = Halves<'a, NoopRawMutex, V, (), CAP, SLOTS>;
+
+/// Settings of a product that uses only the output with suppression.
+pub const OUTPUT_ONLY: CancellerSettings =
+    CancellerSettings { corrected_linear: false, ..CancellerSettings::DEFAULT };
 
 /// An echo canceller of any size at 16 kHz.
 pub trait ConversationCanceller: VoiceProcessor {

@@ -30,8 +30,17 @@ pub(crate) fn voice_code(config: ApmConfig, canceller: CancellerChoice) -> u64 {
     let own = match canceller {
         CancellerChoice::Webrtc => [0; 4],
         CancellerChoice::Handsfree(settings) => {
-            let CancellerSettings { echo_over_talker, suppressor, comfort_noise, high_pass } = settings;
-            let switches = u8::from(suppressor) | u8::from(comfort_noise) << 1 | u8::from(high_pass) << 2;
+            let CancellerSettings {
+                echo_over_talker,
+                suppressor,
+                comfort_noise,
+                high_pass,
+                corrected_linear,
+            } = settings;
+            let switches = u8::from(suppressor)
+                | u8::from(comfort_noise) << 1
+                | u8::from(high_pass) << 2
+                | u8::from(!corrected_linear) << 4;
             [1, echo_over_talker.cast_unsigned(), switches, 0]
         }
     };
@@ -45,12 +54,15 @@ pub(crate) fn voice_of_code(number: u64) -> Result<(ApmConfig, CancellerChoice),
     let [echo, noise, gain, high_pass, own @ ..] = number.to_le_bytes();
     let canceller = match own {
         [0, 0, 0, 0] => CancellerChoice::Webrtc,
-        [1, echo_over_talker, switches @ 0..8, 0] => CancellerChoice::Handsfree(CancellerSettings {
-            echo_over_talker: echo_over_talker.cast_signed(),
-            suppressor: switches & 1 != 0,
-            comfort_noise: switches & 2 != 0,
-            high_pass: switches & 4 != 0,
-        }),
+        [1, echo_over_talker, switches @ (0..8 | 16..24), 0] => {
+            CancellerChoice::Handsfree(CancellerSettings {
+                echo_over_talker: echo_over_talker.cast_signed(),
+                suppressor: switches & 1 != 0,
+                comfort_noise: switches & 2 != 0,
+                high_pass: switches & 4 != 0,
+                corrected_linear: switches & 16 == 0,
+            })
+        }
         _ => return Err(unknown(number)),
     };
     let config = ApmConfig {
@@ -105,12 +117,19 @@ mod tests {
                     for high_pass in [false, true] {
                         let config =
                             ApmConfig { echo_cancellation, noise_suppression, high_pass, gain_control };
-                        let own = |echo_over_talker, comfort_noise| {
+                        let own = |echo_over_talker, comfort_noise, corrected_linear| {
                             let settings = CancellerSettings::DEFAULT;
-                            let settings = CancellerSettings { echo_over_talker, comfort_noise, ..settings };
+                            let settings = CancellerSettings {
+                                echo_over_talker,
+                                comfort_noise,
+                                corrected_linear,
+                                ..settings
+                            };
                             CancellerChoice::Handsfree(settings)
                         };
-                        for canceller in [CancellerChoice::Webrtc, own(-100, false), own(7, true)] {
+                        for canceller in
+                            [CancellerChoice::Webrtc, own(-100, false, true), own(7, true, false)]
+                        {
                             let code = voice_code(config, canceller);
                             assert_eq!(voice_of_code(code).unwrap(), (config, canceller));
                         }
