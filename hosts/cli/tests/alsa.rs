@@ -3,6 +3,10 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
+#[path = "support/samples.rs"]
+mod samples;
+
+use samples::{bytes_of, noise};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -74,18 +78,6 @@ impl Drop for Rig {
     }
 }
 
-fn noise(count: usize) -> Vec<i16> {
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    (0..count)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            ((state >> 48) as i16 / 4) | 1
-        })
-        .collect()
-}
-
 fn succeeds(child: Child) {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -94,12 +86,8 @@ fn succeeds(child: Child) {
 #[test]
 fn alsas_programs_play_and_record_every_sample() {
     let rig = Rig::start("whole");
-    let said = noise(24_000);
-    fs::write(
-        rig.folder.join("said"),
-        said.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>(),
-    )
-    .unwrap();
+    let said = noise(24_000, 1);
+    fs::write(rig.folder.join("said"), bytes_of(&said)).unwrap();
     // The second format goes through ALSA's conversion, which asks for the same samples several times.
     let begun = Instant::now();
     let recorders = [("S16_LE", 2), ("S32_LE", 4)].map(|(format, width)| {

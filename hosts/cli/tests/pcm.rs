@@ -2,12 +2,16 @@
 #![cfg(unix)]
 #![allow(missing_docs)]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use samples::{bytes_of, noise, samples_of};
 use serde_json::Value;
 
 /// A microphone that records the loudspeaker's samples bit for bit, without any processing.
@@ -34,27 +38,6 @@ fn mkfifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// Returns samples of which no part resembles another, none of them 0.
-fn noise(count: usize) -> Vec<i16> {
-    let mut state = 0x1234_5678_9abc_def1u64;
-    (0..count)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            ((state >> 48) as i16 / 4) | 1
-        })
-        .collect()
-}
-
-fn bytes_of(samples: &[i16]) -> Vec<u8> {
-    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
-}
-
-fn samples_of(bytes: &[u8]) -> Vec<i16> {
-    bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
-}
-
 /// Returns whether `all` contains `part` without a hole.
 fn contains(all: &[i16], part: &[i16]) -> bool {
     all.windows(32.min(part.len()))
@@ -75,7 +58,7 @@ fn events(mut child: Child) -> Vec<Value> {
 #[test]
 fn every_sample_of_a_pipe_is_heard_and_comes_back() {
     let mut run = start("--rate 16000 --pcm-in - --pcm-out -", Stdio::piped(), Stdio::piped());
-    let sent = noise(40_000);
+    let sent = noise(40_000, 1);
     // The run ends when the last sample is heard, so a pause lets the microphone record everything before it.
     let with_pause = [&sent[..], &[0; 1_600]].concat();
     let (mut stdin, bytes) = (run.stdin.take().unwrap(), bytes_of(&with_pause));
@@ -100,7 +83,7 @@ fn input_is_taken_as_fast_as_it_is_heard() {
     let mut stdin = run.stdin.take().unwrap();
     let begun = Instant::now();
     // 3 s, of which the pipe holds 0.34 s and the run 0.3 s.
-    stdin.write_all(&bytes_of(&noise(2 * 144_000))).unwrap();
+    stdin.write_all(&bytes_of(&noise(2 * 144_000, 1))).unwrap();
     let written_in = begun.elapsed();
     drop(stdin);
     let mut text = String::new();
@@ -183,7 +166,7 @@ fn programs_may_come_and_go_at_fifos() {
         wav.display()
     );
     let run = start(&words, Stdio::null(), Stdio::null());
-    let sent = noise(8_000);
+    let sent = noise(8_000, 1);
     for round in 0..2 {
         let mut reader = fs::File::open(&out).unwrap();
         fs::OpenOptions::new().write(true).open(&into).unwrap().write_all(&bytes_of(&sent)).unwrap();
@@ -207,7 +190,7 @@ fn programs_may_come_and_go_at_fifos() {
 fn inherited_descriptors_carry_sound_and_events() {
     let folder = folder("descriptors");
     let (sent, raw, log) = (folder.join("sent.raw"), folder.join("heard.raw"), folder.join("log"));
-    let samples = noise(11_025);
+    let samples = noise(11_025, 1);
     fs::write(&sent, bytes_of(&samples)).unwrap();
     let script = format!(
         "exec {} {WIRE} --rate 44100 --pcm-in fd:5 --pcm-out fd:6 --events fd:7 --pcm-rate 11025 5<{} 6>{} 7>{}",

@@ -3,6 +3,9 @@
 #![cfg(unix)]
 #![allow(missing_docs)]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use samples::{bytes_of, noise, samples_of};
 use serde_json::{Value, json};
 
 /// A microphone that records the loudspeaker's samples bit for bit, without any processing.
@@ -195,27 +199,6 @@ fn signal(child: &Child, name: &str) {
     assert!(
         Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success()
     );
-}
-
-/// Returns samples of which no part resembles another, none of them 0, with an amplitude of a quarter of full scale.
-fn noise(count: usize, seed: u64) -> Vec<i16> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..count)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            ((state >> 48) as i16 / 4) | 1
-        })
-        .collect()
-}
-
-fn bytes_of(samples: &[i16]) -> Vec<u8> {
-    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
-}
-
-fn samples_of(bytes: &[u8]) -> Vec<i16> {
-    bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
 /// Returns where `part` is in `all` without a hole.

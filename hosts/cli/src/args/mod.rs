@@ -16,9 +16,7 @@ pub use self::devices::DeviceArgs;
 pub use self::hosts::AlsaArgs;
 pub use self::hosts::{CpalArgs, HostArg, NearArg, SimRoomArgs};
 #[cfg(unix)]
-pub use self::service::{
-    CtlArgs, CtlRequest, MicArgs, PlainFormat, RecordedType, ServeArgs, SpeakArgs, SpokenType,
-};
+pub use self::service::{CtlArgs, MicArgs, PlainFormat, RecordedType, ServeArgs, SpeakArgs, SpokenType};
 use crate::pcm::endpoint::Endpoint;
 use crate::switches::Switches;
 

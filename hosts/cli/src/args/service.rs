@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use super::DeviceArgs;
 use crate::pcm::endpoint::Endpoint;
+use crate::serve::protocol::ControlRequest;
 use crate::serve::socket::parse_mode;
 
 /// Help text behind the switches of `serve`.
@@ -207,48 +208,5 @@ pub struct CtlArgs {
     pub socket: Option<PathBuf>,
     /// Chosen request.
     #[command(subcommand)]
-    pub request: CtlRequest,
-}
-
-/// Requests of `handsfree ctl`.
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq)]
-pub enum CtlRequest {
-    /// Prints levels, echo reduction, delay, drift, counters and the number of clients
-    Status,
-    /// Lists the clients
-    Clients,
-    /// Prints events until it is interrupted
-    Events,
-    /// Interrupts a speaking client, and discards what it sends until the end of its utterance
-    Interrupt {
-        /// Number of the client
-        id: u64,
-    },
-    /// Pauses a speaking client
-    Pause {
-        /// Number of the client
-        id: u64,
-    },
-    /// Lets a paused client go on
-    Resume {
-        /// Number of the client
-        id: u64,
-    },
-    /// Changes the gain of a speaking client
-    Gain {
-        /// Number of the client
-        id: u64,
-        /// Gain, in dB
-        #[arg(allow_negative_numbers = true)]
-        gain_db: f32,
-    },
-    /// Closes a client's connection
-    Close {
-        /// Number of the client
-        id: u64,
-    },
-    /// Replaces the microphone by silence for all clients
-    Mute,
-    /// Undoes mute
-    Unmute,
+    pub request: ControlRequest,
 }

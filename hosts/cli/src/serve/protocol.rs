@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -108,15 +109,15 @@ pub enum SpeakRequest {
     Position,
 }
 
-/// Message of a controlling client.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Message of a controlling client, and request of `handsfree ctl`.
+#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ControlRequest {
-    /// Asks for a `status` message.
+    /// Prints levels, echo reduction, delay, drift, counters and the number of clients.
     Status,
-    /// Asks for a `clients` message.
+    /// Lists the clients.
     Clients,
-    /// Asks for all events from now on.
+    /// Prints events until it is interrupted.
     Events,
     /// Interrupts a speaking client, and discards what it sends until its `end`.
     Interrupt {
@@ -138,6 +139,7 @@ pub enum ControlRequest {
         /// Number of the client.
         id: u64,
         /// Gain of the track, -100 to 36 dB.
+        #[arg(allow_negative_numbers = true)]
         gain_db: f32,
     },
     /// Closes a client's connection.

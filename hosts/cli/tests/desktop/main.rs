@@ -4,6 +4,8 @@
 #![allow(missing_docs)]
 
 mod echo;
+#[path = "../support/samples.rs"]
+mod samples;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../../../cpal/tests/desktop/server/mod.rs"]
 mod server;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration as Span, Instant as Moment};
 
+use crate::samples::{bytes_of, noise};
 use crate::server::{ServerKind, SoundServer, with};
 
 struct Service(Child);
@@ -59,18 +60,6 @@ fn devices() -> Vec<String> {
         .collect()
 }
 
-fn noise(count: usize) -> Vec<i16> {
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    (0..count)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            ((state >> 48) as i16 / 4) | 1
-        })
-        .collect()
-}
-
 fn check(kind: ServerKind, test: &str) {
     with(kind, test, |_server: SoundServer| {
         let folder = std::env::temp_dir().join(format!("hf-virtual-{}", std::process::id()));
@@ -92,8 +81,8 @@ fn check(kind: ServerKind, test: &str) {
         recorded.read_exact(&mut first).unwrap();
         // The loudspeaker is the default, so its name is not needed.
         let mut player = Command::new("pacat").args(format).stdin(Stdio::piped()).spawn().unwrap();
-        let said = noise(96_000);
-        let bytes: Vec<u8> = said.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let said = noise(96_000, 1);
+        let bytes = bytes_of(&said);
         let mut stdin = player.stdin.take().unwrap();
         let begun = Moment::now();
         let writer = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
