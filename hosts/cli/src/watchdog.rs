@@ -72,7 +72,7 @@ impl Watchdog {
         rounds: WorkerRounds,
         now: WallInstant,
     ) -> Self {
-        // sd_watchdog_enabled(3) recommends half of the limit; a third also bears a message that comes late.
+        // sd_watchdog_enabled(3) recommends half of the limit; a third leaves time for a message that is sent late.
         let interval = limit.filter(|_| socket.is_some()).map(|limit| limit / 3);
         Self { socket, rounds, reported_rounds: 0, interval, next_at: now }
     }

@@ -17,7 +17,7 @@ use handsfree_sim::wav::{StreamSamples, WavStream};
 pub use self::clip::read_clip;
 use self::library::LibraryDecoder;
 
-/// Number of bytes by which the kind of a file is told.
+/// Number of bytes that identify the kind of a file.
 const MAGIC_BYTES: u64 = 12;
 
 /// Decoder of one audio file.

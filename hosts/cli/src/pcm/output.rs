@@ -86,7 +86,7 @@ impl PcmOutput {
                     Ok(()) => Ok(()),
                 };
                 progress.has_ended.store(true, Ordering::Relaxed);
-                // Nobody waits any more if the run has ended.
+                // The receiver is gone if the run has ended.
                 _ = sender.send(outcome);
             })
             .map_err(|error| Failure::run(format!("the pcm output thread could not be started: {error}")))?;

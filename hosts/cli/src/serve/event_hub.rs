@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-/// Largest number of events that wait for one client. A client that is slower misses events, and is told how many.
+/// Largest number of events that wait for one client. A client that is slower misses events and receives their number.
 const MAX_WAITING: usize = 256;
 
 /// Event of the service. Times are seconds since the service started.

@@ -260,7 +260,7 @@ fn watch(state: &ServiceState, own_events: Option<&std::sync::mpsc::Receiver<Arc
             use std::io::Write as _;
             let mut stdout = std::io::stdout().lock();
             if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
-                // A service must not end because nobody reads its log.
+                // A service must not end because its log is not read.
                 break;
             }
         }

@@ -110,7 +110,7 @@ pub fn bind(path: &Path, access: &SocketAccess) -> Result<ServiceSocket, Failure
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|error| failed("its folder cannot be made", &error))?;
     }
-    // In a folder of its own, nobody can connect before the permissions are set.
+    // In a folder of its own, no client can connect before the permissions are set.
     let mut private = path.as_os_str().to_owned();
     private.push(format!(".{}", std::process::id()));
     let private = PathBuf::from(private);
