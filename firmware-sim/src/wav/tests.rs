@@ -197,7 +197,7 @@ fn long_files(rate_hz: u32, tag: u16, bits: u16, data: &[u8]) -> Vec<(&'static s
         bytes.extend(b"WAVE");
         if let Some(length) = ds64 {
             bytes.extend(b"ds64\x1c\0\0\0");
-            for value in [length + 80, length, length / u64::from(block)] {
+            for value in [length.saturating_add(80), length, length / u64::from(block)] {
                 bytes.extend(value.to_le_bytes());
             }
             bytes.extend([0; 4]);
