@@ -177,16 +177,22 @@ fn kill_at_random_moments(name: &str, runs: u32) {
     let rate = 16_000;
     for number in 1..=runs {
         let (dump, out) = (folder.file(&format!("dump-{number}")), folder.file("out"));
-        let mut child = start(&["--rate", "16000", "--record", &keep, "--dump", &dump]);
+        let events = folder.file("events");
+        let mut run = command(&["run", "--io", "sim", "--json", "--near", "none", "--rate", "16000"]);
+        run.args(["--record", &keep, "--dump", &dump]).stdout(File::create(&events).unwrap());
+        let mut child = run.spawn().unwrap();
         let journal = Path::new(&dump).join("worker.journal");
         wait("a dump", || length(journal.to_str().unwrap()) > 0);
         // Some runs are killed before their first sample is on the disk.
         let waiting_ms = random.range(0, 3_000);
         std::thread::sleep(Duration::from_millis(waiting_ms));
+        let context = format!("seed {seed}, run {number}, killed after {waiting_ms} ms");
+        if let Some(status) = child.try_wait().unwrap() {
+            panic!("{context}: the run ended before, {status}: {}", fs::read_to_string(&events).unwrap());
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        let context = format!("seed {seed}, run {number}, killed after {waiting_ms} ms");
-        assert_eq!(fs::read(&keep).unwrap(), before, "{context}");
+        assert!(fs::read(&keep).unwrap() == before, "{context}: the old recording has changed");
         let recorded = if length(&part) == 0 { Vec::new() } else { samples(&part) };
         let replayed = handsfree(&["replay", &dump, "--out", &out]);
         assert!(replayed.status.success(), "{context}: {}", text(&replayed.stderr));
