@@ -44,7 +44,8 @@ fn root(x: f32) -> f32 {
 }
 
 /// Converts samples from full scale 1 to 16 bits. Rounding does not raise the energy above the allowed one.
-pub(super) fn quantise(microphone: f32, from: &[f32], to: &mut [i16]) {
+/// Returns their energy, of which what is turned down here is not subtracted.
+pub(super) fn quantise(microphone: f32, from: &[f32], to: &mut [i16]) -> f32 {
     let mut found = 0.0;
     for (to, &x) in to.iter_mut().zip(from) {
         *to = to_i16(x);
@@ -56,6 +57,7 @@ pub(super) fn quantise(microphone: f32, from: &[f32], to: &mut [i16]) {
             *to = ((x * 32_768.0) as i32).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
         }
     }
+    found
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::ceiling;
 use super::kalman::{FilterBin, PathChange};
+use super::noise_reduction;
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, Crossing, FrameEnergies, Repair};
 use super::suppressor::Pressing;
@@ -45,6 +46,8 @@ const RAISED: f32 = 1.0;
 const HALVED: f32 = 0.5;
 /// Energy of a reference frame above which the far end counts as speaking.
 const FAR_ACTIVE: f32 = 1e-4;
+/// Inverse of the part of the microphone's energy that an output of the talker alone has at least.
+const WHOLE_TALKER: f32 = 2.0;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
 const LEAST_ERROR: f32 = 1e-7;
 
@@ -155,12 +158,15 @@ impl<
         self.selection.reset();
         self.residual.reset();
         self.suppressor.reset();
+        self.noise_reduction.reset();
         self.random = super::RandomBits::new();
         self.last_error.fill(0.0);
         self.linear.fill(0.0);
         self.last_echo.fill(0.0);
         self.overlap.fill(0.0);
         self.last_near_energy = 0.0;
+        self.last_far_energy = 0.0;
+        self.kept = (0.0, 0.0);
         self.levels = EchoLevels::new();
         (self.path_changes, self.divergences) = (0, 0);
     }
@@ -177,7 +183,10 @@ impl<
             *to = if self.settings.no_high_pass { x } else { self.near_high_pass.next(&Self::HIGH_PASS, x) };
         }
         let far_energy = self.take_reference();
-        let reference = self.cancel();
+        self.cancel();
+        // Parseval's theorem: the energy of the newest reference spectrum, which spans both frames.
+        let reference = HOP as f32 * (far_energy + self.last_far_energy);
+        self.last_far_energy = far_energy;
         if far_energy > FAR_ACTIVE {
             self.path_change = STEADY_CHANGE + (self.path_change - STEADY_CHANGE) * CHANGE_KEPT;
         }
@@ -188,14 +197,19 @@ impl<
         let FrameMemory { near, errors, .. } = &mut self.memory;
         // The suppressor's input is the first of both now.
         ceiling::limit_to(near_energy, &mut errors[0]);
-        ceiling::limit_to(near_energy, &mut self.linear);
+        if self.settings.no_correction {
+            self.linear = errors[0];
+        } else {
+            ceiling::limit_to(near_energy, &mut self.linear);
+        }
         self.levels.observe(far_energy, near, &errors[0]);
         if self.settings.no_suppressor {
             for (last, (near, error)) in self.last_echo.iter_mut().zip(near.iter().zip(&errors[0])) {
                 *last = near - error;
             }
             self.last_error = errors[0];
-            ceiling::quantise(near_energy, &self.linear, samples);
+            let energy = ceiling::quantise(near_energy, &self.linear, samples);
+            self.kept = (energy, near_energy);
         } else {
             self.suppress(samples);
         }
@@ -219,13 +233,12 @@ impl<
         energy
     }
 
-    /// Runs and adapts both filters; leaves their errors in memory. Returns the energy of the newest
-    /// reference spectrum.
+    /// Runs and adapts both filters; leaves their errors in memory.
     ///
     /// The suppressor takes the main filter's error as it was before this frame, because it removes itself what
     /// the filter is uncertain of. The linear output is the a posteriori error, of the path that this frame
     /// corrected: what the Kalman filter knows of this frame's echo, not only what it had predicted.
-    fn cancel(&mut self) -> f32 {
+    fn cancel(&mut self) {
         let FrameMemory { filter, spectra, powers, time, near, errors, fft } = &mut self.memory;
         let [main_bins, shadow_bins] = spectra;
         let [shadow_power, uncertainty] = powers;
@@ -233,13 +246,9 @@ impl<
         shadow_bins.fill(Complex::ZERO);
         shadow_power.fill(0.0);
         let steps = Self::SHADOW_DECAY;
-        let mut reference_energy = 0.0;
         for ((reference, main), shadow) in self.reference.iter().zip(&self.main).zip(&self.shadow) {
             main.predict(reference, filter);
             shadow.predict(reference, &steps, shadow_bins, shadow_power);
-            if let Some(newest) = reference.newest_first().next() {
-                reference_energy += newest.iter().fold(0.0, |sum, x| sum + x.power());
-            }
         }
         for (to, bin) in main_bins.iter_mut().zip(filter.iter()) {
             *to = bin.value;
@@ -269,8 +278,8 @@ impl<
             }
             *bin = FilterBin { value: z.scaled(reciprocal), gain: OBSERVED * reciprocal, uncertainty: 0.0 };
         }
-        self.linear.copy_from_slice(main_error);
         if !self.settings.no_correction {
+            self.linear.copy_from_slice(main_error);
             RealFft::inverse(shadow_bins, time, fft);
             for (corrected, echo) in self.linear.iter_mut().zip(&time[1]) {
                 *corrected -= echo;
@@ -298,7 +307,6 @@ impl<
         for (reference, shadow) in self.reference.iter().zip(&mut self.shadow) {
             self.shadow_power += shadow.update(reference, shadow_bins, &steps, &mut self.random);
         }
-        reference_energy
     }
 
     /// Constrains one partition of one filter, because each costs two transforms: of the main filter in two frames
@@ -324,7 +332,9 @@ impl<
             shadow: ceiling::energy(shadow),
             microphone: ceiling::energy(near),
         });
-        for (Crossing { from, to }, main) in crossings.into_iter().zip([main, &mut self.linear]) {
+        let outputs = if self.settings.no_correction { 1 } else { 2 };
+        for (Crossing { from, to }, main) in crossings.into_iter().zip([main, &mut self.linear]).take(outputs)
+        {
             if from == Candidate::Main && to == Candidate::Main {
                 continue;
             }
@@ -395,11 +405,15 @@ impl<
         self.residual.observe(ResidualInputs { error, echo, uncertainty }, power);
         self.suppressor.observe(power, self.residual.power());
         self.suppressor.apply(error, power, self.residual.power(), pressing);
+        if let Some(least_gain) = noise_reduction::least_gain(self.settings.noise_reduction_db) {
+            self.noise_reduction.apply(error, self.suppressor.noise_power(), least_gain);
+        }
         RealFft::inverse(error, time, fft);
         overlap_add(time, &mut self.overlap, &Self::RISING);
         let [first, _] = time;
         ceiling::limit_to(self.last_near_energy, first);
-        ceiling::quantise(self.last_near_energy, first, samples);
+        let energy = ceiling::quantise(self.last_near_energy, first, samples);
+        self.kept = (energy, self.last_near_energy);
     }
 
     /// Returns the partition with the most power.
@@ -415,6 +429,21 @@ impl<
         strongest
     }
 
+    /// Returns the likelihood that the near talker speaks in the last frame, from 0 to 1. It costs nothing.
+    #[must_use]
+    pub fn near_end_likelihood(&self) -> f32 {
+        self.suppressor.presence()
+    }
+
+    /// Returns the likelihood that the last output is the near talker, little changed by suppression, from 0 to 1:
+    /// what a [`TalkerGain`](crate::capture::TalkerGain) may learn from. It costs nothing.
+    #[must_use]
+    pub fn talker_likelihood(&self) -> f32 {
+        let (output, microphone) = self.kept;
+        let part = if microphone > 0.0 { output / microphone } else { 0.0 };
+        self.near_end_likelihood() * (WHOLE_TALKER * part).min(1.0)
+    }
+
     /// Returns likelihoods and levels of the last frame. Reads the whole filter, so it is not for every frame
     /// of a small processor.
     #[must_use]
@@ -423,7 +452,7 @@ impl<
             return CancellerReading::default();
         }
         CancellerReading {
-            near_end_likelihood: self.suppressor.presence(),
+            near_end_likelihood: self.near_end_likelihood(),
             residual_echo_likelihood: self.levels.residual_likelihood(),
             convergence: self.levels.convergence(),
             strongest_partition: self.strongest_partition(),

@@ -8,6 +8,7 @@
 //! | `selection` | the quieter output, copies between the filters |
 //! | `residual` | power of the echo that is left |
 //! | `suppressor` | Wiener gains, near-end presence, comfort noise |
+//! | `noise_reduction` | Wiener gains for the room's noise |
 //! | `ceiling` | never louder than the microphone |
 //! | `storage` | full or halved memory |
 //!
@@ -18,6 +19,7 @@ mod ceiling;
 mod frame;
 mod high_pass;
 mod kalman;
+mod noise_reduction;
 mod residual;
 mod selection;
 mod settings;
@@ -31,6 +33,7 @@ mod suppressor;
 use self::frame::FrameMemory;
 use self::high_pass::{HighPassShape, VoiceHighPass};
 use self::kalman::KalmanFilter;
+use self::noise_reduction::NoiseReduction;
 use self::residual::ResidualEcho;
 use self::selection::OutputSelection;
 pub use self::settings::{CancellerReading, CancellerSettings};
@@ -128,10 +131,15 @@ pub struct EchoCanceller<
     overlap: [f32; HOP],
     /// Energy of the last microphone frame, for the output of that time.
     last_near_energy: f32,
+    /// Energy of the last reverse frame, whose samples are in the newest reference spectrum too.
+    last_far_energy: f32,
+    /// Energy of the last output and of the microphone's frame of the same time.
+    kept: (f32, f32),
     levels: frame::EchoLevels,
     path_changes: u32,
     divergences: u32,
     memory: FrameMemory<HOP, BINS>,
+    noise_reduction: NoiseReduction<BINS>,
 }
 
 /// [`CancellerSettings`] of which the default is all zero bytes.
@@ -140,6 +148,7 @@ struct StoredSettings {
     echo_over_talker: i8,
     no_suppressor: bool,
     no_comfort_noise: bool,
+    noise_reduction_db: u8,
     no_high_pass: bool,
     no_correction: bool,
 }
@@ -171,6 +180,7 @@ impl<
                 echo_over_talker: 0,
                 no_suppressor: false,
                 no_comfort_noise: false,
+                noise_reduction_db: 0,
                 no_high_pass: false,
                 no_correction: false,
             },
@@ -198,10 +208,13 @@ impl<
             last_echo: [0.0; HOP],
             overlap: [0.0; HOP],
             last_near_energy: 0.0,
+            last_far_energy: 0.0,
+            kept: (0.0, 0.0),
             levels: frame::EchoLevels::new(),
             path_changes: 0,
             divergences: 0,
             memory: FrameMemory::new(),
+            noise_reduction: NoiseReduction::new(),
         }
     }
 
@@ -211,6 +224,7 @@ impl<
             echo_over_talker: settings.echo_over_talker,
             no_suppressor: !settings.suppressor,
             no_comfort_noise: !settings.comfort_noise,
+            noise_reduction_db: settings.noise_reduction_db,
             no_high_pass: !settings.high_pass,
             no_correction: !settings.corrected_linear,
         };
@@ -223,6 +237,7 @@ impl<
             echo_over_talker: self.settings.echo_over_talker,
             suppressor: !self.settings.no_suppressor,
             comfort_noise: !self.settings.no_comfort_noise,
+            noise_reduction_db: self.settings.noise_reduction_db,
             high_pass: !self.settings.no_high_pass,
             corrected_linear: !self.settings.no_correction,
         }

@@ -9,6 +9,9 @@ const KEPT: f32 = 0.7;
 /// Level of another output in terms of the main filter's at which it is preferred: 3 dB lower. At 1 dB the
 /// shadow filter, which follows a near talker by chance, is heard in its speech.
 const PREFERRED_BELOW: f32 = 0.5;
+/// Energy of a candidate in terms of its successor's in the same frame above which it is left at once, without a
+/// crossing: 6 dB. After silence, in which the microphone may be the quietest, half of an onset would pass.
+const LEFT_AT_ONCE_ABOVE: f32 = 4.0;
 /// Level of the shadow filter's error in terms of the main filter's at which it is better: 1 dB lower.
 const BETTER_BELOW: f32 = 0.8;
 /// Frames (10 ms) in a row for which the shadow filter must be better. Half of it lets distortion cause
@@ -118,7 +121,19 @@ impl OutputSelection {
         self.noise = (self.noise * NOISE_RISE).min(now.microphone.max(LEAST_NOISE));
         let before = self.current;
         self.current = [self.main, self.corrected].map(|main| self.quietest(main));
-        [0, 1].map(|at| Crossing { from: before[at], to: self.current[at] })
+        let [suppressed, linear] = self.current;
+        let [suppressed_before, linear_before] = before;
+        [(suppressed_before, suppressed, now.main), (linear_before, linear, now.corrected)].map(
+            |(from, to, main)| {
+                let energy = |candidate| match candidate {
+                    Candidate::Main => main,
+                    Candidate::Shadow => now.shadow,
+                    Candidate::Microphone => now.microphone,
+                };
+                let is_left = energy(from) > LEFT_AT_ONCE_ABOVE * energy(to);
+                Crossing { from: if is_left { to } else { from }, to }
+            },
+        )
     }
 
     /// Returns the candidate to be used if the main filter's error has the smoothed energy `main`.
@@ -182,6 +197,17 @@ mod tests {
         assert_eq!(last(energies(0.1, 0.2, 1.0)), Some(Candidate::Main));
         assert_eq!(last(energies(0.1, 0.03, 1.0)), Some(Candidate::Shadow));
         assert_eq!(last(energies(3.0, 2.0, 1.0)), Some(Candidate::Microphone));
+    }
+
+    #[test]
+    fn an_onset_after_silence_is_not_crossed_into() {
+        let mut selection = quiet_start();
+        for _ in 0..30 {
+            selection.observe(energies(1e-6, 1e-6, 1e-7));
+        }
+        assert_eq!(selection.current, [Candidate::Microphone; 2]);
+        let onset = selection.observe(energies(1e-4, 1e-3, 1.0));
+        assert_eq!(onset, [Crossing { from: Candidate::Main, to: Candidate::Main }; 2]);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub struct CancellerSettings {
     pub suppressor: bool,
     /// Whether noise like the room's takes the place of suppressed echo. Default: true.
     pub comfort_noise: bool,
+    /// How far the room's steady noise is turned down, in decibels, from 0 (not at all) to 24. Values above
+    /// count as 24. It needs the suppressor. Default: 0.
+    pub noise_reduction_db: u8,
     /// Whether the output lacks what is below 80 Hz. Default: true.
     pub high_pass: bool,
     /// Whether the linear output is the a posteriori error, of the path that each frame has corrected. Without it,
@@ -24,11 +27,15 @@ pub struct CancellerSettings {
 }
 
 impl CancellerSettings {
+    /// Largest depth of the noise reduction, in decibels.
+    pub const MAX_NOISE_REDUCTION_DB: u8 = 24;
+
     /// The settings of a canceller that is not configured.
     pub const DEFAULT: Self = Self {
         echo_over_talker: 0,
         suppressor: true,
         comfort_noise: true,
+        noise_reduction_db: 0,
         high_pass: true,
         corrected_linear: true,
     };

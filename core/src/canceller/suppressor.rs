@@ -83,6 +83,11 @@ impl<const BINS: usize> ResidualSuppressor<BINS> {
         self.presence
     }
 
+    /// Returns the mean power of the room's noise in a bin.
+    pub(super) fn noise_power(&self) -> impl Iterator<Item = f32> {
+        self.noise.iter().map(|noise| MINIMUM_TO_MEAN * noise)
+    }
+
     /// Estimates the noise and whether the near talker speaks.
     pub(super) fn observe(&mut self, error_power: &[f32; BINS], residual: &[f32; BINS]) {
         let (mut talker, mut rest) = (0.0, 1e-9);

@@ -12,6 +12,7 @@ mod meter;
 mod pipeline;
 mod processor;
 mod sink;
+mod talker_gain;
 
 pub use chain::{Chain, StepSwitch};
 pub use circuit_breaker::{BreakerDecision, BreakerState, CircuitBreaker};
@@ -27,3 +28,4 @@ pub use processor::{
     VoiceProcessor, VoiceStats,
 };
 pub use sink::{FrameSink, RingSink};
+pub use talker_gain::TalkerGain;

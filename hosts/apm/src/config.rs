@@ -33,10 +33,10 @@ pub enum EchoCancellation {
 pub enum NoiseSuppression {
     /// No noise suppression.
     Off,
-    /// Reduces noise by up to 6 dB.
+    /// Reduces noise by up to 6 dB. Stronger suppression costs the talker more than the noise disturbs.
+    #[default]
     Low,
     /// Reduces noise by up to 12 dB.
-    #[default]
     Moderate,
     /// Reduces noise by up to 18 dB.
     High,
@@ -54,8 +54,8 @@ pub enum GainControl {
     Adaptive,
 }
 
-/// Settings of the processor. The default suits a hands-free terminal: full echo cancellation, moderate noise
-/// suppression and the high-pass filter, without gain control.
+/// Settings of the processor. The default suits a hands-free terminal: full echo cancellation, low noise suppression
+/// and the high-pass filter, without gain control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApmConfig {
     /// Cancellation of the loudspeaker's echo.

@@ -48,6 +48,9 @@ pub struct handsfree_canceller_settings {
     pub suppressor: u32,
     /// 1 for noise like the room's in place of suppressed echo. Default: 1.
     pub comfort_noise: u32,
+    /// How far the room's steady noise is turned down, in dB, from 0 (not at all) to 24. It needs the
+    /// suppressor. Default: 0.
+    pub noise_reduction_db: u32,
     /// 1 to remove what is below 80 Hz. Default: 1.
     pub high_pass: u32,
     /// 1 for a linear output that each frame has corrected. With 0 it has more echo in the first seconds, and 4 %
@@ -94,14 +97,21 @@ pub unsafe extern "C" fn handsfree_canceller_defaults(
     settings: *mut handsfree_canceller_settings,
 ) -> handsfree_status {
     status(checked(settings).map(|settings| {
-        let CancellerSettings { echo_over_talker, suppressor, comfort_noise, high_pass, corrected_linear } =
-            CancellerSettings::DEFAULT;
+        let CancellerSettings {
+            echo_over_talker,
+            suppressor,
+            comfort_noise,
+            noise_reduction_db,
+            high_pass,
+            corrected_linear,
+        } = CancellerSettings::DEFAULT;
         // SAFETY: by the contract above.
         unsafe {
             settings.write(handsfree_canceller_settings {
                 echo_over_talker: echo_over_talker.into(),
                 suppressor: suppressor.into(),
                 comfort_noise: comfort_noise.into(),
+                noise_reduction_db: noise_reduction_db.into(),
                 high_pass: high_pass.into(),
                 corrected_linear: corrected_linear.into(),
             });
@@ -350,6 +360,10 @@ unsafe fn read(settings: *const handsfree_canceller_settings) -> StatusResult<Ca
         echo_over_talker,
         suppressor: switch(settings.suppressor)?,
         comfort_noise: switch(settings.comfort_noise)?,
+        noise_reduction_db: u8::try_from(settings.noise_reduction_db)
+            .ok()
+            .filter(|&depth_db| depth_db <= CancellerSettings::MAX_NOISE_REDUCTION_DB)
+            .ok_or(HANDSFREE_ERROR_VALUE)?,
         high_pass: switch(settings.high_pass)?,
         corrected_linear: switch(settings.corrected_linear)?,
     })

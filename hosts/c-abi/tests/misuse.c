@@ -85,6 +85,10 @@ static void test_canceller(void)
     EXPECT(handsfree_canceller_defaults(&settings), HANDSFREE_OK);
     EXPECT(settings.echo_over_talker == 0 && settings.suppressor == 1 && settings.comfort_noise == 1, 1);
     EXPECT(settings.high_pass, 1);
+    EXPECT(settings.noise_reduction_db, 0);
+    settings.noise_reduction_db = 25;
+    EXPECT(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, &settings, &canceller), HANDSFREE_ERROR_VALUE);
+    settings.noise_reduction_db = 24;
     EXPECT(handsfree_canceller_create(NULL, sizeof canceller_memory, NULL, &canceller), HANDSFREE_ERROR_NULL);
     EXPECT(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, NULL, NULL), HANDSFREE_ERROR_NULL);
     EXPECT(handsfree_canceller_create((char *)canceller_memory + 4, sizeof canceller_memory - 4, NULL, &canceller),

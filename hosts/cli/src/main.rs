@@ -104,7 +104,7 @@ fn remove_echo(args: &ProcessArgs) -> Result<u8, Failure> {
     file.write_and_commit(&wav::mono_bytes(processed.summary.rate_hz, &samples).0)?;
     console::notices(&processed.notices);
     let echo = processed.echo;
-    let code = echo.result.exit_code(args.require_echo, !args.switches.no_aec);
+    let code = echo.result.exit_code(args.require_echo, !args.switches.is_echo_kept());
     let text = if args.json {
         ProcessReport { summary: &processed.summary, echo }.to_json()
     } else {

@@ -60,16 +60,17 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     {
         return Err(Failure::usage(format!("--mic-ppm {ppm}: expected {} to {MAX_PPM}", -MAX_PPM)));
     }
+    let switches = args.switches.with_noise_kept_by_default();
     let mut recordings = Recordings::read(args)?;
     let rate = SampleRate::new(recordings.rate_hz)?;
     let format = Format::with_rate(rate, 1)?;
     let far_format = |recordings: &Recordings| Format::with_rate(rate, recordings.far.len() as u32);
-    let mut voice = match args.switches.voice(format, far_format(&recordings)?) {
+    let mut voice = match switches.voice(format, far_format(&recordings)?) {
         // Not every canceller takes more than one channel.
         Err(failure) if recordings.far.len() > 1 && args.far_channels.is_none() => {
             recordings.notices.push(format!("the far end is mixed to one channel: {failure}"));
             recordings.mix_far();
-            args.switches.voice(format, far_format(&recordings)?)?
+            switches.voice(format, far_format(&recordings)?)?
         }
         voice => voice?,
     };
@@ -92,9 +93,9 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     let Duplex { clean: raw, stats, drift_ppm } = duplex_of(rate, far_end, &mic, mic_ppm, voice.as_dyn())?;
     let seconds = mic.len() as f64 / f64::from(rate.hz());
     let realtime_factor = seconds / started.elapsed().as_secs_f64().max(1e-9);
-    let delay = processor_delay_samples(&args.switches, rate)?;
+    let delay = processor_delay_samples(&switches, rate)?;
     let clean = advanced(&raw, delay);
-    let mut oracle_voice = args.switches.voice(format, far_format)?;
+    let mut oracle_voice = switches.voice(format, far_format)?;
     let oracle = direct_with_channels(oracle_voice.as_dyn(), rate, &far_samples, channels, &mic)?;
     let oracle = advanced(&oracle, delay);
     let mut far_loudness = loudness_of(&far);

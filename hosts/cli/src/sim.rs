@@ -1,5 +1,6 @@
 //! Control side: `handsfree sim`, which runs a terminal in a simulated room and measures it.
 
+use clap::ValueEnum;
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
 use handsfree_core::time::Duration;
@@ -455,7 +456,14 @@ fn command(args: &SimArgs) -> String {
         (args.switches.no_ns, "--no-ns"),
         (args.switches.no_agc, "--no-agc"),
         (args.switches.no_hpf, "--no-hpf"),
+        (args.switches.linear_output, "--linear-output"),
+        (args.switches.no_comfort_noise, "--no-comfort-noise"),
     ];
+    let noise = args.switches.noise_suppression.and_then(|strength| strength.to_possible_value());
+    push_switch("noise-suppression", noise.map(|name| name.get_name().to_owned()));
+    let canceller = args.switches.canceller.to_possible_value();
+    push_switch("canceller", canceller.map(|name| name.get_name().to_owned()));
+    push_switch("echo-over-talker", Some(args.switches.echo_over_talker.to_string()));
     push_switch("seed", Some(args.seed.to_string()));
     words.extend(switches.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).to_owned()));
     words.join(" ")

@@ -12,11 +12,31 @@ use handsfree::failure::Failure;
 /// Echo canceller of `--canceller`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum CancellerName {
-    /// WebRTC's AEC3
+    /// The project's own where it can be used: 8, 16, 32 or 48 kHz, one channel each; else WebRTC's
     #[default]
+    Auto,
+    /// The project's own, with its own noise reduction and gain
+    #[value(alias = "handsfree")]
+    Native,
+    /// WebRTC's AEC3, with WebRTC's noise suppression and gain control
     Webrtc,
-    /// The project's own canceller, at 8, 16, 32 or 48 kHz
-    Handsfree,
+    /// None, as '--no-aec'
+    Off,
+}
+
+/// Strength of `--noise-suppression`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NoiseStrength {
+    /// None, as '--no-ns'
+    Off,
+    /// Reduces steady noise by up to 6 dB
+    Low,
+    /// By up to 12 dB
+    Moderate,
+    /// By up to 18 dB
+    High,
+    /// By up to 21 dB
+    VeryHigh,
 }
 
 /// Voice-processing switches shared by `sim`, `process` and `run`.
@@ -28,6 +48,15 @@ pub struct Switches {
     /// Disables noise suppression
     #[arg(long, help_heading = "Voice processing")]
     pub no_ns: bool,
+    /// Strength of the noise suppression [default: low; off in 'process']
+    #[arg(
+        long,
+        value_enum,
+        value_name = "STRENGTH",
+        conflicts_with = "no_ns",
+        help_heading = "Voice processing"
+    )]
+    pub noise_suppression: Option<NoiseStrength>,
     /// Disables automatic gain control
     #[arg(long, help_heading = "Voice processing")]
     pub no_agc: bool,
@@ -35,9 +64,9 @@ pub struct Switches {
     #[arg(long, help_heading = "Voice processing")]
     pub no_hpf: bool,
     /// Echo canceller
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = CancellerName::Webrtc, help_heading = "Voice processing")]
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = CancellerName::Auto, help_heading = "Voice processing")]
     pub canceller: CancellerName,
-    /// Echo suppression of '--canceller handsfree' against preservation of the talker, from -100 (keeps the talker) to 100
+    /// Echo suppression of the project's own canceller against preservation of the talker, from -100 (keeps the talker) to 100
     /// (suppresses the echo)
     #[arg(
         long,
@@ -48,10 +77,10 @@ pub struct Switches {
         help_heading = "Voice processing"
     )]
     pub echo_over_talker: i8,
-    /// Outputs the linear output of '--canceller handsfree', for speech recognition: residual echo is not suppressed
+    /// Outputs the linear output of the project's own canceller, for speech recognition: residual echo is not suppressed
     #[arg(long, help_heading = "Voice processing")]
     pub linear_output: bool,
-    /// Disables the comfort noise of '--canceller handsfree'
+    /// Disables the comfort noise of the project's own canceller
     #[arg(long, help_heading = "Voice processing")]
     pub no_comfort_noise: bool,
 }
@@ -66,9 +95,9 @@ pub enum SwitchedVoice {
         /// Names of the enabled stages, separated by commas.
         name: String,
     },
-    /// The project's own echo canceller, and WebRTC's other stages.
+    /// The project's own echo canceller, noise reduction and gain.
     Own {
-        /// The canceller and the stages after it.
+        /// The three stages.
         processor: Box<OwnCancellerVoice>,
         /// Names of the enabled stages, separated by commas.
         name: String,
@@ -98,30 +127,60 @@ impl SwitchedVoice {
 }
 
 impl Switches {
-    /// Switches with which every stage is on, and WebRTC's canceller.
+    /// Switches with which every stage is on.
     pub const DEFAULT: Self = Self {
         no_aec: false,
         no_ns: false,
+        noise_suppression: None,
         no_agc: false,
         no_hpf: false,
-        canceller: CancellerName::Webrtc,
+        canceller: CancellerName::Auto,
         echo_over_talker: 0,
         linear_output: false,
         no_comfort_noise: false,
     };
 
+    /// Returns whether echo cancellation is off.
+    #[must_use]
+    pub const fn is_echo_kept(&self) -> bool {
+        self.no_aec || matches!(self.canceller, CancellerName::Off)
+    }
+
     /// Returns the choice of the echo canceller.
     #[must_use]
     pub fn canceller_choice(&self) -> CancellerChoice {
+        let settings = CancellerSettings {
+            echo_over_talker: self.echo_over_talker,
+            suppressor: !self.linear_output,
+            comfort_noise: !self.no_comfort_noise,
+            high_pass: !self.no_hpf,
+            ..CancellerSettings::DEFAULT
+        };
         match self.canceller {
-            CancellerName::Webrtc => CancellerChoice::Webrtc,
-            CancellerName::Handsfree => CancellerChoice::Handsfree(CancellerSettings {
-                echo_over_talker: self.echo_over_talker,
-                suppressor: !self.linear_output,
-                comfort_noise: !self.no_comfort_noise,
-                high_pass: !self.no_hpf,
-                ..CancellerSettings::DEFAULT
-            }),
+            CancellerName::Auto => CancellerChoice::Auto(settings),
+            CancellerName::Native => CancellerChoice::Native(settings),
+            CancellerName::Webrtc | CancellerName::Off => CancellerChoice::Webrtc,
+        }
+    }
+
+    /// Returns these switches with noise suppression only if its strength was given.
+    #[must_use]
+    pub fn with_noise_kept_by_default(self) -> Self {
+        Self {
+            noise_suppression: self.noise_suppression.or((!self.no_ns).then_some(NoiseStrength::Off)),
+            ..self
+        }
+    }
+
+    fn noise_suppression(&self) -> NoiseSuppression {
+        match self.noise_suppression {
+            _ if self.no_ns => NoiseSuppression::Off,
+            None => NoiseSuppression::default(),
+            Some(NoiseStrength::Off) => NoiseSuppression::Off,
+            Some(NoiseStrength::Low) => NoiseSuppression::Low,
+            Some(NoiseStrength::Moderate) => NoiseSuppression::Moderate,
+            Some(NoiseStrength::High) => NoiseSuppression::High,
+            Some(NoiseStrength::VeryHigh) => NoiseSuppression::VeryHigh,
         }
     }
 
@@ -129,8 +188,12 @@ impl Switches {
     #[must_use]
     pub fn config(&self) -> ApmConfig {
         ApmConfig {
-            echo_cancellation: if self.no_aec { EchoCancellation::Off } else { EchoCancellation::Full },
-            noise_suppression: if self.no_ns { NoiseSuppression::Off } else { NoiseSuppression::Moderate },
+            echo_cancellation: if self.is_echo_kept() {
+                EchoCancellation::Off
+            } else {
+                EchoCancellation::Full
+            },
+            noise_suppression: self.noise_suppression(),
             high_pass: !self.no_hpf,
             gain_control: if self.no_agc { GainControl::Off } else { GainControl::Adaptive },
         }
@@ -145,7 +208,8 @@ impl Switches {
         if config == ApmConfig::BYPASS {
             return Ok(SwitchedVoice::Bypass(Bypass));
         }
-        if let (CancellerChoice::Handsfree(settings), false) = (self.canceller_choice(), self.no_aec) {
+        let canceller = self.canceller_choice().resolved(config, near, far);
+        if let (CancellerChoice::Native(settings), false) = (canceller, self.is_echo_kept()) {
             let processor = Box::new(OwnCancellerVoice::new(near, settings, config)?);
             return Ok(SwitchedVoice::Own { processor, name: self.name() });
         }
@@ -157,8 +221,8 @@ impl Switches {
     #[must_use]
     pub fn name(&self) -> String {
         let stages = [
-            (!self.no_aec, "echo cancellation"),
-            (!self.no_ns, "noise suppression"),
+            (!self.is_echo_kept(), "echo cancellation"),
+            (self.noise_suppression() != NoiseSuppression::Off, "noise suppression"),
             (!self.no_agc, "gain control"),
             (!self.no_hpf, "high-pass"),
         ];

@@ -90,6 +90,11 @@ pub struct PeriodTrial {
 /// # Errors
 /// Returns an error that names the device or value that cannot be used, or a device that is lost during the measurement.
 pub fn examine(args: &RunArgs, on_listening: impl FnOnce()) -> Result<Diagnosis, Failure> {
+    if let Some(duration_s) = args.duration {
+        return Err(Failure::usage(format!(
+            "--duration {duration_s}: expected no duration, because a diagnosis ends when everything is measured"
+        )));
+    }
     let rate = SampleRate::new(args.devices.rate)?;
     let config = run::host_config(&args.devices, rate)?;
     let scheduling = scheduling::measure();

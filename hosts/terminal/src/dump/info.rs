@@ -42,18 +42,20 @@ pub struct RunInfo {
 }
 
 impl RunInfo {
-    pub(crate) fn new(config: &TerminalConfig, io: &str) -> Self {
-        Self {
+    pub(crate) fn new(config: &TerminalConfig, io: &str) -> Result<Self, Failure> {
+        let format = config.format()?;
+        let resolved = config.canceller.resolved(config.voice, format, format);
+        Ok(Self {
             form: FORM_VERSION,
             handsfree: env!("CARGO_PKG_VERSION").to_owned(),
             processor: processor(),
             io: io.to_owned(),
             rate_hz: config.rate.hz(),
-            voice: voice_code(config.voice, config.canceller),
+            voice: voice_code(config.voice, resolved),
             acoustic_delay: config.acoustic_delay,
             loopback: config.loopback,
             voice_deadline_us: config.voice_deadline.as_micros(),
-        }
+        })
     }
 
     pub(crate) fn config(&self) -> Result<TerminalConfig, Failure> {

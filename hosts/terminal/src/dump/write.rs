@@ -103,7 +103,7 @@ impl DumpWriter {
     ) -> Result<Self, Failure> {
         Self::check(folder)?;
         std::fs::create_dir_all(folder).map_err(|error| cannot_use(folder, &error))?;
-        RunInfo::new(config, io).write(folder)?;
+        RunInfo::new(config, io)?.write(folder)?;
         // The worker's journal is emptied first. Thus the other journals contain the frames of each written
         // round, even if the process is killed at any time.
         let journals = [

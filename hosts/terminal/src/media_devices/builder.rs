@@ -56,7 +56,7 @@ impl Default for MediaDevicesBuilder {
             host: HostChoice::Auto,
             polling: Polling::Thread,
             voice: ApmConfig { gain_control: GainControl::Adaptive, ..ApmConfig::default() },
-            canceller: CancellerChoice::Webrtc,
+            canceller: CancellerChoice::default(),
             loopback_channel: None,
             acoustic_delay: true,
             voice_deadline: handsfree_core::limits::PROCESSOR_DEADLINE,
@@ -92,14 +92,14 @@ impl MediaDevicesBuilder {
     }
 
     /// Sets how strong each part of the voice processing is. [`InputOptions`](super::InputOptions) switches the
-    /// parts off for one opening of the microphone. The default is full echo cancellation, moderate noise
+    /// parts off for one opening of the microphone. The default is full echo cancellation, low noise
     /// suppression, the high-pass filter and adaptive gain control.
     pub fn voice(mut self, voice: ApmConfig) -> Self {
         self.voice = voice;
         self
     }
 
-    /// Sets the echo canceller. The default is WebRTC's.
+    /// Sets the echo canceller. The default is the project's own where it can be used, else WebRTC's.
     pub fn canceller(mut self, canceller: CancellerChoice) -> Self {
         self.canceller = canceller;
         self

@@ -3,28 +3,68 @@
 
 use std::fmt;
 
-use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation};
+use handsfree_apm::{ApmConfig, EchoCancellation, GainControl, NoiseSuppression};
 use handsfree_core::canceller::{CancellerReading, CancellerSettings, FullStorage};
-use handsfree_core::capture::{EchoReport, ProcessError, VoiceProcessor, VoiceStats};
+use handsfree_core::capture::{EchoReport, ProcessError, TalkerGain, VoiceProcessor, VoiceStats};
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
 
 use crate::failure::Failure;
 
 /// Echo canceller of a terminal. It runs only if the voice processor's settings have echo cancellation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancellerChoice {
-    /// WebRTC's AEC3.
-    #[default]
+    /// [`Native`](Self::Native) with these settings where it can be used: at 8, 16, 32 and 48 kHz with one channel
+    /// each, unless the voice processor's settings ask for [`EchoCancellation::Mobile`]. Elsewhere WebRTC's.
+    Auto(CancellerSettings),
+    /// WebRTC's AEC3 or AECM, followed by its noise suppression and gain control.
     Webrtc,
-    /// [`EchoCanceller`](handsfree_core::canceller::EchoCanceller), with a tail of 128 ms. Whether it has a
-    /// high-pass filter is up to the voice processor's settings.
-    Handsfree(CancellerSettings),
+    /// [`EchoCanceller`](handsfree_core::canceller::EchoCanceller), with a tail of 128 ms, at 8, 16, 32 and 48 kHz,
+    /// followed by [`TalkerGain`]. High-pass, noise reduction and gain are up to the voice processor's settings.
+    Native(CancellerSettings),
 }
+
+impl Default for CancellerChoice {
+    fn default() -> Self {
+        Self::Auto(CancellerSettings::DEFAULT)
+    }
+}
+
+impl CancellerChoice {
+    /// Returns the choice that [`Auto`](Self::Auto) stands for; other choices are returned as they are.
+    #[must_use]
+    pub fn resolved(self, voice: ApmConfig, near: Format, far: Format) -> Self {
+        let is_possible = NATIVE_RATES_HZ.contains(&near.rate_hz())
+            && near.rate_hz() == far.rate_hz()
+            && near.channels() == 1
+            && far.channels() == 1;
+        match self {
+            Self::Auto(settings) if is_possible && voice.echo_cancellation != EchoCancellation::Mobile => {
+                Self::Native(settings)
+            }
+            Self::Auto(_) => Self::Webrtc,
+            chosen => chosen,
+        }
+    }
+}
+
+/// Rates of the project's own canceller, in hertz.
+const NATIVE_RATES_HZ: [u32; 4] = [8_000, 16_000, 32_000, 48_000];
 
 handsfree_core::echo_canceller! { type At8Khz = EchoCanceller<FullStorage> { rate_hz: 8_000 }; }
 handsfree_core::echo_canceller! { type At16Khz = EchoCanceller<FullStorage> { rate_hz: 16_000 }; }
 handsfree_core::echo_canceller! { type At32Khz = EchoCanceller<FullStorage> { rate_hz: 32_000 }; }
 handsfree_core::echo_canceller! { type At48Khz = EchoCanceller<FullStorage> { rate_hz: 48_000 }; }
+
+/// Returns how far each strength turns the noise down, as WebRTC's stages of the same names do.
+fn noise_reduction_db(strength: NoiseSuppression) -> u8 {
+    match strength {
+        NoiseSuppression::Off => 0,
+        NoiseSuppression::Low => 6,
+        NoiseSuppression::Moderate => 12,
+        NoiseSuppression::High => 18,
+        NoiseSuppression::VeryHigh => 21,
+    }
+}
 
 /// Canceller of one of the bandwidths of telephony.
 enum AnyRate {
@@ -46,24 +86,25 @@ macro_rules! at_any_rate {
     };
 }
 
-/// Voice processor of the project's own echo canceller, followed by WebRTC's other stages if any is on.
+/// Voice processor of the project's own echo canceller, noise reduction and gain.
 pub struct OwnCancellerVoice {
     canceller: AnyRate,
-    after: Option<Box<ApmProcessor>>,
+    gain: Option<TalkerGain>,
 }
 
 impl fmt::Debug for OwnCancellerVoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnCancellerVoice").field("after", &self.after).finish_non_exhaustive()
+        f.debug_struct("OwnCancellerVoice").field("gain", &self.gain).finish_non_exhaustive()
     }
 }
 
 impl OwnCancellerVoice {
-    /// Makes the voice processor of a mono terminal. Of `apm`, the echo cancellation is ignored. Allocates.
+    /// Makes the voice processor of a mono terminal. `stages` has its high-pass, noise suppression and gain; its
+    /// echo cancellation is ignored. Allocates.
     ///
     /// # Errors
     /// Returns an error for a rate other than 8, 16, 32 and 48 kHz.
-    pub fn new(format: Format, settings: CancellerSettings, apm: ApmConfig) -> Result<Self, Failure> {
+    pub fn new(format: Format, settings: CancellerSettings, stages: ApmConfig) -> Result<Self, Failure> {
         let mut canceller = match format.rate_hz() {
             8_000 => AnyRate::Narrow(Box::new(At8Khz::new())),
             16_000 => AnyRate::Wide(Box::new(At16Khz::new())),
@@ -75,15 +116,17 @@ impl OwnCancellerVoice {
                 )));
             }
         };
-        let settings = CancellerSettings { high_pass: apm.high_pass, ..settings };
-        at_any_rate!(&mut canceller, canceller => canceller.configure(settings));
-        // The canceller has a high-pass filter of its own.
-        let rest = ApmConfig { echo_cancellation: EchoCancellation::Off, high_pass: false, ..apm };
-        let after = match rest {
-            ApmConfig::BYPASS => None,
-            rest => Some(Box::new(ApmProcessor::new(format, format, rest)?)),
+        let settings = CancellerSettings {
+            high_pass: stages.high_pass,
+            noise_reduction_db: noise_reduction_db(stages.noise_suppression),
+            ..settings
         };
-        Ok(Self { canceller, after })
+        at_any_rate!(&mut canceller, canceller => canceller.configure(settings));
+        let gain = match stages.gain_control {
+            GainControl::Off => None,
+            GainControl::Adaptive => Some(TalkerGain::new()),
+        };
+        Ok(Self { canceller, gain })
     }
 
     /// Returns the canceller's likelihoods and levels for the last frame.
@@ -101,9 +144,9 @@ impl VoiceProcessor for OwnCancellerVoice {
     fn process_capture(&mut self, near: PcmMut<'_>, delay: Duration) -> Result<(), ProcessError> {
         let frame = PcmMut { format: near.format, samples: &mut *near.samples };
         at_any_rate!(&mut self.canceller, canceller => canceller.process_capture(frame, delay))?;
-        if let Some(after) = &mut self.after {
-            let frame = PcmMut { format: near.format, samples: &mut *near.samples };
-            after.process_capture(frame, delay)?;
+        if let Some(gain) = &mut self.gain {
+            let likelihood = at_any_rate!(&self.canceller, canceller => canceller.talker_likelihood());
+            gain.process(near.samples, likelihood);
         }
         Ok(())
     }
@@ -122,8 +165,8 @@ impl VoiceProcessor for OwnCancellerVoice {
 
     fn reset(&mut self) {
         at_any_rate!(&mut self.canceller, canceller => canceller.reset());
-        if let Some(after) = &mut self.after {
-            after.reset();
+        if let Some(gain) = &mut self.gain {
+            gain.reset();
         }
     }
 }

@@ -162,7 +162,7 @@ impl TerminalConfig {
         Self {
             rate,
             voice: ApmConfig::default(),
-            canceller: CancellerChoice::Webrtc,
+            canceller: CancellerChoice::default(),
             acoustic_delay: true,
             loopback: false,
             voice_deadline: PROCESSOR_DEADLINE,
@@ -259,7 +259,7 @@ pub(crate) fn voice(
     if config == ApmConfig::BYPASS {
         return Ok(Box::new(Bypass));
     }
-    if let CancellerChoice::Handsfree(settings) = canceller
+    if let CancellerChoice::Native(settings) = canceller.resolved(config, format, format)
         && config.echo_cancellation != EchoCancellation::Off
     {
         return Ok(Box::new(OwnCancellerVoice::new(format, settings, config)?));
@@ -429,6 +429,7 @@ impl Terminal {
     /// Returns an error when the new processor cannot be made. The old one stays in use.
     pub fn set_voice(&mut self, config: ApmConfig) -> Result<(), Failure> {
         let canceller = self.config.canceller;
+        let canceller = canceller.resolved(config, self.format, self.format);
         self.voice.replace(voice(self.format, config, canceller)?, voice_code(config, canceller))?;
         self.config.voice = config;
         Ok(())

@@ -28,12 +28,14 @@ pub(crate) fn voice_code(config: ApmConfig, canceller: CancellerChoice) -> u64 {
         GainControl::Adaptive => 1,
     };
     let own = match canceller {
-        CancellerChoice::Webrtc => [0; 4],
-        CancellerChoice::Handsfree(settings) => {
+        // Callers resolve the choice, so that the journal says what ran.
+        CancellerChoice::Webrtc | CancellerChoice::Auto(_) => [0; 4],
+        CancellerChoice::Native(settings) => {
             let CancellerSettings {
                 echo_over_talker,
                 suppressor,
                 comfort_noise,
+                noise_reduction_db,
                 high_pass,
                 corrected_linear,
             } = settings;
@@ -41,7 +43,7 @@ pub(crate) fn voice_code(config: ApmConfig, canceller: CancellerChoice) -> u64 {
                 | u8::from(comfort_noise) << 1
                 | u8::from(high_pass) << 2
                 | u8::from(!corrected_linear) << 4;
-            [1, echo_over_talker.cast_unsigned(), switches, 0]
+            [1, echo_over_talker.cast_unsigned(), switches, noise_reduction_db]
         }
     };
     let own = u64::from(u32::from_le_bytes(own));
@@ -54,11 +56,14 @@ pub(crate) fn voice_of_code(number: u64) -> Result<(ApmConfig, CancellerChoice),
     let [echo, noise, gain, high_pass, own @ ..] = number.to_le_bytes();
     let canceller = match own {
         [0, 0, 0, 0] => CancellerChoice::Webrtc,
-        [1, echo_over_talker, switches @ (0..8 | 16..24), 0] => {
-            CancellerChoice::Handsfree(CancellerSettings {
+        [1, echo_over_talker, switches @ (0..8 | 16..24), noise_reduction_db]
+            if noise_reduction_db <= CancellerSettings::MAX_NOISE_REDUCTION_DB =>
+        {
+            CancellerChoice::Native(CancellerSettings {
                 echo_over_talker: echo_over_talker.cast_signed(),
                 suppressor: switches & 1 != 0,
                 comfort_noise: switches & 2 != 0,
+                noise_reduction_db,
                 high_pass: switches & 4 != 0,
                 corrected_linear: switches & 16 == 0,
             })
@@ -123,9 +128,10 @@ mod tests {
                                 echo_over_talker,
                                 comfort_noise,
                                 corrected_linear,
+                                noise_reduction_db: if comfort_noise { 24 } else { 0 },
                                 ..settings
                             };
-                            CancellerChoice::Handsfree(settings)
+                            CancellerChoice::Native(settings)
                         };
                         for canceller in
                             [CancellerChoice::Webrtc, own(-100, false, true), own(7, true, false)]
@@ -137,7 +143,7 @@ mod tests {
                 }
             }
         }
-        for number in [3, 5 << 8, 2 << 16, 2 << 24, 2 << 32, 0x0008_0001 << 32, 1 << 56] {
+        for number in [3, 5 << 8, 2 << 16, 2 << 24, 2 << 32, 0x0008_0001 << 32, 25 << 56 | 1 << 32, 1 << 56] {
             assert!(voice_of_code(number).unwrap_err().to_string().contains(&format!("{number:#x}")));
         }
     }
