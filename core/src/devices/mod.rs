@@ -2,7 +2,7 @@
 
 mod playback_target;
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 use crate::error::ConfigError;
 use crate::format::{Format, SampleRate};
