@@ -356,6 +356,31 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_that_a_begun_frame_hides_is_not_lost_too() {
+        with_intake(|intake, frames| {
+            give(intake, 0, 50, 0);
+            // 30 of the 100 lost sample frames are the silent end of the begun frame.
+            assert_eq!(give(intake, 150, 80, 0), 1);
+            let (first, second) = (frames.pop().unwrap(), frames.pop().unwrap());
+            assert_eq!(first.samples()[50..], [0; 30]);
+            assert_eq!((second.stamp.position, second.stamp.lost), (150, 70));
+        });
+    }
+
+    #[test]
+    fn flawed_and_surplus_samples_are_counted() {
+        let mut ring = FrameRing::<160, 0, 4>::new();
+        let (mut pending, counters, clocks) = (Frame::EMPTY, IntakeCounters::new(), ClockDomains::new());
+        let rate = SampleRate::new(RATE_HZ).unwrap();
+        let mut intake = Intake::new(ring.split().0, &mut pending, &counters, &clocks, rate);
+        let map = ChannelMap::natural(2, 2).unwrap();
+        intake.configure(IntakeConfig { map, ..IntakeConfig::new(rate) }).unwrap();
+        let time = PeriodTime { position: 0, converter: Instant::ORIGIN, called: Instant::ORIGIN };
+        intake.on_period(&[0.5, f32::NAN, f32::NAN, 0.5, 0.5], time);
+        assert_eq!((counters.ragged_samples.get(), counters.scrubbed_samples.get()), (1, 2));
+    }
+
+    #[test]
     fn frames_without_space_are_stated_by_the_next_one() {
         with_intake(|intake, frames| {
             let completed: u32 = (0..3).map(|k| give(intake, k * 80, 80, 0)).sum();
