@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check overflow package
+.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check overflow loom mutants package
 
 ENV := source tools/env.sh;
 ARGS ?=
@@ -14,6 +14,8 @@ help:
 	@echo 'make test-desktop  run only the tests on PulseAudio and PipeWire, with what they measured'
 	@echo 'make check         check format, lints, documentation, public API, dependencies, Cortex-M builds, oldest compiler'
 	@echo 'make overflow      run the tests that do not need the C++ with overflow checks and debug assertions (part of check)'
+	@echo 'make loom          run what two threads share in every order of their loads and stores (part of check)'
+	@echo 'make mutants       change one thing at a time in the core, which its unit tests must find (hours; SHARD=K/N)'
 	@echo 'make package       package each library crate and run its tests from the package alone'
 	@echo 'make bench         measure the time of each part, compared with other libraries'
 	@echo 'make soak          run the tests that simulate hours'
@@ -51,6 +53,9 @@ soak: setup
 	@echo 'soak: an hour of the firmware board, then every test marked #[ignore]'
 	$(ENV) tools/firmware.sh 3600
 	$(ENV) cargo test --locked --workspace --release -- --ignored
+	$(ENV) HANDSFREE_FUZZ_EXECUTIONS=10000000 cargo test --locked --release -p handsfree-fuzz \
+		--test journal --test wav --test halves -- --nocapture
+	$(ENV) HANDSFREE_FUZZ_EXECUTIONS=1000000 cargo test --locked --release -p handsfree-fuzz --test canceller -- --nocapture
 
 bench: setup
 	$(ENV) cargo bench --locked --workspace
@@ -59,7 +64,7 @@ firmware: setup
 	$(ENV) tools/firmware.sh
 
 # In the release profile as `test` is, so that the C++ is built once.
-check: setup overflow
+check: setup overflow loom
 	$(ENV) cargo fmt --all --check
 	$(ENV) cargo clippy --locked --release --workspace --all-targets -- -D warnings
 	$(ENV) RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --workspace --no-deps
@@ -72,7 +77,16 @@ check: setup overflow
 
 # The packages that do not need the C++, which takes minutes to build in another profile.
 overflow: setup
-	$(ENV) cargo test --locked --profile overflow -p handsfree-core -p handsfree-sim -p handsfree-host --lib --tests
+	$(ENV) cargo test --locked --profile overflow -p handsfree-core -p handsfree-sim -p handsfree-host -p handsfree-fuzz --lib --tests
+
+# The core's own types with loom's atomics. In a folder of its own, because the flag is for every crate.
+loom:
+	$(ENV) RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
+		cargo test --locked --profile loom -p handsfree-core --lib interleavings -- --nocapture
+
+SHARD ?= 0/1
+mutants:
+	tools/mutants.sh $(SHARD)
 
 package: setup
 	tools/package.sh

@@ -61,6 +61,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod atomics;
 pub mod audio_io;
 pub mod av_sync;
 pub mod canceller;
@@ -74,6 +75,8 @@ mod error;
 mod event;
 mod format;
 mod frame;
+#[cfg(all(test, loom))]
+mod interleavings;
 #[cfg(feature = "journal")]
 pub mod journal;
 pub mod limits;

@@ -57,4 +57,15 @@ mod tests {
         assert_eq!(tracker.advance(u64::MAX - 479, 480, rate), Continuity::Fault);
         assert_eq!(tracker.advance(0, 480, rate), Continuity::Follows);
     }
+
+    #[test]
+    fn the_longest_gap_is_a_minute() {
+        let rate = SampleRate::new(8_000).unwrap();
+        let minute = 8_000 * MAX_GAP_SECONDS;
+        for (gap, continuity) in [(minute, Continuity::Gap(minute)), (minute + 1, Continuity::Fault)] {
+            let mut tracker = PositionTracker::new();
+            tracker.advance(0, 80, rate);
+            assert_eq!(tracker.advance(80 + u64::from(gap), 80, rate), continuity);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Either side: a few words that one side writes and others read consistently, without waiting.
 
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::atomics::{AtomicU32, Ordering, fence};
 
 /// `N` words with one writer and any number of readers.
 ///
@@ -27,6 +27,12 @@ impl<const N: usize> Published<N> {
     /// Returns the words that were published last. Starts over if words were published meanwhile, which is
     /// rare: the worker publishes every few milliseconds, and a read takes less than a microsecond.
     pub(crate) fn read(&self) -> [u32; N] {
+        self.read_interrupted(|| ())
+    }
+
+    /// Calls `interrupt` whenever the words were copied, where a test publishes.
+    #[inline(always)]
+    fn read_interrupted(&self, mut interrupt: impl FnMut()) -> [u32; N] {
         let mut words = [0; N];
         loop {
             // Acquire: the partner is the release store of the version in `publish`.
@@ -36,6 +42,7 @@ impl<const N: usize> Published<N> {
             for (word, from) in words.iter_mut().zip(copy) {
                 *word = from.load(Ordering::Relaxed);
             }
+            interrupt();
             fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) == version {
                 return words;
@@ -116,6 +123,20 @@ mod tests {
                 last = words[0];
             }
         });
+    }
+
+    #[test]
+    fn a_read_that_was_overtaken_starts_over() {
+        let published = Published::<2>::new();
+        published.publish(&[1, 1]);
+        let mut last = 1;
+        let words = published.read_interrupted(|| {
+            if last < 3 {
+                last += 1;
+                published.publish(&[last; 2]);
+            }
+        });
+        assert_eq!(words, [3, 3]);
     }
 
     #[test]

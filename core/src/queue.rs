@@ -7,10 +7,10 @@
 //!
 //! No operation is inlined: each takes about a hundred bytes and is used at many places.
 
+use crate::atomics::{Ordering, fence};
 use core::fmt;
-use core::sync::atomic::{Ordering, fence};
 
-use heapless::spsc::{Consumer, Producer, Queue};
+use crate::atomics::spsc::{Consumer, Producer, Queue};
 
 /// The writing end of a queue.
 pub(crate) struct QueueWriter<'a, T> {

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use heapless::spsc::Queue;
+use crate::atomics::spsc::Queue;
 
 use crate::frame::Frame;
 use crate::queue::{self, QueueReader, QueueWriter};

@@ -1,6 +1,6 @@
 //! Both sides: plain counters, each written by one side with load and store and read from anywhere.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 /// A counter with one writer. Wraps at 2^32; readers take differences with `wrapping_sub`.
 #[derive(Debug)]

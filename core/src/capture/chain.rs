@@ -1,7 +1,7 @@
 //! Worker side: combines several frame processors into one; each can be switched on and off while it runs.
 
+use crate::atomics::{AtomicBool, Ordering};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::capture::processor::{Credentials, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity};
 use crate::error::ConfigError;

@@ -1,6 +1,6 @@
 //! Worker side: a gain as a step of the chain, which is set from outside while it runs.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 use crate::capture::processor::{FrameProcessor, ProcessError};
 use crate::dsp::Ramp;

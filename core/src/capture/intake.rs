@@ -268,3 +268,130 @@ fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig) -
     }
     scrubbed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{FrameConsumer, FrameRing};
+
+    const RATE_HZ: u32 = 8_000;
+
+    /// Calls `test` with an intake whose ring holds three frames of 80 samples, and with the ring's other end.
+    fn with_intake(test: impl FnOnce(&mut Intake<'_, 80>, &mut FrameConsumer<'_, 80>)) {
+        let mut ring = FrameRing::<80, 0, 4>::new();
+        let (producer, mut frames) = ring.split();
+        let (mut pending, counters, clocks) = (Frame::EMPTY, IntakeCounters::new(), ClockDomains::new());
+        let rate = SampleRate::new(RATE_HZ).unwrap();
+        let mut intake = Intake::new(producer, &mut pending, &counters, &clocks, rate);
+        intake.configure(IntakeConfig::new(rate)).unwrap();
+        test(&mut intake, &mut frames);
+    }
+
+    /// Gives a period whose first sample is at the converter at its position's time, and which arrives
+    /// `late_us` after its last one.
+    fn give(intake: &mut Intake<'_, 80>, position: u64, sample_frames: usize, late_us: i64) -> u32 {
+        let rate = SampleRate::new(RATE_HZ).unwrap();
+        let converter = Instant::ORIGIN + Duration::of_sample_frames(position, rate);
+        let end = converter + Duration::of_sample_frames(sample_frames as u64, rate);
+        let called = end + Duration::from_micros(late_us);
+        intake.on_period(&[7i16; 80][..sample_frames], PeriodTime { position, converter, called })
+    }
+
+    #[test]
+    fn latency_is_the_time_since_the_last_sample() {
+        with_intake(|intake, frames| {
+            assert_eq!(give(intake, 0, 80, 3_000), 1);
+            assert_eq!(frames.pop().unwrap().stamp.latency, Duration::from_micros(3_000));
+            // The frame that a gap completes was there 5 ms before the period that shows the gap.
+            assert_eq!(give(intake, 80, 40, 0), 0);
+            assert_eq!(give(intake, 160, 40, 0), 0);
+            assert_eq!(frames.pop().unwrap().stamp.latency, Duration::from_micros(5_000));
+        });
+    }
+
+    #[test]
+    fn a_frame_starts_at_its_own_sample_of_the_period() {
+        with_intake(|intake, frames| {
+            give(intake, 0, 60, 0);
+            give(intake, 60, 60, 0);
+            give(intake, 120, 40, 0);
+            let rate = SampleRate::new(RATE_HZ).unwrap();
+            for position in [0, 80] {
+                let stamp = frames.pop().unwrap().stamp;
+                assert_eq!((stamp.position, stamp.lost), (position, 0));
+                assert_eq!(stamp.time, Instant::ORIGIN + Duration::of_sample_frames(position, rate));
+            }
+        });
+    }
+
+    #[test]
+    fn time_restarts_after_a_gap_a_fault_and_a_configuration() {
+        with_intake(|intake, frames| {
+            let mut next = |intake: &mut Intake<'_, 80>, position| {
+                assert_eq!(give(intake, position, 80, 0), 1);
+                let stamp = frames.pop().unwrap().stamp;
+                (stamp.fresh, stamp.lost)
+            };
+            assert_eq!(next(intake, 0), (true, 0), "the first frame");
+            assert_eq!(next(intake, 80), (false, 0));
+            assert_eq!(next(intake, 260), (true, 100), "after a gap of 100");
+            assert_eq!(next(intake, 340), (false, 0));
+            assert_eq!(next(intake, 0), (true, 0), "after a fault of the position");
+            assert_eq!(next(intake, 80), (false, 0));
+            intake.configure(IntakeConfig::new(SampleRate::new(RATE_HZ).unwrap())).unwrap();
+            assert_eq!(next(intake, 9_000), (true, 0), "after a configuration, whatever the position");
+            assert_eq!(next(intake, 9_080), (false, 0));
+        });
+    }
+
+    #[test]
+    fn a_reconfigured_intake_counts_the_begun_frame_as_lost() {
+        with_intake(|intake, frames| {
+            give(intake, 0, 30, 0);
+            intake.configure(IntakeConfig::new(SampleRate::new(RATE_HZ).unwrap())).unwrap();
+            give(intake, 0, 80, 0);
+            let stamp = frames.pop().unwrap().stamp;
+            assert_eq!((stamp.position, stamp.lost, stamp.fresh), (30, 30, true));
+        });
+    }
+
+    #[test]
+    fn a_gap_that_a_begun_frame_hides_is_not_lost_too() {
+        with_intake(|intake, frames| {
+            give(intake, 0, 50, 0);
+            // 30 of the 100 lost sample frames are the silent end of the begun frame.
+            assert_eq!(give(intake, 150, 80, 0), 1);
+            let (first, second) = (frames.pop().unwrap(), frames.pop().unwrap());
+            assert_eq!(first.samples()[50..], [0; 30]);
+            assert_eq!((second.stamp.position, second.stamp.lost), (150, 70));
+        });
+    }
+
+    #[test]
+    fn flawed_and_surplus_samples_are_counted() {
+        let mut ring = FrameRing::<160, 0, 4>::new();
+        let (mut pending, counters, clocks) = (Frame::EMPTY, IntakeCounters::new(), ClockDomains::new());
+        let rate = SampleRate::new(RATE_HZ).unwrap();
+        let mut intake = Intake::new(ring.split().0, &mut pending, &counters, &clocks, rate);
+        let map = ChannelMap::natural(2, 2).unwrap();
+        intake.configure(IntakeConfig { map, ..IntakeConfig::new(rate) }).unwrap();
+        let time = PeriodTime { position: 0, converter: Instant::ORIGIN, called: Instant::ORIGIN };
+        intake.on_period(&[0.5, f32::NAN, f32::NAN, 0.5, 0.5], time);
+        assert_eq!((counters.ragged_samples.get(), counters.scrubbed_samples.get()), (1, 2));
+    }
+
+    #[test]
+    fn frames_without_space_are_stated_by_the_next_one() {
+        with_intake(|intake, frames| {
+            let completed: u32 = (0..3).map(|k| give(intake, k * 80, 80, 0)).sum();
+            assert_eq!(completed, 3);
+            // A gap makes the lost frame fresh, and the next one must be fresh in its place.
+            assert_eq!(give(intake, 340, 80, 0), 0);
+            assert_eq!(give(intake, 420, 80, 0), 0);
+            (0..3).for_each(|_| _ = frames.pop());
+            assert_eq!(give(intake, 500, 80, 0), 1);
+            let stamp = frames.pop().unwrap().stamp;
+            assert_eq!((stamp.position, stamp.lost, stamp.fresh), (500, 260, true));
+        });
+    }
+}

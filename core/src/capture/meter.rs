@@ -1,6 +1,6 @@
 //! Worker side: measures levels for display.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 use crate::capture::processor::{FrameProcessor, ProcessError};
 use crate::frame::PcmMut;

@@ -2,7 +2,7 @@
 
 mod playback_target;
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 use crate::error::ConfigError;
 use crate::format::{Format, SampleRate};
@@ -107,4 +107,18 @@ pub(crate) fn check_latency(latency: Duration, history: Duration) -> Result<(), 
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_leaves_a_frame_of_the_ring() {
+        let format = Format::new(8_000, 1).unwrap();
+        assert_eq!(check_period(160, format, 3), Ok(()));
+        let too_long = ConfigError::PeriodTooLong { period_sample_frames: 161, longest_sample_frames: 160 };
+        assert_eq!(check_period(161, format, 3), Err(too_long));
+        assert_eq!(check_period(0, format, 3), Err(ConfigError::EmptyPeriod));
+    }
 }

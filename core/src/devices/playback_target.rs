@@ -1,6 +1,6 @@
 //! Control side to workers: what the playback worker makes for the device, in one 32-bit word.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 use crate::format::Format;
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use heapless::spsc::Queue;
+use crate::atomics::spsc::Queue;
 
 use crate::queue::{self, QueueReader, QueueWriter};
 use crate::stats::Counter;

@@ -1,6 +1,6 @@
 //! Application to worker: whether more tracks may be opened and whether open tracks take more audio.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 /// More tracks may be opened.
 const OPEN: u32 = 0;

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
+use crate::atomics::spsc::Queue;
 use embassy_sync::blocking_mutex::raw::RawMutex;
-use heapless::spsc::Queue;
 
 use crate::devices::SharedPlaybackTarget;
 use crate::error::ConfigError;

@@ -4,8 +4,8 @@ mod sizing;
 
 use core::fmt;
 
+use crate::atomics::spsc::Queue;
 use embassy_sync::blocking_mutex::raw::RawMutex;
-use heapless::spsc::Queue;
 
 use crate::audio_io::Direction;
 use crate::capture::{self, CaptureMemory, CapturePipelineParts, FrameProcessor, Intake, VoiceProcessor};

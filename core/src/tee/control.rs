@@ -1,7 +1,7 @@
 //! Application side: adds sinks to a tee and takes them away.
 
+use crate::atomics::{AtomicBool, AtomicU32, Ordering};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{AttachedSink, RefusedSink, SinkId, TapFilter, TeeError, TeeWriter};
 use crate::queue;

@@ -1,7 +1,7 @@
 //! Worker side: passes audio and events to the sinks of a tee.
 
+use crate::atomics::{AtomicBool, AtomicU32, Ordering};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{AttachedSink, CAPTURED, TeeWriter};
 use crate::capture::FrameSink;

@@ -45,10 +45,10 @@ mod control;
 mod feed;
 mod sink;
 
+use crate::atomics::{AtomicBool, AtomicU32};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32};
 
-use heapless::spsc::Queue;
+use crate::atomics::spsc::Queue;
 
 use self::control::ControlSlot;
 pub use self::control::TeeControl;

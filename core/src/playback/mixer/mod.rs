@@ -201,3 +201,6 @@ fn duck<const CAP: usize>(slot: &mut MixSlot<'_, CAP>, since_voice: Duration, fo
         slot.gains.duck.move_to(gain, within.in_sample_frames(format.rate()));
     }
 }
+
+#[cfg(test)]
+mod tests;

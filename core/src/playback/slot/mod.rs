@@ -3,7 +3,7 @@
 mod mix_slot;
 mod shared;
 
-use heapless::spsc::Queue;
+use crate::atomics::spsc::Queue;
 
 use crate::frame::Frame;
 use crate::limits::COMMAND_DEPTH;

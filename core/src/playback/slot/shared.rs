@@ -1,6 +1,6 @@
 //! Both sides: the words by which application, mixer and capture worker agree on a slot.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomics::{AtomicU32, Ordering};
 
 use crate::playback::playout::PublishedPlayout;
 use crate::published::{Published, PublishedReader, PublishedWriter};

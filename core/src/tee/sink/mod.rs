@@ -1,9 +1,9 @@
 //! Worker to application: what one sink of a tee receives, in order, and what it lost.
 
+use crate::atomics::{AtomicBool, Ordering, fence};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering, fence};
 
-use heapless::spsc::Queue;
+use crate::atomics::spsc::Queue;
 
 use crate::event::SessionEvent;
 use crate::frame::Frame;
@@ -145,7 +145,7 @@ impl<const CAP: usize> TeeWriter<'_, CAP> {
     }
 
     /// Pushes a frame of `track`, or counts it as lost. Worker side; costs a copy of the frame.
-    pub(super) fn push_frame(&mut self, track: u32, frame: &Frame<CAP>) {
+    pub(crate) fn push_frame(&mut self, track: u32, frame: &Frame<CAP>) {
         let loss = self.losses.iter().position(|loss| !loss.is_none() && loss.track == track);
         let mut copy = frame.clone();
         copy.stamp.track = track;
@@ -171,7 +171,7 @@ impl<const CAP: usize> TeeWriter<'_, CAP> {
     }
 
     /// Pushes an event, or counts it as lost. Worker side.
-    pub(super) fn push_event(&mut self, event: SessionEvent) {
+    pub(crate) fn push_event(&mut self, event: SessionEvent) {
         if self.events.push(SinkEvent { event, after_frames: self.written }).is_err() {
             self.shared.dropped_events.add(1);
         }

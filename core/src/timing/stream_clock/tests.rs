@@ -263,3 +263,35 @@ fn a_stall_of_a_steady_stream_is_found_within_4_times() {
         assert!((by.as_nanos() as f64 - stall_ns).abs() < 100e3, "{by:?} for {stall_ns} ns");
     }
 }
+
+#[test]
+fn a_restart_keeps_the_rate_and_forgets_the_rest() {
+    let mut clock = clock();
+    for k in 0..20 {
+        clock.observe(k * 480, Instant::from_nanos(truth(k * 480, 100.0) as i64));
+    }
+    let late = Duration::from_micros(20_000);
+    let time = |k: u64| Instant::from_nanos(truth(k * 480, 100.0) as i64) + late;
+    for k in 20..23 {
+        assert_eq!(clock.observe(k * 480, time(k)), Observation::Ignored);
+    }
+    let rate = clock.rate().unwrap();
+    let restarted_ns = clock.restart(23 * 480, time(23)).unwrap().as_nanos();
+    assert!((restarted_ns - 20_000_000).abs() < 50_000, "later by {restarted_ns} ns");
+    assert_eq!(clock.mean_residual_ns, 0.0);
+    // The fourth time that is late was no outlier any more if the three before the restart counted.
+    assert_eq!(clock.observe(23 * 480, time(23)), Observation::Ignored);
+    clock.jump(Duration::from_nanos(restarted_ns));
+    // At the position of the restart only the time can be wrong.
+    assert_eq!(clock.observe(23 * 480, time(23) + Duration::from_micros(300)), Observation::Taken);
+    assert_eq!(clock.rate().unwrap().ppm, rate.ppm);
+}
+
+#[test]
+fn a_clock_without_observations_does_not_restart() {
+    let mut clock = clock();
+    assert_eq!(clock.restart(480, Instant::ORIGIN), None);
+    assert!(!clock.is_running());
+    clock.observe(480, Instant::ORIGIN);
+    assert_eq!(clock.restart(479, Instant::ORIGIN), None, "a position that runs backwards");
+}
