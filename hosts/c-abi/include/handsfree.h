@@ -164,6 +164,9 @@ typedef struct handsfree_canceller_settings {
   uint32_t suppressor;
   // 1 for noise like the room's in place of suppressed echo. Default: 1.
   uint32_t comfort_noise;
+  // How far the room's steady noise is turned down, in dB, from 0 (not at all) to 24. It needs the
+  // suppressor. Default: 0.
+  uint32_t noise_reduction_db;
   // 1 to remove what is below 80 Hz. Default: 1.
   uint32_t high_pass;
   // 1 for a linear output that each frame has corrected. With 0 it has more echo in the first seconds, and 4 %
