@@ -19,7 +19,7 @@ use handsfree_sim::noise::Rng;
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession, request};
 use handsfree_tests::{plain_board, to_pcm, with_large_stack};
 
-use room::{BargeInRoom, FarEnd, RATE_HZ};
+use room::{BargeInRoom, FarEndKind, RATE_HZ};
 
 /// Length of a scene with a talker, in seconds.
 const SCENE_S: usize = 11;
@@ -73,7 +73,7 @@ impl FrameSink<CAP> for SpeechSink {
 
 /// What was observed in a scene.
 #[derive(Debug)]
-struct Outcome {
+struct BargeInOutcome {
     /// Events, each with the time at which the application got it.
     events: Vec<(Instant, SpeechEvent)>,
     actions: Vec<BargeInAction>,
@@ -82,7 +82,7 @@ struct Outcome {
     handed_over: Vec<(u64, Instant)>,
 }
 
-impl Outcome {
+impl BargeInOutcome {
     /// Returns the delay after which the person was noticed, if he was.
     fn noticed_after(&self) -> Option<Duration> {
         let is_start = |&&(at, event): &&(Instant, SpeechEvent)| {
@@ -112,7 +112,13 @@ impl Outcome {
 }
 
 /// Runs a scene.
-fn run(seed: u64, detection: Detection, far_end: FarEnd, seconds: usize, talker_db: Option<f64>) -> Outcome {
+fn run(
+    seed: u64,
+    detection: Detection,
+    far_end: FarEndKind,
+    seconds: usize,
+    talker_db: Option<f64>,
+) -> BargeInOutcome {
     let rate = SampleRate::new(RATE_HZ).unwrap();
     let format = Format::with_rate(rate, 1).unwrap();
     let room = BargeInRoom::new(seed, far_end, seconds, talker_db);
@@ -176,12 +182,12 @@ fn run(seed: u64, detection: Detection, far_end: FarEnd, seconds: usize, talker_
     }
     let begins =
         Instant::ORIGIN + Duration::from_nanos(room.begins as i64 * 1_000_000_000 / i64::from(RATE_HZ));
-    Outcome { events, actions, begins, handed_over: sink.handed_over }
+    BargeInOutcome { events, actions, begins, handed_over: sink.handed_over }
 }
 
-/// Figures over many scenes with a talker.
+/// BargeInFigures over many scenes with a talker.
 #[derive(Debug, Default)]
-struct Figures {
+struct BargeInFigures {
     scenes: usize,
     in_time: usize,
     false_starts: usize,
@@ -191,11 +197,11 @@ struct Figures {
 }
 
 /// Runs the scenes of seeds, in which level and far end go round.
-fn figures(detection: Detection, seeds: std::ops::Range<u64>) -> Figures {
-    let mut figures = Figures::default();
+fn figures(detection: Detection, seeds: std::ops::Range<u64>) -> BargeInFigures {
+    let mut figures = BargeInFigures::default();
     for seed in seeds {
         let talker_db = [0.0, -5.0, -10.0, -15.0][(seed % 4) as usize];
-        let far_end = [FarEnd::Speech, FarEnd::Music, FarEnd::Noise][(seed / 4 % 3) as usize];
+        let far_end = [FarEndKind::Speech, FarEndKind::Music, FarEndKind::Noise][(seed / 4 % 3) as usize];
         let outcome = run(seed, detection, far_end, SCENE_S, Some(talker_db));
         let noticed = outcome.noticed_after();
         figures.scenes += 1;
@@ -233,7 +239,7 @@ fn figures(detection: Detection, seeds: std::ops::Range<u64>) -> Figures {
 }
 
 /// Asserts the bounds: noticed within 200 ms in 95 %, no false start, and the first words in all.
-fn assert_bounds(figures: &Figures) {
+fn assert_bounds(figures: &BargeInFigures) {
     assert!(20 * figures.in_time >= 19 * figures.scenes, "noticed within 200 ms: {figures:?}");
     assert_eq!(figures.false_starts, 0, "{figures:?}");
     assert_eq!(figures.interrupted, figures.scenes, "{figures:?}");
@@ -244,7 +250,7 @@ fn assert_bounds(figures: &Figures) {
 fn false_events(detection: Detection, rooms: u64, seconds: usize) -> usize {
     let mut count = 0;
     for seed in 0..rooms {
-        let kinds = [FarEnd::Speech, FarEnd::Music, FarEnd::Rings, FarEnd::Mixed];
+        let kinds = [FarEndKind::Speech, FarEndKind::Music, FarEndKind::Rings, FarEndKind::Mixed];
         let far_end = kinds[(seed % 4) as usize];
         let outcome = run(1_000 + seed, detection, far_end, seconds, None);
         for (at, event) in &outcome.events {

@@ -25,7 +25,7 @@ const BEGINS_BELOW_DB: f64 = 20.0;
 
 /// Sound of the far end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum FarEnd {
+pub(crate) enum FarEndKind {
     Speech,
     Music,
     Noise,
@@ -35,7 +35,7 @@ pub(crate) enum FarEnd {
     Mixed,
 }
 
-impl FarEnd {
+impl FarEndKind {
     /// Returns its sound, with a mean level of -20 dBFS.
     pub(crate) fn render(self, seconds: usize, seed: u64) -> Vec<f32> {
         let program = |text: &str| text.parse::<FarProgram>().unwrap().render(RATE_HZ, seconds as f64, seed);
@@ -74,7 +74,7 @@ pub(crate) struct BargeInRoom {
 
 impl BargeInRoom {
     /// Makes a room of a seed. The person speaks after 6 to 8 s with `talker_db` against the echo, or not at all.
-    pub(crate) fn new(seed: u64, far_end: FarEnd, seconds: usize, talker_db: Option<f64>) -> Self {
+    pub(crate) fn new(seed: u64, far_end: FarEndKind, seconds: usize, talker_db: Option<f64>) -> Self {
         let mut rng = Rng::for_stream(seed, "barge-in room");
         let room = random_room(&mut rng);
         let far = far_end.render(seconds, seed);
