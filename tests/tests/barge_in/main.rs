@@ -268,7 +268,7 @@ fn a_person_who_speaks_over_an_agent_is_noticed_at_once() {
 
 #[test]
 fn a_microcontroller_notices_a_person_at_once() {
-    with_large_stack(|| assert_bounds(&figures(Detection::NearEnd, 0..12)));
+    with_large_stack(|| assert_bounds(&figures(Detection::NearEnd, 0..24)));
 }
 
 #[test]
