@@ -8,6 +8,7 @@
 //! | [`playback`] | application, worker, interrupt | tracks, mixer, and the [`Outlet`](playback::Outlet) to the loudspeaker |
 //! | [`capture`] | interrupt, worker | the [`Intake`](capture::Intake) from the microphone, processors, and sinks |
 //! | [`canceller`] | worker | the [`EchoCanceller`](canceller::EchoCanceller) |
+//! | [`speech`](mod@speech) | worker, application | speech events, the audio of speech, interrupting an agent |
 //! | [`tee`] | worker, application | the same audio to several sinks that come and go |
 //! | [`timing`] | worker | clocks, latency, and the echo reference: what was played at a given time |
 //! | [`dsp`] | worker | rate conversion, a test tone |
@@ -90,6 +91,7 @@ mod recorder;
 mod ring;
 mod sample;
 mod session;
+pub mod speech;
 #[cfg_attr(not(feature = "sound-server"), path = "no_stall.rs")]
 mod stall;
 mod stats;

@@ -56,13 +56,13 @@ fn user(room: &Room) -> Vec<f32> {
     heard
 }
 
-/// Detects speech: true when 6 of the last 10 frames are loud.
+/// Detects loud sound, which is speech in this room: true when 6 of the last 10 frames are loud.
 #[derive(Default)]
-struct SpeechDetector {
+struct LoudnessDetector {
     loud: std::collections::VecDeque<bool>,
 }
 
-impl SpeechDetector {
+impl LoudnessDetector {
     fn is_speech(&mut self, frame: &[i16]) -> bool {
         self.loud.push_back(level_db(frame) > -50.0);
         if self.loud.len() > 10 {
@@ -101,7 +101,7 @@ struct Agent<'p, 'a> {
     pushed: usize,
     /// True once the whole utterance was pushed and marked as complete.
     is_complete: bool,
-    detector: SpeechDetector,
+    detector: LoudnessDetector,
     quiet_frames: u32,
     log: ConversationLog,
 }
@@ -209,7 +209,7 @@ fn converse(seed: u64) -> (ConversationLog, u64, Vec<f32>) {
         utterance: speech(17.0),
         pushed: 0,
         is_complete: false,
-        detector: SpeechDetector::default(),
+        detector: LoudnessDetector::default(),
         quiet_frames: 0,
         log: ConversationLog { user_while_listening_db: -120.0, ..ConversationLog::default() },
     };

@@ -333,6 +333,10 @@ impl<
         })
     }
 
+    fn near_end_likelihood(&self) -> Option<f32> {
+        self.is_prepared.then(|| self.suppressor.presence())
+    }
+
     /// Half of the tail, so that the rest holds the room's reverberation.
     fn reach(&self) -> Duration {
         Duration::from_millis(10 * PARTITIONS as i64 / 2)

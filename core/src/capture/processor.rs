@@ -141,6 +141,12 @@ pub trait VoiceProcessor {
         None
     }
 
+    /// Returns the likelihood that the near talker spoke in the last capture frame, from 0 to 1, or `None` if the
+    /// processor does not know it. Called after each frame.
+    fn near_end_likelihood(&self) -> Option<f32> {
+        None
+    }
+
     /// Returns the longest time by which the echo may come later than its reference. An echo within this reach
     /// is left where it is; for a later one the reference is moved.
     fn reach(&self) -> Duration {
@@ -203,6 +209,10 @@ macro_rules! forward_to_reference {
 
         fn echo_report(&self) -> Option<EchoReport> {
             (**self).echo_report()
+        }
+
+        fn near_end_likelihood(&self) -> Option<f32> {
+            (**self).near_end_likelihood()
         }
 
         fn reach(&self) -> Duration {

@@ -8,6 +8,12 @@ use crate::ring::FrameProducer;
 ///
 /// Any `FnMut(&Frame<CAP>)` is a sink; [`RingSink`] hands frames to another thread.
 pub trait FrameSink<const CAP: usize> {
+    /// Takes the likelihood that the near talker speaks in the frame of the next [`on_frame`](Self::on_frame), from
+    /// 0 to 1. Called before each frame that a voice processor has processed that knows it, such as an
+    /// [`EchoCanceller`](crate::canceller::EchoCanceller).
+    #[inline]
+    fn on_near_end(&mut self, _likelihood: f32) {}
+
     /// Takes one frame of the session's format. `frame.stamp.lost` is the number of sample frames missing
     /// before it.
     fn on_frame(&mut self, frame: &Frame<CAP>);

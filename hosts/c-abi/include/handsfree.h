@@ -47,6 +47,13 @@
 // Size of an echo canceller in words of eight bytes.
 #define HANDSFREE_CANCELLER_WORDS 7168
 
+// Number of frames of 10 ms that a detector of speech keeps: 300 ms before the start of speech, 300 ms until it is
+// noticed, and 40 ms by which its reader may be late.
+#define HANDSFREE_SPEECH_FRAMES 64
+
+// Size of a detector of speech in words of eight bytes.
+#define HANDSFREE_SPEECH_WORDS 4096
+
 // Status code that a function returns.
 enum handsfree_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -148,11 +155,58 @@ typedef int32_t handsfree_event_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// Kind of an event of speech.
+enum handsfree_speech_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // A person has started to speak, or makes a sound like speech.
+  HANDSFREE_SPEECH_STARTED = 1,
+  // The sound has lasted too long for a cough.
+  HANDSFREE_SPEECH_CONFIRMED = 2,
+  // The sound has ended.
+  HANDSFREE_SPEECH_ENDED = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum handsfree_speech_kind handsfree_speech_kind;
+#else
+typedef int32_t handsfree_speech_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What an agent is to do with its voice.
+enum handsfree_barge_in_action
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Nothing.
+  HANDSFREE_BARGE_IN_NONE = 0,
+  // Pause the voice: handsfree_track_pause().
+  HANDSFREE_BARGE_IN_PAUSE = 1,
+  // Go on, because it was a cough: handsfree_track_resume().
+  HANDSFREE_BARGE_IN_RESUME = 2,
+  // Stop, because a person speaks: handsfree_track_interrupt().
+  HANDSFREE_BARGE_IN_INTERRUPT = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum handsfree_barge_in_action handsfree_barge_in_action;
+#else
+typedef int32_t handsfree_barge_in_action;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Opaque terminal in memory of HANDSFREE_MEMORY_WORDS words.
 typedef struct handsfree handsfree;
 
 // Opaque echo canceller in memory of HANDSFREE_CANCELLER_WORDS words.
 typedef struct handsfree_canceller handsfree_canceller;
+
+// Opaque detector of speech in memory of HANDSFREE_SPEECH_WORDS words.
+typedef struct handsfree_speech handsfree_speech;
 
 // Settings of a canceller. handsfree_canceller_defaults() sets them.
 typedef struct handsfree_canceller_settings {
@@ -236,6 +290,18 @@ typedef struct handsfree_time {
   // Time of the call, in nanoseconds of the caller's clock.
   int64_t called_ns;
 } handsfree_time;
+
+// Event of speech.
+typedef struct handsfree_speech_event {
+  // Kind of the event.
+  handsfree_speech_kind kind;
+  // What the agent is to do now.
+  handsfree_barge_in_action action;
+  // Time at which the first sample of the speech, or the first one behind it, was at the microphone.
+  int64_t time_ns;
+  // Position of that sample in the microphone's stream.
+  uint64_t position;
+} handsfree_speech_event;
 
 // Counters of a terminal. They wrap at 2^32.
 typedef struct handsfree_stats {
@@ -444,6 +510,38 @@ int32_t handsfree_capture_poll(struct handsfree *terminal, int64_t now_ns, int16
 // # Safety
 // `terminal` is a terminal's memory or null, `drift_ppb` points to a number or is null.
 int32_t handsfree_drift(struct handsfree *terminal, int32_t *drift_ppb);
+
+// Returns the size of a detector of speech in bytes. Its memory must be aligned to 8 bytes.
+size_t handsfree_speech_bytes(void);
+
+// Creates a detector of speech in `memory` and stores a pointer to it, which equals `memory`, in `created`.
+// Whatever the memory holds is overwritten, so creating a detector again makes it forget everything.
+//
+// # Safety
+// `memory` points to `bytes` bytes that nothing else uses and `created` to a pointer, or they are null.
+handsfree_status handsfree_speech_create(void *memory, size_t bytes, struct handsfree_speech **created);
+
+// Takes the samples that the last handsfree_capture_poll() of a terminal with an echo canceller wrote, `length`
+// of them, and stores an event in `event` if there is one. `agent_speaks` is 1 while the agent speaks or its
+// voice is paused, otherwise 0. Call it once after each poll that returned samples. Returns 1 for an event, 0
+// for none, or an error code.
+//
+// # Safety
+// `speech` is a detector's memory or null, `terminal` is a terminal's memory or null, `samples` points to
+// `length` samples or is null, `event` points to an event or is null.
+int32_t handsfree_speech_poll(struct handsfree_speech *speech,
+                              struct handsfree *terminal,
+                              const int16_t *samples,
+                              size_t length,
+                              uint32_t agent_speaks,
+                              struct handsfree_speech_event *event);
+
+// Writes the next 10 ms of a person's speech to `samples`: from 300 ms before its start until its end was
+// noticed. Returns the number of samples, HANDSFREE_FRAME_SAMPLES, 0 if there are none, or an error code.
+//
+// # Safety
+// `speech` is a detector's memory or null, `samples` points to `capacity` samples or is null.
+int32_t handsfree_speech_read(struct handsfree_speech *speech, int16_t *samples, size_t capacity);
 
 // Stores the counters in `stats`. May be called in any context.
 //

@@ -332,6 +332,11 @@ impl VoiceProcessor for LentCanceller {
         VoiceStats::default()
     }
 
+    fn near_end_likelihood(&self) -> Option<f32> {
+        // SAFETY: as in `voice`.
+        unsafe { (*self.0).voice.as_ref() }.near_end_likelihood()
+    }
+
     fn reset(&mut self) {
         self.voice().reset();
     }

@@ -13,6 +13,7 @@ pub mod event;
 pub mod period;
 pub mod poll;
 pub mod sizes;
+pub mod speech;
 pub mod stats;
 pub mod terminal;
 pub mod track;

@@ -2,12 +2,13 @@
 
 use core::slice;
 
+use handsfree_core::Instant;
 use handsfree_core::timing::RateEstimate;
-use handsfree_core::{Frame, Instant};
 
 use crate::error::handsfree_status::*;
 use crate::error::{StatusResult, count};
-use crate::sizes::{HANDSFREE_FRAME_SAMPLES, HANDSFREE_POLL_SAMPLES};
+use crate::sizes::HANDSFREE_POLL_SAMPLES;
+use crate::speech::PollSink;
 use crate::terminal::{alive, handsfree};
 
 /// Uncertainty below which the drift is reported.
@@ -92,16 +93,11 @@ unsafe fn poll(
         return Err(HANDSFREE_ERROR_LENGTH);
     }
     // SAFETY: by the caller's contract; only the main loop uses the pipeline.
-    let (samples, capture) =
-        unsafe { (slice::from_raw_parts_mut(samples, capacity), &mut (*terminal).capture) };
-    let mut output = samples.iter_mut();
-    let mut delivered = 0;
+    let (samples, capture, polled) = unsafe {
+        (slice::from_raw_parts_mut(samples, capacity), &mut (*terminal).capture, &mut (*terminal).polled)
+    };
     let now = || Instant::from_nanos(now_ns);
-    capture.poll(&now, &mut |frame: &Frame<HANDSFREE_FRAME_SAMPLES>| {
-        for (&sample, slot) in frame.samples().iter().zip(output.by_ref()) {
-            *slot = sample;
-            delivered += 1;
-        }
-    });
-    Ok(delivered)
+    let mut sink = PollSink::new(samples, polled);
+    capture.poll(&now, &mut sink);
+    Ok(sink.delivered)
 }

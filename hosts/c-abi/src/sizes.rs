@@ -20,5 +20,10 @@ pub const HANDSFREE_MEMORY_WORDS_64: usize = 4608;
 pub const HANDSFREE_CANCELLER_TAIL_MS: u32 = 128;
 /// Size of an echo canceller in words of eight bytes.
 pub const HANDSFREE_CANCELLER_WORDS: usize = 7168;
+/// Number of frames of 10 ms that a detector of speech keeps: 300 ms before the start of speech, 300 ms until it is
+/// noticed, and 40 ms by which its reader may be late.
+pub const HANDSFREE_SPEECH_FRAMES: usize = 64;
+/// Size of a detector of speech in words of eight bytes.
+pub const HANDSFREE_SPEECH_WORDS: usize = 4096;
 
 const _: () = assert!(HANDSFREE_POLL_SAMPLES == (HANDSFREE_RING_FRAMES + 1) * HANDSFREE_FRAME_SAMPLES);

@@ -19,6 +19,7 @@ use crate::sizes::{
     HANDSFREE_FRAME_SAMPLES as CAP, HANDSFREE_HISTORY_SAMPLES as HISTORY, HANDSFREE_MEMORY_WORDS_32,
     HANDSFREE_MEMORY_WORDS_64, HANDSFREE_QUEUE_FRAMES, HANDSFREE_RING_FRAMES, HANDSFREE_TRACKS as SLOTS,
 };
+use crate::speech::PolledFrames;
 
 const RING: usize = HANDSFREE_RING_FRAMES + 1;
 type FirmwareSession = Session<CAP, SLOTS, RING, RING, RING, { HANDSFREE_QUEUE_FRAMES + 1 }, HISTORY>;
@@ -61,6 +62,13 @@ impl VoiceProcessor for TerminalVoice {
         VoiceStats::default()
     }
 
+    fn near_end_likelihood(&self) -> Option<f32> {
+        match self {
+            Self::None | Self::Light(_) => None,
+            Self::Canceller(canceller) => canceller.near_end_likelihood(),
+        }
+    }
+
     fn reset(&mut self) {
         match self {
             Self::None => {}
@@ -95,6 +103,7 @@ pub struct handsfree {
     pub(crate) events: Events<'static>,
     pub(crate) stats: StatsReader<'static>,
     pub(crate) tracks: [Option<OpenTrack>; SLOTS],
+    pub(crate) polled: PolledFrames,
     session: MaybeUninit<FirmwareSession>,
 }
 
@@ -211,6 +220,7 @@ unsafe fn create(
         (&raw mut (*memory).events).write(events);
         (&raw mut (*memory).stats).write(stats);
         (&raw mut (*memory).tracks).write([const { None }; SLOTS]);
+        (&raw mut (*memory).polled).write(PolledFrames::new());
         (&raw mut (*memory).alive).write_volatile(ALIVE);
         created.write(memory);
     }

@@ -16,7 +16,7 @@ static void expect(int32_t found, int32_t wanted, const char *what, int line)
 #define EXPECT(call, wanted) expect((int32_t)(call), (int32_t)(wanted), #call, __LINE__)
 
 static uint64_t memory[HANDSFREE_MEMORY_WORDS], other[HANDSFREE_MEMORY_WORDS];
-static uint64_t canceller_memory[HANDSFREE_CANCELLER_WORDS];
+static uint64_t canceller_memory[HANDSFREE_CANCELLER_WORDS], speech_memory[HANDSFREE_SPEECH_WORDS];
 static int16_t samples[HANDSFREE_POLL_SAMPLES];
 static int32_t wide[160];
 
@@ -141,6 +141,34 @@ static void test_canceller(void)
     EXPECT(handsfree_destroy((handsfree *)(void *)memory), HANDSFREE_OK);
     EXPECT(handsfree_canceller_destroy(canceller), HANDSFREE_OK);
     EXPECT(handsfree_canceller_destroy(canceller), HANDSFREE_ERROR_NOT_CREATED);
+}
+
+static void test_speech(void)
+{
+    handsfree *none = (handsfree *)(void *)other, *terminal = (handsfree *)(void *)memory;
+    handsfree_speech *speech = (handsfree_speech *)(void *)speech_memory;
+    handsfree_speech_event event;
+    handsfree_config config = good_config();
+    EXPECT(handsfree_speech_create(NULL, sizeof speech_memory, &speech), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_speech_create(speech_memory, sizeof speech_memory, NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_speech_create((char *)speech_memory + 4, sizeof speech_memory - 4, &speech), HANDSFREE_ERROR_ALIGNMENT);
+    EXPECT(handsfree_speech_create(speech_memory, handsfree_speech_bytes() - 1, &speech), HANDSFREE_ERROR_MEMORY);
+    EXPECT(handsfree_speech_read(NULL, samples, 160), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_speech_read(speech, samples, 160), HANDSFREE_ERROR_NOT_CREATED);
+    EXPECT(handsfree_speech_poll(speech, none, samples, 160, 0, &event), HANDSFREE_ERROR_NOT_CREATED);
+    EXPECT(handsfree_speech_create(speech_memory, sizeof speech_memory, &speech), HANDSFREE_OK);
+    EXPECT((void *)speech == (void *)speech_memory, 1);
+    EXPECT(handsfree_speech_poll(speech, none, samples, 160, 0, &event), HANDSFREE_ERROR_NOT_CREATED);
+    EXPECT(handsfree_create(memory, sizeof memory, &config, &terminal), HANDSFREE_OK);
+    EXPECT(handsfree_speech_poll(speech, terminal, NULL, 0, 0, &event), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_speech_poll(speech, terminal, samples, 0, 0, NULL), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_speech_poll(speech, terminal, samples, 160, 0, &event), HANDSFREE_ERROR_LENGTH);
+    EXPECT(handsfree_speech_poll(speech, terminal, samples, 0, 2, &event), HANDSFREE_ERROR_VALUE);
+    EXPECT(handsfree_speech_poll(speech, terminal, samples, 0, 0, &event), 0);
+    EXPECT(handsfree_speech_read(speech, NULL, 160), HANDSFREE_ERROR_NULL);
+    EXPECT(handsfree_speech_read(speech, samples, 159), HANDSFREE_ERROR_LENGTH);
+    EXPECT(handsfree_speech_read(speech, samples, 160), 0);
+    EXPECT(handsfree_destroy(terminal), HANDSFREE_OK);
 }
 
 static void test_calls_without_a_terminal(void)
@@ -270,6 +298,7 @@ int main(void)
     handsfree *terminal = (handsfree *)(void *)memory;
     test_calls_without_a_terminal();
     test_canceller();
+    test_speech();
     test_creation();
     test_devices(terminal);
     test_tracks(terminal);

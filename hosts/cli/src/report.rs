@@ -50,6 +50,27 @@ pub enum Report {
         /// Number of affected sample frames, at the device's rate.
         sample_frames: u32,
     },
+    /// A person has started to speak at the microphone, or makes a sound like speech.
+    SpeechStarted {
+        /// Time since the start of the run at which the sound was at the microphone, in seconds.
+        at_s: f64,
+        /// Sample frame at which the sound starts, at the terminal's rate, counted from the start of the microphone.
+        position: u64,
+    },
+    /// The sound that has started is too long for a cough: a person speaks.
+    SpeechConfirmed {
+        /// Time since the start of the run at which the speech started, in seconds.
+        at_s: f64,
+        /// Sample frame at which the speech starts.
+        position: u64,
+    },
+    /// The sound has ended.
+    SpeechEnded {
+        /// Time since the start of the run at which the sound ended, in seconds.
+        at_s: f64,
+        /// First sample frame behind the sound.
+        position: u64,
+    },
     /// The last sample of a source has left the loudspeaker.
     Played {
         /// Time since the start of the run, in seconds.
@@ -299,6 +320,9 @@ pub fn sentence(report: &Report) -> String {
         Report::Xrun { at_s, direction, count, sample_frames } => {
             format!("{at_s:7.1} s  {count} {direction} xruns affected {sample_frames} sample frames")
         }
+        Report::SpeechStarted { at_s, .. } => format!("{at_s:7.1} s  a person may have started to speak"),
+        Report::SpeechConfirmed { at_s, .. } => format!("{at_s:7.1} s  a person has started to speak"),
+        Report::SpeechEnded { at_s, .. } => format!("{at_s:7.1} s  the sound at the microphone has ended"),
         Report::Played { at_s, name } => format!("{at_s:7.1} s  {name} has been played"),
         Report::Note { at_s, message } => format!("{at_s:7.1} s  {message}"),
         Report::Ended(ended) => summary(ended),

@@ -76,6 +76,17 @@ fn wav(tag: u16, channels: u16, rate_hz: u32, bits: u16, data: &[u8]) -> Vec<u8>
     bytes
 }
 
+#[test]
+fn a_talker_is_reported_from_the_first_sample_on() {
+    let events = events(&["--duration", "14", "--rate", "16000", "--canceller", "handsfree"]);
+    let [started, confirmed] = ["speech_started", "speech_confirmed"].map(|kind| of(&events, kind));
+    // The talker speaks from 10 s on; the room's clock starts a moment before the run's.
+    assert_eq!((started.len(), confirmed.len()), (1, 1), "{started:?} {confirmed:?}");
+    let at_s = started[0]["at_s"].as_f64().unwrap();
+    assert!((9.3..10.3).contains(&at_s), "{at_s}");
+    assert_eq!(started[0]["position"], confirmed[0]["position"]);
+}
+
 /// Returns a 500 Hz tone with an amplitude of 0.3 of full scale.
 fn tone(seconds: f64, rate_hz: u32) -> impl Iterator<Item = f32> {
     (0..(seconds * f64::from(rate_hz)) as u32).map(move |at| {

@@ -1,5 +1,6 @@
-//! A voice agent that can be interrupted: when a person speaks over it, it stops. It knows to the sample how
-//! much of its speech left the loudspeaker, so that its transcript ends there.
+//! A voice agent that can be interrupted: when a person speaks over it, it pauses at once; after a cough it goes on,
+//! and otherwise it stops. It knows to the sample how much of its speech left the loudspeaker, so that its
+//! transcript ends there, and it has the person's words from their first syllable on.
 //!
 //!     cargo run --release -p handsfree --example voice_agent [auto|cpal|alsa|sim]
 //!
@@ -11,18 +12,14 @@ mod shared;
 use std::error::Error;
 use std::time::Duration;
 
-use handsfree::pcm::from_i16;
-use handsfree::{HostChoice, InputCapture, InputOptions, MediaDevices, OutputOptions, TrackOptions};
+use handsfree::speech::{BargeIn, BargeInAction, SpeechEvent};
+use handsfree::terminal::CancellerChoice;
+use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, Speech, TrackOptions};
+use handsfree_core::canceller::CancellerSettings;
 
 const RATE_HZ: u32 = 16_000;
-/// Level above which a frame without echo counts as speech, in dB of full scale.
-const SPEECH_DBFS: f32 = -45.0;
-/// Number of frames of 10 ms with speech after which a person has started to speak.
-const BEGIN_FRAMES: u32 = 8;
-/// Number of frames of 10 ms without speech after which the person has finished.
-const END_FRAMES: u32 = 60;
-/// Number of frames of 10 ms that the echo canceller needs to converge.
-const CONVERGED_FRAMES: u32 = 200;
+/// Time for which the agent waits for speech before it looks after its own voice.
+const POLL: Duration = Duration::from_millis(10);
 
 /// A piece of text and the position where its speech ends, in samples, as a speech synthesizer reports it.
 struct Piece {
@@ -39,56 +36,64 @@ fn synthesize(seconds: u64) -> (Vec<i16>, Vec<Piece>) {
     (speech, pieces.collect())
 }
 
-/// Waits for the next 10 ms and returns whether a person speaks in them.
-fn is_speech(microphone: &mut InputCapture) -> Result<bool, Box<dyn Error>> {
-    let frame = microphone.next_frame(Duration::from_secs(5)).ok_or("no sound for 5 s")?;
-    let sum: f32 = from_i16(frame.samples()).iter().map(|sample| sample * sample).sum();
-    Ok(10.0 * (sum / frame.samples().len() as f32).log10() > SPEECH_DBFS)
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let host: HostChoice = std::env::args().nth(1).map_or(Ok(HostChoice::Auto), |name| name.parse())?;
-    let devices = MediaDevices::builder().rate_hz(RATE_HZ).host(host).open()?;
+    // This canceller knows how likely a person speaks, which makes the detection of speech better.
+    let canceller = CancellerChoice::Handsfree(CancellerSettings::DEFAULT);
+    let devices = MediaDevices::builder().rate_hz(RATE_HZ).host(host).canceller(canceller).open()?;
     devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
     let mut player = devices.open_output(OutputOptions::default())?;
     let mut track = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
     player.start()?;
-    let options = InputOptions { auto_gain_control: false, ..InputOptions::default() };
-    let mut microphone = devices.open_input(options)?;
+    let mut microphone = devices.open_input(InputOptions::default())?;
 
     let (speech, pieces) = synthesize(20);
-    let (mut pushed, mut frames, mut loud) = (0, 0, 0);
+    let mut barge_in = BargeIn::pausing();
+    let (mut pushed, mut coughs, mut heard_at) = (0, 0, None);
+    // The person's words, from 300 ms before the first one on.
+    let mut words: Vec<i16> = Vec::new();
     let is_interrupted = loop {
         pushed += track.push(&speech[pushed..])?;
-        frames += 1;
-        loud = if is_speech(&mut microphone)? && frames > CONVERGED_FRAMES { loud + 1 } else { 0 };
-        if loud == BEGIN_FRAMES {
-            track.interrupt()?;
-            break true;
+        match microphone.next_speech(POLL) {
+            Some(Speech::Event(event)) => {
+                if let SpeechEvent::Started(_) = event {
+                    words.clear();
+                }
+                let action = barge_in.observe(event, true);
+                if let Some(action) = action {
+                    track.follow(action)?;
+                }
+                match action {
+                    Some(BargeInAction::Interrupt) => break true,
+                    Some(BargeInAction::Resume) => coughs += 1,
+                    _ => {}
+                }
+            }
+            Some(Speech::Audio(frame)) => words.extend(frame.samples()),
+            None => {}
         }
         if pushed == speech.len() && track.is_played_out()? {
             break false;
         }
     };
-    // The device still plays what it has buffered, so the end is known after its latency.
-    let heard = loop {
-        is_speech(&mut microphone)?;
-        match track.interrupted_at()? {
-            Some(position) => break position,
-            None if !is_interrupted => break track.played_position()?,
-            None => {}
+    // The person goes on to speak, and the device still plays what it has buffered.
+    let mut is_speaking = is_interrupted;
+    while is_speaking || heard_at.is_none() {
+        match microphone.next_speech(POLL) {
+            Some(Speech::Audio(frame)) => words.extend(frame.samples()),
+            Some(Speech::Event(SpeechEvent::Ended(_))) => is_speaking = false,
+            _ => {}
         }
-    };
+        heard_at = if is_interrupted { track.interrupted_at()? } else { Some(track.played_position()?) };
+    }
+    let heard = heard_at.unwrap_or(0);
     let heard_pieces: Vec<&str> =
         pieces.iter().take_while(|piece| piece.end <= heard).map(|piece| &*piece.text).collect();
     println!("agent: {}{}", heard_pieces.join(" "), if is_interrupted { " --" } else { "" });
     println!("heard {heard} of {} samples, {} of {} pieces", speech.len(), heard_pieces.len(), pieces.len());
-
-    let (mut spoken, mut quiet) = (loud, 0);
-    while is_interrupted && quiet < END_FRAMES {
-        spoken += 1;
-        quiet = if is_speech(&mut microphone)? { 0 } else { quiet + 1 };
-    }
-    println!("person: {:.1} s of speech for the agent to answer", f64::from(spoken - quiet) / 100.0);
+    println!(
+        "person: {:.1} s of speech for the agent to answer, {coughs} coughs",
+        words.len() as f64 / f64::from(RATE_HZ)
+    );
     Ok(())
 }

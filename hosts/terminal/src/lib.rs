@@ -47,11 +47,12 @@ pub mod recording;
 pub mod shared_step;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod speech;
 pub mod terminal;
 mod try_only;
 
 pub use self::host::HostChoice;
 pub use self::media_devices::{
     InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions, OutputPlayer,
-    OutputTrack, Polling, TrackOptions,
+    OutputTrack, Polling, Speech, TrackOptions,
 };

@@ -170,7 +170,11 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
                 break;
             }
             self.waiting_since = None;
-            self.process(clock);
+            if self.process(clock)
+                && let Some(likelihood) = self.voice.voice.near_end_likelihood()
+            {
+                sink.on_near_end(likelihood);
+            }
             self.recorder.record_cleaned(&self.frames.near, clock);
             sink.on_frame(&self.frames.near);
             delivered += 1;
@@ -305,8 +309,9 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         true
     }
 
-    /// Runs the converted frame and its reference through all processors.
-    fn process(&mut self, clock: &impl Clock) {
+    /// Runs the converted frame and its reference through all processors. Returns whether the voice processor
+    /// changed it.
+    fn process(&mut self, clock: &impl Clock) -> bool {
         let counters = self.counters;
         let latency_us = self.alignment.delay_estimator().delay().as_micros();
         counters.delay_us.set(u32::try_from(latency_us).unwrap_or(u32::MAX));
@@ -329,6 +334,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
             self.events.send(fault.into());
         }
         counters.frames.add(1);
+        processed
     }
 
     /// Passes a frame of both directions to the alignment. `processed` means that the voice processor changed

@@ -14,7 +14,7 @@
 /* With suppression of residual echo the output is a frame late. */
 #define LATE HANDSFREE_FRAME_SAMPLES
 
-static uint64_t memory[HANDSFREE_MEMORY_WORDS], canceller_memory[HANDSFREE_CANCELLER_WORDS];
+static uint64_t memory[HANDSFREE_MEMORY_WORDS], canceller_memory[HANDSFREE_CANCELLER_WORDS], speech_memory[HANDSFREE_SPEECH_WORDS];
 static int16_t talker[SECONDS * RATE + PERIOD], microphone[SECONDS * RATE + PERIOD];
 
 /* Returns the next sample of noise in syllables of a third of a second with pauses, below about 2 kHz. */
@@ -44,6 +44,8 @@ int main(void)
 {
     handsfree *terminal;
     handsfree_canceller *canceller;
+    handsfree_speech *detector;
+    handsfree_speech_event said, started = {0, 0, 0, 0};
     handsfree_canceller_settings settings;
     handsfree_canceller_reading early, late;
     handsfree_board *board;
@@ -53,7 +55,8 @@ int main(void)
     handsfree_device loudspeaker = {RATE, 1, PERIOD, 0, PERIOD, 40000};
     handsfree_board_config room;
     handsfree_stats stats;
-    uint64_t captured = 0, delivered = 0, pushed = 0;
+    uint64_t captured = 0, delivered = 0, pushed = 0, noticed = 0, words = 0;
+    uint32_t early_events = 0, interruptions = 0;
     double echo_in = 0, echo_out = 0, echo_linear = 0, talk = 0, kept = 0;
     uint32_t track, far_seed = 1, near_seed = 2;
     int32_t far_low = 0, near_low = 0, count, i;
@@ -73,6 +76,7 @@ int main(void)
     must(handsfree_canceller_defaults(&settings), "defaults");
     settings.echo_over_talker = 0;
     must(handsfree_canceller_create(canceller_memory, sizeof canceller_memory, &settings, &canceller), "canceller");
+    must(handsfree_speech_create(speech_memory, sizeof speech_memory, &detector), "detector of speech");
     config.canceller = canceller;
     must(handsfree_create(memory, sizeof memory, &config, &terminal), "create");
     must(handsfree_capture_configure(terminal, &input), "capture");
@@ -103,6 +107,16 @@ int main(void)
             must(handsfree_playback_poll(terminal), "playback poll");
             count = handsfree_capture_poll(terminal, period.time.called_ns, cleaned, HANDSFREE_POLL_SAMPLES);
             must(count, "capture poll");
+            if (count > 0) {
+                int32_t found = handsfree_speech_poll(detector, terminal, cleaned, (size_t)count, 1, &said);
+                must(found, "speech poll");
+                if (found == 1 && said.kind == HANDSFREE_SPEECH_STARTED) {
+                    if (delivered < 7 * RATE) early_events++;
+                    else if (noticed == 0) noticed = delivered, started = said;
+                }
+                if (found == 1 && said.action == HANDSFREE_BARGE_IN_INTERRUPT) interruptions++;
+                while (handsfree_speech_read(detector, linear, HANDSFREE_FRAME_SAMPLES) > 0) words += HANDSFREE_FRAME_SAMPLES;
+            }
             for (i = 0; i < count; i++, delivered++) {
                 double in = delivered < LATE ? 0 : microphone[delivered - LATE], out = cleaned[i];
                 double near = delivered < LATE ? 0 : talker[delivered - LATE];
@@ -129,6 +143,9 @@ int main(void)
     printf("far end alone: ERL %.1f dB, ERLE %.1f dB, lag %u ms, residual %.2f, talker %.2f, convergence %.3f; both: talker %.2f\n",
            early.erl_db, early.erle_db, (unsigned)early.echo_lag_ms, early.residual_echo_likelihood, early.near_end_likelihood,
            early.convergence, late.near_end_likelihood);
+    printf("speech from sample %lu on, noticed at %lu, %u too early; %.2f s handed over, %u interruptions\n",
+           (unsigned long)started.position, (unsigned long)noticed, (unsigned)early_events, (double)words / RATE,
+           (unsigned)interruptions);
     expect(stats.xruns == 0 && stats.reference_lost_sample_frames == 0, "no sample is lost");
     expect(echo_linear * 30 < echo_in, "the filter removes 15 dB of the echo");
     expect(echo_out * 1000 < echo_in, "the echo is 30 dB lower in the output");
@@ -136,6 +153,8 @@ int main(void)
     expect(early.is_known == 1 && early.erle_db > 15 && early.convergence > 0.95f,
            "the canceller has converged");
     expect(early.near_end_likelihood < 0.5f && late.near_end_likelihood > 0.5f, "the canceller knows who speaks");
+    expect(early_events == 0 && noticed > 7 * RATE && noticed < 7 * RATE + RATE / 5, "the talker is noticed within 200 ms");
+    expect(interruptions >= 1 && words > 2 * RATE, "the talker interrupts, and the words are handed over");
     must(handsfree_destroy(terminal), "destroy");
     must(handsfree_canceller_destroy(canceller), "destroy the canceller");
     handsfree_board_destroy(board);

@@ -30,6 +30,7 @@ use handsfree::dump::{DumpWriter, Dumped};
 use handsfree::failure::Failure;
 use handsfree::host::{AnyIo, HostConfig};
 use handsfree::sim::SimHandle;
+use handsfree::speech::{SpeechEvent, SpeechPoint};
 use handsfree::terminal::{CAP, Parts, SLOTS, Terminal, TerminalConfig};
 
 /// Polling interval of the control side: short beside the 1 s between two status events.
@@ -99,6 +100,7 @@ impl RunningTerminal {
             acoustic_delay: !args.devices.no_echo_search,
             loopback: args.devices.input_loopback.is_some(),
             voice_deadline: Duration::from_millis(args.devices.voice_deadline_ms.into()),
+            ..TerminalConfig::new(rate)
         };
         check_files(args)?;
         let (Parts { mut terminal, halves, work }, journals) = match &args.dump {
@@ -192,6 +194,7 @@ impl RunningTerminal {
             self.report_device_notices(now);
             self.report_session_events(now);
             self.report_player_events(now);
+            self.report_speech();
             self.report_xruns(now);
             self.report_stream_events(now);
             if now >= next_status_at {
@@ -425,6 +428,27 @@ impl RunningTerminal {
                 Ok(Some(_)) => {}
                 Err(failure) => self.note(now, &failure.to_string()),
             }
+        }
+    }
+
+    fn report_speech(&mut self) {
+        while let Some(event) = self.terminal.poll_speech() {
+            let place = |point: SpeechPoint| (self.at_s(point.at), point.position);
+            let report = match event {
+                SpeechEvent::Started(point) => {
+                    let (at_s, position) = place(point);
+                    Report::SpeechStarted { at_s, position }
+                }
+                SpeechEvent::Confirmed(point) => {
+                    let (at_s, position) = place(point);
+                    Report::SpeechConfirmed { at_s, position }
+                }
+                SpeechEvent::Ended(point) => {
+                    let (at_s, position) = place(point);
+                    Report::SpeechEnded { at_s, position }
+                }
+            };
+            self.report(&report);
         }
     }
 

@@ -294,7 +294,8 @@ fn service_event(event: &MediaEvent) -> Option<ServiceEvent> {
         MediaEvent::Device(Notice::Host(Event::RealTimeRefused)) => note(
             "the system refused real-time scheduling or memory locking; xruns are more likely".to_owned(),
         ),
-        MediaEvent::Device(_) => None,
+        // A listener detects speech itself, in the samples that it gets.
+        MediaEvent::Device(_) | MediaEvent::Speech(_) => None,
         MediaEvent::Session(event) => session_note(event).and_then(note),
     }
 }

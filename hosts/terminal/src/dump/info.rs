@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::INFO_FILE;
 use crate::failure::Failure;
+use crate::speech::SpeechSettings;
 use crate::terminal::{TerminalConfig, voice_code, voice_of_code};
 
 /// Largest number of bytes that are read of the file: a hundred times its size.
@@ -67,6 +68,8 @@ impl RunInfo {
             acoustic_delay: self.acoustic_delay,
             loopback: self.loopback,
             voice_deadline: Duration::from_micros(self.voice_deadline_us),
+            // Has no influence on the frames that are compared.
+            speech: SpeechSettings::DETECTOR,
         })
     }
 

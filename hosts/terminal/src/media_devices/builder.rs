@@ -14,6 +14,7 @@ use crate::host::CpalConfig;
 use crate::host::{AnyIo, HostChoice, HostConfig};
 #[cfg(feature = "sim")]
 use crate::sim::SimRoomConfig;
+use crate::speech::SpeechSettings;
 use crate::terminal::{CAP, CancellerChoice, SLOTS, SharedClock, TerminalConfig};
 
 /// Choice of what polls the devices for losses and returns, and wakes tasks that wait for time to pass.
@@ -41,6 +42,7 @@ pub struct MediaDevicesBuilder {
     loopback_channel: Option<u8>,
     acoustic_delay: bool,
     voice_deadline: Duration,
+    speech: SpeechSettings,
     #[cfg(feature = "sim")]
     sim: SimRoomConfig,
     #[cfg(feature = "cpal")]
@@ -60,6 +62,7 @@ impl Default for MediaDevicesBuilder {
             loopback_channel: None,
             acoustic_delay: true,
             voice_deadline: handsfree_core::limits::PROCESSOR_DEADLINE,
+            speech: SpeechSettings::DETECTOR,
             #[cfg(feature = "sim")]
             sim: SimRoomConfig::default(),
             #[cfg(feature = "cpal")]
@@ -123,6 +126,13 @@ impl MediaDevicesBuilder {
     /// [`PROCESSOR_DEADLINE`](handsfree_core::limits::PROCESSOR_DEADLINE).
     pub fn voice_deadline(mut self, deadline: Duration) -> Self {
         self.voice_deadline = deadline;
+        self
+    }
+
+    /// Sets when speech at the microphone starts and ends, for [`MediaEvent::Speech`](super::MediaEvent::Speech) and
+    /// [`InputCapture::speech`](super::InputCapture::speech). The default is [`SpeechSettings::DETECTOR`].
+    pub fn speech(mut self, settings: SpeechSettings) -> Self {
+        self.speech = settings;
         self
     }
 
@@ -192,6 +202,7 @@ impl MediaDevicesBuilder {
             acoustic_delay: self.acoustic_delay,
             loopback: self.loopback_channel.is_some(),
             voice_deadline: self.voice_deadline,
+            speech: self.speech,
         };
         let setup = Setup { terminal, loopback_channel: self.loopback_channel, polling: self.polling };
         MediaDevices::with_setup(setup, clock, host)

@@ -6,12 +6,14 @@ use std::time::Duration as WallDuration;
 
 use handsfree_apm::{ApmConfig, EchoCancellation, GainControl, NoiseSuppression};
 use handsfree_core::audio_io::{AudioIo, Direction};
+use handsfree_core::speech::SpeechFrames;
 use handsfree_core::{ChannelMap, Duration, Format, Frame};
 use handsfree_host::supervisor::DirectionConfig;
 
 use super::error::MediaError;
 use super::{Inner, SharedDevices};
 use crate::host::AnyIo;
+use crate::speech::SpeechEvent;
 use crate::terminal::{CAP, CleanedFrames, SLOTS};
 
 /// Settings for opening the microphone.
@@ -101,11 +103,45 @@ impl InputOptions {
     }
 }
 
+/// Part of a person's speech at the microphone: `Started`, its audio, with `Confirmed` in between, and `Ended`.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "almost every part is a frame")]
+pub enum Speech {
+    /// Start or end of the speech.
+    Event(SpeechEvent),
+    /// 10 ms of its audio, from 300 ms before its start until its end was noticed.
+    Audio(Frame<CAP>),
+}
+
+/// Number of frames kept for speech: 300 ms before its start, 300 ms until it is noticed, and a reserve.
+const KEPT_FRAMES: usize = 64;
+
+/// Reader of speech: the last frames, and the event that is to be returned next.
+struct SpeechReading {
+    frames: SpeechFrames<CAP, KEPT_FRAMES>,
+    event: Option<SpeechEvent>,
+}
+
+impl SpeechReading {
+    /// Returns what comes next, as far as it is known.
+    fn next(&mut self) -> Option<Speech> {
+        if let Some(SpeechEvent::Started(_)) = self.event {
+            return self.event.take().map(Speech::Event);
+        }
+        // The last frame of the speech comes before its end.
+        if let Some(frame) = self.frames.pop() {
+            return Some(Speech::Audio(frame.clone()));
+        }
+        self.event.take().map(Speech::Event)
+    }
+}
+
 /// The open microphone. Dropping it closes the microphone.
 pub struct InputCapture<Io: AudioIo<'static, CAP, SLOTS> = AnyIo> {
     shared: Arc<SharedDevices<Io>>,
     /// Queue of cleaned frames; `None` once the capture is closed.
     frames: Option<CleanedFrames>,
+    speech: Box<SpeechReading>,
     options: InputOptions,
     format: Format,
     dropped_before: u32,
@@ -135,7 +171,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
         let format = Format::with_rate(inner.terminal.config().rate, 1)?;
         let dropped_before = frames.dropped_frames();
         drop(inner);
-        Ok(Self { shared, frames: Some(frames), options, format, dropped_before })
+        let speech = Box::new(SpeechReading { frames: SpeechFrames::new(), event: None });
+        Ok(Self { shared, frames: Some(frames), speech, options, format, dropped_before })
     }
 
     /// Returns the format of the frames: 10 ms each, at the terminal's rate.
@@ -163,6 +200,27 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
     pub async fn frame(&mut self) -> Frame<CAP> {
         let Self { shared, frames, .. } = self;
         shared.waiters.until(|| frames.as_mut().and_then(CleanedFrames::pop)).await
+    }
+
+    /// Takes the next part of a person's speech, if there is one: its start, its audio from 300 ms before that on,
+    /// and its end. What lies between is dropped. Takes the same frames as [`try_frame`](Self::try_frame), so an
+    /// application uses the one or the other.
+    pub fn try_speech(&mut self) -> Option<Speech> {
+        next_speech(&mut self.speech, self.frames.as_mut()?)
+    }
+
+    /// Blocks until the next part of a person's speech, and returns `None` after `timeout`; see
+    /// [`try_speech`](Self::try_speech).
+    pub fn next_speech(&mut self, timeout: WallDuration) -> Option<Speech> {
+        let Self { shared, frames, speech, .. } = self;
+        shared.waiters.block_until(timeout, || next_speech(speech, frames.as_mut()?))
+    }
+
+    /// Waits for the next part of a person's speech in any executor, without a time limit; see
+    /// [`try_speech`](Self::try_speech). Dropping the future loses no part.
+    pub async fn speech(&mut self) -> Speech {
+        let Self { shared, frames, speech, .. } = self;
+        shared.waiters.until(|| next_speech(speech, frames.as_mut()?)).await
     }
 
     /// Returns the number of frames that were dropped since the capture was opened, because the queue was full.
@@ -198,6 +256,18 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> InputCapture<Io> {
     /// Closes the microphone. It can be opened again.
     pub fn close(self) {
         drop(self);
+    }
+}
+
+/// Takes cleaned frames until there is a part of a person's speech, or no frame is left.
+fn next_speech(speech: &mut SpeechReading, frames: &mut CleanedFrames) -> Option<Speech> {
+    loop {
+        if let Some(part) = speech.next() {
+            return Some(part);
+        }
+        let frame = frames.pop()?;
+        speech.event = frames.pop_speech(frame.stamp.position);
+        speech.frames.push(&frame, speech.event);
     }
 }
 

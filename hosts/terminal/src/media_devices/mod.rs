@@ -55,13 +55,14 @@ use handsfree_host::worker::Work;
 
 pub use self::builder::{MediaDevicesBuilder, Polling};
 pub use self::error::MediaError;
-pub use self::input::{InputCapture, InputOptions};
+pub use self::input::{InputCapture, InputOptions, Speech};
 pub use self::output::{OutputOptions, OutputPlayer};
 pub use self::track::{OutputTrack, TrackOptions};
 use self::waiting::{Dispatcher, Waiters};
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::host::AnyIo;
+use crate::speech::SpeechEvent;
 use crate::terminal::{CAP, CleanedFrames, Meters, Parts, SLOTS, SharedClock, Terminal, TerminalConfig};
 
 /// Interval at which devices are polled. It is short compared with the supervisor's first retry, after 250 ms.
@@ -76,6 +77,8 @@ pub enum MediaEvent {
     Device(Notice),
     /// Event of a track or of the audio processing.
     Session(SessionEvent),
+    /// A person has started to speak at the microphone, or has ended.
+    Speech(SpeechEvent),
 }
 
 /// The devices of one host, with one terminal that processes their audio.
@@ -310,6 +313,9 @@ fn tick<Io: AudioIo<'static, CAP, SLOTS>>(shared: &SharedDevices<Io>) {
                 // The old voice processor stays in use and converges again; the next call returns the event.
                 Err(_) => {}
             }
+        }
+        while let Some(event) = inner.terminal.poll_speech() {
+            inner.push_event(MediaEvent::Speech(event));
         }
     }
     // Wakers are application code, so they are called without the lock.

@@ -81,6 +81,7 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
             volume: self.volume,
             applied: 1.0,
             paused: false,
+            ducked: false,
             playing: self.is_started,
         };
         if self.volume != 1.0 {

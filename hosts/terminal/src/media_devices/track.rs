@@ -9,12 +9,15 @@ use handsfree_core::{Duration, Gain};
 
 use super::error::MediaError;
 use super::waiting::Waiters;
+use crate::speech::BargeInAction;
 use crate::terminal::{SOURCE_MEMORY, SharedClock, Track};
 
 /// Length of the ramp of a volume change: long enough to be free of clicks.
 const RAMP: Duration = Duration::from_millis(20);
 /// Largest factor that a track takes, for the product of the player's volume and the track's own gain.
 const MAX_FACTOR: f32 = 64.0;
+/// Factor of a track that is turned down while a person speaks: -15 dB, quiet enough to be spoken over.
+const DUCKED: f32 = 0.178;
 
 /// Format of a track's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(super) struct PlayerTrack {
     /// Factor that was sent to the worker last.
     pub(super) applied: f32,
     pub(super) paused: bool,
+    /// Whether the track is turned down while a person speaks.
+    pub(super) ducked: bool,
     /// Whether the track's player is started.
     pub(super) playing: bool,
 }
@@ -46,7 +51,8 @@ impl PlayerTrack {
     /// Applies volume and gain in the mixer, so that the echo reference contains them too. While the player is
     /// stopped, the worker takes no commands, so the change is sent at the start.
     pub(super) fn apply_gain(&mut self) -> Result<(), MediaError> {
-        let factor = (self.gain * self.volume).clamp(0.0, MAX_FACTOR);
+        let ducked = if self.ducked { DUCKED } else { 1.0 };
+        let factor = (self.gain * self.volume * ducked).clamp(0.0, MAX_FACTOR);
         if !self.playing || factor == self.applied {
             return Ok(());
         }
@@ -213,6 +219,25 @@ impl OutputTrack {
     pub fn clear(&mut self) -> Result<(), MediaError> {
         lock(&self.player_track).track()?.clear();
         Ok(())
+    }
+
+    /// Does what a [`BargeIn`](crate::speech::BargeIn) policy asks for: pauses the track, turns it down by 15 dB,
+    /// lets it go on, or interrupts it. After an interruption [`interrupted_at`](Self::interrupted_at) returns the
+    /// sample that was heard last, which is where the track was paused, if it was.
+    ///
+    /// # Errors
+    /// Returns [`MediaError::Closed`] after the track was removed, and [`MediaError::Track`] when the worker has
+    /// not yet taken the previous changes.
+    pub fn follow(&mut self, action: BargeInAction) -> Result<(), MediaError> {
+        let mut player_track = lock(&self.player_track);
+        player_track.track()?;
+        player_track.paused = action == BargeInAction::Pause;
+        player_track.ducked = action == BargeInAction::Duck;
+        if action == BargeInAction::Interrupt {
+            player_track.track()?.interrupt();
+        }
+        player_track.apply_pause();
+        player_track.apply_gain()
     }
 
     /// Makes the track a background, which fades down while any other track speaks that is not a background, or for

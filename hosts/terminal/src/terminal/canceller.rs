@@ -159,6 +159,10 @@ impl VoiceProcessor for OwnCancellerVoice {
         at_any_rate!(&self.canceller, canceller => canceller.echo_report())
     }
 
+    fn near_end_likelihood(&self) -> Option<f32> {
+        at_any_rate!(&self.canceller, canceller => canceller.near_end_likelihood())
+    }
+
     fn reach(&self) -> Duration {
         at_any_rate!(&self.canceller, canceller => canceller.reach())
     }

@@ -8,6 +8,8 @@ use handsfree_core::{Frame, FrameConsumer, FrameProducer};
 
 use super::CAP;
 use super::meters::Meters;
+use super::speech_queue::{SpeechMarks, SpeechWriter};
+use crate::speech::{SpeechDetector, SpeechEvent};
 
 /// State shared by worker and application. Each field has one writer.
 #[derive(Debug)]
@@ -40,11 +42,16 @@ impl QueueState {
     }
 }
 
-/// Worker's end of the queue: measures each cleaned frame, and queues it while there is a reader.
+/// Worker's end of the queue: measures each cleaned frame, detects speech in it, and queues it while there is a
+/// reader.
 pub(crate) struct CleanedSink {
     ring: FrameProducer<'static, CAP>,
     state: &'static QueueState,
     meter: LevelMeter<'static>,
+    detector: SpeechDetector,
+    speech: SpeechWriter,
+    /// Likelihood that the near talker speaks in the next frame; `None` if it is not known.
+    near_end: Option<f32>,
     /// Number of sample frames dropped before the next queued frame.
     lost: u32,
 }
@@ -54,15 +61,28 @@ impl CleanedSink {
         ring: FrameProducer<'static, CAP>,
         state: &'static QueueState,
         meters: &'static Meters,
+        detector: SpeechDetector,
+        speech: SpeechWriter,
     ) -> Self {
-        Self { ring, state, meter: LevelMeter::new(&meters.cleaned), lost: 0 }
+        let meter = LevelMeter::new(&meters.cleaned);
+        Self { ring, state, meter, detector, speech, near_end: None, lost: 0 }
     }
 }
 
 impl FrameSink<CAP> for CleanedSink {
+    fn on_near_end(&mut self, likelihood: f32) {
+        self.near_end = Some(likelihood);
+    }
+
     /// Queues a copy of the frame. Wait-free.
     fn on_frame(&mut self, frame: &Frame<CAP>) {
         self.meter.measure(frame.samples());
+        let near_end = self.near_end.take();
+        // A muted microphone hears nobody.
+        let near_end = if self.state.is_muted() { Some(0.0) } else { near_end };
+        if let Some(event) = self.detector.observe(near_end, frame) {
+            self.speech.send(event, frame.stamp.position);
+        }
         let capacity = self.state.capacity.load(Ordering::Relaxed) as usize;
         if capacity == 0 {
             self.lost = 0;
@@ -91,11 +111,16 @@ impl FrameSink<CAP> for CleanedSink {
 pub struct CleanedFrames {
     ring: FrameConsumer<'static, CAP>,
     state: &'static QueueState,
+    marks: SpeechMarks,
 }
 
 impl CleanedFrames {
-    pub(crate) fn new(ring: FrameConsumer<'static, CAP>, state: &'static QueueState) -> Self {
-        Self { ring, state }
+    pub(crate) fn new(
+        ring: FrameConsumer<'static, CAP>,
+        state: &'static QueueState,
+        marks: SpeechMarks,
+    ) -> Self {
+        Self { ring, state, marks }
     }
 
     /// Starts to queue frames, at most `frames` and at most [`MAX_WAITING`] of them. Frames that still wait are
@@ -113,6 +138,12 @@ impl CleanedFrames {
                 break;
             }
         }
+        self.marks.clear();
+    }
+
+    /// Takes the oldest event of speech that was noticed in a frame up to the one at `position`, if there is one.
+    pub fn pop_speech(&mut self, position: u64) -> Option<SpeechEvent> {
+        self.marks.pop(position)
     }
 
     /// Takes the oldest waiting frame, if there is one.
@@ -144,7 +175,9 @@ pub const MAX_WAITING: u32 = 255;
 
 #[cfg(test)]
 mod tests {
+    use super::super::speech_queue::speech_queue;
     use super::*;
+    use crate::speech::SpeechSettings;
     use handsfree_core::{Format, FrameRing};
 
     fn halves() -> (CleanedSink, CleanedFrames, &'static Meters, &'static QueueState) {
@@ -152,7 +185,10 @@ mod tests {
         let meters: &'static Meters = Box::leak(Box::new(Meters::new()));
         let state: &'static QueueState = Box::leak(Box::new(QueueState::new()));
         let (producer, consumer) = ring.split();
-        (CleanedSink::new(producer, state, meters), CleanedFrames::new(consumer, state), meters, state)
+        let detector = SpeechDetector::new(SpeechSettings::DETECTOR).unwrap();
+        let (speech, _, marks) = speech_queue();
+        let sink = CleanedSink::new(producer, state, meters, detector, speech);
+        (sink, CleanedFrames::new(consumer, state, marks), meters, state)
     }
 
     fn frame(number: i16) -> Frame<CAP> {

@@ -24,6 +24,7 @@ mod canceller;
 mod cleaned;
 mod memory;
 mod meters;
+mod speech_queue;
 mod voice_code;
 mod voice_slot;
 
@@ -53,12 +54,14 @@ pub(crate) use self::memory::on_large_stack;
 use self::memory::{JournalWriters, journals};
 use self::meters::EchoMeter;
 pub use self::meters::Meters;
+use self::speech_queue::{SpeechReader, speech_queue};
 pub(crate) use self::voice_code::voice_code;
 #[cfg(feature = "dump")]
 pub(crate) use self::voice_code::voice_of_code;
 pub use self::voice_slot::AnyVoice;
 pub(crate) use self::voice_slot::{VoiceExchange, VoiceSlot};
 use crate::failure::Failure;
+use crate::speech::{SpeechDetector, SpeechEvent, SpeechSettings};
 use crate::try_only::Busy;
 
 /// Capacity of a frame in samples: 10 ms at 48 kHz stereo, or at 96 kHz mono.
@@ -112,6 +115,8 @@ pub struct TerminalConfig {
     /// Longest time that voice processing may take for a frame, of the worker thread's own processor time. Slower
     /// processing is bypassed for a while; a pause of the process or of the machine does not count.
     pub voice_deadline: Duration,
+    /// When speech starts and ends.
+    pub speech: SpeechSettings,
 }
 
 /// Parts of a terminal before it runs.
@@ -147,6 +152,7 @@ pub struct Terminal {
     cleaned: Option<CleanedFrames>,
     queue: &'static QueueState,
     voice: VoiceExchange,
+    speech: SpeechReader,
 }
 
 impl fmt::Debug for Terminal {
@@ -166,6 +172,7 @@ impl TerminalConfig {
             acoustic_delay: true,
             loopback: false,
             voice_deadline: PROCESSOR_DEADLINE,
+            speech: SpeechSettings::DETECTOR,
         }
     }
 
@@ -200,10 +207,12 @@ impl TerminalConfig {
             halves.capture.write_journal(worker);
         }
         let (producer, consumer) = Box::leak(ring).split();
+        let detector = SpeechDetector::new(self.speech)?;
+        let (speech, speech_reader, marks) = speech_queue();
         let round = WorkerRound {
             capture: halves.capture,
             playback: halves.playback,
-            sink: CleanedSink::new(producer, queue, meters),
+            sink: CleanedSink::new(producer, queue, meters, detector, speech),
             meters,
             clock: Arc::clone(&clock),
         };
@@ -216,9 +225,10 @@ impl TerminalConfig {
             pending_event: None,
             stats: halves.stats,
             meters,
-            cleaned: Some(CleanedFrames::new(consumer, queue)),
+            cleaned: Some(CleanedFrames::new(consumer, queue, marks)),
             queue,
             voice: exchange,
+            speech: speech_reader,
         };
         let halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
         Ok(Parts { terminal, halves, work: round.into_work() })
@@ -391,6 +401,12 @@ impl Terminal {
             return Err(failure);
         }
         Ok(event)
+    }
+
+    /// Takes the oldest event of a person's speech in the cleaned microphone, if there is one. At most 64 events
+    /// wait. [`CleanedFrames::pop_speech`] returns the same events in step with the frames.
+    pub fn poll_speech(&mut self) -> Option<SpeechEvent> {
+        self.speech.pop()
     }
 
     /// Makes all later attempts to replace the voice processor fail.

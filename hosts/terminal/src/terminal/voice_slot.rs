@@ -116,6 +116,10 @@ impl VoiceProcessor for VoiceSlot {
         self.current.echo_report()
     }
 
+    fn near_end_likelihood(&self) -> Option<f32> {
+        self.current.near_end_likelihood()
+    }
+
     fn reach(&self) -> Duration {
         self.current.reach()
     }
