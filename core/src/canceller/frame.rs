@@ -429,19 +429,13 @@ impl<
         strongest
     }
 
-    /// Returns the likelihood that the near talker speaks in the last frame, from 0 to 1. It costs nothing.
-    #[must_use]
-    pub fn near_end_likelihood(&self) -> f32 {
-        self.suppressor.presence()
-    }
-
     /// Returns the likelihood that the last output is the near talker, little changed by suppression, from 0 to 1:
     /// what a [`TalkerGain`](crate::capture::TalkerGain) may learn from. It costs nothing.
     #[must_use]
     pub fn talker_likelihood(&self) -> f32 {
         let (output, microphone) = self.kept;
         let part = if microphone > 0.0 { output / microphone } else { 0.0 };
-        self.near_end_likelihood() * (WHOLE_TALKER * part).min(1.0)
+        self.suppressor.presence() * (WHOLE_TALKER * part).min(1.0)
     }
 
     /// Returns likelihoods and levels of the last frame. Reads the whole filter, so it is not for every frame
@@ -452,7 +446,7 @@ impl<
             return CancellerReading::default();
         }
         CancellerReading {
-            near_end_likelihood: self.near_end_likelihood(),
+            near_end_likelihood: self.suppressor.presence(),
             residual_echo_likelihood: self.levels.residual_likelihood(),
             convergence: self.levels.convergence(),
             strongest_partition: self.strongest_partition(),

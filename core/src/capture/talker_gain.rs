@@ -119,7 +119,7 @@ impl TalkerGain {
         if self.frames < FIRST_FRAMES {
             return;
         }
-        let wanted = root(TARGET / self.level).max(LEAST_GAIN).min(MOST_GAIN);
+        let wanted = root(TARGET / self.level).clamp(LEAST_GAIN, MOST_GAIN);
         // The noise limits how far the gain rises; it does not turn a talker down.
         let wanted = wanted.min(root(MOST_NOISE / self.noise.max(LEAST_NOISE)).max(1.0));
         self.gain = wanted.max(self.gain * FALL).min(self.gain * RISE);

@@ -39,7 +39,7 @@ fn synthesize(seconds: u64) -> (Vec<i16>, Vec<Piece>) {
 fn main() -> Result<(), Box<dyn Error>> {
     let host: HostChoice = std::env::args().nth(1).map_or(Ok(HostChoice::Auto), |name| name.parse())?;
     // This canceller knows how likely a person speaks, which makes the detection of speech better.
-    let canceller = CancellerChoice::Handsfree(CancellerSettings::DEFAULT);
+    let canceller = CancellerChoice::Native(CancellerSettings::DEFAULT);
     let devices = MediaDevices::builder().rate_hz(RATE_HZ).host(host).canceller(canceller).open()?;
     devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
     let mut player = devices.open_output(OutputOptions::default())?;

@@ -62,7 +62,7 @@ fn rig() -> SpeechRig {
     let devices = MediaDevices::builder()
         .rate_hz(RATE_HZ)
         .polling(Polling::Manual)
-        .canceller(CancellerChoice::Handsfree(CancellerSettings::DEFAULT))
+        .canceller(CancellerChoice::Native(CancellerSettings::DEFAULT))
         .open_with(Arc::clone(&clock) as _, |work| {
             let (io, sim) = SimIo::spawn(board, Box::new(acoustics), work, &clock, Pace::Stepped)?;
             handle = Some(sim);
