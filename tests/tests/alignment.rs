@@ -10,7 +10,7 @@ use handsfree_cli::args::{Cli, Command};
 use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
 use handsfree_cli::process::duplex;
 use handsfree_cli::sim;
-use handsfree_cli::switches::Switches;
+use handsfree_cli::switches::{CancellerName, Switches};
 use handsfree_core::{Format, SampleRate};
 use handsfree_sim::measure::{erle_windows, median};
 use handsfree_sim::report::{EstimatePoint, SimulationReport, Summary};
@@ -24,7 +24,8 @@ const MEDIAN_WITHIN_DB: f64 = 2.0;
 const WORST_WITHIN_DB: f64 = 4.0;
 
 fn simulate(words: &str) -> SimulationReport {
-    let fixed = "handsfree sim --near none --no-ns --no-agc --noise-dbfs -100 --json --out unused";
+    let fixed =
+        "handsfree sim --canceller webrtc --near none --no-ns --no-agc --noise-dbfs -100 --json --out unused";
     let line = format!("{fixed} --seconds {SECONDS} {words}");
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{error}"));
     let Command::Sim(args) = cli.command else { panic!("not a simulation: {line}") };
@@ -202,7 +203,8 @@ fn delay_converges_to_1_ms_in_2_s_and_drift_to_2_ppm_in_20_s() {
 fn drift_between_two_recordings_is_found_from_the_echo() {
     let rate = SampleRate::new(48_000).unwrap();
     let format = Format::with_rate(rate, 1).unwrap();
-    let switches = Switches { no_ns: true, no_agc: true, ..Switches::DEFAULT };
+    let switches =
+        Switches { no_ns: true, no_agc: true, canceller: CancellerName::Webrtc, ..Switches::DEFAULT };
     let delay = processor_delay_samples(&switches, rate).unwrap();
     for ppm in [0.0, 300.0, -1_000.0] {
         let words = format!("--capture-ppm {ppm} --render-latency-ms 0 --capture-latency-ms 0");

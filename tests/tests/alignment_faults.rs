@@ -13,7 +13,10 @@ const WORST_WITHIN_DB: f64 = 4.0;
 const FIRST_WITHIN_DB: f64 = 1.0;
 
 fn run(words: &str) -> SimulatedRun {
-    echo_windows::simulate(&format!("--near none --no-ns --no-agc --noise-dbfs -100 --seconds 70 {words}")).1
+    echo_windows::simulate(&format!(
+        "--canceller webrtc --near none --no-ns --no-agc --noise-dbfs -100 --seconds 70 {words}"
+    ))
+    .1
 }
 
 /// Returns the measurable windows of 10 s from `from_s` on, and from 10 s after each disturbance.

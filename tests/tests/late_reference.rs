@@ -8,7 +8,7 @@ use handsfree::pcm::{from_i16, to_i16};
 use handsfree_cli::args::{Cli, Command};
 use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
 use handsfree_cli::sim;
-use handsfree_cli::switches::Switches;
+use handsfree_cli::switches::{CancellerName, Switches};
 use handsfree_core::time::{Duration, Instant, PeriodTime};
 use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{ChannelMap, Format, Frame, SampleRate, SessionFormat};
@@ -16,7 +16,8 @@ use handsfree_sim::measure::{erle_windows, median};
 use handsfree_sim::scenario::{CAP, SimSession};
 use handsfree_tests::{intake_config, outlet_config, with_large_stack};
 
-const SWITCHES: Switches = Switches { no_ns: true, no_agc: true, ..Switches::DEFAULT };
+const SWITCHES: Switches =
+    Switches { no_ns: true, no_agc: true, canceller: CancellerName::Webrtc, ..Switches::DEFAULT };
 
 /// Returns a loudspeaker signal and the microphone signal of a simulated room, at one rate on one clock.
 fn recordings(rate_hz: u32) -> (Vec<i16>, Vec<i16>) {

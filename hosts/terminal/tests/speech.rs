@@ -202,7 +202,9 @@ fn a_ducked_track_goes_on_quietly_and_returns() {
     let before = rig.track.played_position().unwrap();
     rig.track.follow(BargeInAction::Duck).unwrap();
     (0..100).for_each(|_| rig.pass());
-    assert_eq!(rig.track.played_position().unwrap() - before, 16_000, "the track goes on");
+    // The clock's estimate may round to the next sample.
+    let heard = rig.track.played_position().unwrap() - before;
+    assert!((15_999..=16_001).contains(&heard), "{heard} of 16000 samples: the track goes on");
     let quiet = rig.devices.meters().loudspeaker.read().rms_dbfs;
     rig.track.follow(BargeInAction::Resume).unwrap();
     (0..100).for_each(|_| rig.pass());
