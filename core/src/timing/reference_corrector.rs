@@ -23,16 +23,6 @@ const TRUSTED: f32 = 0.6;
 const EARLY: Duration = Duration::from_micros(1_500);
 /// An echo that is earlier than its reference by more than this is no error of the estimator (3 sigmas).
 const SURELY_EARLY: Duration = Duration::from_micros(400);
-/// An echo that is earlier than its reference by more than this is beyond reach, although a canceller that removes
-/// the reverberation seems to work.
-const BEFORE_REFERENCE: Duration = Duration::from_millis(2);
-/// Confidence from which on the place of the echo is certain.
-const CERTAIN: f32 = 0.9;
-/// Distance behind the lead from which on an echo that is cancelled is brought to the lead all the same, once: with
-/// such a delay AEC3 loses the echo for a second now and then, mostly where the sound changes.
-const FAR_BEHIND: Duration = Duration::from_millis(50);
-/// Frames after a start or a move in which that does not happen (10 s): what it costs must be worth it.
-const FAR_BEHIND_FRAMES: u16 = 1_000;
 /// An echo that is later than the lead by more than this is beyond the range that cancellers search well.
 /// Below it, a shift would cost the canceller more than it gains.
 const LATE: Duration = Duration::from_millis(100);
@@ -144,8 +134,6 @@ pub(crate) struct ReferenceCorrector<'a, const CAP: usize> {
     failing_frames: u16,
     /// Active frames since the search began where it is.
     searched_frames: u16,
-    /// Frames since the start or the last move of the reference.
-    unmoved_frames: u16,
     /// Shift at which a lost echo was searched first.
     search_from: Duration,
     /// Directions whose untrue rate was reported.
@@ -168,7 +156,6 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             is_lost: false,
             failing_frames: 0,
             searched_frames: 0,
-            unmoved_frames: 0,
             search_from: Duration::ZERO,
             untrue: [false; 2],
         }
@@ -193,7 +180,6 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             self.meter.restart();
             self.failing_frames = 0;
             self.searched_frames = 0;
-            self.unmoved_frames = 0;
         }
         if correction.slower_ppm != 0.0 {
             self.acoustic_delay.on_reference_steered(correction.slower_ppm);
@@ -227,7 +213,6 @@ fn observe<const CAP: usize>(
     input: CorrectorInput<'_, '_, '_, CAP>,
 ) {
     let CorrectorInput { frames, converged, reach, reference, clock, delay, output } = input;
-    corrector.unmoved_frames = corrector.unmoved_frames.saturating_add(1);
     corrector.acoustic_delay.observe(frames.far, frames.before);
     let mut event = corrector.weigh_cancellation(frames, converged);
     let mut correction = corrector.correction(reference, clock, reach);
@@ -302,9 +287,7 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         self.lag = echo.lag;
         let early = echo.lag < (lead - EARLY).max(-SURELY_EARLY);
         let is_due = early || error > reach || error > LATE && self.failing_frames > CHANCE_FRAMES;
-        let is_far_behind = error > FAR_BEHIND && self.unmoved_frames > FAR_BEHIND_FRAMES;
-        let is_certain = echo.confidence > CERTAIN && (is_far_behind || echo.lag < -BEFORE_REFERENCE);
-        if is_certain || is_due && self.failing_frames > 0 {
+        if is_due && self.failing_frames > 0 {
             correction.shift = echo.lag - lead.max(TARGET_LAG);
         }
         self.until_check = self.until_check.saturating_sub(1);

@@ -12,7 +12,7 @@ use crate::frame::{Frame, copy};
 use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
-use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, SOUND_SERVER, StreamClock};
+use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, StreamClock};
 
 /// Position error beyond which reading jumps instead of slewing.
 const JUMP: Duration = Duration::from_millis(3);
@@ -23,14 +23,6 @@ const LOCKED_SLACK: i64 = 3;
 /// Number of times from each device after which it is decided if one clock needs a lead (1 s). Before, the
 /// clocks' first guess outweighs their jitter; after, a canceller has learned too much to lose.
 const LEAD_AFTER: u32 = 100;
-/// Number of times from each device from which on one clock takes its lead if its times surely scatter (0.12 s). So
-/// early, a move costs a canceller nothing, because it has learned nothing.
-const LEAD_EARLY: u32 = 12;
-/// Part of the lead that may be in error and is not corrected: a canceller notices every movement, but no constant
-/// lag that the lead covers.
-const SPARED: f32 = 0.5;
-/// Standard deviation of one device's times from one to the next from which on they surely scatter, in nanoseconds.
-const SCATTER_NS: f32 = 60e3;
 /// Number of successive frames with a larger error after which a locked offset is moved.
 const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
 /// Factor by which position error is corrected more slowly than the clocks converge.
@@ -367,8 +359,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         self.lead_in_use.get_or_insert(if locked { Duration::ZERO } else { self.lead });
         let sample_frames = far.sample_frames();
-        let earliest = if SOUND_SERVER { LEAD_EARLY } else { LEAD_AFTER };
-        if locked && !self.lead_settled && self.clock.taken().min(capture.taken()) >= earliest {
+        if locked && !self.lead_settled && self.clock.taken().min(capture.taken()) >= LEAD_AFTER {
             self.settle_lead(capture);
         }
         let begin = self.target(capture, position);
@@ -386,11 +377,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let start = here.filter(|&here| begin.since(here).abs() <= farthest);
         let jumped = start.is_none();
         let start = start.unwrap_or(begin);
-        let mut error = begin.since(start);
-        if SOUND_SERVER {
-            let spared = self.lead().in_sample_frames(self.rate) as f32 * SPARED;
-            error -= error.clamp(-spared, spared);
-        }
+        let error = begin.since(start);
         let corrected = self.corrected_share(capture, error) * error;
         // Both clocks run at a constant rate within a frame. A step differs little from 1, so single
         // precision suffices for the difference.
@@ -467,20 +454,12 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.finish_reading(jumped)
     }
 
-    /// Gives one clock a lead if its times are not exact, at the place that they tell now, once that is known.
+    /// Gives one clock a lead if its times are not exact, at the place that they tell now.
     #[cold]
     #[inline(never)]
     fn settle_lead(&mut self, capture: &StreamClock) {
-        let times = self.clock.taken().min(capture.taken());
-        let scatters =
-            SOUND_SERVER && (self.clock.scatters_by(SCATTER_NS) || capture.scatters_by(SCATTER_NS));
-        if SOUND_SERVER && times < LEAD_AFTER && !scatters {
-            return;
-        }
         self.lead_settled = true;
-        if scatters
-            || self.clock.variances_ns2().0 + capture.variances_ns2().0 > EXACT_TIMES_NS * EXACT_TIMES_NS
-        {
+        if self.clock.variances_ns2().0 + capture.variances_ns2().0 > EXACT_TIMES_NS * EXACT_TIMES_NS {
             self.lead_in_use = Some(self.lead);
             self.head = ReadHead::Unset;
         }

@@ -10,7 +10,7 @@ mod lateness;
 mod outliers;
 
 /// Whether the times may be a sound server's, which delivers late and whose devices stall.
-pub(crate) const SOUND_SERVER: bool = cfg!(feature = "sound-server");
+const SOUND_SERVER: bool = cfg!(feature = "sound-server");
 /// Standard deviation of a clock's rate before the first observation, as a fraction of the nominal rate.
 const PRIOR_RATE: f32 = 300e-6;
 /// Difference of two times beyond which it counts no more for the scatter, in standard deviations.
@@ -239,14 +239,6 @@ impl StreamClock {
     #[must_use]
     pub fn jitter(&self) -> Duration {
         Duration::from_nanos(libm::sqrtf(self.jitter_ns2) as i64)
-    }
-
-    /// Returns whether successive times scatter by more than a standard deviation of `least_ns`, without the first
-    /// guess of it, which has a weight of 2 / (n (n + 1)) after n times.
-    pub(crate) fn scatters_by(&self, least_ns: f32) -> bool {
-        let times = self.taken.min(JITTER_LEARNT) as f32;
-        let guess_ns2 = FIRST_JITTER_NS * FIRST_JITTER_NS * 2.0 / (times * (times + 1.0));
-        self.scatter_ns2 > guess_ns2 + least_ns * least_ns
     }
 
     /// Returns whether the last times differ from the clock and a few more of them will show a jump.
