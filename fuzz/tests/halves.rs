@@ -152,5 +152,8 @@ fn no_order_of_calls_breaks_the_timeline() {
     let cleaned = CLEANED.load(Ordering::Relaxed);
     println!("halves: {cleaned} cleaned frames");
     // 12,730 in the first 20,000; an input that reaches no voice processor tests little.
-    assert!(executions < 1_000 || 2 * cleaned > executions, "{executions} executions cleaned {cleaned} frames");
+    assert!(
+        executions < 1_000 || 2 * cleaned > executions,
+        "{executions} executions cleaned {cleaned} frames"
+    );
 }

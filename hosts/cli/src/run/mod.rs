@@ -65,6 +65,8 @@ struct RunningTerminal {
     output: EventOutput,
     observer: StatusObserver,
     started_at: Instant,
+    /// The same moment on the streams' clock, which in the simulated room is another one.
+    streams_started_at: Instant,
     /// Time at which each direction's device was lost; `None` while the device is present.
     lost_at: [Option<Instant>; 2],
     device_losses: u32,
@@ -126,6 +128,7 @@ impl RunningTerminal {
         let (streams, frames) = RunStreams::start(args, rate, &mut terminal)?;
         handle_interrupts()?;
         let now = clock::now();
+        let streams_started_at = terminal.clock().now();
         let info = supervisor
             .open(configs[0].as_ref(), configs[1].as_ref(), now)
             .map_err(|error| open_failure(&args.devices, error))?;
@@ -150,6 +153,7 @@ impl RunningTerminal {
             recorder,
             dump,
             started_at: now,
+            streams_started_at,
             lost_at: [None; 2],
             device_losses: 0,
             next_xrun_check_at: now,
@@ -433,7 +437,10 @@ impl RunningTerminal {
 
     fn report_speech(&mut self) {
         while let Some(event) = self.terminal.poll_speech() {
-            let place = |point: SpeechPoint| (self.at_s(point.at), point.position);
+            let place = |point: SpeechPoint| {
+                let since_start = point.at - self.streams_started_at;
+                (since_start.as_millis_f64().round() / 1e3, point.position)
+            };
             let report = match event {
                 SpeechEvent::Started(point) => {
                     let (at_s, position) = place(point);
