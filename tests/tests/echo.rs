@@ -11,7 +11,8 @@ use handsfree_core::{Format, SampleRate};
 use handsfree_sim::measure;
 
 /// Command line for echo canceller and high-pass only, with the echo at least 65 dB above the noise.
-const CANCELLER_ONLY: [&str; 6] = ["handsfree", "sim", "--no-ns", "--no-agc", "--noise-dbfs", "-100"];
+const CANCELLER_ONLY: [&str; 8] =
+    ["handsfree", "sim", "--canceller", "webrtc", "--no-ns", "--no-agc", "--noise-dbfs", "-100"];
 const SEEDS: [&str; 5] = ["1", "2", "3", "4", "5"];
 
 fn sim_args(more: &[&str]) -> SimArgs {
