@@ -51,8 +51,20 @@ fn run(bytes: &[u8]) {
     let (mut now, mut captured, mut played) = (0, 0, 0);
     let (mut near, mut far) = (1, 1);
     let mut end: Option<u64> = None;
+    // Few inputs would open both devices by chance before their periods come.
+    if choices.byte() > 15 {
+        let rate = SampleRate::new(16_000).unwrap();
+        intake.configure(IntakeConfig::new(rate)).unwrap();
+        outlet.configure(OutletConfig::new(rate)).unwrap();
+    }
     while !choices.is_empty() {
-        let operation = choices.byte() % 16;
+        // Periods of both devices and rounds of the worker come more often than the rest, as on a device.
+        let operation = match choices.byte() % 32 {
+            16..=20 => 2,
+            21..=24 => 4,
+            25..=31 => 6,
+            other => other,
+        };
         let track = &mut tracks[choices.below(3) as usize];
         match operation {
             0 => {
@@ -151,9 +163,6 @@ fn no_order_of_calls_breaks_the_timeline() {
     let executions = fuzz("halves", 20_000, &[], run);
     let cleaned = CLEANED.load(Ordering::Relaxed);
     println!("halves: {cleaned} cleaned frames");
-    // 12,730 in the first 20,000; an input that reaches no voice processor tests little.
-    assert!(
-        executions < 1_000 || 2 * cleaned > executions,
-        "{executions} executions cleaned {cleaned} frames"
-    );
+    // An input that reaches no voice processor tests little.
+    assert!(executions < 1_000 || cleaned > executions, "{executions} executions cleaned {cleaned} frames");
 }
