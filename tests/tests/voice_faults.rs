@@ -31,7 +31,7 @@ enum VoiceBehaviour {
     CaptureError,
     ReverseError,
     Slow(i64),
-    /// The machine pauses for so many milliseconds while the processor works.
+    /// The machine pauses for this number of milliseconds while the processor works.
     Paused(i64),
 }
 

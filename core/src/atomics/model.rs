@@ -74,7 +74,7 @@ struct Accesses<T> {
 #[derive(Debug)]
 struct Made<A, T> {
     value: A,
-    /// Nobody loads it. A store to it shows loom an access to `value`: loom 0.7.2 keeps the last access of an atomic
+    /// No thread loads it. A store to it shows loom an access to `value`: loom 0.7.2 keeps the last access of an atomic
     /// only, so a thread's load hides another thread's earlier load from its own store, and the order in which that
     /// load comes later would never be tried.
     shown: loomed::AtomicU32,

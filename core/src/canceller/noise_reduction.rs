@@ -14,7 +14,7 @@ const DIRECTED: f32 = 0.98;
 /// Power below every noise: -120 dB.
 const LEAST_NOISE: f32 = 1e-12;
 
-/// Gain of each depth of the noise reduction, in decibels.
+/// Amplitude factor of each depth, of which the index is in decibels.
 const GAINS: [f32; CancellerSettings::MAX_NOISE_REDUCTION_DB as usize + 1] = {
     let mut gains = [1.0; CancellerSettings::MAX_NOISE_REDUCTION_DB as usize + 1];
     let mut db = 1;

@@ -75,7 +75,7 @@ pub struct TalkerGain {
 }
 
 impl TalkerGain {
-    /// Returns a gain of 1 that has heard nobody.
+    /// Returns a gain of 1 that has learned no level.
     #[must_use]
     pub const fn new() -> Self {
         Self { gain: 1.0, level: 0.0, frames: 0, syllable: 0.0, noise: 0.0, limited_frames: 0 }
@@ -83,7 +83,8 @@ impl TalkerGain {
 
     /// Amplifies 10 ms in place. `talker_likelihood` is the likelihood that the frame holds the near talker and little
     /// else, from 0 to 1, as the canceller
-    /// [states it](crate::canceller::EchoCanceller::talker_likelihood).
+    /// [states it](crate::canceller::EchoCanceller::talker_likelihood). A canceller without its suppressor states 0, and
+    /// the gain then stays at 1.
     pub fn process(&mut self, samples: &mut [i16], talker_likelihood: f32) {
         if samples.is_empty() {
             return;

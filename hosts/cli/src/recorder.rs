@@ -51,7 +51,7 @@ struct Segments {
 
 impl RecordingFile {
     /// Creates the file beside `path`, which stays as it is until the recording is finished. With `segment_s` the recording
-    /// consists of files of so many seconds, numbered from the first number without a file: `clean-0001.wav` for `clean.wav`.
+    /// consists of files with this number of seconds, numbered from the first number without a file: `clean-0001.wav` for `clean.wav`.
     ///
     /// # Errors
     /// Returns an error that names the file if it cannot be written or if another process is recording to it.

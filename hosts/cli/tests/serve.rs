@@ -384,7 +384,7 @@ fn dying_and_stopping_clients_harm_nobody() {
     let heard = reader.read(96_000);
     assert!(find(&heard, &said).is_some(), "the reader that reads has every sample");
     assert_eq!(reader.end().1, "");
-    // The stopped one goes on, and is told what it missed.
+    // The reader that was stopped goes on, and receives the count of what it missed.
     signal(&stopped.child, "CONT");
     let mut stopped = stopped;
     stopped.read(16_000);

@@ -10,8 +10,8 @@ const FIRST_DESCRIPTOR: RawFd = 3;
 ///
 /// # Errors
 /// Returns an error for a descriptor below 3, for one that is not open, and for one that this process opened or
-/// that was taken before. Such a descriptor is closed when another program is started, an inherited one is not,
-/// which is how they are told apart.
+/// that was taken before. A descriptor of this process is
+/// recognised because it is closed when another program is started.
 pub fn take(descriptor: RawFd) -> io::Result<OwnedFd> {
     let refused =
         |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {descriptor} {why}"));

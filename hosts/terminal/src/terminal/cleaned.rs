@@ -78,7 +78,7 @@ impl FrameSink<CAP> for CleanedSink {
     fn on_frame(&mut self, frame: &Frame<CAP>) {
         self.meter.measure(frame.samples());
         let near_end = self.near_end.take();
-        // A muted microphone hears nobody.
+        // A muted microphone has no speech.
         let near_end = if self.state.is_muted() { Some(0.0) } else { near_end };
         if let Some(event) = self.detector.observe(near_end, frame) {
             self.speech.send(event, frame.stamp.position);
