@@ -60,7 +60,7 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     {
         return Err(Failure::usage(format!("--mic-ppm {ppm}: expected {} to {MAX_PPM}", -MAX_PPM)));
     }
-    let switches = args.switches.with_noise_kept_by_default();
+    let switches = args.switches.for_recordings();
     let mut recordings = Recordings::read(args)?;
     let rate = SampleRate::new(recordings.rate_hz)?;
     let format = Format::with_rate(rate, 1)?;

@@ -60,6 +60,9 @@ pub struct Switches {
     /// Disables automatic gain control
     #[arg(long, help_heading = "Voice processing")]
     pub no_agc: bool,
+    /// Enables automatic gain control [default: on; off in 'process']
+    #[arg(long, conflicts_with = "no_agc", help_heading = "Voice processing")]
+    pub agc: bool,
     /// Disables the high-pass filter at 100 Hz (echo cancellation always includes one of its own)
     #[arg(long, help_heading = "Voice processing")]
     pub no_hpf: bool,
@@ -133,6 +136,7 @@ impl Switches {
         no_ns: false,
         noise_suppression: None,
         no_agc: false,
+        agc: false,
         no_hpf: false,
         canceller: CancellerName::Auto,
         echo_over_talker: 0,
@@ -163,13 +167,12 @@ impl Switches {
         }
     }
 
-    /// Returns these switches with noise suppression only if its strength was given.
+    /// Returns these switches with what recordings have by default: noise suppression and gain control only if they
+    /// were asked for.
     #[must_use]
-    pub fn with_noise_kept_by_default(self) -> Self {
-        Self {
-            noise_suppression: self.noise_suppression.or((!self.no_ns).then_some(NoiseStrength::Off)),
-            ..self
-        }
+    pub fn for_recordings(self) -> Self {
+        let noise_suppression = self.noise_suppression.or((!self.no_ns).then_some(NoiseStrength::Off));
+        Self { noise_suppression, no_agc: !self.agc, ..self }
     }
 
     fn noise_suppression(&self) -> NoiseSuppression {

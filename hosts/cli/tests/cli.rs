@@ -475,7 +475,7 @@ fn process_equals_direct_calls_bit_for_bit() {
         let summary = json(&succeeds(&words));
         check_summary(&summary);
 
-        let switches_set = parse_switches(switches).with_noise_kept_by_default();
+        let switches_set = parse_switches(switches).for_recordings();
         let format = Format::with_rate(rate, 1).unwrap();
         let mut voice = switches_set.voice(format, format).unwrap();
         let delay = processor_delay_samples(&switches_set, rate).unwrap();
