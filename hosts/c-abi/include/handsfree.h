@@ -45,7 +45,7 @@
 #define HANDSFREE_CANCELLER_TAIL_MS 128
 
 // Size of an echo canceller in words of eight bytes.
-#define HANDSFREE_CANCELLER_WORDS 7168
+#define HANDSFREE_CANCELLER_WORDS 7232
 
 // Number of frames of 10 ms that a detector of speech keeps: 300 ms before the start of speech, 300 ms until it is
 // noticed, and 40 ms by which its reader may be late.

@@ -19,7 +19,7 @@ pub const HANDSFREE_MEMORY_WORDS_64: usize = 4608;
 /// Length of the echo that the echo canceller cancels, in milliseconds: 32 to 512.
 pub const HANDSFREE_CANCELLER_TAIL_MS: u32 = 128;
 /// Size of an echo canceller in words of eight bytes.
-pub const HANDSFREE_CANCELLER_WORDS: usize = 7168;
+pub const HANDSFREE_CANCELLER_WORDS: usize = 7232;
 /// Number of frames of 10 ms that a detector of speech keeps: 300 ms before the start of speech, 300 ms until it is
 /// noticed, and 40 ms by which its reader may be late.
 pub const HANDSFREE_SPEECH_FRAMES: usize = 64;
