@@ -51,8 +51,10 @@ pub(crate) struct StallDetector {
     window_us: i64,
     /// Largest latency in this window, which is that of the calls that are not late.
     latency_us: i64,
-    /// Largest latencies of the last two windows in which the device was not late. The older one counts, because calls may
-    /// have begun to be late in the other.
+    /// Largest latency in the window before.
+    last_latency_us: i64,
+    /// Largest latencies of the last two windows in which the device was not late. The larger one counts, because calls
+    /// may have begun to be late in one of them.
     known_latency_us: [i64; 2],
     /// How much later than the level the last window was.
     pending_us: i32,
@@ -75,6 +77,7 @@ impl StallDetector {
             step_us: [0; 2],
             window_us: 0,
             latency_us: i64::MIN,
+            last_latency_us: i64::MAX,
             known_latency_us: [0; 2],
             pending_us: 0,
             growth_us: [0; WINDOWS],
@@ -141,9 +144,15 @@ impl StallDetector {
 
     #[inline(never)]
     fn finish_window(&mut self) -> Option<Duration> {
-        let [latency_before_us, last_latency_us] = self.known_latency_us;
+        let [older_latency_us, newer_latency_us] = self.known_latency_us;
+        let latency_before_us = older_latency_us.max(newer_latency_us);
+        let growth_us = self.least_us - self.pending_us;
+        // Calls that come earlier because the device has more samples say nothing about its rate.
+        let is_early = growth_us <= -LEAST_US
+            && self.latency_us.saturating_sub(self.last_latency_us) >= i64::from(LEAST_US);
+        self.last_latency_us = self.latency_us;
         if let Some(oldest) = self.growth_us.get_mut(usize::from(self.windows) % WINDOWS) {
-            *oldest = self.least_us - self.pending_us + self.slope_us;
+            *oldest = self.slope_us + if is_early { 0 } else { growth_us };
         }
         let slope_us = self.new_slope_us();
         let steeper_us = i64::from(slope_us - self.slope_us);
@@ -173,7 +182,7 @@ impl StallDetector {
         self.late_us -= level_us;
         let is_late = self.pending_us >= LEAST_US;
         if !is_late {
-            self.known_latency_us = [last_latency_us, self.latency_us];
+            self.known_latency_us = [newer_latency_us, self.latency_us];
         }
         self.step_us = [if is_late { step_before_us.max(step_now_us) } else { step_now_us }, 0];
         (self.least_us, self.window_us, self.latency_us) = (i32::MAX, 0, i64::MIN);

@@ -5,6 +5,10 @@
 //! it can interpolate between the loudspeaker's samples instead of dropping or repeating any: sound on one cable is heard on
 //! the other a constant time later. Positions are integers and never slip: if the program is late, the late samples are not
 //! heard, and the following ones are at their correct positions.
+//!
+//! A card's speed is that of its rate shift only nearly: the kernel's loopback driver rounds the positions of both ends of a
+//! cable, and where they round differently it plays up to 60 ppm faster (Linux, `sound/drivers/aloop.c`,
+//! `loopback_jiffies_timer_pos_update`). So the program also counts how fast the loudspeaker's card really was.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -28,6 +32,8 @@ pub const UNSHIFTED: i64 = 100_000;
 const PERIOD: Frames = 160;
 /// Buffer of both devices, in sample frames. The program may stall for this time without losing played samples.
 const BUFFER: Frames = 160 * 100;
+/// Part of the run over which the cards' speeds are compared: when both play, and before the terminal may end.
+const COMPARED: std::ops::Range<f64> = 0.3..0.9;
 /// Real-time priority, above that of the terminal's audio thread, so that its computing never delays the acoustics.
 const PRIORITY: u8 = 80;
 
@@ -96,7 +102,11 @@ fn run(args: &RoomArgs) -> Result<Value, Box<dyn std::error::Error>> {
     to.start()?;
     let mut block = vec![0; PERIOD as usize];
     let (mut heard, mut least_queued, mut late) = (0_u64, i64::from(args.delay), 0_u64);
-    while heard < u64::from(args.seconds) * u64::from(args.rate) {
+    let mut written_to = u64::from(args.delay);
+    let length = u64::from(args.seconds) * u64::from(args.rate);
+    let [begin, end] = [COMPARED.start, COMPARED.end].map(|part| (length as f64 * part) as u64);
+    let (mut begun, mut ended) = (None, None);
+    while heard < length {
         let count = input.readi(&mut block)?;
         heard += count as u64;
         let carried = air.carry(&block[..count]);
@@ -109,14 +119,42 @@ fn run(args: &RoomArgs) -> Result<Value, Box<dyn std::error::Error>> {
         while written < carried.len() {
             written += output.writei(&carried[written..])?;
         }
+        written_to += written as u64;
+        if heard >= begin && begun.is_none() {
+            begun = Some(positions(&from, heard, &to, written_to)?);
+        } else if heard >= end && ended.is_none() {
+            ended = Some(positions(&from, heard, &to, written_to)?);
+        }
     }
+    let from_ppm =
+        begun.zip(ended).map(|(begun, ended)| (ended.0 - begun.0) / (ended.1 - begun.1) * 1e6 - 1e6);
     Ok(json!({
         "heard": heard,
+        "from_ppm": from_ppm,
         "carried": air.carried,
         "least_queued_sample_frames": least_queued,
         "late_sample_frames": late,
         "heard_end": from.status()?.get_avail(),
     }))
+}
+
+/// Returns the positions of both cards at one moment. A card counts on when the kernel's timer ticks, so both are read
+/// between two ticks.
+fn positions(
+    from: &PCM,
+    heard: u64,
+    to: &PCM,
+    written: u64,
+) -> Result<(f64, f64), Box<dyn std::error::Error>> {
+    let from_now = || -> Result<f64, alsa::Error> { Ok(heard as f64 + from.status()?.get_avail() as f64) };
+    loop {
+        let before = from_now()?;
+        #[allow(clippy::useless_conversion, reason = "a long has 32 bits on some targets")]
+        let queued: i64 = to.delay()?.into();
+        if from_now()? == before {
+            return Ok((before, written as f64 - queued as f64));
+        }
+    }
 }
 
 fn open(name: &str, direction: Direction, rate: u32) -> Result<PCM, Box<dyn std::error::Error>> {

@@ -105,6 +105,32 @@ fn a_changed_rate_is_followed_within_3_s() {
     }
 }
 
+/// A loopback card of the Linux kernel counts its position in steps of a timer, which beat with the rate: its times
+/// err by up to 0.1 ms, for a second and more in one direction. The local slope is not the rate.
+#[test]
+fn times_that_err_slowly_do_not_pull_the_rate_along() {
+    for (swing_ns, period_s) in [(60e3, 2.0), (60e3, 4.0), (100e3, 10.0), (150e3, 10.0), (250e3, 3.0)] {
+        for ppm in [-1_000.0, 0.0, 200.0] {
+            let mut clock = clock();
+            for k in 0..6_000u64 {
+                // Triangular, and in steps of one sample frame.
+                let phase = (k as f64 / (100.0 * period_s)).fract();
+                let error = ((phase - 0.5).abs() * 4.0 - 1.0) * swing_ns;
+                let step = 1e9 / 16_000.0;
+                let time = ((truth(k * 480, ppm) + error) / step).floor() * step;
+                clock.observe(k * 480, Instant::from_nanos(time as i64));
+                if k >= 3_000 && k.is_multiple_of(100) {
+                    let rate = clock.rate().unwrap();
+                    assert!(
+                        (rate.ppm - ppm).abs() < 20.0,
+                        "{swing_ns} ns in {period_s} s, after {k}: {rate:?}, truth {ppm}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Returns a nearly normal number with standard deviation 1: the sum of twelve uniform ones.
 fn normal(noise: &mut ClockNoise) -> f64 {
     (0..12).map(|_| noise.uniform()).sum::<f64>() / 2.0
