@@ -5,9 +5,11 @@ use crate::time::{Duration, Instant};
 
 use self::lateness::Lateness;
 use self::outliers::{LatencyJump, OutlierRun};
+use self::slow_error::SlowError;
 
 mod lateness;
 mod outliers;
+mod slow_error;
 
 /// Whether the times may be a sound server's, which delivers late and whose devices stall.
 const SOUND_SERVER: bool = cfg!(feature = "sound-server");
@@ -47,15 +49,6 @@ const RATE_DRIFT: f32 = 10e-6;
 const RATE_JUMP: f32 = 150e-6;
 /// Observations within which a second rate change is taken for a jump.
 const RATE_JUMP_WINDOW: u32 = 300;
-
-/// Observations within which a third change of the rate shows that the times err slowly.
-const RATE_CHANGE_WINDOW: u32 = 1_000;
-/// Variance that the mean residual may have without a change of the rate, in variances of the slow error.
-const SLOW_PEAK: f32 = 4.0;
-/// Mean residual beyond which times do not err slowly, in nanoseconds: the rate is wrong.
-const MOST_SLOW_NS: f32 = 0.2e6;
-/// Number of successive times that share one slow error, and so count as one observation of it.
-const SLOW_MEMORY: f32 = 64.0;
 
 const Q32: f32 = 4_294_967_296.0;
 
@@ -187,11 +180,6 @@ pub struct StreamClock {
     /// Residual of the last time, after the clock followed it.
     last_residual_ns: f32,
     mean_residual_ns: f32,
-    /// Variance of the errors that last for a second or more and then turn, in ns^2: a device that counts its
-    /// position in steps has them.
-    slow_ns2: f32,
-    /// Number of changes of the rate, none of which came more than [`RATE_CHANGE_WINDOW`] after the one before.
-    rate_changes: u32,
     /// Number of observations since the last change of the rate.
     since_rate_change: u32,
     /// Nominal time between the last two observations, in nanoseconds.
@@ -200,6 +188,7 @@ pub struct StreamClock {
     taken: u32,
     outliers: OutlierRun,
     lateness: Lateness,
+    slow_error: SlowError,
 }
 
 impl StreamClock {
@@ -220,14 +209,13 @@ impl StreamClock {
             scatter_ns2: FIRST_JITTER_NS * FIRST_JITTER_NS,
             last_residual_ns: 0.0,
             mean_residual_ns: 0.0,
-            slow_ns2: 0.0,
-            rate_changes: 0,
             // A device may be at another rate from the start.
             since_rate_change: 0,
             interval_ns: 0.0,
             taken: 0,
             outliers: OutlierRun::default(),
             lateness: Lateness::UNKNOWN,
+            slow_error: SlowError::UNKNOWN,
         }
     }
 
@@ -397,7 +385,7 @@ impl StreamClock {
 
     /// Corrects time and rate by a residual whose weight is above 0 and at most 1.
     fn correct(&mut self, residual_ns: f32, weight: f32) {
-        let spread = self.p_tt + (self.jitter_ns2 + SLOW_MEMORY * self.slow_ns2) / weight;
+        let spread = self.p_tt + (self.jitter_ns2 + self.slow_error.of_one_time_ns2()) / weight;
         let (time_gain, rate_gain) = (self.p_tt / spread, self.p_ts / spread);
         let later_q32 = (time_gain * residual_ns * Q32) as i64;
         let moved_q32 = self.time_rest_q32.saturating_add(later_q32);
@@ -430,31 +418,18 @@ impl StreamClock {
         self.mean_residual_ns += (residual_ns - self.mean_residual_ns) / RATE_CHECK;
         let chance_ns2 = self.jitter_ns2 * (RATE_CHECK_SIGMAS * RATE_CHECK_SIGMAS / (2.0 * RATE_CHECK));
         let mean_ns2 = self.mean_residual_ns * self.mean_residual_ns;
-        if mean_ns2 > chance_ns2 + SLOW_PEAK * self.slow_ns2 {
+        if mean_ns2 > chance_ns2 + self.slow_error.peak_ns2() {
             self.p_tt += self.jitter_ns2;
-            self.learn_slow_error(mean_ns2);
+            if self.slow_error.learn(mean_ns2, self.since_rate_change) {
+                // The clock has followed the error instead of its mean.
+                let change = self.mean_residual_ns / (RATE_CHECK * self.interval_ns);
+                self.p_ss += change * change;
+                self.since_rate_change = RATE_JUMP_WINDOW;
+            }
             self.doubt_rate(self.mean_residual_ns, RATE_CHECK as u32);
             self.mean_residual_ns = 0.0;
         }
         self.since_rate_change = self.since_rate_change.saturating_add(1);
-    }
-
-    /// Learns from a mean residual that is not zero how far the times err slowly. The first two make the rate
-    /// uncertain enough for any change of it, so that those that soon follow show that the times err.
-    #[cold]
-    fn learn_slow_error(&mut self, mean_ns2: f32) {
-        if self.since_rate_change > RATE_CHANGE_WINDOW {
-            self.rate_changes = 0;
-            self.slow_ns2 *= 0.5;
-        }
-        self.rate_changes += 1;
-        if self.rate_changes > 2 && mean_ns2 < MOST_SLOW_NS * MOST_SLOW_NS {
-            self.slow_ns2 += mean_ns2;
-            // The clock has followed the error instead of its mean.
-            let change = self.mean_residual_ns / (RATE_CHECK * self.interval_ns);
-            self.p_ss += change * change;
-            self.since_rate_change = RATE_JUMP_WINDOW;
-        }
     }
 
     /// Makes the rate uncertain after times that came later than predicted by `late_ns` within `observations`.

@@ -107,6 +107,7 @@ fn a_changed_rate_is_followed_within_3_s() {
 
 /// A loopback card of the Linux kernel counts its position in steps of a timer, which beat with the rate: its times
 /// err by up to 0.1 ms, for a second and more in one direction. The local slope is not the rate.
+#[cfg(feature = "sound-server")]
 #[test]
 fn times_that_err_slowly_do_not_pull_the_rate_along() {
     for (swing_ns, period_s) in [(60e3, 2.0), (60e3, 4.0), (100e3, 10.0), (150e3, 10.0), (250e3, 3.0)] {
