@@ -36,6 +36,8 @@ const LEAST_SHADOW_POWER: f32 = 1e-2;
 const FIRST_CHANGE: f32 = 2e-3;
 /// Change of the path in 10 ms while nothing moves: -40 dB.
 const STEADY_CHANGE: f32 = 1e-4;
+/// Most change of the path in 10 ms, when it was shifted: -13 dB.
+const MOST_CHANGE: f32 = 0.05;
 /// Part of the difference between both that is left after 10 ms of far end: a time constant of 3 s.
 const CHANGE_KEPT: f32 = 0.996_67;
 /// Least power of a bin of the path in terms of the mean, to which the change applies: -30 dB.
@@ -156,6 +158,8 @@ impl<
         self.path_change = FIRST_CHANGE;
         self.frames = 0;
         self.selection.reset();
+        self.path_shift.reset();
+        self.shifted = [0.0; 2];
         self.residual.reset();
         self.suppressor.reset();
         self.noise_reduction.reset();
@@ -261,6 +265,9 @@ impl<
             }
         }
         let [main_error, shadow_error] = errors;
+        let shift = self.path_shift.observe(near, main_error);
+        let [_, last_shifted] = self.shifted;
+        self.shifted = [last_shifted, shift.likelihood];
         RealFft::forward(None, Some(main_error), main_bins, fft);
 
         let [fast, slow] = &mut self.main_noise;
@@ -296,7 +303,8 @@ impl<
             *z = z.scaled(step / (0.5 * step * *power + *noise + LEAST_ERROR));
         }
 
-        let change = PathChange { rate: self.path_change, least_power: LEAST_BIN_POWER * self.main_power };
+        let rate = larger(self.path_change, larger(MOST_CHANGE.min(shift.change), 0.0));
+        let change = PathChange { rate, least_power: LEAST_BIN_POWER * self.main_power };
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         for (reference, main) in self.reference.iter().zip(&mut self.main) {
             self.main_power += main.update(reference, filter, change, &Self::DECAY, &mut self.random);
@@ -402,7 +410,9 @@ impl<
                 self.residual.observe_tail(&oldest, weights, index == 0);
             }
         }
-        self.residual.observe(ResidualInputs { error, echo, uncertainty }, power);
+        let [last_shifted, shifted] = self.shifted;
+        let shifted = larger(last_shifted, shifted);
+        self.residual.observe(ResidualInputs { error, echo, uncertainty, shifted }, power);
         self.suppressor.observe(power, self.residual.power());
         self.suppressor.apply(error, power, self.residual.power(), pressing);
         if let Some(least_gain) = noise_reduction::least_gain(self.settings.noise_reduction_db) {

@@ -20,6 +20,7 @@ mod frame;
 mod high_pass;
 mod kalman;
 mod noise_reduction;
+mod path_shift;
 mod residual;
 mod selection;
 mod settings;
@@ -34,6 +35,7 @@ use self::frame::FrameMemory;
 use self::high_pass::{HighPassShape, VoiceHighPass};
 use self::kalman::KalmanFilter;
 use self::noise_reduction::NoiseReduction;
+use self::path_shift::PathShift;
 use self::residual::ResidualEcho;
 use self::selection::OutputSelection;
 pub use self::settings::{CancellerReading, CancellerSettings};
@@ -121,6 +123,9 @@ pub struct EchoCanceller<
     path_change: f32,
     frames: u32,
     selection: OutputSelection,
+    path_shift: PathShift,
+    /// Likelihoods that the error of the last frame and of this one is a shifted path's.
+    shifted: [f32; 2],
     residual: ResidualEcho<BINS>,
     suppressor: ResidualSuppressor<BINS>,
     random: RandomBits,
@@ -200,6 +205,8 @@ impl<
             path_change: 0.0,
             frames: 0,
             selection: OutputSelection::new(),
+            path_shift: PathShift::new(),
+            shifted: [0.0; 2],
             residual: ResidualEcho::new(),
             suppressor: ResidualSuppressor::new(),
             random: RandomBits::new(),

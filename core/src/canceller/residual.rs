@@ -118,6 +118,8 @@ pub(super) struct ResidualInputs<'a, const BINS: usize> {
     pub(super) echo: &'a [Complex; BINS],
     /// Power that the filter's variances leave in the error.
     pub(super) uncertainty: &'a [f32; BINS],
+    /// Likelihood that the error is that of a shifted path.
+    pub(super) shifted: f32,
 }
 
 impl<const BINS: usize> ResidualEcho<BINS> {
@@ -197,12 +199,14 @@ impl<const BINS: usize> ResidualEcho<BINS> {
             let state = state.zip(self.last_uncertainty.get_mut(start..end).unwrap_or(&mut []));
             let state = state.zip(self.tail.get(start..end).unwrap_or(&[]));
             let uncertainties = inputs.uncertainty.get(start..end).unwrap_or(&[]);
-            for ((((power, last), tail), now), echo) in state.zip(uncertainties).zip(echoes) {
+            for (((((power, last), tail), now), echo), error) in
+                state.zip(uncertainties).zip(echoes).zip(errors)
+            {
                 // The filter's transform holds a frame of error among two; a Hann window holds half.
                 let uncertainty = 0.5 * now;
                 let found = 0.5 * (uncertainty + *last) + larger(leakage * echo.power(), distorted) + tail;
                 *last = uncertainty;
-                *power = larger(found, HELD * *power);
+                *power = larger(larger(found, inputs.shifted * error), HELD * *power);
             }
         }
     }

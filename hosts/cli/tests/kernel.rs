@@ -77,7 +77,7 @@ mod room {
                     usleep 20000
                 done
                 handsfree run --io alsa --input hw:B,1,0 --output hw:A,0,0 --rate {RATE} --periods 10 \
-                    --play /tmp/far.wav --repeat --duration {SECONDS} --canceller webrtc --no-ns --no-agc {search} --json || exit
+                    --play /tmp/far.wav --repeat --duration {SECONDS} --no-ns --no-agc {search} --json || exit
                 wait $! && cat /tmp/room",
                 room_seconds = SECONDS + 4,
             ),
