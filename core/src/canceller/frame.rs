@@ -10,7 +10,7 @@ use super::{CancellerReading, CancellerStorage, EchoCanceller};
 use crate::capture::VoiceStats;
 use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
-use crate::dsp::select::larger;
+use crate::dsp::select::{larger, smaller};
 use crate::dsp::special::sin_pi;
 
 /// Decay of an echo path in 10 ms, as power, that is assumed at first: 0.75 dB. It is slower than a room's,
@@ -36,8 +36,8 @@ const LEAST_SHADOW_POWER: f32 = 1e-2;
 const FIRST_CHANGE: f32 = 2e-3;
 /// Change of the path in 10 ms while nothing moves: -40 dB.
 const STEADY_CHANGE: f32 = 1e-4;
-/// Most change of the path in 10 ms, when it was shifted: -13 dB.
-const MOST_CHANGE: f32 = 0.05;
+/// Largest change of the path in 10 ms that a shift is taken for: -13 dB.
+const MOST_SHIFT_CHANGE: f32 = 0.05;
 /// Part of the difference between both that is left after 10 ms of far end: a time constant of 3 s.
 const CHANGE_KEPT: f32 = 0.996_67;
 /// Least power of a bin of the path in terms of the mean, to which the change applies: -30 dB.
@@ -303,7 +303,7 @@ impl<
             *z = z.scaled(step / (0.5 * step * *power + *noise + LEAST_ERROR));
         }
 
-        let rate = larger(self.path_change, larger(MOST_CHANGE.min(shift.change), 0.0));
+        let rate = larger(self.path_change, smaller(shift.change, MOST_SHIFT_CHANGE));
         let change = PathChange { rate, least_power: LEAST_BIN_POWER * self.main_power };
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         for (reference, main) in self.reference.iter().zip(&mut self.main) {

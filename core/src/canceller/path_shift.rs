@@ -3,20 +3,21 @@
 //! When the clock estimate is corrected or a device changes its latency, the whole path moves by a fraction of a sample.
 //! The error of a filter that was sure of the path is then the derivative of the estimated echo, times the shift; if the
 //! level changed too, it has a part of the estimated echo itself. Least squares over the last frames show how much of the
-//! error these two explain (the first-order Taylor expansion by which C. H. Knapp and G. C. Carter, "The generalized
-//! correlation method for estimation of time delay", IEEE Trans. ASSP 24 (1976), section 3, treat small delays). A
-//! talker's voice is not explained by them.
+//! error these two explain, as in B. D. Lucas and T. Kanade, "An iterative image registration technique with an
+//! application to stereo vision", IJCAI 1981, whose one-dimensional case is this. A talker's voice is not explained by
+//! them, unless it has the pitch of the echo.
 
 use super::ceiling::energy;
 
-/// Part of the sums that is kept in 10 ms: a time constant of 14 ms, because the first frame already must count.
+/// Part of the sums that is kept in 10 ms: a time constant of 28 ms. The error of a sure filter is so small before a
+/// shift that the first frame after it already decides.
 const KEPT: f32 = 0.7;
 /// Part of the error that must be explained before it counts as an echo at all. A voice reaches it by chance when both
 /// sides speak at one pitch.
 const EXPLAINED_FROM: f32 = 0.6;
 /// Part of the error that is explained from which all of it counts as an echo.
 const EXPLAINED_SURE: f32 = 0.9;
-/// How much less needs to be explained after a shift, because the filter follows in some bins before it does in others.
+/// How much smaller the explained part may be soon after a shift, because the filter follows in some bins first.
 const LENIENCE: f32 = 0.3;
 /// Part of a shift's likelihood that is remembered after 10 ms: a time constant of 0.14 s.
 const RECENT_KEPT: f32 = 0.93;
@@ -32,7 +33,7 @@ pub(super) struct PathShift {
     error_echo: f32,
     error_slope: f32,
     echo_slope: f32,
-    /// Largest likelihood of the last frames, of which each is worth less than the next.
+    /// Largest likelihood of the last frames; older ones count less.
     recent: f32,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct PathShift {
 pub(super) struct ShiftReading {
     /// Likelihood that the error is that of a shifted path, from 0 to 1.
     pub(super) likelihood: f32,
-    /// Power of the path's error in terms of the path's power, if it is.
+    /// Power by which the path changed, as a part of the path's power; 0 if it did not.
     pub(super) change: f32,
 }
 
@@ -122,10 +123,10 @@ mod tests {
         (1..=6).map(harmonic).sum::<f64>() as f32 * 0.1
     }
 
-    /// Returns the mean likelihood over 40 frames of an echo of `pitch_hz` whose error is `error(sample)`.
-    fn likelihood(pitch_hz: f64, error: impl Fn(f64) -> f32) -> f32 {
+    /// Returns the least and the mean likelihood over 40 frames of an echo of `pitch_hz` whose error is `error(sample)`.
+    fn likelihood(pitch_hz: f64, error: impl Fn(f64) -> f32) -> (f32, f32) {
         let mut shift = PathShift::new();
-        let mut sum = 0.0;
+        let (mut least, mut sum) = (1.0f32, 0.0);
         for frame in 0..40 {
             let at = |n: usize| f64::from(frame * HOP as i32) + n as f64;
             let errors: [f32; HOP] = core::array::from_fn(|n| error(at(n)));
@@ -133,17 +134,18 @@ mod tests {
             let reading = shift.observe(&near, &errors);
             assert!((0.0..=1.0).contains(&reading.likelihood) && (0.0..=1.0).contains(&reading.change));
             sum += reading.likelihood;
+            least = least.min(reading.likelihood);
         }
-        sum / 40.0
+        (least, sum / 40.0)
     }
 
     #[test]
     fn a_shifted_path_is_seen_from_its_first_frame_on() {
         for by in [0.02, -0.1, 0.5, 1.0] {
-            let likelihood = likelihood(130.0, |at| voice(130.0, at - by) - voice(130.0, at));
-            assert!(likelihood > 0.95, "{by} samples: {likelihood}");
+            let (least, _) = likelihood(130.0, |at| voice(130.0, at - by) - voice(130.0, at));
+            assert!(least > 0.95, "{by} samples: {least}");
         }
-        let louder = likelihood(130.0, |at| 0.2 * voice(130.0, at));
+        let (louder, _) = likelihood(130.0, |at| 0.2 * voice(130.0, at));
         assert!(louder > 0.95, "a louder echo: {louder}");
     }
 
@@ -151,8 +153,8 @@ mod tests {
     fn a_talker_is_no_shifted_path() {
         for pitch_hz in [90.0, 117.0, 170.0, 211.0, 260.0] {
             for level in [0.05, 0.3, 2.0] {
-                let likelihood = likelihood(130.0, |at| level * voice(pitch_hz, at));
-                assert!(likelihood < 0.02, "{pitch_hz} Hz at {level}: {likelihood}");
+                let (_, mean) = likelihood(130.0, |at| level * voice(pitch_hz, at));
+                assert!(mean < 0.02, "{pitch_hz} Hz at {level}: {mean}");
             }
         }
     }

@@ -47,7 +47,7 @@ mod room {
             format!("room::drift_of_{:+}_ppm{search}", -self.slow_by_10_ppm * 10)
         }
 
-        /// Returns the rate of the loudspeaker's clock relative to the microphone's that is set, in ppm.
+        /// Returns the rate that is set for the loudspeaker's clock, relative to the microphone's, in ppm.
         fn ppm(self) -> f64 {
             (UNSHIFTED as f64 / (UNSHIFTED + self.slow_by_10_ppm) as f64 - 1.0) * 1e6
         }
