@@ -46,7 +46,7 @@ use self::spectra::ReferenceSpectra;
 use self::storage::RandomBits;
 pub use self::storage::{CancellerStorage, FullStorage, LeanStorage};
 use self::suppressor::ResidualSuppressor;
-use crate::capture::{EchoReport, ProcessError, VoiceProcessor, VoiceStats};
+use crate::capture::{EchoReport, EchoShift, ProcessError, VoiceProcessor, VoiceStats};
 use crate::format::Format;
 use crate::frame::{PcmMut, PcmRef};
 use crate::limits::FRAMES_PER_SECOND;
@@ -338,6 +338,10 @@ impl<
             strength_db: -self.levels.stats().erl_db?,
             convergence: self.levels.convergence(),
         })
+    }
+
+    fn echo_shift(&self) -> Option<EchoShift> {
+        if self.is_prepared { self.path_shift.shift(HOP) } else { None }
     }
 
     fn near_end_likelihood(&self) -> Option<f32> {

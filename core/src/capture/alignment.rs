@@ -1,7 +1,7 @@
 //! Worker side: finds which stretch of the played audio was at the loudspeaker while a captured frame was at
 //! the microphone.
 
-use crate::capture::processor::VoiceProcessor;
+use crate::capture::processor::{EchoShift, VoiceProcessor};
 use crate::dsp::fractional::{FullReader, MediumReader, QuickReader};
 use crate::format::Format;
 use crate::frame::{Frame, Stamp};
@@ -234,6 +234,10 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
             delay: &mut self.delay,
             output,
         });
+    }
+
+    pub(crate) fn follow(&mut self, shift: EchoShift) {
+        self.reference.follow(shift);
     }
 
     /// Corrects the alignment by the acoustic delay from now on. Named only where it is asked for, so that

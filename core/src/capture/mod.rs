@@ -24,7 +24,7 @@ pub use meter::{LEVEL_FLOOR_DBFS, LevelMeter, LevelReading, Levels};
 pub use pipeline::Pipeline;
 pub(crate) use pipeline::{CaptureMemory, CapturePipelineParts};
 pub use processor::{
-    Bypass, Credentials, EchoReport, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity,
+    Bypass, Credentials, EchoReport, EchoShift, FrameProcessor, ProcessError, ProcessorFault, StreamIdentity,
     VoiceProcessor, VoiceStats,
 };
 pub use sink::{FrameSink, RingSink};

@@ -110,6 +110,16 @@ pub struct EchoReport {
     pub convergence: f32,
 }
 
+/// How far from its expected place a canceller found the echo in a frame, for the alignment of its reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct EchoShift {
+    /// Number of sample frames by which the echo came later than expected.
+    pub later: f32,
+    /// Variance of that number, in square sample frames; larger than 0.
+    pub variance: f32,
+}
+
 /// Echo cancellation, noise suppression and the like: gets the loudspeaker's signal and changes the
 /// microphone's.
 ///
@@ -138,6 +148,12 @@ pub trait VoiceProcessor {
     /// Returns what the processor has learned about the echo. With `None`, the pipeline compares the microphone
     /// before and after the processor instead.
     fn echo_report(&self) -> Option<EchoReport> {
+        None
+    }
+
+    /// Returns how far from its expected place the echo came in the last capture frame, or `None` if the processor
+    /// does not know it. Called after each frame; the reference follows it.
+    fn echo_shift(&self) -> Option<EchoShift> {
         None
     }
 
@@ -209,6 +225,10 @@ macro_rules! forward_to_reference {
 
         fn echo_report(&self) -> Option<EchoReport> {
             (**self).echo_report()
+        }
+
+        fn echo_shift(&self) -> Option<EchoShift> {
+            (**self).echo_shift()
         }
 
         fn near_end_likelihood(&self) -> Option<f32> {

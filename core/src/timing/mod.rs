@@ -6,6 +6,7 @@ mod delay_estimator;
 mod echo_reference;
 mod history;
 mod reference_corrector;
+mod shift_follower;
 mod stream_clock;
 
 pub use acoustic::{AcousticDelay, AcousticMemory, EchoLag};

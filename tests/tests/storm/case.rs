@@ -42,7 +42,7 @@ impl StormCase {
         draft.push("rate", rate);
         draft.push("seconds", SECONDS);
         draft.push("seed", seed);
-        draft.words.push("--no-ns --no-agc --canceller webrtc".to_owned());
+        draft.words.push("--no-ns --no-agc --canceller native".to_owned());
         let Draft { words, disturbances_s, kinds } = draft;
         Self { seed, words: words.join(" "), disturbances_s, kinds }
     }

@@ -322,6 +322,12 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         }
         self.voice.reverse(far.pcm(), counters, &mut self.events);
         let processed = self.voice.capture(near, backup, lead, clock, counters, &mut self.events);
+        if processed
+            && self.split_loopback.is_none()
+            && let Some(shift) = self.voice.voice.echo_shift()
+        {
+            self.alignment.follow(shift);
+        }
         if let Some(observe) = self.observe_echo {
             observe(self, processed);
         }

@@ -12,7 +12,7 @@ mod low_rate_history;
 mod path_shift;
 mod spectrum;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use delay::{AcousticDelay, AcousticMemory, EchoLag};
 

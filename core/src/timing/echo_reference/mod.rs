@@ -5,6 +5,7 @@
 //! ratio of the two clocks. Different clocks, deep buffers and jumps of the latency all become one constant,
 //! small, causal delay.
 
+use crate::capture::EchoShift;
 use crate::dsp::FrameConverter;
 use crate::dsp::fractional::{FractionalReader, FullReader, MediumReader, QuickReader};
 use crate::format::{Format, SampleRate};
@@ -12,6 +13,7 @@ use crate::frame::{Frame, copy};
 use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
+use crate::timing::shift_follower::ShiftFollower;
 use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, StreamClock};
 
 /// Position error beyond which reading jumps instead of slewing.
@@ -149,6 +151,8 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     later_q32: i64,
     /// Growth of `later_q32` with each sample frame read.
     slower_q32: i64,
+    /// What the canceller sees of the echo's place.
+    follower: ShiftFollower,
 }
 
 impl<'a, const CAP: usize> EchoReference<'a, CAP> {
@@ -176,6 +180,14 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             jumps: 0,
             later_q32: 0,
             slower_q32: 0,
+            follower: ShiftFollower::new(),
+        }
+    }
+
+    /// Lets the next reading follow the echo, which in the last frame came as `shift` tells.
+    pub(crate) fn follow(&mut self, shift: EchoShift) {
+        if matches!(self.head, ReadHead::Free(_)) {
+            self.follower.observe(shift, self.rate.sample_frames() as f32);
         }
     }
 
@@ -382,7 +394,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         // Both clocks run at a constant rate within a frame. A step differs little from 1, so single
         // precision suffices for the difference.
         let rate_difference = capture.slower_than(&self.clock) - self.slower_q32 as f32 / Q32 as f32;
-        let longer = (rate_difference + corrected / sample_frames as f32).clamp(-MAX_SLEW, MAX_SLEW);
+        let longer = rate_difference + corrected / sample_frames as f32 - self.follower.step();
+        let longer = longer.clamp(-MAX_SLEW, MAX_SLEW);
         let newest = FractionalPosition { index: self.history.end() - REACH, fraction_q32: 0 };
         if sample_frames as f32 * (1.0 + longer) > newest.since(start) {
             return Reading::Late;
@@ -391,6 +404,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             return Reading::Undecided;
         }
         let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
+        self.follower.end_step();
         self.head = self.interpolate::<R>(start, step_q32, out, far);
         self.later_q32 += self.slower_q32 * sample_frames as i64;
         self.finish_reading(jumped)

@@ -12,7 +12,7 @@ mod outliers;
 mod slow_error;
 
 /// Whether the times may be a sound server's, which delivers late and whose devices stall.
-const SOUND_SERVER: bool = cfg!(feature = "sound-server");
+pub(crate) const SOUND_SERVER: bool = cfg!(feature = "sound-server");
 /// Standard deviation of a clock's rate before the first observation, as a fraction of the nominal rate.
 const PRIOR_RATE: f32 = 300e-6;
 /// Difference of two times beyond which it counts no more for the scatter, in standard deviations.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use handsfree_apm::{ApmConfig, EchoCancellation, GainControl, NoiseSuppression};
 use handsfree_core::canceller::{CancellerReading, CancellerSettings, FullStorage};
-use handsfree_core::capture::{EchoReport, ProcessError, TalkerGain, VoiceProcessor, VoiceStats};
+use handsfree_core::capture::{EchoReport, EchoShift, ProcessError, TalkerGain, VoiceProcessor, VoiceStats};
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
 
 use crate::failure::Failure;
@@ -157,6 +157,10 @@ impl VoiceProcessor for OwnCancellerVoice {
 
     fn echo_report(&self) -> Option<EchoReport> {
         at_any_rate!(&self.canceller, canceller => canceller.echo_report())
+    }
+
+    fn echo_shift(&self) -> Option<EchoShift> {
+        at_any_rate!(&self.canceller, canceller => canceller.echo_shift())
     }
 
     fn near_end_likelihood(&self) -> Option<f32> {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use handsfree_core::capture::{EchoReport, ProcessError, VoiceProcessor, VoiceStats};
+use handsfree_core::capture::{EchoReport, EchoShift, ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::{Duration, PcmMut, PcmRef};
 
 use super::meters::EchoMeter;
@@ -114,6 +114,10 @@ impl VoiceProcessor for VoiceSlot {
 
     fn echo_report(&self) -> Option<EchoReport> {
         self.current.echo_report()
+    }
+
+    fn echo_shift(&self) -> Option<EchoShift> {
+        self.current.echo_shift()
     }
 
     fn near_end_likelihood(&self) -> Option<f32> {

@@ -1,6 +1,6 @@
 //! Tests what the estimator must find and what it must reject.
 
-mod scene;
+pub(crate) mod scene;
 
 use scene::{EchoScene, SceneRandom, far_clip, speech_like, talker_clip, tone, white};
 
