@@ -74,6 +74,7 @@ check: setup overflow loom
 	tools/third-party.sh --check
 	tools/check-cortex-m.sh
 	tools/check-msrv.sh
+	$(ENV) tools/check-native.sh
 
 # The packages that do not need the C++, which takes minutes to build in another profile.
 overflow: setup

@@ -1,5 +1,6 @@
 //! Application side: the processor's settings, and their translation for the C++ library.
 
+#[cfg(feature = "webrtc")]
 use webrtc_audio_processing_sys as sys;
 
 use handsfree_core::Format;
@@ -102,6 +103,7 @@ impl ApmConfig {
 
     /// Translates these settings into the C++ library's structure. Every number is written out because the
     /// bindings' defaults are zeros, not the values of the C++ headers.
+    #[cfg(feature = "webrtc")]
     pub(crate) fn to_library(self, near: Format, far: Format) -> sys::AudioProcessing_Config {
         let level = match self.noise_suppression {
             NoiseSuppression::Off | NoiseSuppression::Moderate => {

@@ -42,6 +42,8 @@ pub enum ApmError {
     },
     /// The processor was dropped.
     Gone,
+    /// This build does not link the library.
+    NotLinked,
 }
 
 fn name(direction: Direction) -> &'static str {
@@ -78,6 +80,10 @@ impl fmt::Display for ApmError {
                 waited.as_millis()
             ),
             Self::Gone => f.write_str("the voice processor was dropped, so its settings cannot change"),
+            Self::NotLinked => f.write_str(
+                "this build lacks WebRTC's audio processing: expected a build with the feature `apm` of handsfree or \
+                 `webrtc` of handsfree-apm",
+            ),
         }
     }
 }

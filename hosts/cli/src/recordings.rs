@@ -140,5 +140,10 @@ impl Recordings {
 
 /// Returns the recording's rate if the voice processor supports it, and otherwise 48 kHz.
 fn default_rate_hz(rate_hz: u32) -> u32 {
-    if handsfree_apm::RATES_HZ.contains(&rate_hz) { rate_hz } else { 48_000 }
+    let supported: &[u32] = if handsfree_apm::IS_LINKED {
+        &handsfree_apm::RATES_HZ
+    } else {
+        &handsfree::terminal::NATIVE_RATES_HZ
+    };
+    if supported.contains(&rate_hz) { rate_hz } else { 48_000 }
 }

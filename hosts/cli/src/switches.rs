@@ -1,7 +1,7 @@
 //! Switches of the voice processing.
 
 use clap::{Args, ValueEnum};
-use handsfree::terminal::{CancellerChoice, OwnCancellerVoice};
+use handsfree::terminal::{CancellerChoice, NATIVE_RATES_HZ, OwnCancellerVoice};
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, GainControl, NoiseSuppression};
 use handsfree_core::Format;
 use handsfree_core::canceller::CancellerSettings;
@@ -38,6 +38,10 @@ pub enum NoiseStrength {
     /// By up to 21 dB
     VeryHigh,
 }
+
+/// What a build without the feature `apm` says of a request that it refuses.
+const LACKS_WEBRTC: &str =
+    "this build lacks WebRTC's audio processing (it was built without the feature 'apm')";
 
 /// Voice-processing switches shared by `sim`, `process` and `run`.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -163,6 +167,7 @@ impl Switches {
         match self.canceller {
             CancellerName::Auto => CancellerChoice::Auto(settings),
             CancellerName::Native => CancellerChoice::Native(settings),
+            CancellerName::Off if !handsfree_apm::IS_LINKED => CancellerChoice::Auto(settings),
             CancellerName::Webrtc | CancellerName::Off => CancellerChoice::Webrtc,
         }
     }
@@ -211,13 +216,37 @@ impl Switches {
         if config == ApmConfig::BYPASS {
             return Ok(SwitchedVoice::Bypass(Bypass));
         }
+        self.check_build(near.rate_hz())?;
         let canceller = self.canceller_choice().resolved(config, near, far);
-        if let (CancellerChoice::Native(settings), false) = (canceller, self.is_echo_kept()) {
+        let is_own = !self.is_echo_kept() || !handsfree_apm::IS_LINKED;
+        if let (CancellerChoice::Native(settings), true) = (canceller, is_own) {
             let processor = Box::new(OwnCancellerVoice::new(near, settings, config)?);
             return Ok(SwitchedVoice::Own { processor, name: self.name() });
         }
         let processor = Box::new(ApmProcessor::new(near, far, config)?);
         Ok(SwitchedVoice::Apm { processor, name: self.name() })
+    }
+
+    /// Checks that this build can do what the switches ask for at this rate: a build without the feature `apm` lacks
+    /// WebRTC's audio processing.
+    ///
+    /// # Errors
+    /// Returns an error that names the switch or the rate, and what this build has.
+    pub fn check_build(&self, rate_hz: u32) -> Result<(), Failure> {
+        if handsfree_apm::IS_LINKED || self.config() == ApmConfig::BYPASS {
+            return Ok(());
+        }
+        if self.canceller == CancellerName::Webrtc {
+            return Err(Failure::usage(format!(
+                "--canceller webrtc: {LACKS_WEBRTC}; expected auto, native or off"
+            )));
+        }
+        if !NATIVE_RATES_HZ.contains(&rate_hz) {
+            return Err(Failure::usage(format!(
+                "--rate {rate_hz}: {LACKS_WEBRTC}; expected 8000, 16000, 32000 or 48000"
+            )));
+        }
+        Ok(())
     }
 
     /// Returns the names of the enabled stages, separated by commas; "nothing" if all are disabled.

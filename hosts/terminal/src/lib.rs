@@ -28,9 +28,14 @@
 //! |---|---|---|
 //! | `cpal` | yes | the desktop's audio system: PulseAudio, PipeWire, Core Audio, WASAPI |
 //! | `alsa` | yes | Linux sound cards without a sound server; no effect on other systems |
+//! | `apm` | yes | WebRTC's audio processing, for which building needs a C++ compiler; see below |
 //! | `sim` | no | `sim`: a simulated room with devices on a virtual clock |
 //! | `dump` | no | `dump`: records a session's inputs and outputs, and replays them |
 //! | `serde` | no | `serde::Serialize` for listed devices and reported figures |
+//!
+//! Without `apm`, nothing of C++ is built or linked. The project's own canceller, high-pass, noise reduction and gain do
+//! everything at 8, 16, 32 and 48 kHz; what only WebRTC's audio processing does (other rates,
+//! [`CancellerChoice::Webrtc`](terminal::CancellerChoice::Webrtc), `EchoCancellation::Mobile`) is refused with an error.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

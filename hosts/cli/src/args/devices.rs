@@ -2,9 +2,11 @@
 
 use clap::Args;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "alsa"))]
 use super::AlsaArgs;
-use super::{CpalArgs, HostArg, SimRoomArgs};
+#[cfg(feature = "cpal")]
+use super::CpalArgs;
+use super::{HostArg, SimRoomArgs};
 use crate::switches::Switches;
 
 /// Switches of the devices and of the processing.
@@ -47,10 +49,11 @@ pub struct DeviceArgs {
     #[command(flatten)]
     pub switches: Switches,
     /// Switches of the desktop's audio system.
+    #[cfg(feature = "cpal")]
     #[command(flatten)]
     pub cpal: CpalArgs,
     /// Switches of ALSA.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "alsa"))]
     #[command(flatten)]
     pub alsa: AlsaArgs,
     /// Switches of the simulated room.

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use handsfree::HostChoice;
 use handsfree::sim::{SimRoomConfig, Talker};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "alsa"))]
 use handsfree_alsa::{AlsaConfig, RealTimeConfig, SampleFormat};
+#[cfg(feature = "cpal")]
 use handsfree_cpal::CpalConfig;
 
 use super::UnplugArg;
@@ -19,9 +20,10 @@ pub enum HostArg {
     #[default]
     Auto,
     /// Desktop audio: PulseAudio, PipeWire, Core Audio or WASAPI
+    #[cfg(feature = "cpal")]
     Cpal,
     /// Linux sound cards, without a sound server
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "alsa"))]
     Alsa,
     /// Simulated room, in real time
     Sim,
@@ -31,8 +33,9 @@ impl From<HostArg> for HostChoice {
     fn from(arg: HostArg) -> Self {
         match arg {
             HostArg::Auto => Self::Auto,
+            #[cfg(feature = "cpal")]
             HostArg::Cpal => Self::Cpal,
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", feature = "alsa"))]
             HostArg::Alsa => Self::Alsa,
             HostArg::Sim => Self::Sim,
         }
@@ -65,6 +68,7 @@ fn talker(near: Option<&NearArg>) -> Talker {
 }
 
 /// Switches of `--io cpal`.
+#[cfg(feature = "cpal")]
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Desktop audio (--io cpal)")]
 pub struct CpalArgs {
@@ -73,6 +77,7 @@ pub struct CpalArgs {
     pub audio_system: Option<String>,
 }
 
+#[cfg(feature = "cpal")]
 impl CpalArgs {
     /// Returns the host's configuration.
     #[must_use]
@@ -82,7 +87,7 @@ impl CpalArgs {
 }
 
 /// Switches of `--io alsa`.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "alsa"))]
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "ALSA (--io alsa)")]
 pub struct AlsaArgs {
@@ -100,7 +105,7 @@ pub struct AlsaArgs {
     pub real_time: u8,
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "alsa"))]
 impl AlsaArgs {
     /// Returns the host's configuration.
     #[must_use]

@@ -12,9 +12,11 @@ use clap::{Args, Parser, Subcommand};
 use handsfree_sim::far_program::FarProgram;
 
 pub use self::devices::DeviceArgs;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "alsa"))]
 pub use self::hosts::AlsaArgs;
-pub use self::hosts::{CpalArgs, HostArg, NearArg, SimRoomArgs};
+#[cfg(feature = "cpal")]
+pub use self::hosts::CpalArgs;
+pub use self::hosts::{HostArg, NearArg, SimRoomArgs};
 #[cfg(unix)]
 pub use self::service::{CtlArgs, MicArgs, PlainFormat, RecordedType, ServeArgs, SpeakArgs, SpokenType};
 use crate::pcm::endpoint::Endpoint;
@@ -22,12 +24,22 @@ use crate::switches::Switches;
 
 /// Runs, simulates and examines a hands-free voice terminal: microphone in, loudspeaker out, echo removed.
 #[derive(Parser, Debug)]
-#[command(name = "handsfree", version, max_term_width = 100)]
+#[command(name = "handsfree", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     /// Chosen subcommand with its switches.
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// What `--version` prints after the name: the version, and what this build lacks.
+const VERSION: &str = if handsfree_apm::IS_LINKED {
+    env!("CARGO_PKG_VERSION")
+} else {
+    concat!(
+        env!("CARGO_PKG_VERSION"),
+        ", without WebRTC's audio processing (built without the feature 'apm')"
+    )
+};
 
 /// Subcommands of `handsfree`.
 #[derive(Subcommand, Debug)]

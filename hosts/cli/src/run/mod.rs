@@ -86,6 +86,7 @@ struct RunningTerminal {
 impl RunningTerminal {
     fn start(args: &RunArgs) -> Result<Self, Failure> {
         let rate = SampleRate::new(args.devices.rate)?;
+        args.devices.switches.check_build(rate.hz())?;
         let config = host_config(&args.devices, rate)?;
         if let Some(duration_s) = args.duration {
             within("--duration", duration_s, 0.0..=1e9)?;

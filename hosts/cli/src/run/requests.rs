@@ -28,8 +28,9 @@ pub fn host_config(args: &DeviceArgs, rate: SampleRate) -> Result<HostConfig, Fa
         rate,
         period_sample_frames: period as u32,
         sim: args.sim.config(),
+        #[cfg(feature = "cpal")]
         cpal: args.cpal.config(),
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", feature = "alsa"))]
         alsa: args.alsa.config(),
     })
 }

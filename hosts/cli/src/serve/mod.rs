@@ -128,8 +128,10 @@ fn open_socket(args: &ServeArgs) -> Result<ServiceSocket, Failure> {
 /// Refuses virtual devices that would play into themselves.
 #[cfg(target_os = "linux")]
 fn check_virtual(args: &ServeArgs) -> Result<(), Failure> {
-    use crate::args::HostArg;
-    let is_on_server = matches!(args.devices.io, HostArg::Auto | HostArg::Cpal);
+    #[cfg(feature = "cpal")]
+    let is_on_server = matches!(args.devices.io, crate::args::HostArg::Auto | crate::args::HostArg::Cpal);
+    #[cfg(not(feature = "cpal"))]
+    let is_on_server = false;
     if args.virtual_default && is_on_server && (args.devices.input.is_none() || args.devices.output.is_none())
     {
         return Err(Failure::usage(
@@ -147,6 +149,7 @@ fn is_none(device: Option<&str>) -> bool {
 fn open_devices(args: &ServeArgs) -> Result<(MediaDevices, Option<InputCapture>), Failure> {
     let switches = &args.devices;
     let rate = SampleRate::new(switches.rate)?;
+    switches.switches.check_build(rate.hz())?;
     let config = host_config(switches, rate)?;
     if is_none(switches.input.as_deref()) && is_none(switches.output.as_deref()) {
         return Err(Failure::usage("--input none and --output none: expected at least one device"));

@@ -30,7 +30,8 @@ impl Default for CancellerChoice {
 }
 
 impl CancellerChoice {
-    /// Returns the choice that [`Auto`](Self::Auto) stands for; other choices are returned as they are.
+    /// Returns the choice that [`Auto`](Self::Auto) stands for; other choices are returned as they are. Without echo
+    /// cancellation, the choice decides only whose noise suppression and gain run in a build without WebRTC's.
     #[must_use]
     pub fn resolved(self, voice: ApmConfig, near: Format, far: Format) -> Self {
         let is_possible = NATIVE_RATES_HZ.contains(&near.rate_hz())
@@ -47,8 +48,14 @@ impl CancellerChoice {
     }
 }
 
-/// Rates of the project's own canceller, in hertz.
-const NATIVE_RATES_HZ: [u32; 4] = [8_000, 16_000, 32_000, 48_000];
+/// Returns whether the project's own processor does what `voice` asks for: always for its canceller, and for what else
+/// it has (high-pass, noise reduction, gain) in a build without WebRTC's audio processing.
+pub(crate) fn is_for_own(voice: ApmConfig) -> bool {
+    voice.echo_cancellation != EchoCancellation::Off || !handsfree_apm::IS_LINKED
+}
+
+/// Rates of the project's own canceller, in hertz. A build without the feature `apm` has no other.
+pub const NATIVE_RATES_HZ: [u32; 4] = [8_000, 16_000, 32_000, 48_000];
 
 handsfree_core::echo_canceller! { type At8Khz = EchoCanceller<FullStorage> { rate_hz: 8_000 }; }
 handsfree_core::echo_canceller! { type At16Khz = EchoCanceller<FullStorage> { rate_hz: 16_000 }; }
@@ -90,6 +97,9 @@ macro_rules! at_any_rate {
 pub struct OwnCancellerVoice {
     canceller: AnyRate,
     gain: Option<TalkerGain>,
+    /// Whether the canceller receives what the loudspeaker plays. Without it, there is no echo for it to find, and the
+    /// other stages are left.
+    cancels: bool,
 }
 
 impl fmt::Debug for OwnCancellerVoice {
@@ -99,8 +109,8 @@ impl fmt::Debug for OwnCancellerVoice {
 }
 
 impl OwnCancellerVoice {
-    /// Makes the voice processor of a mono terminal. `stages` has its high-pass, noise suppression and gain; its
-    /// echo cancellation is ignored. Allocates.
+    /// Makes the voice processor of a mono terminal. `stages` has its high-pass, noise suppression and gain.
+    /// With [`EchoCancellation::Off`] only these run; the other methods all stand for the canceller. Allocates.
     ///
     /// # Errors
     /// Returns an error for a rate other than 8, 16, 32 and 48 kHz.
@@ -126,7 +136,7 @@ impl OwnCancellerVoice {
             GainControl::Off => None,
             GainControl::Adaptive => Some(TalkerGain::new()),
         };
-        Ok(Self { canceller, gain })
+        Ok(Self { canceller, gain, cancels: stages.echo_cancellation != EchoCancellation::Off })
     }
 
     /// Returns the canceller's likelihoods and levels for the last frame.
@@ -138,6 +148,9 @@ impl OwnCancellerVoice {
 
 impl VoiceProcessor for OwnCancellerVoice {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
+        if !self.cancels {
+            return Ok(());
+        }
         at_any_rate!(&mut self.canceller, canceller => canceller.process_reverse(far))
     }
 
@@ -182,6 +195,35 @@ impl VoiceProcessor for OwnCancellerVoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_echo_cancellation_the_echo_stays() {
+        let format = Format::new(16_000, 1).unwrap();
+        let loudness_of = |echo_cancellation| {
+            let stages = ApmConfig { echo_cancellation, ..ApmConfig::default() };
+            let mut voice = OwnCancellerVoice::new(format, CancellerSettings::DEFAULT, stages).unwrap();
+            let mut noise = 1_u32;
+            let mut loudness = 0.0;
+            for frame in 0..300 {
+                let far: Vec<i16> = (0..format.samples())
+                    .map(|_| {
+                        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        (noise >> 18) as i16 - 8_192
+                    })
+                    .collect();
+                let mut near: Vec<i16> = far.iter().map(|sample| sample / 2).collect();
+                voice.process_reverse(PcmRef { format, samples: &far }).unwrap();
+                voice.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
+                // After the first two seconds, in which the canceller learns the path.
+                if frame >= 200 {
+                    loudness += near.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>();
+                }
+            }
+            loudness
+        };
+        let (kept, removed) = (loudness_of(EchoCancellation::Off), loudness_of(EchoCancellation::Full));
+        assert!(kept > 1_000.0 * removed, "{kept} {removed}");
+    }
 
     #[test]
     fn every_rate_has_a_canceller_and_others_are_named() {

@@ -32,7 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation};
+use handsfree_apm::{ApmConfig, ApmProcessor};
 use handsfree_core::audio_io::StreamHalves;
 use handsfree_core::capture::Bypass;
 use handsfree_core::dsp::Quality;
@@ -46,7 +46,8 @@ use handsfree_core::{
 use handsfree_host::supervisor::Notice;
 use handsfree_host::worker::Work;
 
-pub use self::canceller::{CancellerChoice, OwnCancellerVoice};
+use self::canceller::is_for_own;
+pub use self::canceller::{CancellerChoice, NATIVE_RATES_HZ, OwnCancellerVoice};
 pub use self::cleaned::{CleanedFrames, MAX_WAITING};
 use self::cleaned::{CleanedSink, QueueState};
 pub use self::memory::JournalReaders;
@@ -179,7 +180,8 @@ impl TerminalConfig {
     /// Makes a terminal's parts. `clock` must be the clock with which the host stamps periods.
     ///
     /// # Errors
-    /// Returns an error for a rate that the voice processor does not support.
+    /// Returns an error for a rate that the voice processor does not support, and in a build without the feature `apm`
+    /// for what only WebRTC's audio processing does.
     pub fn build(self, clock: SharedClock) -> Result<Parts, Failure> {
         self.build_with(clock, None)
     }
@@ -270,7 +272,7 @@ pub(crate) fn voice(
         return Ok(Box::new(Bypass));
     }
     if let CancellerChoice::Native(settings) = canceller.resolved(config, format, format)
-        && config.echo_cancellation != EchoCancellation::Off
+        && is_for_own(config)
     {
         return Ok(Box::new(OwnCancellerVoice::new(format, settings, config)?));
     }
