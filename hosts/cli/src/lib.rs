@@ -27,6 +27,7 @@ pub mod echo_report;
 pub mod evaluate;
 pub mod far_alignment;
 mod interrupts;
+pub mod man;
 pub mod pcm;
 pub mod player;
 pub mod process;

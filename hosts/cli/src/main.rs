@@ -11,10 +11,10 @@ use clap::{CommandFactory, Parser};
 use handsfree::dump;
 use handsfree::failure::Failure;
 use handsfree::recording::OutputFile;
-use handsfree_cli::args::{Cli, Command, DevicesArgs, ProcessArgs, ReplayArgs, RunArgs, SimArgs};
+use handsfree_cli::args::{Cli, Command, DevicesArgs, ManArgs, ProcessArgs, ReplayArgs, RunArgs, SimArgs};
 use handsfree_cli::echo_report::ProcessReport;
 use handsfree_cli::publish::ReportFolder;
-use handsfree_cli::{console, devices, doctor, process, publish, run, scenario_file, sim};
+use handsfree_cli::{console, devices, doctor, man, process, publish, run, scenario_file, sim};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => list_devices(&args).map(|()| 0),
         Command::Doctor(args) => diagnose(&args).map(|()| 0),
         Command::Completions(args) => print_completions(args.shell).map(|()| 0),
+        Command::Man(args) => print_man(&args).map(|()| 0),
     });
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -76,6 +77,16 @@ fn print_completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "handsfree", &mut script);
     console::print_result(&String::from_utf8_lossy(&script))
+}
+
+fn print_man(args: &ManArgs) -> Result<(), Failure> {
+    match &args.out {
+        None => console::print_result(&man::main_page()?),
+        Some(folder) => {
+            let pages = man::write_pages(folder)?;
+            console::print_result(&format!("{pages} pages in {}\n", folder.display()))
+        }
+    }
 }
 
 fn simulate(args: &SimArgs) -> Result<(), Failure> {

@@ -313,6 +313,25 @@ fn completions_contain_the_commands() {
     assert_eq!(handsfree(&["completions", "cmd.exe"]).status.code(), Some(2));
 }
 
+#[test]
+fn the_manual_has_a_page_for_every_subcommand() {
+    let folder =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("man-{}", std::process::id()));
+    let output = handsfree(&["man", "--out", folder.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let main = handsfree(&["man"]);
+    assert!(text(&main.stdout).starts_with(".ie"), "{}", text(&main.stdout));
+    assert_eq!(std::fs::read(folder.join("handsfree.1")).unwrap(), main.stdout);
+    for name in
+        ["sim", "process", "run", "serve", "mic", "speak", "ctl", "replay", "devices", "doctor", "man"]
+    {
+        let page = std::fs::read_to_string(folder.join(format!("handsfree-{name}.1"))).unwrap();
+        assert!(page.contains(".SH NAME") && page.contains("EXAMPLES"), "{name}: {page}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(handsfree(&["man", "--out", "/dev/null/man"]).status.code(), Some(1));
+}
+
 /// SIGTERM ends a run with a summary. `files.rs` tests a reader that closes the output.
 #[cfg(unix)]
 #[test]

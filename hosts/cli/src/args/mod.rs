@@ -81,6 +81,9 @@ pub enum Command {
     /// Prints a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
+    /// Prints the manual page, or writes the pages of all subcommands
+    #[command(after_help = MAN_HELP)]
+    Man(ManArgs),
 }
 
 const SIM_HELP: &str = "\
@@ -194,6 +197,13 @@ Examples:
   handsfree completions bash > ~/.local/share/bash-completion/completions/handsfree
   handsfree completions zsh > ~/.zfunc/_handsfree
   handsfree completions fish > ~/.config/fish/completions/handsfree.fish";
+
+const MAN_HELP: &str = "\
+Examples:
+  handsfree man | man -l -
+  handsfree man --out ~/.local/share/man/man1        then: man handsfree-run
+
+Exit codes: 0 success, 1 a file could not be written, 2 the command line is invalid.";
 
 /// Value of one `--latency-step` or `--drift-step`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -538,4 +548,12 @@ pub struct CompletionsArgs {
     /// Shell that will load the script
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// Switches of `handsfree man`.
+#[derive(Args, Clone, Debug)]
+pub struct ManArgs {
+    /// Folder to write one page for the command and one for each subcommand to
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
