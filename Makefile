@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check overflow loom mutants package
+.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check overflow loom mutants package deb deb-aarch64
 
 ENV := source tools/env.sh;
 ARGS ?=
@@ -16,7 +16,8 @@ help:
 	@echo 'make overflow      run the tests that do not need the C++ with overflow checks and debug assertions (part of check)'
 	@echo 'make loom          run what two threads share in every order of their loads and stores (part of check)'
 	@echo 'make mutants       change one thing at a time in the core, which its unit tests must find (hours; SHARD=K/N)'
-	@echo 'make package       package each library crate and run its tests from the package alone'
+	@echo 'make package       package each library crate and run its tests from the package alone; then make deb'
+	@echo 'make deb           make the .deb file, and install, run and remove it in clean systems of Debian 12 and 13'
 	@echo 'make bench         measure the time of each part, compared with other libraries'
 	@echo 'make soak          run the tests that simulate hours'
 	@echo 'make firmware      build the Cortex-M4F images and C programs, run them in QEMU and print their figures'
@@ -91,3 +92,17 @@ mutants:
 
 package: setup
 	tools/package.sh
+	@$(MAKE) deb
+
+# The profile optimises across crates and builds the C++ again. ARM's package is tested too if it was made before.
+deb: setup
+	@tools/setup-package.sh
+	$(ENV) cargo build --locked --profile deb -p handsfree-cli
+	tools/package-deb.sh
+	tools/test-deb.sh
+
+# Before `deb`, which tests it; the manual pages are written by this machine's binary.
+deb-aarch64: setup
+	$(ENV) cargo build --locked --profile deb -p handsfree-cli
+	tools/build-aarch64.sh deb
+	tools/package-deb.sh arm64
