@@ -5,6 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::comparison::comparison;
 use super::plots::number;
 use super::text::{big, command, count, escaped, signed};
 use super::views::{NO_ERLE, echo_reduction, signal_views, timing};
@@ -43,6 +44,7 @@ pub fn render_html(report: &SimulationReport) -> String {
     listen(&mut page, report, &talk_phases);
     signal_views(&mut page, report, &talk_phases, seconds);
     echo_reduction(&mut page, report, &talk_phases, seconds);
+    comparison(&mut page, &summary.comparison);
     timing(&mut page, report, seconds);
     run(&mut page, report);
     page.push_str("</main>\n");

@@ -1,5 +1,6 @@
 //! Results of a run: `report.json` for programs and `report.html` for readers.
 
+mod comparison;
 mod html;
 mod plots;
 mod spectrogram;
@@ -10,7 +11,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use comparison::{ComparedCanceller, comparison_table};
 pub use html::render_html;
+pub use spectrogram::spectrogram_png;
 
 use crate::measure::{self, Window};
 
@@ -70,6 +73,9 @@ pub struct Summary {
     /// Speed of the simulation: simulated time divided by the time it took.
     #[serde(serialize_with = "rounded")]
     pub realtime_factor: f64,
+    /// The same run with each echo canceller; empty and absent from `report.json` unless it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comparison: Vec<ComparedCanceller>,
 }
 
 /// Echo reduction in one time window.

@@ -41,6 +41,13 @@ pub(super) fn height(hz: f64, rate_hz: u32) -> f64 {
 
 /// Returns the picture as `data:image/png;base64,...`; `None` for a signal without samples.
 pub(super) fn data_uri(signal: &[f32], rate_hz: u32) -> Option<String> {
+    let bytes = spectrogram_png(signal, rate_hz)?;
+    Some(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
+}
+
+/// Returns a picture of the signal as the content of a PNG file: time to the right, frequency upwards on a mel scale,
+/// levels from -100 to 0 dBFS as colours. `None` for a signal without samples. Full scale is 1.
+pub fn spectrogram_png(signal: &[f32], rate_hz: u32) -> Option<Vec<u8>> {
     if signal.is_empty() || rate_hz == 0 {
         return None;
     }
@@ -89,7 +96,7 @@ pub(super) fn data_uri(signal: &[f32], rate_hz: u32) -> Option<String> {
             pixels[(ROWS - 1 - row) * columns + column] = (share * 255.0).round() as u8;
         }
     }
-    Some(format!("data:image/png;base64,{}", STANDARD.encode(png(&pixels, columns))))
+    Some(png(&pixels, columns))
 }
 
 fn png(pixels: &[u8], columns: usize) -> Vec<u8> {

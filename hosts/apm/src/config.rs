@@ -25,6 +25,8 @@ pub enum EchoCancellation {
     /// AEC3: linear adaptive filters on 16 kHz bands, followed by a suppressor. It estimates the delay itself.
     #[default]
     Full,
+    /// AEC3 with settings that take less of the talker and leave more echo than [`Full`](Self::Full).
+    Gentle,
     /// AECM: a cheap suppressor for small processors. It needs an accurate delay and gates double talk.
     Mobile,
 }

@@ -10,6 +10,7 @@ use handsfree_core::{Duration, Format};
 use crate::config::{ApmConfig, EchoCancellation, MAX_CHANNELS, MAX_SAMPLE_FRAMES};
 use crate::convert::{from_planes, to_planes};
 use crate::error::ApmError;
+use crate::gentle;
 
 /// Longest delay that the library accepts. It would clip a longer one itself and log a warning.
 const MAX_DELAY_MS: i64 = 500;
@@ -21,10 +22,13 @@ struct Library(NonNull<sys::AudioProcessing>);
 unsafe impl Send for Library {}
 
 impl Library {
-    fn new() -> Result<Self, ApmError> {
+    /// Creates an instance. AEC3 takes its settings only when it is made.
+    fn new(echo: EchoCancellation) -> Result<Self, ApmError> {
         let mut code = 0;
-        // SAFETY: a null pointer selects the default canceller; `code` outlives the call.
-        let instance = unsafe { sys::create_audio_processing(std::ptr::null_mut(), &mut code) };
+        let mut gentle = (echo == EchoCancellation::Gentle).then(gentle::settings);
+        let settings = gentle.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        // SAFETY: a null pointer selects the default settings; others are copied; both outlive the call.
+        let instance = unsafe { sys::create_audio_processing(settings, &mut code) };
         NonNull::new(instance).map(Self).ok_or(ApmError::Create { code })
     }
 }
@@ -78,7 +82,7 @@ pub(crate) struct ApmEngine {
 impl ApmEngine {
     /// Creates an instance. Both formats must have passed `check_format`. Allocates.
     pub(crate) fn new(near: Format, far: Format, config: ApmConfig) -> Result<Box<Self>, ApmError> {
-        let library = Library::new()?;
+        let library = Library::new(config.echo_cancellation)?;
         let mut engine = Box::new(Self {
             library,
             near: Planes::new(near),
@@ -99,6 +103,10 @@ impl ApmEngine {
     /// frames flow.
     pub(crate) fn apply(&mut self, config: ApmConfig) -> Result<(), ApmError> {
         let restarts = self.config.restarts_for(&config);
+        let is_gentle = |config: &ApmConfig| config.echo_cancellation == EchoCancellation::Gentle;
+        if is_gentle(&self.config) != is_gentle(&config) {
+            self.library = Library::new(config.echo_cancellation)?;
+        }
         self.config = config;
         self.stats = VoiceStats::default();
         self.set_library_config();

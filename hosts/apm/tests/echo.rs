@@ -56,6 +56,17 @@ fn the_mobile_canceller_reduces_echo_too() {
 }
 
 #[test]
+fn the_gentle_canceller_reduces_echo_too() {
+    for rate_hz in RATES_HZ {
+        let gentle = ApmConfig { echo_cancellation: EchoCancellation::Gentle, ..FULL_ONLY };
+        let mut bench = bench(rate_hz, 1, 1, gentle);
+        bench.run(500);
+        let measured = bench.run(500);
+        assert!(measured.reduction_db() > 30.0, "{rate_hz} Hz: {:.1} dB", measured.reduction_db());
+    }
+}
+
+#[test]
 fn echo_stays_without_a_canceller() {
     let off = ApmConfig { echo_cancellation: EchoCancellation::Off, ..FULL_ONLY };
     let mut bench = bench(48_000, 1, 1, off);

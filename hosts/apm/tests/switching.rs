@@ -17,12 +17,13 @@ fn processor() -> ApmProcessor {
     ApmProcessor::new(format(48_000, 1), format(48_000, 2), ApmConfig::default()).unwrap()
 }
 
-fn configs() -> [ApmConfig; 5] {
+fn configs() -> [ApmConfig; 6] {
     let base = ApmConfig::default();
     [
         ApmConfig { noise_suppression: NoiseSuppression::VeryHigh, ..base },
         ApmConfig { gain_control: GainControl::Adaptive, ..base },
         ApmConfig { echo_cancellation: EchoCancellation::Mobile, ..base },
+        ApmConfig { echo_cancellation: EchoCancellation::Gentle, ..base },
         ApmConfig::BYPASS,
         base,
     ]
@@ -52,7 +53,7 @@ fn two_controls_switch_while_frames_flow() {
         let changers = controls.each_ref().map(|control| {
             scope.spawn(|| {
                 for round in 0..20 {
-                    control.set_config(configs()[round % 5]).unwrap();
+                    control.set_config(configs()[round % configs().len()]).unwrap();
                 }
             })
         });
@@ -87,7 +88,7 @@ fn a_change_passes_few_frames() {
         let mut most = 0;
         for round in 0..10 {
             let before = control.passed_frames();
-            control.set_config(configs()[round % 5]).unwrap();
+            control.set_config(configs()[round % configs().len()]).unwrap();
             most = most.max(control.passed_frames() - before);
         }
         stop.store(true, Ordering::Relaxed);
@@ -158,7 +159,7 @@ fn either_side_may_be_dropped_at_any_moment() {
                 thread::yield_now();
             }
         });
-        let changer = thread::spawn(move || control.set_config(configs()[round % 5]));
+        let changer = thread::spawn(move || control.set_config(configs()[round % configs().len()]));
         worker.join().unwrap();
         match changer.join().unwrap() {
             Ok(()) | Err(ApmError::Gone) => {}

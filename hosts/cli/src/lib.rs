@@ -19,6 +19,7 @@
 pub mod args;
 #[cfg(unix)]
 pub mod client;
+pub mod compare;
 pub mod console;
 pub mod decode;
 pub mod devices;

@@ -15,6 +15,7 @@ use handsfree_cli::args::{Cli, Command, DevicesArgs, ManArgs, ProcessArgs, Repla
 use handsfree_cli::echo_report::ProcessReport;
 use handsfree_cli::publish::ReportFolder;
 use handsfree_cli::{console, devices, doctor, man, process, publish, run, scenario_file, sim};
+use handsfree_sim::report::{Summary, comparison_table};
 use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -95,22 +96,34 @@ fn simulate(args: &SimArgs) -> Result<(), Failure> {
     sim::check(args)?;
     let folder = ReportFolder::create(args)?;
     let bar = progress_bar();
-    let run = sim::run(args, &mut |share| bar.set_position((share * 1_000.0) as u64))?;
+    let mut run = sim::run(args, &mut |share| bar.set_position((share * 1_000.0) as u64))?;
+    if args.compare {
+        run.report.summary.comparison = sim::compare(args);
+    }
     bar.finish_and_clear();
     let page = folder.write(&run)?;
     console::notices(&run.report.notices);
     if args.json {
         return console::print_result(&run.report.summary.to_json());
     }
-    console::print_result(&format!("{}  {:<22}{}\n", publish::table(&run), "report", page.display()))
+    console::print_result(&format!(
+        "{}  {:<22}{}\n{}",
+        publish::table(&run),
+        "report",
+        page.display(),
+        compared(&run.report.summary)
+    ))
 }
 
 /// Processes two recordings and returns the exit code: 0 or 3.
 fn remove_echo(args: &ProcessArgs) -> Result<u8, Failure> {
-    process::check_paths(args)?;
+    process::check(args)?;
     let file = OutputFile::create(&args.out)?;
     console::notices(&recovery_notice(&file));
-    let processed = process::run(args)?;
+    let mut processed = process::run(args)?;
+    if args.compare {
+        processed.summary.comparison = process::compare(args);
+    }
     let samples = handsfree::pcm::from_i16(&processed.clean);
     file.write_and_commit(&wav::mono_bytes(processed.summary.rate_hz, &samples).0)?;
     console::notices(&processed.notices);
@@ -120,13 +133,14 @@ fn remove_echo(args: &ProcessArgs) -> Result<u8, Failure> {
         ProcessReport { summary: &processed.summary, echo }.to_json()
     } else {
         format!(
-            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay removed\n{}\n",
+            "{}: {:.1} s at {} Hz, {:.0} times real time, {} samples of processing delay removed\n{}\n{}",
             args.out.display(),
             processed.summary.seconds,
             processed.summary.rate_hz,
             processed.summary.realtime_factor,
             processed.summary.processing_delay_samples,
-            echo.lines()
+            echo.lines(),
+            compared(&processed.summary)
         )
     };
     if code != 0 {
@@ -134,6 +148,11 @@ fn remove_echo(args: &ProcessArgs) -> Result<u8, Failure> {
     }
     console::print_result(&text)?;
     Ok(code)
+}
+
+/// Returns the table of `--compare`, or nothing without it.
+fn compared(summary: &Summary) -> String {
+    if summary.comparison.is_empty() { String::new() } else { comparison_table(&summary.comparison) }
 }
 
 fn recovery_notice(file: &OutputFile) -> Vec<String> {

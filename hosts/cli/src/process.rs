@@ -9,10 +9,11 @@ use handsfree_core::time::{Duration, Instant, PeriodTime};
 use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, SessionFormat, Stats};
 use handsfree_sim::measure;
-use handsfree_sim::report::{FrameCounts, Summary, TrueAndEstimated};
+use handsfree_sim::report::{ComparedCanceller, FrameCounts, Summary, TrueAndEstimated};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession};
 
 use crate::args::ProcessArgs;
+use crate::compare;
 use crate::echo_report::{EchoReport, EchoResult};
 use crate::evaluate::{advanced, copy_padded, direct_with_channels, processor_delay_samples};
 use crate::far_alignment::{aligned, delay_samples, is_aligned};
@@ -41,11 +42,12 @@ pub struct Processed {
     pub notices: Vec<String>,
 }
 
-/// Checks that the result does not replace one of the recordings.
+/// Checks the switches, and that the result does not replace one of the recordings.
 ///
 /// # Errors
-/// Returns an error that names the file.
-pub fn check_paths(args: &ProcessArgs) -> Result<(), Failure> {
+/// Returns an error that names the file or the switch.
+pub fn check(args: &ProcessArgs) -> Result<(), Failure> {
+    args.switches.check()?;
     check_not_read("--mic", Some(&args.mic), "--out", &args.out)?;
     check_not_read("--far", args.far.as_deref(), "--out", &args.out)
 }
@@ -125,6 +127,13 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     let moved_s = moved as f64 / f64::from(rate.hz());
     let echo = EchoReport::new(result, line.as_ref(), moved_s, reduction_db, far.len());
     Ok(Processed { clean, summary, echo, notices: recordings.notices })
+}
+
+/// Processes the recordings with each echo canceller.
+pub fn compare(args: &ProcessArgs) -> Vec<ComparedCanceller> {
+    compare::compare(args.switches, |switches| {
+        run(&ProcessArgs { switches, ..args.clone() }).map(|processed| processed.summary)
+    })
 }
 
 /// Searches for the echo in the recordings. Returns the search's result and the line by which the far end is moved. Adds a notice

@@ -10,12 +10,13 @@ use handsfree_sim::device::{DeviceConfig, Jitter};
 use handsfree_sim::interpolate::resample_to;
 use handsfree_sim::measure;
 use handsfree_sim::report::{
-    EstimatePoint, FrameCounts, NearEndFigures, RingPoint, Signals, SimulationReport, Summary,
-    TrueAndEstimated,
+    ComparedCanceller, EstimatePoint, FrameCounts, NearEndFigures, RingPoint, Signals, SimulationReport,
+    Summary, TrueAndEstimated,
 };
 use handsfree_sim::scenario::{self, DriftStep, LatencyStep, Scenario, SimOutcome, TimeJump, TracePoint};
 
 use crate::args::{NearArg, SimArgs, StepArg};
+use crate::compare;
 use crate::evaluate::{advanced, direct, processor_delay_samples};
 use crate::scene::Scene;
 
@@ -46,6 +47,7 @@ pub struct SimulatedRun {
 /// # Errors
 /// Returns an error that names the invalid value and what was expected.
 pub fn check(args: &SimArgs) -> Result<(), Failure> {
+    args.switches.check()?;
     board_config(args, SampleRate::new(args.rate)?).map(|_| ())
 }
 
@@ -95,6 +97,14 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<SimulatedRun
     let oracle_near_end = measure::near_end(&near, &from_i16(&oracle), args.rate).into();
     let (reference_jumps, stats) = (outcome.reference_jumps, outcome.stats);
     Ok(SimulatedRun { report, oracle: from_i16(&oracle), reference_jumps, stats, oracle_near_end })
+}
+
+/// Repeats the run with each echo canceller.
+pub fn compare(args: &SimArgs) -> Vec<ComparedCanceller> {
+    compare::compare(args.switches, |switches| {
+        let args = SimArgs { switches, ..args.clone() };
+        run(&args, &mut |_| {}).map(|run| run.report.summary)
+    })
 }
 
 /// Signals of a run, aligned in time, as 16-bit samples at the terminal's rate.
@@ -152,6 +162,7 @@ fn build_report(
         frames: frame_counts(&outcome.stats, args),
         xruns: u64::from(outcome.stats.xruns()),
         realtime_factor: outcome.realtime_factor,
+        comparison: Vec::new(),
     };
     SimulationReport {
         summary,
@@ -456,6 +467,8 @@ fn command(args: &SimArgs) -> String {
         (args.switches.no_ns, "--no-ns"),
         (args.switches.no_agc, "--no-agc"),
         (args.switches.no_hpf, "--no-hpf"),
+        (args.compare, "--compare"),
+        (args.switches.gentle, "--gentle"),
         (args.switches.linear_output, "--linear-output"),
         (args.switches.no_comfort_noise, "--no-comfort-noise"),
     ];

@@ -73,6 +73,9 @@ pub struct Switches {
     /// Echo canceller
     #[arg(long, value_enum, value_name = "NAME", default_value_t = CancellerName::Auto, help_heading = "Voice processing")]
     pub canceller: CancellerName,
+    /// Lets WebRTC's canceller take less of the talker and leave more echo; needs '--canceller webrtc'
+    #[arg(long, help_heading = "Voice processing")]
+    pub gentle: bool,
     /// Echo suppression of the project's own canceller against preservation of the talker, from -100 (keeps the talker) to 100
     /// (suppresses the echo)
     #[arg(
@@ -143,10 +146,25 @@ impl Switches {
         agc: false,
         no_hpf: false,
         canceller: CancellerName::Auto,
+        gentle: false,
         echo_over_talker: 0,
         linear_output: false,
         no_comfort_noise: false,
     };
+
+    /// Checks that the switches can be used together.
+    ///
+    /// # Errors
+    /// Returns an error that names the canceller if `--gentle` was given without WebRTC's.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.gentle && (self.no_aec || self.canceller != CancellerName::Webrtc) {
+            let name = self.canceller.to_possible_value();
+            let name = name.as_ref().map_or("", |value| value.get_name());
+            let found = if self.no_aec { "--no-aec".to_owned() } else { format!("--canceller {name}") };
+            return Err(Failure::usage(format!("--gentle with {found}: expected --canceller webrtc")));
+        }
+        Ok(())
+    }
 
     /// Returns whether echo cancellation is off.
     #[must_use]
@@ -196,10 +214,10 @@ impl Switches {
     #[must_use]
     pub fn config(&self) -> ApmConfig {
         ApmConfig {
-            echo_cancellation: if self.is_echo_kept() {
-                EchoCancellation::Off
-            } else {
-                EchoCancellation::Full
+            echo_cancellation: match (self.is_echo_kept(), self.gentle) {
+                (true, _) => EchoCancellation::Off,
+                (false, false) => EchoCancellation::Full,
+                (false, true) => EchoCancellation::Gentle,
             },
             noise_suppression: self.noise_suppression(),
             high_pass: !self.no_hpf,

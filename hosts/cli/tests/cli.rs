@@ -176,6 +176,26 @@ fn json_mode_prints_only_the_report_on_stdout() {
 }
 
 #[test]
+fn a_comparison_has_a_row_for_each_canceller() {
+    let folder = Folder::new("compare");
+    let out = folder.file("report");
+    let words = ["sim", "--seconds", "6", "--rate", "16000", "--no-agc", "--compare", "--out", &out];
+    let output = succeeds(&[&words[..], &["--json"]].concat());
+    let summary = json(&output);
+    let rows = summary["comparison"].as_array().unwrap();
+    let reduction = |k: usize| rows[k]["echo_reduction_db"].as_f64().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["canceller"].as_str().unwrap()).collect();
+    assert_eq!(names, ["native", "webrtc", "webrtc, gentle", "off"]);
+    let run = summary["erle_db"][0]["db"].as_f64().unwrap();
+    assert!((reduction(0) - run).abs() < 1e-3, "the default is native: {rows:?}");
+    assert!(reduction(1) > 10.0 && reduction(2) > 10.0 && reduction(3) < 3.0, "{rows:?}");
+    let page = text(&folder.bytes("report/report.html"));
+    assert!(page.contains("Other cancellers") && page.contains("--compare"));
+    let table = text(&succeeds(&words).stdout);
+    assert!(table.contains("webrtc, gentle"), "{table}");
+}
+
+#[test]
 fn the_table_names_the_path_of_the_report() {
     let folder = Folder::new("table");
     let out = folder.file("here");
@@ -312,6 +332,9 @@ fn invalid_values_are_named_with_exit_code_2() {
         (&["--capture-ppm", "1e9"], "--capture-ppm 1000000000: expected"),
         (&["--render-latency-ms", "-1"], "-1"),
         (&["--seed", "x"], "invalid value 'x' for '--seed"),
+        (&["--gentle"], "--gentle with --canceller auto: expected --canceller webrtc"),
+        (&["--gentle", "--canceller", "off"], "--gentle with --canceller off: expected --canceller webrtc"),
+        (&["--gentle", "--canceller", "webrtc", "--no-aec"], "--gentle with --no-aec: expected"),
         (&["--frobnicate"], "--frobnicate"),
     ] {
         let mut words = vec!["sim", "--out", &out];

@@ -287,6 +287,9 @@ pub struct SimArgs {
     /// Folder that receives the report and the recordings
     #[arg(long, value_name = "DIR", default_value = "handsfree-report", help_heading = "Run")]
     pub out: PathBuf,
+    /// Repeats the run with each echo canceller and prints a table
+    #[arg(long, help_heading = "Run")]
+    pub compare: bool,
     /// Prints only the contents of report.json on stdout
     #[arg(long, help_heading = "Run")]
     pub json: bool,
@@ -427,6 +430,9 @@ pub struct ProcessArgs {
     /// Ends with exit code 3 unless the echo was found
     #[arg(long)]
     pub require_echo: bool,
+    /// Repeats the processing with each echo canceller and prints a table
+    #[arg(long)]
+    pub compare: bool,
     /// Prints only one JSON object with the results on stdout
     #[arg(long)]
     pub json: bool,

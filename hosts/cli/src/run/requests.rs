@@ -20,6 +20,7 @@ const REPEAT_PAUSE_S: usize = 2;
 /// # Errors
 /// Returns an error that names an invalid value and the valid range.
 pub fn host_config(args: &DeviceArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
+    args.switches.check()?;
     within("--period-ms", args.period_ms, 0.1..=500.0)?;
     within("--playback-ppm", args.sim.playback_ppm, -20_000.0..=20_000.0)?;
     within("--render-latency-ms", args.sim.render_latency_ms, 0.0..=2_500.0)?;

@@ -14,9 +14,10 @@ use crate::failure::Failure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancellerChoice {
     /// [`Native`](Self::Native) with these settings where it can be used: at 8, 16, 32 and 48 kHz with one channel
-    /// each, unless the voice processor's settings ask for [`EchoCancellation::Mobile`]. Elsewhere WebRTC's.
+    /// each, unless the voice processor's settings ask for [`EchoCancellation::Mobile`] or [`EchoCancellation::Gentle`].
+    /// Elsewhere WebRTC's.
     Auto(CancellerSettings),
-    /// WebRTC's AEC3 or AECM, followed by its noise suppression and gain control.
+    /// WebRTC's AEC3 (with either settings) or AECM, followed by its noise suppression and gain control.
     Webrtc,
     /// [`EchoCanceller`](handsfree_core::canceller::EchoCanceller), with a tail of 128 ms, at 8, 16, 32 and 48 kHz,
     /// followed by [`TalkerGain`]. High-pass, noise reduction and gain are up to the voice processor's settings.
@@ -38,10 +39,10 @@ impl CancellerChoice {
             && near.rate_hz() == far.rate_hz()
             && near.channels() == 1
             && far.channels() == 1;
+        let is_webrtcs =
+            matches!(voice.echo_cancellation, EchoCancellation::Mobile | EchoCancellation::Gentle);
         match self {
-            Self::Auto(settings) if is_possible && voice.echo_cancellation != EchoCancellation::Mobile => {
-                Self::Native(settings)
-            }
+            Self::Auto(settings) if is_possible && !is_webrtcs => Self::Native(settings),
             Self::Auto(_) => Self::Webrtc,
             chosen => chosen,
         }

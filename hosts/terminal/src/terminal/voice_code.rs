@@ -15,6 +15,7 @@ pub(crate) fn voice_code(config: ApmConfig, canceller: CancellerChoice) -> u64 {
         EchoCancellation::Off => 0,
         EchoCancellation::Full => 1,
         EchoCancellation::Mobile => 2,
+        EchoCancellation::Gentle => 3,
     };
     let noise = match config.noise_suppression {
         NoiseSuppression::Off => 0,
@@ -75,6 +76,7 @@ pub(crate) fn voice_of_code(number: u64) -> Result<(ApmConfig, CancellerChoice),
             0 => EchoCancellation::Off,
             1 => EchoCancellation::Full,
             2 => EchoCancellation::Mobile,
+            3 => EchoCancellation::Gentle,
             _ => return Err(unknown(number)),
         },
         noise_suppression: match noise {
@@ -110,7 +112,12 @@ mod tests {
 
     #[test]
     fn every_configuration_round_trips_through_its_code() {
-        for echo_cancellation in [EchoCancellation::Off, EchoCancellation::Full, EchoCancellation::Mobile] {
+        for echo_cancellation in [
+            EchoCancellation::Off,
+            EchoCancellation::Full,
+            EchoCancellation::Mobile,
+            EchoCancellation::Gentle,
+        ] {
             for noise_suppression in [
                 NoiseSuppression::Off,
                 NoiseSuppression::Low,
@@ -143,7 +150,7 @@ mod tests {
                 }
             }
         }
-        for number in [3, 5 << 8, 2 << 16, 2 << 24, 2 << 32, 0x0008_0001 << 32, 25 << 56 | 1 << 32, 1 << 56] {
+        for number in [4, 5 << 8, 2 << 16, 2 << 24, 2 << 32, 0x0008_0001 << 32, 25 << 56 | 1 << 32, 1 << 56] {
             assert!(voice_of_code(number).unwrap_err().to_string().contains(&format!("{number:#x}")));
         }
     }
