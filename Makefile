@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench firmware check overflow loom mutants package deb deb-aarch64
+.PHONY: help setup run test test-kernel test-desktop aarch64 soak bench quality firmware check overflow loom mutants package deb deb-aarch64
 
 ENV := source tools/env.sh;
 ARGS ?=
@@ -19,6 +19,7 @@ help:
 	@echo 'make package       package each library crate and run its tests from the package alone; then make deb'
 	@echo 'make deb           make the .deb file, and install, run and remove it in clean systems of Debian 12 and 13'
 	@echo 'make bench         measure the time of each part, compared with other libraries'
+	@echo 'make quality       compare the cancellers in rooms, by figures, pictures and sound (ARGS=--write accepts the figures)'
 	@echo 'make soak          run the tests that simulate hours'
 	@echo 'make firmware      build the Cortex-M4F images and C programs, run them in QEMU and print their figures'
 	@echo 'make aarch64       build the command for 64-bit ARM boards and test it in an emulator (builds the C++ again)'
@@ -60,6 +61,9 @@ soak: setup
 
 bench: setup
 	$(ENV) cargo bench --locked --workspace
+
+quality: setup
+	$(ENV) cargo run --locked --release -p handsfree-tests --example quality -- $(ARGS)
 
 firmware: setup
 	$(ENV) tools/firmware.sh

@@ -1,5 +1,6 @@
 //! Benchmark: time of the echo cancellers per 10 ms, mono, called directly: ours of 128 ms and AEC3 by our host, with the
-//! high-pass of each and nothing else, in turns on the same signals.
+//! high-pass of each and nothing else, in turns on the same signals; and the default voice processing with our canceller: the
+//! same with comfort noise, noise reduction and gain.
 //!
 //! Absolute times depend on the machine; compare them with each other.
 #![allow(missing_docs)]
@@ -8,6 +9,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use handsfree_apm::{ApmConfig, ApmProcessor, NoiseSuppression};
+use handsfree_cli::switches::{CancellerName, Switches};
 use handsfree_core::canceller::{FullStorage, LeanStorage};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::{Duration, Format, PcmMut, PcmRef, SampleRate};
@@ -59,22 +61,27 @@ fn main() {
         let lag = rate_hz as usize / LAG_PARTS;
         let near: Vec<i16> = (0..far.len()).map(|n| if n < lag { 0 } else { far[n - lag] / 4 }).collect();
         let mut webrtc = aec3(rate_hz);
-        let mut times = [const { Vec::new() }; 3];
+        let format = Format::new(rate_hz, 1).unwrap();
+        let switches = Switches { canceller: CancellerName::Native, ..Switches::DEFAULT };
+        let mut chain = switches.voice(format, format).unwrap();
+        let mut times = [const { Vec::new() }; 4];
         for _ in 0..ROUNDS {
-            let cancellers: [&mut dyn VoiceProcessor; 3] = [&mut *full, &mut *lean, &mut webrtc];
+            let cancellers: [&mut dyn VoiceProcessor; 4] =
+                [&mut *full, &mut *lean, chain.as_dyn(), &mut webrtc];
             for (times, canceller) in times.iter_mut().zip(cancellers) {
                 times.push(round_us(canceller, rate_hz, &far, &near));
             }
         }
-        let [full, lean, webrtc] = times.map(|mut times| {
+        let [full, lean, chain, webrtc] = times.map(|mut times| {
             times.sort_by(f64::total_cmp);
             times[ROUNDS / 2]
         });
         println!(
-            "{rate_hz} Hz, 10 ms: ours {full:.1} us, ours lean {lean:.1} us, AEC3 {webrtc:.1} us; ours takes {:.2} of AEC3's \
-             time, lean {:.2}",
+            "{rate_hz} Hz, 10 ms: ours {full:.1} us, ours lean {lean:.1} us, default chain {chain:.1} us, AEC3 {webrtc:.1} us; \
+             ours takes {:.2} of AEC3's time, lean {:.2}, default chain {:.2}",
             full / webrtc,
-            lean / webrtc
+            lean / webrtc,
+            chain / webrtc
         );
     }
 }

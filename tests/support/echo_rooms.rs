@@ -5,6 +5,7 @@ use handsfree_core::canceller::{CancellerSettings, FullStorage};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
 use handsfree_sim::convolver::Convolver;
+use handsfree_sim::far_program::{FarProgram, FarSound};
 use handsfree_sim::measure::power;
 use handsfree_sim::noise::{Colour, Noise, Rng};
 use handsfree_sim::room::{Room, RoomSource, reverberation_s};
@@ -55,6 +56,12 @@ pub struct SceneConfig {
     pub distortion: Distortion,
     /// Whether headphones keep the loudspeaker's sound from the microphone.
     pub headphones: bool,
+    /// Level of the loudspeaker's signal over its echo, in dB.
+    pub echo_return_loss_db: f64,
+    /// Level of the microphone's noise, in dBFS.
+    pub noise_dbfs: f64,
+    /// Whether the far end is music instead of speech.
+    pub music: bool,
 }
 
 impl SceneConfig {
@@ -65,6 +72,9 @@ impl SceneConfig {
         talks_from_s: TALK_S,
         distortion: Distortion::None,
         headphones: false,
+        echo_return_loss_db: ERL_DB,
+        noise_dbfs: NOISE_DBFS,
+        music: false,
     };
 }
 
@@ -108,7 +118,13 @@ impl EchoScene {
     /// Generates a scene in a room.
     pub fn new(room: &EchoRoom, config: SceneConfig) -> Self {
         let samples = SCENE_S * RATE_HZ as usize;
-        let mut far = speech(&mut Rng::for_stream(room.seed, "far end"), samples);
+        let mut far = if config.music {
+            let music = FarProgram::new(vec![(FarSound::Music, SCENE_S as f64)]).expect("a length above 0");
+            music.render(RATE_HZ, SCENE_S as f64, room.seed)
+        } else {
+            speech(&mut Rng::for_stream(room.seed, "far end"), samples)
+        };
+        far.resize(samples, 0.0);
         scale_to(&mut far, FAR_DBFS);
         let mut played = far.clone();
         distort(&mut played, config.distortion);
@@ -117,7 +133,7 @@ impl EchoScene {
             let lag = (LAG_S * f64::from(RATE_HZ)) as usize;
             echo.rotate_right(lag);
             echo[..lag].fill(0.0);
-            scale_to(&mut echo, FAR_DBFS - ERL_DB);
+            scale_to(&mut echo, FAR_DBFS - config.echo_return_loss_db);
             echo
         };
         let mut echo = echo_by(&room.echo[0]);
@@ -133,12 +149,12 @@ impl EchoScene {
             let from = config.talks_from_s * RATE_HZ as usize;
             let clean = speech(&mut Rng::for_stream(room.seed, "talker"), samples - from);
             let mut spoken = convolved(&room.talker, &clean);
-            scale_to(&mut spoken, FAR_DBFS - ERL_DB + level_db);
+            scale_to(&mut spoken, FAR_DBFS - config.echo_return_loss_db + level_db);
             talker[from..].copy_from_slice(&spoken);
         }
         let mut mic: Vec<f32> = echo.iter().zip(&talker).map(|(echo, talker)| echo + talker).collect();
         let rng = Rng::for_stream(room.seed, "microphone noise");
-        Noise::new(rng, Colour::White, NOISE_DBFS).add_to(&mut mic);
+        Noise::new(rng, Colour::White, config.noise_dbfs).add_to(&mut mic);
         Self { far, talker, mic }
     }
 }

@@ -224,6 +224,25 @@ fn a_reverberant_room_is_cancelled_and_its_talker_kept() {
     check_orderings(found);
 }
 
+/// The gentle settings of AEC3 keep more of a talker, as loud as the echo and 10 dB below, and still cancel.
+#[test]
+fn gentle_aec3_keeps_more_of_the_talker() {
+    for seed in SEEDS {
+        let scenes = Scenes::new(&EchoRoom::new(seed, 0.3));
+        let [plain, gentle] = [Peer::Aec3, Peer::GentleAec3].map(|peer| {
+            let kept = [&scenes.equal, &scenes.below]
+                .map(|scene| talker_kept(scene, &peer.cancel(scene).full, TALK_S + 1..SCENE_S));
+            let far_end = &scenes.far_end;
+            (kept, reduction_db(far_end, &peer.cancel(far_end).full, 8..12))
+        });
+        println!("seed {seed}: AEC3 {plain:.1?}, gentle {gentle:.1?}");
+        for (plain, gentle) in plain.0.iter().zip(gentle.0) {
+            assert!(gentle.gain_db > plain.gain_db && gentle.sdr_db > plain.sdr_db, "seed {seed}");
+        }
+        assert!(gentle.1 >= 30.0, "seed {seed}: {:.1} dB of echo reduction", gentle.1);
+    }
+}
+
 /// Level of a louder talker over the echo, in dB.
 const LOUDER_DB: f64 = 6.0;
 

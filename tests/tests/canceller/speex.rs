@@ -23,6 +23,26 @@ type Cancel = unsafe extern "C" fn(*mut c_void, *const i16, *const i16, *mut i16
 type Run = unsafe extern "C" fn(*mut c_void, *mut i16) -> c_int;
 type Destroy = unsafe extern "C" fn(*mut c_void);
 
+/// Loads the library.
+///
+/// # Errors
+/// Returns an error with the command that installs it.
+fn load() -> Result<Library, String> {
+    // SAFETY: the library's initialisers have no preconditions.
+    unsafe { Library::new(FILE) }.map_err(|error| {
+        format!("{FILE} is missing, `make setup` or `apt-get install libspeexdsp1` installs it: {error}")
+    })
+}
+
+/// Checks that the library can be loaded.
+///
+/// # Errors
+/// Returns an error with the command that installs it.
+#[allow(dead_code, reason = "only `make quality` asks before it starts")]
+pub(crate) fn check() -> Result<(), String> {
+    load().map(drop)
+}
+
 /// SpeexDSP for one microphone and one loudspeaker.
 pub(crate) struct Speex {
     echo: NonNull<c_void>,
@@ -38,9 +58,7 @@ pub(crate) struct Speex {
 impl Speex {
     /// Creates both parts for frames of `frame` samples.
     pub(crate) fn new(rate_hz: u32, frame: usize, tail: usize) -> Self {
-        // SAFETY: the library's initialisers have no preconditions.
-        let library = unsafe { Library::new(FILE) }
-            .unwrap_or_else(|error| panic!("{FILE} is missing, `make setup` installs it: {error}"));
+        let library = load().unwrap_or_else(|error| panic!("{error}"));
         macro_rules! symbol {
             ($name:literal as $kind:ty) => {
                 // SAFETY: the types above are those of speex_echo.h and speex_preprocess.h, version 1.2.
