@@ -57,6 +57,7 @@ fn main() {
             frames: FrameCounts { captured: 1_920_000, played: 1_920_230, lost: 0 },
             xruns: 0,
             realtime_factor: 74.3,
+            comparison: Vec::new(),
         },
         subtitle: "40 s of conversation in a simulated living room: far end alone, double talk, then near end alone. With echo cancellation, noise suppression and gain control.".into(),
         command: "handsfree sim --seconds 40 --rate 48000 --capture-ppm 60 --playback-ppm -60 --render-latency-ms 60 --capture-latency-ms 20 --seed 42".into(),

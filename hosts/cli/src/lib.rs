@@ -44,6 +44,7 @@ pub mod serve;
 pub mod sim;
 pub mod start_search;
 pub mod status;
+pub mod sweep;
 pub mod switches;
 pub mod view;
 pub mod watchdog;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     };
     let outcome = check_stdout().and_then(|()| match cli.command {
         Command::Sim(args) => simulate(&args).map(|()| 0),
+        Command::Sweep(args) => handsfree_cli::sweep::sweep(&args),
         Command::Process(args) => remove_echo(&args),
         Command::Run(args) => run::run(&args).map(|()| 0),
         #[cfg(unix)]

@@ -38,7 +38,7 @@ pub fn merged(args: &SimArgs, arguments: &[OsString]) -> Result<SimArgs, Failure
 }
 
 /// Reads the file and returns its entries as command-line switches.
-fn read_switches(path: &Path) -> Result<Vec<OsString>, Failure> {
+pub(crate) fn read_switches(path: &Path) -> Result<Vec<OsString>, Failure> {
     let cannot =
         |found: &dyn std::fmt::Display| Failure::run(format!("{}: cannot be read: {found}", path.display()));
     let mut text = String::new();
@@ -50,22 +50,25 @@ fn read_switches(path: &Path) -> Result<Vec<OsString>, Failure> {
     let table: Table =
         text.parse().map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     let mut switches = Vec::new();
-    for (key, value) in &table {
+    push_table(&table, &mut switches)
+        .map_err(|found| Failure::usage(format!("{}: {found}", path.display())))?;
+    Ok(switches)
+}
+
+/// Appends the switches for the entries of a table. The error names the key and what was expected.
+pub(crate) fn push_table(table: &Table, switches: &mut Vec<OsString>) -> Result<(), String> {
+    for (key, value) in table {
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if key.is_empty() || !key.bytes().all(is_name) || NO_KEYS.contains(&key.as_str()) {
-            return Err(Failure::usage(format!(
-                "{}: {key:?}: expected the name of a switch of 'handsfree sim' without its dashes",
-                path.display()
-            )));
+            return Err(format!(
+                "{key:?}: expected the name of a switch of 'handsfree sim' without its dashes"
+            ));
         }
-        push_switch(key, value, &mut switches).map_err(|found| {
-            Failure::usage(format!(
-                "{}: {key} is {found}: expected a string, a number, true, false or a list of these",
-                path.display()
-            ))
+        push_switch(key, value, switches).map_err(|found| {
+            format!("{key} is {found}: expected a string, a number, true, false or a list of these")
         })?;
     }
-    Ok(switches)
+    Ok(())
 }
 
 /// Appends the switch for one entry. The error is the type of a value that no switch can have.

@@ -410,7 +410,7 @@ fn settings(args: &SimArgs) -> Vec<(String, String)> {
 }
 
 /// Returns the command line that repeats the run, for a POSIX shell.
-fn command(args: &SimArgs) -> String {
+pub(crate) fn command(args: &SimArgs) -> String {
     let mut words = vec!["handsfree".to_owned(), "sim".to_owned()];
     let mut push_switch = |name: &str, value: Option<String>| {
         if let Some(value) = value {

@@ -4,6 +4,7 @@ mod devices;
 mod hosts;
 #[cfg(unix)]
 mod service;
+mod sweep;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,6 +20,7 @@ pub use self::hosts::CpalArgs;
 pub use self::hosts::{HostArg, NearArg, SimRoomArgs};
 #[cfg(unix)]
 pub use self::service::{CtlArgs, MicArgs, PlainFormat, RecordedType, ServeArgs, SpeakArgs, SpokenType};
+pub use self::sweep::{SweepAction, SweepArgs, SweepReportArgs};
 use crate::pcm::endpoint::Endpoint;
 use crate::switches::Switches;
 
@@ -47,6 +49,9 @@ pub enum Command {
     /// Simulates a hands-free conversation in a room and writes a report
     #[command(after_help = SIM_HELP)]
     Sim(Box<SimArgs>),
+    /// Simulates many conversations, a grid or a random sample, and reports the worst
+    #[command(after_help = sweep::SWEEP_HELP)]
+    Sweep(SweepArgs),
     /// Removes the echo from a microphone recording, given a recording of what the loudspeaker played
     #[command(after_help = PROCESS_HELP)]
     Process(ProcessArgs),
