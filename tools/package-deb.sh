@@ -30,7 +30,7 @@ done
 multiarch="$("${prefix}gcc" -print-multiarch)"
 version="$(sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 # Largest size of the command, in bytes.
-most_bytes=20000000
+most_bytes=10000000
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
