@@ -98,15 +98,18 @@ package: setup
 	tools/package.sh
 	@$(MAKE) deb
 
+# Debian 12's C library is the first with packed relocations, which save 0.2 MB.
+DEB_BUILD = cargo rustc --locked --profile deb -p handsfree-cli --bin handsfree -- -C link-arg=-Wl,-z,pack-relative-relocs
+
 # The profile optimises across crates and builds the C++ again. ARM's package is tested too if it was made before.
 deb: setup
 	@tools/setup-package.sh
-	$(ENV) cargo build --locked --profile deb -p handsfree-cli
+	$(ENV) $(DEB_BUILD)
 	tools/package-deb.sh
 	tools/test-deb.sh
 
 # Before `deb`, which tests it; the manual pages are written by this machine's binary.
 deb-aarch64: setup
-	$(ENV) cargo build --locked --profile deb -p handsfree-cli
+	$(ENV) $(DEB_BUILD)
 	tools/build-aarch64.sh deb
 	tools/package-deb.sh arm64

@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$handsfree_root"
 
-calls='\bcargo("| "\+\$[a-z]+"|) (run|test|build|check|clippy|doc|bench|package|tree|metadata|deny)\b'
+calls='\bcargo("| "\+\$[a-z]+"|) (run|test|build|rustc|check|clippy|doc|bench|package|tree|metadata|deny)\b'
 scripts=(Makefile .ci/* tools/*.sh tools/*/*.sh)
 unlocked="$(grep -nE "$calls" "${scripts[@]}" | grep -vE '^[^:]*:[0-9]*:[[:space:]]*#|--locked|fail "|\|\| fail|not-locked' || true)"
 if [ -n "$unlocked" ]; then

@@ -2,7 +2,7 @@
 # Makes target/debian/handsfree_VERSION_ARCHITECTURE.deb from a binary that was built before: the stripped command, ALSA's device
 # "handsfree", the units of systemd, completions and manual pages. With dpkg-deb rather than cargo-deb, because the package has files
 # that cargo does not build, and because every Debian and Ubuntu has it.
-#   tools/package-deb.sh             for this machine, from target/deb/handsfree (cargo build --profile deb)
+#   tools/package-deb.sh             for this machine, from target/deb/handsfree, which `make deb` builds
 #   tools/package-deb.sh arm64       from the binary of `tools/build-aarch64.sh deb`
 # HANDSFREE_PROFILE names another profile than deb.
 set -euo pipefail
@@ -25,7 +25,7 @@ if [ "$architecture" != "$here" ]; then
     cflags=(-I "$root/include" -L "$root/lib/aarch64-linux-gnu")
 fi
 for file in "$writer" "$binary"; do
-    [ -x "$file" ] || fail "$file is missing: cargo build --locked --profile $profile -p handsfree-cli, or tools/build-aarch64.sh $profile"
+    [ -x "$file" ] || fail "$file is missing: make deb builds it, or make deb-aarch64"
 done
 multiarch="$("${prefix}gcc" -print-multiarch)"
 version="$(sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)"
@@ -95,7 +95,13 @@ depends() {
                     || fail "the command needs GLIBCXX_$newest: expected at most 3.4.30, which Debian 12 has"
                 echo 'libstdc++6 (>= 12)'
                 ;;
-            libc.so.6 | libm.so.6 | ld-linux*) echo "libc6 (>= $(newest_symbols GLIBC "$@"))" ;;
+            libc.so.6 | libm.so.6 | ld-linux*)
+                newest="$(newest_symbols GLIBC "$@")"
+                # Packed relocations need 2.36, whatever the symbols need.
+                [ -z "$("${prefix}readelf" --dynamic "$@" | grep -w RELR)" ] \
+                    || newest="$(printf '%s\n2.36\n' "$newest" | sort -V | tail -n 1)"
+                echo "libc6 (>= $newest)"
+                ;;
             *) fail "the command needs $library: expected one whose package tools/package-deb.sh knows" ;;
         esac
     done | sort -u | paste -sd, | sed 's/,/, /g'
