@@ -6,11 +6,7 @@
 
 mod figures;
 mod page;
-#[path = "../tests/canceller/peers.rs"]
-mod peers;
 mod scenes;
-#[path = "../tests/canceller/speex.rs"]
-mod speex;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -21,9 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use handsfree_sim::report::spectrogram_png;
 use handsfree_sim::wav;
 use handsfree_tests::echo_rooms::{EchoRoom, EchoScene, RATE_HZ};
+use handsfree_tests::peers::Peer;
+use handsfree_tests::speex;
 
 use crate::figures::Figures;
-use crate::peers::Peer;
+
 use crate::scenes::{NamedScene, SCENES};
 
 /// Seeds of the rooms. Three show more than chance and keep the run within minutes.
@@ -76,7 +74,7 @@ fn measure(
         let Some(folder) = folder else { return Ok(()) };
         let file = |ending: &str| folder.join(format!("{}-{signal}.{ending}", named.file_stem()));
         std::fs::write(file("wav"), wav::mono_bytes(RATE_HZ, samples).0)?;
-        std::fs::write(file("png"), spectrogram_png(samples, RATE_HZ).unwrap_or_default())?;
+        std::fs::write(file("png"), spectrogram_png(samples, RATE_HZ).ok_or("a signal without samples")?)?;
         Ok(())
     };
     write("microphone", &scene.mic)?;

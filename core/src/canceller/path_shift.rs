@@ -24,7 +24,6 @@ const LENIENCE: f32 = 0.3;
 const RECENT_KEPT: f32 = 0.93;
 /// Energy of the estimated echo in a frame above which a shift can be seen; full scale is 1 a sample.
 const ECHO_ABOVE: f32 = 1e-5;
-
 /// Energy of the estimated echo in a frame above which its shift is measured; full scale is 1 a sample.
 const MEASURED_ABOVE: f32 = 1e-6;
 /// Part of the echo's energy that a shift may leave unexplained where it is measured: -17 dB. A filter that has not
@@ -95,7 +94,7 @@ impl Products {
     }
 }
 
-/// Least squares of the error against the estimated echo and its derivative, over the last frames.
+/// Least squares of the error against the estimated echo and its derivative.
 #[derive(Debug)]
 pub(super) struct PathShift {
     recent_frames: Products,
@@ -142,7 +141,7 @@ impl PathShift {
         let variance = COLOURED / samples as f32 * unexplained * frame.echo * reciprocal;
         let later = (frame.error_echo * frame.echo_slope - frame.error_slope * frame.echo) * reciprocal;
         (unexplained < MOST_UNEXPLAINED * frame.echo && variance > 0.0)
-            .then_some(EchoShift { later, variance })
+            .then_some(EchoShift { later_sample_frames: later, variance_sample_frames2: variance })
     }
 
     fn reading(&mut self) -> ShiftReading {
@@ -219,12 +218,12 @@ mod tests {
             let near: [f32; HOP] = core::array::from_fn(|n| voice(130.0, n as f64) + errors[n]);
             shift.observe(&near, &errors);
             let found = shift.shift(HOP).expect("a shift");
-            let error = f64::from(found.later) - by;
+            let error = f64::from(found.later_sample_frames) - by;
             assert!(
-                error * error < 9.0 * f64::from(found.variance) + 1e-4 * by * by,
+                error * error < 9.0 * f64::from(found.variance_sample_frames2) + 1e-4 * by * by,
                 "{by} samples: {found:?}"
             );
-            assert!(found.variance < 1e-2, "{by} samples: {found:?}");
+            assert!(found.variance_sample_frames2 < 1e-2, "{by} samples: {found:?}");
         }
     }
 

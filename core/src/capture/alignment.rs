@@ -111,6 +111,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
     pub(crate) fn on_captured(&mut self, stamp: &Stamp) {
         if stamp.fresh {
             self.delay.reset_capture();
+            self.reference.forget_motion();
         }
         self.delay.on_capture(stamp.latency);
         if stamp.fresh
@@ -236,6 +237,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         });
     }
 
+    /// Lets the next read follow the echo, which the canceller found `shift` from its expected place in this frame.
     pub(crate) fn follow(&mut self, shift: EchoShift) {
         self.reference.follow(shift);
     }

@@ -115,9 +115,9 @@ pub struct EchoReport {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EchoShift {
     /// Number of sample frames by which the echo came later than expected.
-    pub later: f32,
+    pub later_sample_frames: f32,
     /// Variance of that number, in square sample frames; larger than 0.
-    pub variance: f32,
+    pub variance_sample_frames2: f32,
 }
 
 /// Echo cancellation, noise suppression and the like: gets the loudspeaker's signal and changes the

@@ -10,7 +10,7 @@ use super::stream_clock::SOUND_SERVER;
 use crate::capture::EchoShift;
 
 /// Variance by which the shift changes in a frame, in square frames: 0.005 samples of 160. Tuned on the storm's seeds
-/// 1 to 50 with [`RATE_CHANGE`], eleven settings of both.
+/// 1 to 50 with [`RATE_CHANGE`], some fifteen settings of both and of the threshold in `canceller/path_shift.rs`.
 const SHIFT_CHANGE: f32 = 1e-9;
 /// Variance by which the rate changes in a frame: 0.3 ppm, which is 10 ppm in 10 s.
 const RATE_CHANGE: f32 = 1e-13;
@@ -72,7 +72,8 @@ impl EchoMotion {
 
     fn observe(&mut self, seen: EchoShift, sample_frames: f32) {
         let per_frame = 1.0 / sample_frames;
-        let (later, noise) = (seen.later * per_frame, seen.variance * per_frame * per_frame);
+        let (later, noise) =
+            (seen.later_sample_frames * per_frame, seen.variance_sample_frames2 * per_frame * per_frame);
         self.shift_variance += 2.0 * self.covariance + self.rate_variance + SHIFT_CHANGE;
         self.covariance += self.rate_variance;
         self.rate_variance = (self.rate_variance + RATE_CHANGE).min(MOST_RATE_VARIANCE);
@@ -104,7 +105,10 @@ mod tests {
         for frame in 0..6_000 {
             shift += 160.0 * (ppm * 1e-6 - follower.step());
             follower.end_step();
-            let seen = EchoShift { later: shift + noise * random.gaussian() as f32, variance: noise * noise };
+            let seen = EchoShift {
+                later_sample_frames: shift + noise * random.gaussian() as f32,
+                variance_sample_frames2: noise * noise,
+            };
             follower.observe(seen, 160.0);
             shift *= 0.98;
             if frame > 3_000 {
@@ -137,7 +141,10 @@ mod tests {
         for later in [f32::NAN, f32::INFINITY, 1e30, -1e30, f32::MIN_POSITIVE] {
             for variance in [f32::MIN_POSITIVE, 1.0, 1e30, f32::NAN] {
                 for _ in 0..200 {
-                    follower.observe(EchoShift { later, variance }, 480.0);
+                    follower.observe(
+                        EchoShift { later_sample_frames: later, variance_sample_frames2: variance },
+                        480.0,
+                    );
                     let step = follower.step();
                     assert!(step.abs() <= MOST_RATE + MOST_SHIFT, "{later} of variance {variance}: {step}");
                 }

@@ -26,15 +26,20 @@ pub fn merged(args: &SimArgs, arguments: &[OsString]) -> Result<SimArgs, Failure
     // Later switches take precedence, so those from the file come first.
     let program_and_command = arguments.iter().take(2).cloned();
     let all = program_and_command.chain(file).chain(arguments.iter().skip(2).cloned());
-    let cli = Cli::try_parse_from(all).map_err(|error| {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Failure::usage(format!("{}: {first}", path.display()))
-    })?;
+    let cli = parsed(all).map_err(|found| Failure::usage(format!("{}: {found}", path.display())))?;
     match cli.command {
         Command::Sim(merged) => Ok(*merged),
         _ => Err(Failure::usage("--scenario: expected the command 'handsfree sim'")),
     }
+}
+
+/// Parses a command line. The error is the first line of what the command would print.
+pub(crate) fn parsed(words: impl IntoIterator<Item = OsString>) -> Result<Cli, String> {
+    Cli::try_parse_from(words).map_err(|error| {
+        let text = error.to_string();
+        let first = text.split_once('\n').map_or(text.as_str(), |(first, _)| first);
+        first.trim_start_matches("error: ").to_owned()
+    })
 }
 
 /// Reads the file and returns its entries as command-line switches.

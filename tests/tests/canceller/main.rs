@@ -1,10 +1,6 @@
 //! The echo canceller in controlled rooms, beside AEC3 and SpeexDSP in the same run: convergence, path changes, double
 //! talk, distortion, headphones; and that no input makes its output louder than the microphone.
 #![allow(missing_docs)]
-
-mod peers;
-mod speex;
-
 use handsfree_core::canceller::{CancellerSettings, LeanStorage};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
@@ -13,8 +9,7 @@ use handsfree_tests::echo_rooms::{
     CHANGE_S, Canceller, Distortion, EchoRoom, EchoScene, SCENE_S, SceneConfig, TALK_S, cancel, reduction_db,
     talker_kept,
 };
-
-use crate::peers::Peer;
+use handsfree_tests::peers::Peer;
 
 const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
 

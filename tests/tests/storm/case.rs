@@ -28,9 +28,9 @@ struct Draft {
 }
 
 impl StormCase {
-    /// Draws the case of a seed. Every group of properties has a generator of its own, so that a change of one
+    /// Draws the case of a seed, for the canceller that `--canceller` names. Every group of properties has a generator of its own, so that a change of one
     /// leaves the others as they are.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, canceller: &str) -> Self {
         let mut draft = Draft::default();
         draft.clocks(&mut Rng::for_stream(seed, "storm clocks"));
         draft.times(&mut Rng::for_stream(seed, "storm times"));
@@ -42,7 +42,7 @@ impl StormCase {
         draft.push("rate", rate);
         draft.push("seconds", SECONDS);
         draft.push("seed", seed);
-        draft.words.push("--no-ns --no-agc --canceller native".to_owned());
+        draft.words.push(format!("--no-ns --no-agc --canceller {canceller}"));
         let Draft { words, disturbances_s, kinds } = draft;
         Self { seed, words: words.join(" "), disturbances_s, kinds }
     }

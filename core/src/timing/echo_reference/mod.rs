@@ -191,6 +191,11 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
     }
 
+    /// Forgets how the echo moved, because a direction begins a new timeline: other devices have other clocks.
+    pub(crate) fn forget_motion(&mut self) {
+        self.follower = ShiftFollower::new();
+    }
+
     /// Returns the time by which the reference runs ahead of the microphone, which is the delay that a
     /// canceller is configured with.
     #[must_use]
@@ -322,6 +327,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     #[inline(never)]
     fn learn(&mut self, begin: i64, time: Instant) {
         if core::mem::take(&mut self.fresh) && self.clock.is_running() {
+            self.forget_motion();
             let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
             let shifted = self.shift(begin, late);
             self.clock.observe((begin + shifted) as u64, time);

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::sim::SimulatedRun;
 use crate::sweep::shard::Shard;
 
-/// Echo reduction beyond which nobody hears a difference, in dB: at 40 dB the echo of loud speech is below a quiet room's noise.
+/// Echo reduction above which differences do not count, in dB. With 40 dB, the echo of speech at -20 dBFS is at -60 dBFS, as
+/// quiet as the noise of a quiet room.
 const INAUDIBLE_DB: f64 = 40.0;
 
 /// Result of one conversation.

@@ -6,11 +6,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use clap::Parser;
 use handsfree::failure::Failure;
 use toml::{Table, Value};
 
-use crate::args::{Cli, Command, SimArgs};
+use crate::args::{Command, SimArgs};
 use crate::{scenario_file, sim};
 
 /// Largest size of a sweep file, in bytes: some thousand lines.
@@ -180,7 +179,7 @@ impl SweepPlan {
             words.append(&mut switches);
             values.insert(axis.name.clone(), name);
         }
-        match parsed(words)?.command {
+        match scenario_file::parsed(words)?.command {
             Command::Sim(args) => Ok(SweepRun { args: *args, values }),
             _ => Err("expected switches of 'handsfree sim'".into()),
         }
@@ -264,16 +263,10 @@ impl SweepValues {
         self.count().map_or(random, |count| random % count.max(1))
     }
 
-    /// Returns the name and the switches of the value at a place.
+    /// Returns the name and the switches of the value at a place, which is less than [`count`](Self::count).
     fn at(&self, axis: &str, place: u64) -> (String, Vec<OsString>) {
         let value = match self {
-            Self::Listed(values) => {
-                return usize::try_from(place)
-                    .ok()
-                    .and_then(|place| values.get(place))
-                    .cloned()
-                    .unwrap_or_default();
-            }
+            Self::Listed(values) => return values[place as usize].clone(),
             Self::Whole { from, .. } => from.wrapping_add_unsigned(place).to_string(),
             Self::Real { from, to } => {
                 let share = place as f64 / u64::MAX as f64;
@@ -306,13 +299,6 @@ fn switches(place: &str, table: &Table, digest: &mut Fnv) -> Result<Vec<OsString
     }
     scenario_file::push_table(&table, &mut switches).map_err(|found| format!("{place}: {found}"))?;
     Ok(switches)
-}
-
-fn parsed(words: Vec<OsString>) -> Result<Cli, String> {
-    Cli::try_parse_from(words).map_err(|error| {
-        let text = error.to_string();
-        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
-    })
 }
 
 fn checked(args: &SimArgs) -> Result<(), String> {

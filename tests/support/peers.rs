@@ -1,10 +1,10 @@
 //! Test support: the cancellers that are compared, and what each makes of a scene.
 
+use crate::echo_rooms::{Cancelled, EchoScene, RATE_HZ, cancel, pcm};
 use handsfree_apm::{ApmConfig, ApmProcessor, EchoCancellation, NoiseSuppression};
 use handsfree_core::canceller::CancellerSettings;
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
-use handsfree_tests::echo_rooms::{Cancelled, EchoScene, RATE_HZ, cancel, pcm};
 
 use crate::speex::{LATE, Speex};
 
@@ -17,7 +17,7 @@ const AEC3_LATE: usize = 64;
 
 /// A canceller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// Ours, default settings.
     Ours,
     /// WebRTC's by our host, with its high-pass, without noise suppression. It has no linear output.
@@ -30,11 +30,10 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// Those of the main table.
-    #[allow(dead_code, reason = "`make quality` has its own list")]
-    pub(crate) const ALL: [Self; 3] = [Self::Ours, Self::Aec3, Self::Speex];
+    pub const ALL: [Self; 3] = [Self::Ours, Self::Aec3, Self::Speex];
 
     /// Runs the canceller on a scene. What has no linear output leaves it empty.
-    pub(crate) fn cancel(self, scene: &EchoScene) -> Cancelled {
+    pub fn cancel(self, scene: &EchoScene) -> Cancelled {
         let float = |x: i16| f32::from(x) / 32_768.0;
         let (far, mic) = (pcm(&scene.far), pcm(&scene.mic));
         let frames = far.chunks_exact(FRAME).zip(mic.chunks_exact(FRAME));

@@ -15,7 +15,7 @@ const SET_DENOISE: c_int = 0;
 const SET_ECHO_STATE: c_int = 24;
 
 /// Samples by which the preprocessor's output is late: a frame of 10 ms at 16 kHz.
-pub(crate) const LATE: usize = 160;
+pub const LATE: usize = 160;
 
 type Create = unsafe extern "C" fn(c_int, c_int) -> *mut c_void;
 type Control = unsafe extern "C" fn(*mut c_void, c_int, *mut c_void) -> c_int;
@@ -38,13 +38,12 @@ fn load() -> Result<Library, String> {
 ///
 /// # Errors
 /// Returns an error with the command that installs it.
-#[allow(dead_code, reason = "only `make quality` asks before it starts")]
-pub(crate) fn check() -> Result<(), String> {
+pub fn check() -> Result<(), String> {
     load().map(drop)
 }
 
 /// SpeexDSP for one microphone and one loudspeaker.
-pub(crate) struct Speex {
+pub struct Speex {
     echo: NonNull<c_void>,
     preprocessor: NonNull<c_void>,
     cancel: Cancel,
@@ -57,7 +56,7 @@ pub(crate) struct Speex {
 
 impl Speex {
     /// Creates both parts for frames of `frame` samples.
-    pub(crate) fn new(rate_hz: u32, frame: usize, tail: usize) -> Self {
+    pub fn new(rate_hz: u32, frame: usize, tail: usize) -> Self {
         let library = load().unwrap_or_else(|error| panic!("{error}"));
         macro_rules! symbol {
             ($name:literal as $kind:ty) => {
@@ -96,7 +95,7 @@ impl Speex {
     }
 
     /// Returns the outputs of the canceller and of the preprocessor for a frame.
-    pub(crate) fn process(&mut self, far: &[i16], near: &[i16]) -> [Vec<i16>; 2] {
+    pub fn process(&mut self, far: &[i16], near: &[i16]) -> [Vec<i16>; 2] {
         assert!(far.len() == self.frame && near.len() == self.frame, "{} samples", near.len());
         let mut linear = vec![0; self.frame];
         // SAFETY: all three arrays have the length that the state was created with.
