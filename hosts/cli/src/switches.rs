@@ -183,10 +183,10 @@ impl Switches {
             ..CancellerSettings::DEFAULT
         };
         match self.canceller {
-            CancellerName::Auto => CancellerChoice::Auto(settings),
+            // Without echo cancellation, the choice resolves to what the build has.
+            CancellerName::Auto | CancellerName::Off => CancellerChoice::Auto(settings),
             CancellerName::Native => CancellerChoice::Native(settings),
-            CancellerName::Off if !handsfree_apm::IS_LINKED => CancellerChoice::Auto(settings),
-            CancellerName::Webrtc | CancellerName::Off => CancellerChoice::Webrtc,
+            CancellerName::Webrtc => CancellerChoice::Webrtc,
         }
     }
 
@@ -236,8 +236,7 @@ impl Switches {
         }
         self.check_build(near.rate_hz())?;
         let canceller = self.canceller_choice().resolved(config, near, far);
-        let is_own = !self.is_echo_kept() || !handsfree_apm::IS_LINKED;
-        if let (CancellerChoice::Native(settings), true) = (canceller, is_own) {
+        if let CancellerChoice::Native(settings) = canceller {
             let processor = Box::new(OwnCancellerVoice::new(near, settings, config)?);
             return Ok(SwitchedVoice::Own { processor, name: self.name() });
         }

@@ -179,6 +179,18 @@ fn print_kinds(outcomes: &[Outcome]) {
     }
 }
 
+/// Prints the echo reduction that shares of all settled windows keep.
+fn print_windows(outcomes: &[Outcome]) {
+    let mut kept: Vec<f64> =
+        outcomes.iter().flat_map(|outcome| &outcome.settled).map(|window| window.db).collect();
+    kept.sort_by(f64::total_cmp);
+    for percent in [1, 5, 25, 50] {
+        if let Some(db) = kept.get(kept.len() * percent / 100) {
+            println!("{} % of the windows from {SETTLED_S} s on keep {db:.1} dB", 100 - percent);
+        }
+    }
+}
+
 /// Runs the cases and compares all of them with the bounds of the whole storm.
 fn check(default_seeds: std::ops::RangeInclusive<u64>) {
     let number =
@@ -213,6 +225,7 @@ fn check(default_seeds: std::ops::RangeInclusive<u64>) {
         first_db.unwrap_or(f64::NAN),
         outcomes.len() - measured.len()
     );
+    print_windows(&outcomes);
     let mut beyond: Vec<&(&Outcome, f64)> = measured.iter().filter(|(_, db)| *db > WITHIN_DB).collect();
     beyond.sort_by(|a, b| b.1.total_cmp(&a.1));
     if !with_windows {

@@ -31,8 +31,8 @@ impl Default for CancellerChoice {
 }
 
 impl CancellerChoice {
-    /// Returns the choice that [`Auto`](Self::Auto) stands for; other choices are returned as they are. Without echo
-    /// cancellation, the choice decides only whose noise suppression and gain run in a build without WebRTC's.
+    /// Returns what runs: the choice that [`Auto`](Self::Auto) stands for, and with [`EchoCancellation::Off`] WebRTC's
+    /// other stages, unless the build lacks them. Other choices are returned as they are.
     #[must_use]
     pub fn resolved(self, voice: ApmConfig, near: Format, far: Format) -> Self {
         let is_possible = NATIVE_RATES_HZ.contains(&near.rate_hz())
@@ -41,18 +41,14 @@ impl CancellerChoice {
             && far.channels() == 1;
         let is_webrtcs =
             matches!(voice.echo_cancellation, EchoCancellation::Mobile | EchoCancellation::Gentle);
+        let is_off = voice.echo_cancellation == EchoCancellation::Off;
         match self {
+            _ if is_off && handsfree_apm::IS_LINKED => Self::Webrtc,
             Self::Auto(settings) if is_possible && !is_webrtcs => Self::Native(settings),
             Self::Auto(_) => Self::Webrtc,
             chosen => chosen,
         }
     }
-}
-
-/// Returns whether the project's own processor does what `voice` asks for: always for its canceller, and for what else
-/// it has (high-pass, noise reduction, gain) in a build without WebRTC's audio processing.
-pub(crate) fn is_for_own(voice: ApmConfig) -> bool {
-    voice.echo_cancellation != EchoCancellation::Off || !handsfree_apm::IS_LINKED
 }
 
 /// Rates of the project's own canceller, in hertz. A build without the feature `apm` has no other.

@@ -46,7 +46,6 @@ use handsfree_core::{
 use handsfree_host::supervisor::Notice;
 use handsfree_host::worker::Work;
 
-use self::canceller::is_for_own;
 pub use self::canceller::{CancellerChoice, NATIVE_RATES_HZ, OwnCancellerVoice};
 pub use self::cleaned::{CleanedFrames, MAX_WAITING};
 use self::cleaned::{CleanedSink, QueueState};
@@ -271,9 +270,7 @@ pub(crate) fn voice(
     if config == ApmConfig::BYPASS {
         return Ok(Box::new(Bypass));
     }
-    if let CancellerChoice::Native(settings) = canceller.resolved(config, format, format)
-        && is_for_own(config)
-    {
+    if let CancellerChoice::Native(settings) = canceller.resolved(config, format, format) {
         return Ok(Box::new(OwnCancellerVoice::new(format, settings, config)?));
     }
     Ok(Box::new(ApmProcessor::new(format, format, config)?))
