@@ -7,8 +7,7 @@
 
 use std::sync::Arc;
 
-use realfft::num_complex::Complex32;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use crate::fft::{self, Complex32, ComplexToReal, RealToComplex};
 
 /// Length of a partition in samples. 256 balances the cost of head and tail for responses of 0.1 to 0.5 s at
 /// 48 kHz.
@@ -75,9 +74,8 @@ pub struct Convolver {
 impl Convolver {
     /// Makes a convolver with this impulse response. An empty response gives silence.
     pub fn new(response: &[f32]) -> Self {
-        let mut planner = RealFftPlanner::<f32>::new();
-        let forward = planner.plan_fft_forward(2 * PARTITION);
-        let inverse = planner.plan_fft_inverse(2 * PARTITION);
+        let forward = fft::forward(2 * PARTITION);
+        let inverse = fft::inverse(2 * PARTITION);
         let mut time = forward.make_input_vec();
         let mut bins = forward.make_output_vec();
         let mut scratch =

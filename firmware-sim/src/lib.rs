@@ -44,6 +44,7 @@ pub mod board;
 pub mod convolver;
 pub mod device;
 pub mod far_program;
+pub mod fft;
 pub mod interpolate;
 pub mod measure;
 pub mod noise;

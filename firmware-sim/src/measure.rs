@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-use realfft::RealFftPlanner;
-use realfft::num_complex::Complex64;
+use crate::fft::{self, Complex32};
 
 /// Level above which a far-end frame is active. Speech at -20 dBFS is far above it, background noise far below.
 pub const FAR_ACTIVE_DBFS: f64 = -50.0;
@@ -218,23 +217,19 @@ pub fn si_sdr_db(reference: &[f32], estimate: &[f32]) -> Option<f64> {
 pub fn best_offset(reference: &[f32], signal: &[f32], max_samples: usize) -> i64 {
     let size = (4 * max_samples).max(4096).next_power_of_two();
     let piece = size - 2 * max_samples;
-    let mut planner = RealFftPlanner::<f64>::new();
-    let forward = planner.plan_fft_forward(size);
-    let inverse = planner.plan_fft_inverse(size);
+    let (forward, inverse) = (fft::forward(size), fft::inverse(size));
     let (mut a, mut b) = (forward.make_input_vec(), forward.make_input_vec());
     let (mut a_bins, mut b_bins) = (forward.make_output_vec(), forward.make_output_vec());
-    let mut sum = vec![Complex64::default(); a_bins.len()];
+    let mut sum = vec![Complex32::default(); a_bins.len()];
     for start in (0..reference.len()).step_by(piece) {
         let count = piece.min(reference.len() - start);
         a.fill(0.0);
         b.fill(0.0);
-        for (to, &from) in a.iter_mut().zip(&reference[start..start + count]) {
-            *to = f64::from(from);
-        }
+        a[..count].copy_from_slice(&reference[start..start + count]);
         // b[0] lies max_samples before the piece, which maps the lags to 0 ..= 2 * max_samples.
         for (index, to) in b.iter_mut().enumerate().take(count + 2 * max_samples) {
             let at = (start + index).checked_sub(max_samples);
-            *to = at.and_then(|at| signal.get(at)).map_or(0.0, |&x| f64::from(x));
+            *to = at.and_then(|at| signal.get(at)).copied().unwrap_or(0.0);
         }
         forward.process(&mut a, &mut a_bins).expect("the buffers have the plan's lengths");
         forward.process(&mut b, &mut b_bins).expect("the buffers have the plan's lengths");

@@ -1,9 +1,9 @@
 //! Spectrograms as PNG data URIs, with time to the right, frequency upwards on a mel scale, and level as
 //! colour.
 
+use crate::fft;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use realfft::RealFftPlanner;
 
 /// Colours from the lowest level, -100 dBFS, to the highest, 0 dBFS: the map "Inferno" by Stéfan van der Walt
 /// and Nathaniel Smith (CC0). Its lightness rises uniformly.
@@ -60,7 +60,7 @@ pub fn spectrogram_png(signal: &[f32], rate_hz: u32) -> Option<Vec<u8>> {
     // The transform of a full-scale sine peaks at half the sum of the window.
     let full_scale = f64::from(window.iter().sum::<f32>()) / 2.0;
 
-    let plan = RealFftPlanner::<f32>::new().plan_fft_forward(size);
+    let plan = fft::forward(size);
     let (mut time, mut bins) = (plan.make_input_vec(), plan.make_output_vec());
     let mut scratch = plan.make_scratch_vec();
     let mut powers = vec![0.0_f64; bins.len()];

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use realfft::num_complex::Complex32;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use handsfree_sim::fft::{self, Complex32, ComplexToReal, RealToComplex};
 
 /// Share of the stretch's mean power that a quiet part of it is credited with, so that no peak comes from dividing by nothing.
 const QUIET_POWER: f64 = 0.1;
@@ -50,8 +49,7 @@ impl Correlator {
     /// that can be: 1 / sqrt(2 * bandwidth * duration) for white signals.
     pub(super) fn new(longest: usize, chance: f64) -> Self {
         let size = smooth_size(longest.max(16));
-        let mut planner = RealFftPlanner::<f32>::new();
-        let (forward, inverse) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
+        let (forward, inverse) = (fft::forward(size), fft::inverse(size));
         Self {
             size,
             time: forward.make_input_vec(),

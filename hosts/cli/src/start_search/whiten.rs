@@ -2,8 +2,7 @@
 
 use std::f32::consts::PI;
 
-use realfft::RealFftPlanner;
-use realfft::num_complex::Complex32;
+use handsfree_sim::fft::{self, Complex32};
 
 /// Length of a window, in seconds: short enough for the pauses between syllables, long enough to resolve a voice's pitch.
 const WINDOW_S: f64 = 0.064;
@@ -24,8 +23,7 @@ pub(super) fn whitened(signal: &[f32], rate_hz: f64, band_hz: std::ops::Range<f6
     let hop = size / 2;
     let bin_of = |hz: f64| ((hz * size as f64 / rate_hz).round() as usize).clamp(1, size / 2);
     let band = bin_of(band_hz.start)..bin_of(band_hz.end);
-    let mut planner = RealFftPlanner::<f32>::new();
-    let (forward, inverse) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
+    let (forward, inverse) = (fft::forward(size), fft::inverse(size));
     // The square root of a Hann window, once before and once after, adds up to 1 at half overlap.
     let window: Vec<f32> = (0..size).map(|n| (PI * (n as f32 + 0.5) / size as f32).sin()).collect();
     let windows = signal.len().div_ceil(hop) + 1;
