@@ -6,6 +6,9 @@
 //! approximation of their section 3. The transform is an overlap-save of two hops (Soo and Pang,
 //! "Multidelay block frequency domain adaptive filter", IEEE Trans. ASSP 38, 1990).
 
+use core::array::from_fn;
+
+use super::lanes::{Bins, LANES};
 use super::spectra::ReferenceSpectra;
 use super::storage::{Packing, RandomBits};
 use crate::dsp::fft::Complex;
@@ -67,12 +70,16 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
         sums: &mut [FilterBin; BINS],
     ) {
         for ((x, weights), variances) in reference.newest_first().zip(&self.weights).zip(&self.variances) {
-            for (((x, w), &c), sum) in x.iter().zip(weights).zip(variances).zip(sums.iter_mut()) {
-                sum.value.re += x.re * w.re;
-                sum.value.re -= x.im * w.im;
-                sum.value.im += x.re * w.im;
-                sum.value.im += x.im * w.re;
-                sum.uncertainty += x.power() * S::load_variance(c);
+            let (x, rest_x) = x.bins().as_chunks::<LANES>();
+            let (w, rest_w) = weights.as_chunks::<LANES>();
+            let (c, rest_c) = variances.as_chunks::<LANES>();
+            let (sums, rest_sums) = sums.as_chunks_mut::<LANES>();
+            for (((x, w), c), sums) in x.iter().zip(w).zip(c).zip(sums) {
+                predict_bins::<S, LANES>(x, w, c, sums);
+            }
+            let rest = rest_x.as_chunks().0.iter().zip(rest_w.as_chunks().0).zip(rest_c.as_chunks().0);
+            for (((x, w), c), sums) in rest.zip(rest_sums.as_chunks_mut().0) {
+                predict_bins::<S, 1>(x, w, c, sums);
             }
         }
     }
@@ -94,26 +101,21 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
         for (((x, weights), variances), part) in partitions.zip(decay) {
             let least_power = change.rate * change.least_power * part;
             // One random number a partition; its bins take steps of an odd number from there.
-            let mut dither = random.next() >> 8;
-            let mut partition_power = 0.0;
-            for (((x, w), c), error) in x.iter().zip(weights).zip(variances).zip(errors.iter_mut()) {
-                let FilterBin { value: e, gain, .. } = *error;
-                let variance = S::load_variance(*c);
-                let x_power = x.power();
-                let (step_re, step_im) = (variance * x.re, -(variance * x.im));
-                w.re += step_re * e.re;
-                w.re -= step_im * e.im;
-                w.im += step_re * e.im;
-                w.im += step_im * e.re;
-                let w_power = w.power();
-                partition_power += w_power;
-                let left = variance * (1.0 - variance * x_power * gain) * keep;
-                let left = left + least_power + change.rate * w_power;
-                dither = dither.wrapping_add(40_503);
-                *c = S::store_variance(left, dither);
-                error.uncertainty += x_power * left;
+            let dither = random.next() >> 8;
+            let mut step = BinUpdate { keep, rate: change.rate, least_power, dither, power: 0.0 };
+            let (x, rest_x) = x.bins().as_chunks::<LANES>();
+            let (w, rest_w) = weights.as_chunks_mut::<LANES>();
+            let (c, rest_c) = variances.as_chunks_mut::<LANES>();
+            let (errors, rest_errors) = errors.as_chunks_mut::<LANES>();
+            for (((x, w), c), errors) in x.iter().zip(w).zip(c).zip(errors) {
+                step.update_bins::<S, LANES>(x, w, c, errors);
             }
-            power += partition_power;
+            let rest =
+                rest_x.as_chunks().0.iter().zip(rest_w.as_chunks_mut().0).zip(rest_c.as_chunks_mut().0);
+            for (((x, w), c), errors) in rest.zip(rest_errors.as_chunks_mut().0) {
+                step.update_bins::<S, 1>(x, w, c, errors);
+            }
+            power += step.power;
         }
         power * const { 1.0 / BINS as f32 }
     }
@@ -153,6 +155,65 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
     /// Returns the partitions of the path for changing them.
     pub(super) fn weights_mut(&mut self) -> &mut [[Complex; BINS]; PARTITIONS] {
         &mut self.weights
+    }
+}
+
+/// Adds the expected echo of `N` bins, and the power of its error.
+#[inline(always)]
+fn predict_bins<S: Packing, const N: usize>(
+    x: &[S::Bin; N],
+    w: &[Complex; N],
+    c: &[S::Variance; N],
+    sums: &mut [FilterBin; N],
+) {
+    let x = Bins::unpack::<S>(x);
+    let value = Bins { re: sums.map(|sum| sum.value.re), im: sums.map(|sum| sum.value.im) };
+    let value = value.plus_product(x, Bins::load(w));
+    let (power, variance) = (x.power(), c.map(S::load_variance));
+    for (i, sum) in sums.iter_mut().enumerate() {
+        sum.value = Complex { re: value.re[i], im: value.im[i] };
+        sum.uncertainty += power[i] * variance[i];
+    }
+}
+
+/// Correction of the bins of one partition.
+struct BinUpdate {
+    keep: f32,
+    rate: f32,
+    least_power: f32,
+    dither: u32,
+    /// Power of the bins so far.
+    power: f32,
+}
+
+impl BinUpdate {
+    #[inline(always)]
+    fn update_bins<S: Packing, const N: usize>(
+        &mut self,
+        x: &[S::Bin; N],
+        w: &mut [Complex; N],
+        c: &mut [S::Variance; N],
+        errors: &mut [FilterBin; N],
+    ) {
+        let x = Bins::unpack::<S>(x);
+        let error = Bins { re: errors.map(|error| error.value.re), im: errors.map(|error| error.value.im) };
+        let gain = errors.map(|error| error.gain);
+        let variance = c.map(S::load_variance);
+        let corrected = Bins::load(w).plus_product(x.conjugate_scaled(variance), error);
+        corrected.store(w);
+        let (x_power, w_power) = (x.power(), corrected.power());
+        let left: [f32; N] = from_fn(|i| {
+            let left = variance[i] * (1.0 - variance[i] * x_power[i] * gain[i]) * self.keep;
+            left + self.least_power + self.rate * w_power[i]
+        });
+        for ((c, left), w_power) in c.iter_mut().zip(left).zip(w_power) {
+            self.power += w_power;
+            self.dither = self.dither.wrapping_add(40_503);
+            *c = S::store_variance(left, self.dither);
+        }
+        for (i, error) in errors.iter_mut().enumerate() {
+            error.uncertainty += x_power[i] * left[i];
+        }
     }
 }
 

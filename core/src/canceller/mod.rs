@@ -19,6 +19,7 @@ mod ceiling;
 mod frame;
 mod high_pass;
 mod kalman;
+mod lanes;
 mod noise_reduction;
 mod path_shift;
 mod residual;

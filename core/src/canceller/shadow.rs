@@ -5,6 +5,9 @@
 //! a step for each partition that follows the decay of a room (Makino, Kaneda and Koizumi, "Exponentially
 //! weighted stepsize NLMS adaptive filter", IEEE Trans. Speech and Audio Processing 1, 1993).
 
+use core::array::from_fn;
+
+use super::lanes::{Bins, LANES};
 use super::spectra::ReferenceSpectra;
 use super::storage::{NEAREST, Packing, RandomBits};
 use crate::dsp::fft::Complex;
@@ -60,14 +63,15 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
         let mut power = 0.0;
         let partitions = reference.newest_first().zip(&mut self.weights).zip(steps);
         for ((x, weights), &step) in partitions {
-            let bins = x.iter().zip(weights).zip(error);
-            for ((x, w), e) in bins {
-                let (re, im) = S::load(*w);
-                let (step_re, step_im) = (step * x.re, -(step * x.im));
-                let re = re + step_re * e.re - step_im * e.im;
-                let im = im + step_re * e.im + step_im * e.re;
-                power += re * re + im * im;
-                *w = S::store(re, im, random.next());
+            let (x, rest_x) = x.bins().as_chunks::<LANES>();
+            let (w, rest_w) = weights.as_chunks_mut::<LANES>();
+            let (error, rest_error) = error.as_chunks::<LANES>();
+            for ((x, w), error) in x.iter().zip(w).zip(error) {
+                update_bins::<S, LANES>(x, w, step, error, random, &mut power);
+            }
+            let rest = rest_x.as_chunks().0.iter().zip(rest_w.as_chunks_mut().0);
+            for ((x, w), error) in rest.zip(rest_error.as_chunks().0) {
+                update_bins::<S, 1>(x, w, step, error, random, &mut power);
             }
         }
         power * const { 1.0 / BINS as f32 }
@@ -102,6 +106,24 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
             store::<S, BINS>(from, weights);
         }
     }
+}
+
+/// Corrects `N` bins, and adds their power.
+#[inline(always)]
+fn update_bins<S: Packing, const N: usize>(
+    x: &[S::Bin; N],
+    w: &mut [S::Bin; N],
+    step: f32,
+    error: &[Complex; N],
+    random: &mut RandomBits,
+    power: &mut f32,
+) {
+    let steps = Bins::unpack::<S>(x).conjugate_scaled([step; N]);
+    let corrected = Bins::unpack::<S>(w).plus_product(steps, Bins::load(error));
+    for bin_power in corrected.power() {
+        *power += bin_power;
+    }
+    *w = from_fn(|i| S::store(corrected.re[i], corrected.im[i], random.next()));
 }
 
 /// Returns a partition of the path.

@@ -17,6 +17,11 @@ pub(super) struct StoredSpectrum<'a, S: Packing, const BINS: usize> {
 
 impl<S: Packing, const BINS: usize> StoredSpectrum<'_, S, BINS> {
     #[inline]
+    pub(super) fn bins(&self) -> &[S::Bin; BINS] {
+        self.bins
+    }
+
+    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = Complex> {
         self.bins.iter().map(|&bin| {
             let (re, im) = S::load(bin);
