@@ -53,11 +53,12 @@ aarch64: setup
 # These take minutes to hours, so `make test` leaves them out.
 soak: setup
 	@echo 'soak: an hour of the firmware board, then every test marked #[ignore]'
-	$(ENV) tools/firmware.sh 3600
+	$(ENV) HANDSFREE_FUZZ_EXECUTIONS=1000000 tools/firmware.sh 3600
 	$(ENV) cargo test --locked --workspace --release -- --ignored
 	$(ENV) HANDSFREE_FUZZ_EXECUTIONS=10000000 cargo test --locked --release -p handsfree-fuzz \
-		--test journal --test wav --test halves -- --nocapture
-	$(ENV) HANDSFREE_FUZZ_EXECUTIONS=1000000 cargo test --locked --release -p handsfree-fuzz --test canceller -- --nocapture
+		--test journal --test wav --test halves --test library --test protocol -- --nocapture
+	$(ENV) HANDSFREE_FUZZ_EXECUTIONS=1000000 cargo test --locked --release -p handsfree-fuzz \
+		--test canceller --test scenario -- --nocapture
 
 bench: setup
 	$(ENV) cargo bench --locked --workspace
@@ -83,7 +84,8 @@ check: setup overflow loom
 
 # The packages that do not need the C++, which takes minutes to build in another profile.
 overflow: setup
-	$(ENV) cargo test --locked --profile overflow -p handsfree-core -p handsfree-sim -p handsfree-host -p handsfree-fuzz --lib --tests
+	$(ENV) cargo test --locked --profile overflow -p handsfree-core -p handsfree-sim -p handsfree-host --features handsfree-core/journal --lib --tests
+	$(ENV) cargo test --locked --profile overflow -p handsfree-fuzz --no-default-features --lib --tests
 
 # The core's own types with loom's atomics. In a folder of its own, because the flag is for every crate.
 loom:

@@ -42,7 +42,7 @@ arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -nostdlib -mcpu=cortex-m4 
     "$library/target/$target/release/libhandsfree.a" -o "$out/firmware.elf"
 "$runner" panics "$out/firmware.elf"
 "$runner" text "$out/firmware.elf"
-for program in tests/misuse tests/simulator examples/host/simulated examples/host/duplex; do
+for program in tests/misuse tests/fuzz tests/simulator examples/host/simulated examples/host/duplex; do
     cc "${warnings[@]}" -O1 -I"$library/include" "$library/$program.c" "$library/target/release/libhandsfree.a" \
         "$library/target/release/libhandsfree_simulator.a" -lpthread -ldl -lm -o "$out/$(basename "$program")"
     "$out/$(basename "$program")"

@@ -3,9 +3,19 @@
 //! in its first 10 s against the same run with the reference left alone.
 #![allow(missing_docs)]
 
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_cli::sim::SimulatedRun;
+use handsfree_core::audio_io::{AudioIo, Direction, StreamHalves};
+use handsfree_core::capture::Bypass;
+use handsfree_core::timing::AcousticMemory;
+use handsfree_core::{Frame, SampleRate, SessionEvent, SessionFormat};
+use handsfree_sim::acoustics::Wire;
+use handsfree_sim::board::{SimulatedBoard, Step};
+use handsfree_sim::device::Jitter;
 use handsfree_sim::measure::median;
+use handsfree_sim::scenario::{CAP, SimSession, request};
 use handsfree_tests::echo_windows::{self, EchoSignals, EchoWindow};
+use handsfree_tests::{plain_board, with_large_stack};
 
 const MEDIAN_WITHIN_DB: f64 = 2.0;
 const WORST_WITHIN_DB: f64 = 4.0;
@@ -153,6 +163,63 @@ fn an_untrue_playback_rate_loses_no_captured_frame() {
         }
     }
     assert_none(&failures);
+}
+
+/// Runs a session for half a minute on devices with these clock errors, and returns the rates that it reports as untrue.
+fn reported_rates(rate: SampleRate, capture_ppm: f64, playback_ppm: f64) -> Vec<(Direction, u32)> {
+    let mut config = plain_board(rate, 28);
+    config.capture.ppm = capture_ppm;
+    config.playback.ppm = playback_ppm;
+    config.capture.jitter = Jitter::Uniform { micros: 200.0 };
+    config.playback.jitter = Jitter::Uniform { micros: 200.0 };
+    let mut session = Box::new(SimSession::new());
+    let mut acoustic_memory = Box::new(AcousticMemory::new());
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, Bypass, ()).unwrap();
+    halves.capture.use_acoustic_delay(&mut acoustic_memory);
+    let mut board = SimulatedBoard::new(config.clone(), Box::new(Wire)).unwrap();
+    board.separate_clocks();
+    let streams = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    board.start(&request(&config), streams).unwrap();
+    let clock = board.clock();
+    let mut reported = Vec::new();
+    while board.now().as_nanos() < 30_000_000_000 {
+        if board.step() != Step::Worker {
+            continue;
+        }
+        halves.playback.poll();
+        halves.capture.poll(&clock, &mut |_: &Frame<CAP>| {});
+        while let Some(event) = halves.events.poll() {
+            if let SessionEvent::RateUntrue { direction, rate_hz } = event {
+                reported.push((direction, rate_hz));
+            }
+        }
+    }
+    reported
+}
+
+/// A device whose crystal or driver gives another rate than it states is reported once, with the rate that was measured.
+#[test]
+fn an_untrue_rate_is_reported_with_the_rate_found() {
+    with_large_stack(|| {
+        for (hz, found_hz) in [(48_000, 44_100), (44_100, 32_000), (16_000, 17_400)] {
+            let rate = SampleRate::new(hz).unwrap();
+            let ppm = (f64::from(found_hz) / f64::from(hz) - 1.0) * 1e6;
+            for direction in [Direction::Capture, Direction::Playback] {
+                let is_capture = direction == Direction::Capture;
+                let reported = match is_capture {
+                    true => reported_rates(rate, ppm, 0.0),
+                    false => reported_rates(rate, 0.0, ppm),
+                };
+                println!("{hz} Hz is {found_hz} Hz: {reported:?}");
+                assert_eq!(reported.len(), 1, "{hz} Hz, {direction:?}: {reported:?}");
+                let (of, rate_hz) = reported[0];
+                assert!(of == direction && rate_hz.abs_diff(found_hz) < found_hz / 1_000, "{reported:?}");
+            }
+        }
+        let honest = SampleRate::new(48_000).unwrap();
+        assert_eq!(reported_rates(honest, 15_000.0, -15_000.0), [], "1.5 % is tracked without a report");
+    });
 }
 
 /// Lets the host's clock jump as after a laptop's sleep, and the drift change at the same moment.

@@ -20,7 +20,7 @@ use handsfree_core::time::{Clock, Duration, Instant};
 
 use self::bare::PendingPeriod;
 use crate::acoustics::Acoustics;
-use crate::device::{DeviceBuffers, DeviceClock, DeviceConfig};
+use crate::device::{DeviceBuffers, DeviceClock, DeviceConfig, TimeFault};
 use crate::interpolate::{Interpolator, PlayedSignal};
 use crate::noise::Rng;
 
@@ -318,12 +318,23 @@ impl<'a, const CAP: usize, const SLOTS: usize> SimulatedBoard<'a, CAP, SLOTS> {
     /// Stops a direction's device for `span` of virtual time without a report: its position stands still and then continues
     /// at its rate.
     pub fn stall(&mut self, direction: Direction, span: Duration) {
-        let clock = match direction {
+        if let Some(clock) = self.device_clock(direction) {
+            clock.stall(span);
+        }
+    }
+
+    /// Makes the timestamps of a direction's running stream false from its next period on, or true again. Its samples and
+    /// positions stay right.
+    pub fn falsify_times(&mut self, direction: Direction, fault: Option<TimeFault>) {
+        if let Some(clock) = self.device_clock(direction) {
+            clock.falsify(fault);
+        }
+    }
+
+    fn device_clock(&mut self, direction: Direction) -> Option<&mut DeviceClock> {
+        match direction {
             Direction::Capture => self.capture.as_mut().map(|stream| &mut stream.clock),
             Direction::Playback => self.playback.as_mut().map(|stream| &mut stream.clock),
-        };
-        if let Some(clock) = clock {
-            clock.stall(span);
         }
     }
 

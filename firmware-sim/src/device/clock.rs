@@ -2,7 +2,7 @@
 
 use handsfree_core::time::{Duration, Instant, PeriodTime};
 
-use super::{DeviceConfig, Jitter};
+use super::{DeviceConfig, Jitter, TimeFault};
 use crate::noise::Rng;
 
 /// Part of a clock's history during which its rate is constant.
@@ -35,6 +35,10 @@ pub(crate) struct DeviceClock {
     group_error: Duration,
     /// Number of periods since the start. It selects the length of the next one.
     period_count: usize,
+    /// What is wrong with the timestamps, and the last one before.
+    time_fault: Option<(TimeFault, Instant)>,
+    /// Converter time of the last period, as the device reported it.
+    last_stamp: Instant,
     rng: Rng,
 }
 
@@ -48,6 +52,8 @@ impl DeviceClock {
             group_last: 0,
             group_error: Duration::ZERO,
             period_count: 0,
+            time_fault: None,
+            last_stamp: start,
             rng,
         };
         clock.begin_group(config);
@@ -65,6 +71,11 @@ impl DeviceClock {
         let ClockSegment { true_hz, .. } = *self.current();
         let start_ns = self.current().at_ns(self.done as f64) + span.as_nanos() as f64;
         self.segments.push(ClockSegment { index: self.done, start_ns, true_hz });
+    }
+
+    /// Makes the timestamps false from the next period on, or true again.
+    pub(crate) fn falsify(&mut self, fault: Option<TimeFault>) {
+        self.time_fault = fault.map(|fault| (fault, self.last_stamp));
     }
 
     fn current(&self) -> &ClockSegment {
@@ -169,10 +180,19 @@ impl DeviceClock {
     /// `truth`, jitter and bias included.
     pub(crate) fn stamp(&mut self, config: &DeviceConfig, truth: Instant, called: Instant) -> PeriodTime {
         let error = if config.burst_periods > 1 { self.group_error } else { self.timestamp_error(config) };
-        PeriodTime {
-            position: config.first_position.wrapping_add(self.done),
-            converter: truth + error + config.bias,
-            called,
-        }
+        let honest = truth + error + config.bias;
+        let converter = match self.time_fault {
+            None => {
+                self.last_stamp = honest;
+                honest
+            }
+            Some((TimeFault::Zero, _)) => Instant::ORIGIN,
+            Some((TimeFault::Frozen, last)) => last,
+            Some((TimeFault::Backwards, last)) => last - (honest - last),
+            // One end of the range after the other.
+            Some((TimeFault::Wrapping, _)) if self.period_count % 2 == 0 => Instant::from_nanos(i64::MAX),
+            Some((TimeFault::Wrapping, _)) => Instant::from_nanos(i64::MIN),
+        };
+        PeriodTime { position: config.first_position.wrapping_add(self.done), converter, called }
     }
 }

@@ -54,6 +54,19 @@ pub enum Jitter {
     },
 }
 
+/// What is wrong with a device's timestamps, apart from [`Jitter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeFault {
+    /// Each timestamp is 0, as drivers without timestamps report.
+    Zero,
+    /// Each timestamp is the last true one.
+    Frozen,
+    /// Time runs backwards from the last true timestamp on.
+    Backwards,
+    /// Timestamps alternate between the ends of the range.
+    Wrapping,
+}
+
 /// Configuration of one simulated device: the microphone or the loudspeaker of a board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceConfig {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use handsfree_core::capture::Credentials;
@@ -99,6 +99,17 @@ impl AudioFilter {
         let module = Arc::new(FilterModule::new(module_id, file, resolved_file, plugin));
         registry.insert(module_id.to_owned(), Arc::clone(&module));
         Ok(Self { module })
+    }
+
+    /// Checks that `file` is whole, without loading it, and returns its absolute path: an interrupted copy of a library would
+    /// kill the process when it is used. [`load`](Self::load) makes this check itself. A file that is no library at all
+    /// passes, because only the system's loader knows what it can load.
+    ///
+    /// # Errors
+    /// Returns a [`FilterError`] that names the file if it is missing, unreadable or no regular file, or if it ends before
+    /// the segments that its header names.
+    pub fn check(file: &Path) -> Result<PathBuf, FilterError> {
+        crate::file::check(file)
     }
 
     /// Returns the filter that was loaded under `module_id`. Waits while another filter is being loaded.

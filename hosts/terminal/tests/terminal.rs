@@ -1,5 +1,5 @@
 //! A terminal on the simulated board in virtual time: echo reduction, lost and returned devices, and the frames
-//! that reach the application. Faults 1, 8 and 11.
+//! that reach the application. Faults 1, 4, 8, 11 and 13.
 #![allow(missing_docs)]
 
 mod support;
@@ -7,8 +7,8 @@ mod support;
 use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, SampleRate, SessionEvent};
 use handsfree_host::supervisor::Notice;
-use handsfree_sim::device::DeviceConfig;
-use support::TerminalRig;
+use handsfree_sim::device::{DeviceConfig, TimeFault};
+use support::{RATE, TerminalRig};
 
 #[test]
 fn echo_is_removed_and_the_meters_report_it() {
@@ -58,6 +58,71 @@ fn a_returned_device_starts_and_its_echo_is_gone_in_a_second() {
         assert!(after_db > 30.0 && after_db > before_db - 6.0, "{direction:?}: {before_db} {after_db}");
         assert_eq!(rig.terminal.stats().capture.voice_bypassed_frames, 0);
         assert_eq!(rig.terminal.meters().voice_changes(), 0, "the learned echo path is still valid");
+    }
+}
+
+/// Fault 4: samples are lost between the device and the terminal. The lost ones are counted, and the echo is removed again
+/// within one second of audio.
+#[test]
+fn an_xruns_samples_are_counted_and_its_echo_is_gone_in_a_second() {
+    const LOST: u32 = 1_237;
+    for direction in [Direction::Capture, Direction::Playback] {
+        let mut rig = TerminalRig::new(200.0);
+        rig.pass(20_000);
+        let before_db = rig.reduction_db(5_000);
+        let before = rig.terminal.stats();
+        rig.sim
+            .with_board(move |board| match direction {
+                Direction::Capture => board.lose_capture(LOST),
+                Direction::Playback => board.stall(direction, Duration::of_sample_frames(LOST.into(), RATE)),
+            })
+            .unwrap();
+        // One second of audio, and two seconds to measure the residual echo.
+        rig.pass(1_000 + 2_000);
+        let after_db = rig.reduction_db(2_000);
+        let after = rig.terminal.stats();
+        let lost = match direction {
+            Direction::Capture => after.intake.gap_sample_frames - before.intake.gap_sample_frames,
+            Direction::Playback => after.outlet.stalled_sample_frames - before.outlet.stalled_sample_frames,
+        };
+        println!("{direction:?}: {lost} lost, {before_db:.1} dB before, {after_db:.1} dB after a second");
+        // A stall is measured by timestamps that scatter by 50 us.
+        let exact = if direction == Direction::Capture { 0 } else { 16 };
+        assert!(lost.abs_diff(LOST) <= exact, "{direction:?}: {lost} of {LOST} sample frames");
+        assert_eq!(after.xruns() - before.xruns(), 1, "{direction:?}");
+        assert!(after_db > 30.0 && after_db > before_db - 6.0, "{direction:?}: {before_db} {after_db}");
+        assert_eq!(rig.notices, [], "{direction:?}");
+    }
+}
+
+/// Fault 13: a device's timestamps become zero, stand still, run backwards or jump between the ends of their range for ten
+/// seconds. The terminal goes on with what it knows of the device's clock.
+#[test]
+fn false_timestamps_do_not_bring_the_echo_back() {
+    for fault in [TimeFault::Zero, TimeFault::Frozen, TimeFault::Backwards, TimeFault::Wrapping] {
+        for direction in [Direction::Capture, Direction::Playback] {
+            let mut rig = TerminalRig::new(200.0);
+            rig.pass(15_000);
+            let before_db = rig.reduction_db(5_000);
+            let delay_us = rig.terminal.stats().capture.delay_us;
+            rig.sim.with_board(move |board| board.falsify_times(direction, Some(fault))).unwrap();
+            rig.pass(10_000);
+            let during_db = rig.reduction_db(9_000);
+            let stats = rig.terminal.stats();
+            let off_us = stats.capture.delay_us.abs_diff(delay_us);
+            rig.sim.with_board(move |board| board.falsify_times(direction, None)).unwrap();
+            rig.pass(5_000);
+            let after_db = rig.reduction_db(4_000);
+            println!(
+                "{fault:?} {direction:?}: {before_db:.1} dB before, {during_db:.1} dB during, {after_db:.1} dB after, \
+                 delay off by {off_us} us"
+            );
+            assert!(during_db > before_db - 6.0 && after_db > before_db - 6.0, "{fault:?} {direction:?}");
+            assert!(off_us < 2_000, "{fault:?} {direction:?}: the delay is off by {off_us} us");
+            let capture = stats.capture;
+            assert_eq!((capture.voice_bypassed_frames, capture.voice_errors, stats.xruns()), (0, 0, 0));
+            assert_eq!(rig.terminal.dropped_frames(), 0);
+        }
     }
 }
 

@@ -7,12 +7,17 @@
  * eio              From half a second on, every transfer fails with EIO.
  * gone             From half a second on, every transfer fails with ENODEV.
  * gone_at_restart  From half a second on, the card reports an xrun, and preparing it for a restart fails with ENODEV.
+ * bad_state        From half a second on, every transfer fails with EBADFD.
+ * poll_error       From half a second on, the descriptor is ready all the time with an error, and no sample moves.
+ * closed           After half a second the descriptor is closed, so that waiting for it reports POLLNVAL.
  * short            Each transfer accepts 1 to 7 sample frames; every third one fails with EAGAIN or EINTR.
  * bad_delays       The reported delay is in turn negative, far too large (twice), and right.
  * stalled          From half a second on, the position stands still, although the state is running.
  * suspended        After half a second the card is suspended for two seconds. Preparing it fails with EAGAIN or ESTRPIPE
  *                  meanwhile.
+ * suspended_long   As suspended, for a minute.
  * xrun             The card reports one xrun after half a second, and works afterwards.
+ * xrun_in_transfer After half a second one transfer moves a part of its samples, and the next one reports an xrun.
  */
 #define _GNU_SOURCE
 #include <alsa/asoundlib.h>
@@ -36,6 +41,7 @@ struct broken {
     unsigned transfers;
     unsigned queries;         /* Number of queries that were answered in turn with different results. */
     int failed;
+    int cut;                  /* Whether one transfer was cut short. */
     uint32_t next_sample;     /* Value of the next captured sample. */
 };
 
@@ -55,6 +61,11 @@ static int has_mode(const struct broken *card, const char *mode)
 static int must_fail(const struct broken *card)
 {
     return card->first_start_ns && now_ns() - card->first_start_ns > 500000000;
+}
+
+static int is_suspended_card(const struct broken *card)
+{
+    return has_mode(card, "suspended") || has_mode(card, "suspended_long");
 }
 
 static int broken_start(snd_pcm_ioplug_t *io)
@@ -84,7 +95,12 @@ static snd_pcm_sframes_t broken_pointer(snd_pcm_ioplug_t *io)
     struct broken *card = io->private_data;
     if (!card->started_ns)
         return 0;
-    if (has_mode(card, "suspended") && must_fail(card) && !card->failed) {
+    if (has_mode(card, "closed") && must_fail(card) && !card->failed) {
+        card->failed = 1;
+        close(card->timer);
+        card->timer = -1;
+    }
+    if (is_suspended_card(card) && must_fail(card) && !card->failed) {
         card->failed = 1;
         card->suspended_ns = now_ns();
         /* The state is set here because libasound treats every error of this function as an xrun. */
@@ -99,7 +115,7 @@ static snd_pcm_sframes_t broken_pointer(snd_pcm_ioplug_t *io)
         return -EPIPE;
     }
     int64_t until_ns = now_ns();
-    if (has_mode(card, "stalled") && must_fail(card))
+    if ((has_mode(card, "stalled") || has_mode(card, "poll_error")) && must_fail(card))
         until_ns = card->first_start_ns + 500000000;
     if (until_ns < card->started_ns)
         until_ns = card->started_ns;
@@ -116,6 +132,17 @@ static snd_pcm_sframes_t broken_transfer(snd_pcm_ioplug_t *io, const snd_pcm_cha
         return -EIO;
     if (has_mode(card, "gone") && must_fail(card))
         return -ENODEV;
+    if (has_mode(card, "bad_state") && must_fail(card))
+        return -EBADFD;
+    if (has_mode(card, "xrun_in_transfer") && must_fail(card) && !card->failed) {
+        if (card->cut) {
+            card->failed = 1;
+            snd_pcm_ioplug_set_state(io, SND_PCM_STATE_XRUN);
+            return -EPIPE;
+        }
+        card->cut = 1;
+        size = size < 100 ? size : 100;
+    }
     if (has_mode(card, "short")) {
         if (card->transfers % 3 == 0)
             return card->transfers % 2 ? -EAGAIN : -EINTR;
@@ -137,7 +164,7 @@ static int broken_prepare(snd_pcm_ioplug_t *io)
     if (has_mode(card, "gone_at_restart") && card->failed)
         return -ENODEV;
     /* libasound ignores the result of a plug-in's resume function, so a suspended card refuses to be prepared instead. */
-    if (card->suspended_ns && now_ns() - card->suspended_ns < 2000000000)
+    if (card->suspended_ns && now_ns() - card->suspended_ns < (has_mode(card, "suspended") ? 2 : 60) * (int64_t)1000000000)
         return card->queries++ % 2 ? -EAGAIN : -ESTRPIPE;
     return 0;
 }
@@ -165,6 +192,11 @@ static int broken_revents(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned cou
     if (count != 1)
         return -EINVAL;
     *revents = 0;
+    if (has_mode(card, "poll_error") && must_fail(card)) {
+        /* The timer is not read, so that it stays ready. */
+        *revents = POLLERR;
+        return 0;
+    }
     if (fds[0].revents & POLLIN) {
         if (read(card->timer, &ticks, sizeof ticks) < 0 && errno != EAGAIN)
             return -errno;
@@ -176,7 +208,8 @@ static int broken_revents(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned cou
 static int broken_close(snd_pcm_ioplug_t *io)
 {
     struct broken *card = io->private_data;
-    close(card->timer);
+    if (card->timer >= 0)
+        close(card->timer);
     free(card);
     return 0;
 }

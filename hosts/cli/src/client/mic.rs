@@ -1,10 +1,10 @@
 //! Application side: `handsfree mic`, which records the cleaned microphone of a service.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use handsfree::failure::Failure;
+use handsfree::recording::{OutputFile, WavRecording};
 
 use super::{Answer, Connection, service_ended};
 use crate::args::{MicArgs, RecordedType};
@@ -12,14 +12,18 @@ use crate::console;
 use crate::interrupts::{handle_interrupts, is_interrupted};
 use crate::pcm::endpoint::{ByteSink, Endpoint};
 use crate::pcm::format::PcmFormat;
-use crate::pcm::stream_header::{file_header, stream_header};
+use crate::pcm::stream_header::stream_header;
+use crate::run::recovery_notice;
 use crate::run::requests::within;
 use crate::serve::protocol::{Hello, Reply};
 
 /// Time for which the client waits for samples before it looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(50);
+/// Number of times a second that what is recorded reaches the disk, so that a killed client loses half a second at most.
+const FLUSHES_PER_SECOND: u32 = 2;
 
-/// Records until the duration has passed, the reader closes the output, or the command is interrupted.
+/// Records until the duration has passed, the reader closes the output, or the command is interrupted. However the
+/// service ends, what it sent is kept.
 ///
 /// # Errors
 /// Returns an error that names the service, the file or the value that cannot be used.
@@ -40,13 +44,45 @@ pub fn run(args: &MicArgs) -> Result<(), Failure> {
     };
     let mut connection = Connection::open(args.socket.as_deref(), &hello)?;
     let mut output = MicOutput::open(&args.file, args.file_type, format)?;
-    let failed = |error: io::Error| Failure::run(format!("{}: cannot be written: {error}", args.file));
     let mut lost = 0;
+    let received = receive(&mut connection, &mut output, format, wanted, &mut lost);
+    match received {
+        Err(ReceiveError::Output(failure)) => return Err(failure),
+        // A service that sends nothing changes no file.
+        Err(ReceiveError::Service(failure)) if !output.is_begun => return Err(failure),
+        _ => {}
+    }
+    output.finish(&args.file)?;
+    if lost > 0 && !args.quiet {
+        console::message(&format!("note: {lost} sample frames were lost because this client was slow"));
+    }
+    match received {
+        Err(ReceiveError::Service(failure)) => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// Reason why a recording ended before it was asked to.
+enum ReceiveError {
+    /// The service ended, refused or sent something else than samples.
+    Service(Failure),
+    /// The output cannot be written.
+    Output(Failure),
+}
+
+/// Writes what the service sends, and adds up the sample frames that are missing in it.
+fn receive(
+    connection: &mut Connection,
+    output: &mut MicOutput,
+    format: PcmFormat,
+    wanted: Option<u64>,
+    lost: &mut u64,
+) -> Result<(), ReceiveError> {
     let mut written = 0;
     while !is_interrupted() && wanted.is_none_or(|wanted| written < wanted) {
-        match connection.receive(POLL)? {
+        match connection.receive(POLL).map_err(ReceiveError::Service)? {
             Answer::Reply(Reply::Audio { lost: missing, .. }, payload) => {
-                lost += missing;
+                *lost += missing;
                 let left = wanted.map_or(u64::MAX, |wanted| wanted - written);
                 let whole = (payload.len() / format.frame_bytes()) as u64;
                 let taken = whole.min(left);
@@ -54,69 +90,122 @@ pub fn run(args: &MicArgs) -> Result<(), Failure> {
                 match output.write(bytes) {
                     Ok(()) => written += taken,
                     // A reader that closes a pipe has what it wants.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                    Err(error) => return Err(failed(error)),
+                    Err(OutputError::Closed) => return Ok(()),
+                    Err(OutputError::Failed(failure)) => return Err(ReceiveError::Output(failure)),
                 }
             }
-            Answer::Reply(Reply::Error { message, .. }, _) => return Err(Failure::run(message)),
-            Answer::End => {
-                output.finish(written).map_err(failed)?;
-                return Err(service_ended());
+            Answer::Reply(Reply::Error { message, .. }, _) => {
+                return Err(ReceiveError::Service(Failure::run(message)));
             }
-            Answer::Reply(..) | Answer::Other(_) | Answer::Nothing => {}
+            Answer::End => return Err(ReceiveError::Service(service_ended())),
+            Answer::Reply(..) | Answer::Other(_) | Answer::Nothing => {
+                output.flush().map_err(ReceiveError::Output)?;
+            }
         }
-    }
-    output.finish(written).map_err(failed)?;
-    if lost > 0 && !args.quiet {
-        console::message(&format!("note: {lost} sample frames were lost because this client was slow"));
     }
     Ok(())
 }
 
 /// Output of the client.
-enum MicOutput {
-    /// File whose header gets its length at the end.
-    WavFile(BufWriter<File>, PcmFormat),
-    Stream(ByteSink),
+struct MicOutput {
+    sink: MicSink,
+    /// Whether it has samples.
+    is_begun: bool,
+}
+
+enum MicSink {
+    /// File that takes its name when it is whole, and the number of its samples that are not flushed yet.
+    WavFile {
+        wav: WavRecording<OutputFile>,
+        flush_samples: usize,
+        waiting_samples: usize,
+    },
+    Stream {
+        sink: ByteSink,
+        place: Endpoint,
+    },
+}
+
+/// Reason why the output takes no more.
+enum OutputError {
+    /// Its reader has closed it.
+    Closed,
+    Failed(Failure),
 }
 
 impl MicOutput {
     fn open(place: &Endpoint, file_type: RecordedType, format: PcmFormat) -> Result<Self, Failure> {
-        match (place, file_type) {
+        let sink = match (place, file_type) {
             (Endpoint::Path(path), RecordedType::Wav) if !place.is_stream() => {
-                let made = File::create(path).map(BufWriter::new).and_then(|mut file| {
-                    file.write_all(&file_header(format, 0))?;
-                    Ok(file)
-                });
-                made.map(|file| Self::WavFile(file, format))
-                    .map_err(|error| Failure::run(format!("{place}: cannot be written: {error}")))
+                let file = OutputFile::create(path)?;
+                if let Some(recovered) = file.recovered() {
+                    console::message(&format!("note: {}", recovery_notice(recovered)));
+                }
+                let channels = u16::try_from(format.channels).unwrap_or(u16::MAX);
+                let wav = WavRecording::new(file, format.rate_hz, channels)
+                    .map_err(|error| cannot_be_written(place, &error))?;
+                let flush_samples = (format.rate_hz * format.channels / FLUSHES_PER_SECOND) as usize;
+                MicSink::WavFile { wav, flush_samples, waiting_samples: 0 }
             }
             (_, file_type) => {
                 let mut sink = place.open_sink()?;
                 if file_type == RecordedType::Wav {
                     sink.write_all(&stream_header(format))
-                        .map_err(|error| Failure::run(format!("{place}: cannot be written: {error}")))?;
+                        .map_err(|error| cannot_be_written(place, &error))?;
                 }
-                Ok(Self::Stream(sink))
+                MicSink::Stream { sink, place: place.clone() }
             }
+        };
+        Ok(Self { sink, is_begun: false })
+    }
+
+    /// Writes whole samples.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
+        self.is_begun |= !bytes.is_empty();
+        match &mut self.sink {
+            MicSink::WavFile { wav, flush_samples, waiting_samples } => {
+                let pairs = bytes.chunks_exact(2).filter_map(|pair| pair.try_into().ok());
+                let samples: Vec<i16> = pairs.map(i16::from_le_bytes).collect();
+                // From the first sample on, what was recorded is kept when the disk is full as well.
+                wav.get_mut().keep_part();
+                wav.write(&samples).map_err(|error| OutputError::Failed(wav.get_ref().cannot(&error)))?;
+                *waiting_samples += samples.len();
+                let is_due = *waiting_samples >= *flush_samples;
+                if is_due { self.flush().map_err(OutputError::Failed) } else { Ok(()) }
+            }
+            MicSink::Stream { sink, place } => match sink.write_all(bytes).and_then(|()| sink.flush()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputError::Closed),
+                Err(error) => Err(OutputError::Failed(cannot_be_written(place, &error))),
+                Ok(()) => Ok(()),
+            },
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::WavFile(file, _) => file.write_all(bytes),
-            Self::Stream(sink) => sink.write_all(bytes).and_then(|()| sink.flush()),
+    /// Brings what was written to the disk, so that a killed client loses no more than what follows.
+    fn flush(&mut self) -> Result<(), Failure> {
+        match &mut self.sink {
+            MicSink::WavFile { wav, waiting_samples, .. } if *waiting_samples > 0 => {
+                *waiting_samples = 0;
+                wav.flush().map_err(|error| wav.get_ref().cannot(&error))
+            }
+            MicSink::WavFile { .. } | MicSink::Stream { .. } => Ok(()),
         }
     }
 
-    fn finish(&mut self, sample_frames: u64) -> io::Result<()> {
-        match self {
-            Self::WavFile(file, format) => {
-                file.seek(SeekFrom::Start(0))?;
-                file.write_all(&file_header(*format, sample_frames))?;
-                file.flush()
-            }
-            Self::Stream(sink) => sink.flush(),
+    fn finish(mut self, place: &Endpoint) -> Result<(), Failure> {
+        self.flush()?;
+        match self.sink {
+            MicSink::WavFile { wav, .. } => wav.into_output().commit(),
+            MicSink::Stream { mut sink, .. } => match sink.flush() {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    Err(cannot_be_written(place, &error))
+                }
+                _ => Ok(()),
+            },
         }
     }
+}
+
+fn cannot_be_written(place: &Endpoint, error: &io::Error) -> Failure {
+    Failure::run(format!("{place}: cannot be written: {error}"))
 }
