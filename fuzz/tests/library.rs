@@ -1,5 +1,7 @@
 //! The check of a shared library's file takes any bytes.
 
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,7 +113,22 @@ const SHAPES: [ElfShape; 4] = [
 ];
 
 /// File that each input is written to, removed at the end.
-struct Input(PathBuf);
+struct Input(PathBuf, File);
+
+impl Input {
+    fn create(path: PathBuf) -> Self {
+        let file = File::create(&path).unwrap();
+        Self(path, file)
+    }
+
+    /// Replaces the content without emptying the file first, which some file systems answer with a write to the disk.
+    fn set(&self, bytes: &[u8]) {
+        let mut file = &self.1;
+        file.rewind().unwrap();
+        file.write_all(bytes).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+    }
+}
 
 impl Drop for Input {
     fn drop(&mut self) {
@@ -125,9 +142,9 @@ static REFUSED: AtomicU64 = AtomicU64::new(0);
 #[test]
 fn any_bytes_are_checked_without_loading_them() {
     let path = std::env::temp_dir().join(format!("handsfree-fuzz-library-{}", std::process::id()));
-    let file = Input(path);
+    let file = Input::create(path);
     let check = |bytes: &[u8]| {
-        std::fs::write(&file.0, bytes).unwrap();
+        file.set(bytes);
         let end = SHAPES.iter().find_map(|shape| shape.end(bytes));
         let is_cut = end.is_some_and(|end| end > bytes.len() as u64);
         let checked = AudioFilter::check(&file.0);

@@ -86,7 +86,7 @@ fn any_bytes_are_messages_or_refused() {
     let understood = UNDERSTOOD.load(Ordering::Relaxed);
     println!("protocol: {understood} messages understood");
     assert!(
-        executions < 1_000 || understood > executions / 4,
+        executions < 1_000 || understood > executions / 10,
         "{executions} executions had {understood} messages"
     );
 }

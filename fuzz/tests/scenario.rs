@@ -2,6 +2,8 @@
 #![cfg(feature = "cli")]
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +21,22 @@ const SAMPLES: [&str; 4] = [
 ];
 
 /// File that each input is written to, removed at the end.
-struct Input(PathBuf);
+struct Input(PathBuf, File);
+
+impl Input {
+    fn create(path: PathBuf) -> Self {
+        let file = File::create(&path).unwrap();
+        Self(path, file)
+    }
+
+    /// Replaces the content without emptying the file first, which some file systems answer with a write to the disk.
+    fn set(&self, bytes: &[u8]) {
+        let mut file = &self.1;
+        file.rewind().unwrap();
+        file.write_all(bytes).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+    }
+}
 
 impl Drop for Input {
     fn drop(&mut self) {
@@ -33,7 +50,7 @@ static READ: AtomicU64 = AtomicU64::new(0);
 #[test]
 fn any_bytes_are_a_scenario_or_refused() {
     let name = format!("handsfree-fuzz-scenario-{}", std::process::id());
-    let file = Input(std::env::temp_dir().join(&name));
+    let file = Input::create(std::env::temp_dir().join(&name));
     let arguments: Vec<OsString> =
         ["handsfree", "sim", "--scenario", file.0.to_str().unwrap(), "--seconds", "3", "--seed=5"]
             .iter()
@@ -44,7 +61,7 @@ fn any_bytes_are_a_scenario_or_refused() {
     };
     let samples: Vec<Vec<u8>> = SAMPLES.iter().map(|sample| sample.as_bytes().to_vec()).collect();
     let executions = fuzz("scenario", 3_000, &samples, |bytes| {
-        std::fs::write(&file.0, bytes).unwrap();
+        file.set(bytes);
         match merged(&args, &arguments) {
             Ok(merged) => {
                 READ.fetch_add(1, Ordering::Relaxed);

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXECUTIONS 3000
+#define EXECUTIONS 2000
 #define LONGEST_PERIOD 1024
 #define GUARD 0xA5A5A5A5A5A5A5A5u
 #define UNTOUCHED 0x5A5A
-#define OPEN_TRACKS 4
+#define OPEN_TRACKS 3
 
 /* Memory between two guards. */
 static struct { uint64_t before[8], words[HANDSFREE_MEMORY_WORDS], after[8]; } terminal_memory;
@@ -111,7 +111,7 @@ static uint32_t any_track(void)
 }
 
 /* Number of samples of a period, often that of the configuration. */
-static size_t any_count(void) { return one_in(3) ? below(8 * LONGEST_PERIOD) : 160 * below(4); }
+static size_t any_count(void) { return one_in(10) ? below(8 * LONGEST_PERIOD) : 160 * below(3); }
 
 /* Fills the buffer, so that what a call writes is seen. */
 static void clear_samples(void)
@@ -171,6 +171,7 @@ static void poll(handsfree *terminal, handsfree_speech *speech, int64_t now)
     if (delivered > 0 && speech)
         REQUIRE(CALL(handsfree_speech_poll, (speech, terminal, SOME(samples), one_in(8) ? below(700) : (size_t)delivered,
                                              (uint32_t)below(one_in(8) ? 9 : 2), SOME(&event))) <= 1);
+    if (!speech && !one_in(20)) return;
     clear_samples();
     delivered = CALL(handsfree_speech_read, (speech, SOME(samples), below(2) ? 160 : below(200)));
     REQUIRE(delivered <= HANDSFREE_FRAME_SAMPLES);
@@ -270,6 +271,7 @@ static void execute(void)
     handsfree_event event;
     handsfree_stats stats;
     uint64_t played = 0, captured = 0, rest;
+    size_t slot;
     int64_t now = 0;
     int32_t drift;
     memset(terminal_memory.words, 0, sizeof terminal_memory.words);
@@ -289,10 +291,16 @@ static void execute(void)
     if (one_in(2)) CALL(handsfree_speech_create, (SOME(speech_memory.words), sizeof speech_memory.words, SOME(&speech)));
     CALL(handsfree_create, (terminal_memory.words, one_in(20) ? below(handsfree_memory_bytes()) : sizeof terminal_memory.words,
                             SOME(&config), SOME(&terminal)));
-    /* A terminal that was refused refuses every call too. */
-    if (!terminal) terminal = (handsfree *)(void *)terminal_memory.words;
-    if (!one_in(8)) configure_well(terminal);
-    for (rest = below(200); rest > 0; rest--) {
+    rest = below(200);
+    if (!terminal) {
+        /* A terminal that was refused refuses every call too. */
+        terminal = (handsfree *)(void *)terminal_memory.words;
+        rest = below(10);
+    } else if (!one_in(8)) {
+        configure_well(terminal);
+        for (slot = 0; slot < HANDSFREE_TRACKS; slot++) CALL(handsfree_track_open, (terminal, &tracks[slot].number));
+    }
+    for (; rest > 0; rest--) {
         switch (below(16)) {
         case 0: case 1: case 2: play(terminal, &played, &now); break;
         case 3: case 4: case 5: capture(terminal, &captured, &now); break;
