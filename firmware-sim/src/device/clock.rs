@@ -190,9 +190,42 @@ impl DeviceClock {
             Some((TimeFault::Frozen, last)) => last,
             Some((TimeFault::Backwards, last)) => last - (honest - last),
             // One end of the range after the other.
-            Some((TimeFault::Wrapping, _)) if self.period_count % 2 == 0 => Instant::from_nanos(i64::MAX),
+            Some((TimeFault::Wrapping, _)) if self.period_count.is_multiple_of(2) => {
+                Instant::from_nanos(i64::MAX)
+            }
             Some((TimeFault::Wrapping, _)) => Instant::from_nanos(i64::MIN),
         };
         PeriodTime { position: config.first_position.wrapping_add(self.done), converter, called }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use handsfree_core::SampleRate;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_are_false_for_as_long_as_they_are_asked_to_be() {
+        let config = DeviceConfig::new(SampleRate::new(48_000).unwrap(), 480);
+        let start = Instant::from_nanos(1_000_000_000);
+        let mut clock = DeviceClock::new(&config, start, Rng::new(1));
+        let mut stamp = |fault: Option<TimeFault>, falsify: bool| {
+            if falsify {
+                clock.falsify(fault);
+            }
+            let truth = clock.at(clock.done);
+            let found = clock.stamp(&config, truth, truth).converter.as_nanos();
+            clock.advance(480, &config);
+            found / 1_000_000
+        };
+        assert_eq!((stamp(None, false), stamp(None, false)), (1_000, 1_010));
+        assert_eq!((stamp(Some(TimeFault::Zero), true), stamp(None, false)), (0, 0));
+        assert_eq!(stamp(None, true), 1_040, "the clock itself goes on");
+        assert_eq!((stamp(Some(TimeFault::Frozen), true), stamp(None, false)), (1_040, 1_040));
+        assert_eq!((stamp(Some(TimeFault::Backwards), true), stamp(None, false)), (1_010, 1_000));
+        let wrapped = [stamp(Some(TimeFault::Wrapping), true), stamp(None, false)];
+        assert!(wrapped[0].signum() != wrapped[1].signum(), "{wrapped:?}");
+        assert_eq!(stamp(None, true), 1_110);
     }
 }

@@ -95,34 +95,37 @@ fn an_xruns_samples_are_counted_and_its_echo_is_gone_in_a_second() {
     }
 }
 
-/// Fault 13: a device's timestamps become zero, stand still, run backwards or jump between the ends of their range for ten
+/// Fault 13: a device's timestamps become zero, stand still, run backwards or jump between the ends of their range for five
 /// seconds. The terminal goes on with what it knows of the device's clock.
 #[test]
 fn false_timestamps_do_not_bring_the_echo_back() {
-    for fault in [TimeFault::Zero, TimeFault::Frozen, TimeFault::Backwards, TimeFault::Wrapping] {
-        for direction in [Direction::Capture, Direction::Playback] {
-            let mut rig = TerminalRig::new(200.0);
-            rig.pass(15_000);
-            let before_db = rig.reduction_db(5_000);
-            let delay_us = rig.terminal.stats().capture.delay_us;
-            rig.sim.with_board(move |board| board.falsify_times(direction, Some(fault))).unwrap();
-            rig.pass(10_000);
-            let during_db = rig.reduction_db(9_000);
-            let stats = rig.terminal.stats();
-            let off_us = stats.capture.delay_us.abs_diff(delay_us);
-            rig.sim.with_board(move |board| board.falsify_times(direction, None)).unwrap();
-            rig.pass(5_000);
-            let after_db = rig.reduction_db(4_000);
-            println!(
-                "{fault:?} {direction:?}: {before_db:.1} dB before, {during_db:.1} dB during, {after_db:.1} dB after, \
+    for (fault, direction) in [
+        (TimeFault::Zero, Direction::Capture),
+        (TimeFault::Frozen, Direction::Playback),
+        (TimeFault::Backwards, Direction::Capture),
+        (TimeFault::Wrapping, Direction::Playback),
+    ] {
+        let mut rig = TerminalRig::new(200.0);
+        rig.pass(8_000);
+        let before_db = rig.reduction_db(3_000);
+        let delay_us = rig.terminal.stats().capture.delay_us;
+        rig.sim.with_board(move |board| board.falsify_times(direction, Some(fault))).unwrap();
+        rig.pass(5_000);
+        let during_db = rig.reduction_db(4_000);
+        let stats = rig.terminal.stats();
+        let off_us = stats.capture.delay_us.abs_diff(delay_us);
+        rig.sim.with_board(move |board| board.falsify_times(direction, None)).unwrap();
+        rig.pass(3_000);
+        let after_db = rig.reduction_db(3_000);
+        println!(
+            "{fault:?} {direction:?}: {before_db:.1} dB before, {during_db:.1} dB during, {after_db:.1} dB after, \
                  delay off by {off_us} us"
-            );
-            assert!(during_db > before_db - 6.0 && after_db > before_db - 6.0, "{fault:?} {direction:?}");
-            assert!(off_us < 2_000, "{fault:?} {direction:?}: the delay is off by {off_us} us");
-            let capture = stats.capture;
-            assert_eq!((capture.voice_bypassed_frames, capture.voice_errors, stats.xruns()), (0, 0, 0));
-            assert_eq!(rig.terminal.dropped_frames(), 0);
-        }
+        );
+        assert!(during_db > before_db - 6.0 && after_db > before_db - 6.0, "{fault:?} {direction:?}");
+        assert!(off_us < 2_000, "{fault:?} {direction:?}: the delay is off by {off_us} us");
+        let capture = stats.capture;
+        assert_eq!((capture.voice_bypassed_frames, capture.voice_errors, stats.xruns()), (0, 0, 0));
+        assert_eq!(rig.terminal.dropped_frames(), 0);
     }
 }
 
