@@ -27,72 +27,85 @@ fn said_in(recorded: &[i16]) -> &[i16] {
     &recorded[recorded.iter().position(|&sample| sample != 0).unwrap_or(recorded.len())..]
 }
 
-/// Kills the service, or the client that records, at random moments, and compares the file with what another client received.
+/// Moment at which a process is killed.
+#[derive(Clone, Copy, Debug)]
+struct Kill {
+    seed: u64,
+    number: u32,
+    /// Whether the service is killed, or else the client that records.
+    of_service: bool,
+    after_ms: u64,
+}
+
+/// Number of services that run at the same time.
+const TOGETHER: usize = 3;
+
+/// Kills services, and clients that record, at random moments.
 fn kill_at_random_moments(name: &str, runs: u32) {
     let seed = 18;
-    println!("seed {seed}");
     let mut random = Rng::new(seed);
-    let said = noise(4 * RATE_HZ, 5);
-    for number in 1..=runs {
-        let service = Service::start(&format!("{name}-{number}"), "");
-        let (keep, part) = (service.folder.join("keep.wav"), service.folder.join("keep.wav.part"));
-        fs::write(&keep, "old").unwrap();
-        let mut other = service.mic("");
-        let mut recorder =
-            service.command(&format!("mic {}", keep.display())).stdout(Stdio::null()).spawn().unwrap();
-        service.wait_for_clients("mic", 2);
-        let mut speaker = service.speak("", &said);
-        let kills_service = random.range(0, 2) == 0;
-        let waiting_ms = random.range(0, 1_000);
-        std::thread::sleep(Duration::from_millis(waiting_ms));
-        let context = format!("seed {seed}, run {number}, service {kills_service}, after {waiting_ms} ms");
-        let victim = if kills_service { &service.child } else { &recorder };
-        signal(victim, "KILL");
-        let (mut messages, mut received) = (String::new(), Vec::new());
-        recorder.stderr.take().unwrap().read_to_string(&mut messages).unwrap();
-        let status = recorder.wait().unwrap();
-        let file = if kills_service {
-            assert_eq!(status.code(), Some(1), "{context}: {messages}");
-            assert!(messages.contains("the service"), "{context}: {messages}");
-            assert!(!part.exists(), "{context}");
-            keep
-        } else {
-            assert_eq!(fs::read(&keep).unwrap(), b"old", "{context}: the old recording has changed");
-            signal(&service.child, "TERM");
-            part
-        };
-        // The other client ends with the service, after it has written everything that it received.
-        other.stdout.read_to_end(&mut received).unwrap();
-        other.child.wait().unwrap();
-        speaker.wait().unwrap();
-        let received = samples_of(&received);
-        let heard = said_in(&received);
-        assert!(said.starts_with(&heard[..heard.len().min(said.len())]), "{context}: {}", heard.len());
-        // A client that was killed before its first samples has written nothing.
-        let recorded =
-            if file.extension().is_some_and(|end| end == "wav") && fs::read(&file).unwrap() == b"old" {
-                Vec::new()
-            } else {
-                samples(&file)
-            };
-        let kept = said_in(&recorded);
-        let common = kept.len().min(heard.len());
-        assert!(kept[..common] == heard[..common], "{context}: the recording differs from what was sent");
-        let missing_s = (heard.len() as f64 - kept.len() as f64) / RATE_HZ as f64;
-        println!("{context}: {} of {} samples, {missing_s:.2} s missing", kept.len(), heard.len());
-        assert!(missing_s <= 1.0, "{context}: {missing_s} s are missing of {}", heard.len());
-        if number == runs && !recorded.is_empty() && !kills_service {
-            keeps_what_was_left(&file, recorded.len());
-        }
-        let folder = service.folder.clone();
-        drop(service);
-        fs::remove_dir_all(folder).unwrap();
+    let kills: Vec<Kill> = (1..=runs)
+        .map(|number| Kill { seed, number, of_service: number % 2 == 0, after_ms: random.range(0, 1_200) })
+        .collect();
+    for kills in kills.chunks(TOGETHER) {
+        std::thread::scope(|scope| {
+            for &kill in kills {
+                scope.spawn(move || kill_once(&format!("{name}-{}", kill.number), kill));
+            }
+        });
     }
 }
 
+/// Compares what a killed process leaves with what another client received.
+fn kill_once(name: &str, kill: Kill) {
+    let said = noise(4 * RATE_HZ, 5);
+    let service = Service::start(name, "");
+    let (keep, part) = (service.folder.join("keep.wav"), service.folder.join("keep.wav.part"));
+    fs::write(&keep, "old").unwrap();
+    let mut other = service.mic("");
+    let mut recorder =
+        service.command(&format!("mic {}", keep.display())).stdout(Stdio::null()).spawn().unwrap();
+    service.wait_for_clients("mic", 2);
+    let mut speaker = service.speak("", &said);
+    std::thread::sleep(Duration::from_millis(kill.after_ms));
+    signal(if kill.of_service { &service.child } else { &recorder }, "KILL");
+    let (mut messages, mut received) = (String::new(), Vec::new());
+    recorder.stderr.take().unwrap().read_to_string(&mut messages).unwrap();
+    let status = recorder.wait().unwrap();
+    let recorded = if kill.of_service {
+        assert_eq!(status.code(), Some(1), "{kill:?}: {messages}");
+        assert!(messages.contains("the service"), "{kill:?}: {messages}");
+        assert!(!part.exists(), "{kill:?}");
+        // The service was killed before it sent anything.
+        if fs::read(&keep).unwrap() == b"old" { Vec::new() } else { samples(&keep) }
+    } else {
+        assert_eq!(fs::read(&keep).unwrap(), b"old", "{kill:?}: the old recording has changed");
+        signal(&service.child, "TERM");
+        samples(&part)
+    };
+    // The other client ends with the service, after it has written everything that it received.
+    other.stdout.read_to_end(&mut received).unwrap();
+    other.child.wait().unwrap();
+    speaker.wait().unwrap();
+    let received = samples_of(&received);
+    let (heard, kept) = (said_in(&received), said_in(&recorded));
+    let common = kept.len().min(heard.len());
+    assert!(kept[..common] == heard[..common], "{kill:?}: the recording differs from what was sent");
+    assert!(kept[..common] == said[..common], "{kill:?}: the recording differs from what was said");
+    let missing_s = (heard.len() as f64 - kept.len() as f64) / RATE_HZ as f64;
+    println!("{kill:?}: {} of {} samples, {missing_s:.2} s missing", kept.len(), heard.len());
+    assert!(missing_s <= 1.0, "{kill:?}: {missing_s} s are missing of {}", heard.len());
+    if !kill.of_service && !recorded.is_empty() {
+        keeps_what_was_left(&format!("{name}-again"), &part, recorded.len());
+    }
+    let folder = service.folder.clone();
+    drop(service);
+    fs::remove_dir_all(folder).unwrap();
+}
+
 /// The next recording with the same name keeps what the killed client left, and says so.
-fn keeps_what_was_left(part: &Path, left: usize) {
-    let service = Service::start("again", "");
+fn keeps_what_was_left(name: &str, part: &Path, left: usize) {
+    let service = Service::start(name, "");
     let keep = part.with_extension("");
     let output = service.command(&format!("mic -d 0.1 {}", keep.display())).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
