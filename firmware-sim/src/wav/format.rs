@@ -15,6 +15,29 @@ const TAG_MU_LAW: u16 = 7;
 /// Codings that are read, for messages.
 pub(super) const EXPECTED: &str = "PCM of 1 to 32 bits, float of 32 or 64 bits, mu-law or A-law";
 
+/// Coding of samples that have no header. All are little-endian, with interleaved channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawCoding {
+    /// 8 bits, 128 is zero.
+    Unsigned8,
+    /// 16 bits.
+    Signed16,
+    /// 24 bits at the bottom of 32.
+    Signed24,
+    /// 24 bits in three bytes.
+    Signed24Packed,
+    /// 32 bits.
+    Signed32,
+    /// Float of 32 bits, full scale at ±1.0.
+    Float32,
+    /// Float of 64 bits, full scale at ±1.0.
+    Float64,
+    /// mu-law of ITU-T G.711.
+    MuLaw,
+    /// A-law of ITU-T G.711.
+    ALaw,
+}
+
 /// Where the valid bits of a sample are in its container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
@@ -57,6 +80,23 @@ impl fmt::Display for WavFormat {
 }
 
 impl WavFormat {
+    /// Returns the format of samples without a header, and where their valid bits are.
+    pub(super) fn of_raw(coding: RawCoding, channels: u16, rate_hz: u32) -> (Self, Placement) {
+        let (tag, container, bits) = match coding {
+            RawCoding::Unsigned8 => (TAG_PCM, 1, 8),
+            RawCoding::Signed16 => (TAG_PCM, 2, 16),
+            RawCoding::Signed24 => (TAG_PCM, 4, 24),
+            RawCoding::Signed24Packed => (TAG_PCM, 3, 24),
+            RawCoding::Signed32 => (TAG_PCM, 4, 32),
+            RawCoding::Float32 => (TAG_FLOAT, 4, 32),
+            RawCoding::Float64 => (TAG_FLOAT, 8, 64),
+            RawCoding::MuLaw => (TAG_MU_LAW, 1, 8),
+            RawCoding::ALaw => (TAG_A_LAW, 1, 8),
+        };
+        let format = Self { tag, real_tag: tag, channels, rate_hz, container, bits, valid_bits: bits };
+        (format, if coding == RawCoding::Signed24 { Placement::Bottom } else { Placement::Top })
+    }
+
     pub(super) fn parse(chunk: &[u8]) -> Option<Self> {
         let tag = u16_at(chunk, 0)?;
         let (channels, rate_hz) = (u16_at(chunk, 2)?, u32_at(chunk, 4)?);

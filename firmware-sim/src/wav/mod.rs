@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use hound::{SampleFormat, WavSpec};
 
 use self::format::Placement;
-pub use self::format::WavFormat;
+pub use self::format::{RawCoding, WavFormat};
 use self::header::{HeaderError, WavHeader};
 pub use self::stream::{StreamSamples, WavStream};
 use crate::interpolate::resample_to;

@@ -1,14 +1,14 @@
-//! WAV files that are read piece by piece, also from a pipe.
+//! WAV files and samples without a header that are read piece by piece, also from a pipe.
 
 use std::io::{self, Read};
 
-use super::format::{EXPECTED, Placement, WavFormat};
+use super::format::{EXPECTED, Placement, RawCoding, WavFormat};
 use super::header::WavHeader;
 
 /// Number of bytes that are read at once, before they are cut to whole sample frames.
 const PIECE_BYTES: usize = 65_536;
 
-/// WAV file that is read from its begin to its end.
+/// WAV file, or samples without a header, read from the begin to the end.
 pub struct WavStream<R> {
     source: R,
     format: WavFormat,
@@ -55,6 +55,27 @@ impl<R: Read> WavStream<R> {
             return Err(format!("is coded as {format}; expected {EXPECTED}"));
         }
         Ok(Self { source, format, left: length, placement: None, rest: Vec::new() })
+    }
+
+    /// Reads samples that have no header, up to the end of the source. The number of channels and the rate, in hertz, must
+    /// not be 0.
+    ///
+    /// # Panics
+    /// Panics if one of them is 0.
+    #[must_use]
+    pub fn of_raw(source: R, coding: RawCoding, channels: u16, rate_hz: u32) -> Self {
+        assert!(
+            channels > 0 && rate_hz > 0,
+            "{channels} channels and {rate_hz} Hz: expected at least 1 of each"
+        );
+        let (format, placement) = WavFormat::of_raw(coding, channels, rate_hz);
+        Self { source, format, left: None, placement: Some(placement), rest: Vec::new() }
+    }
+
+    /// Returns the number of bytes that were read of an incomplete sample frame. At the end they are missing in the samples.
+    #[must_use]
+    pub fn incomplete_bytes(&self) -> usize {
+        self.rest.len()
     }
 
     /// Returns the file's format.

@@ -431,3 +431,38 @@ fn the_shipped_clips_are_speech_at_their_level() {
         assert!(clip.samples.iter().all(|x| x.abs() < 0.71));
     }
 }
+
+#[test]
+fn raw_samples_have_their_value_in_every_coding() {
+    let near = |expected: f32, found: f32| (expected - found).abs() < 1e-6;
+    for (coding, bytes, expected) in [
+        (RawCoding::Unsigned8, vec![0x80, 0xc0, 0x00], vec![0.0, 0.5, -1.0]),
+        (RawCoding::Signed16, vec![0x00, 0x40, 0x00, 0x80], vec![0.5, -1.0]),
+        // The unused byte on top may be anything.
+        (RawCoding::Signed24, vec![0, 0, 0x40, 0, 0, 0, 0xc0, 0xff, 0, 0, 0xc0, 0], vec![0.5, -0.5, -0.5]),
+        (RawCoding::Signed24Packed, vec![0, 0, 0x40, 0, 0, 0xc0], vec![0.5, -0.5]),
+        (RawCoding::Signed32, vec![0, 0, 0, 0x40, 0, 0, 0, 0xc0], vec![0.5, -0.5]),
+        (RawCoding::Float32, 0.25_f32.to_le_bytes().to_vec(), vec![0.25]),
+        (RawCoding::Float64, (-0.25_f64).to_le_bytes().to_vec(), vec![-0.25]),
+        (RawCoding::MuLaw, vec![0x00, 0xff], vec![-32_124.0 / 32_768.0, 0.0]),
+        (RawCoding::ALaw, vec![0x2a, 0xd5], vec![-32_256.0 / 32_768.0, 8.0 / 32_768.0]),
+    ] {
+        let mut cut = bytes.clone();
+        let frame = bytes.len() / expected.len();
+        for missing in 0..frame {
+            cut.truncate(bytes.len() - missing);
+            let mut stream = WavStream::of_raw(&cut[..], coding, 1, 16_000);
+            let (mut found, mut part) = (Vec::new(), Vec::new());
+            while stream.next(&mut part).unwrap() == StreamSamples::Some {
+                found.extend_from_slice(&part);
+            }
+            let whole = expected.len() - usize::from(missing > 0);
+            assert_eq!(
+                (found.len(), stream.incomplete_bytes()),
+                (whole, (frame - missing) % frame),
+                "{coding:?}"
+            );
+            assert!(found.iter().zip(&expected).all(|(&a, &b)| near(a, b)), "{coding:?}: {found:?}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration as WallDuration;
 
 use handsfree_core::playback::SourceConfig;
 
-use crate::decode::{Decoded, Decoder};
+use crate::decode::{Decoded, Decoder, RawFormat};
 use handsfree::failure::Failure;
 use handsfree::terminal::{SOURCE_MEMORY, SOURCE_QUALITY, SharedClock, Track, Tracks};
 
@@ -22,7 +22,12 @@ const CLIP_CHUNK: usize = 4_800;
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Audio file.
-    File(PathBuf),
+    File {
+        /// Path of the file.
+        path: PathBuf,
+        /// Format of its samples if it has no header.
+        raw: Option<RawFormat>,
+    },
     /// Mono samples in memory.
     Clip {
         /// Display name.
@@ -39,7 +44,7 @@ impl Source {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File { path, .. } => path.display().to_string(),
             Self::Clip { name, .. } => name.clone(),
         }
     }
@@ -206,7 +211,7 @@ impl PlayingSource {
 /// Opens a source, and returns its reader, sample rate in hertz and number of channels.
 fn open_reader(source: &Source) -> Result<(SampleReader, u32, u32), Failure> {
     match source {
-        Source::File(path) => {
+        Source::File { path, raw } => {
             // Before the file is opened, because opening a pipe waits for its writer.
             let special = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
             if special {
@@ -214,7 +219,7 @@ fn open_reader(source: &Source) -> Result<(SampleReader, u32, u32), Failure> {
                 let path = path.display();
                 return Err(Failure::run(format!("{path}: is a pipe or a device: expected an audio file")));
             }
-            let decoder = Box::new(Decoder::open(Path::new(path))?);
+            let decoder = Box::new(Decoder::open(Path::new(path), *raw)?);
             let (rate_hz, channels) = (decoder.rate_hz(), decoder.channels());
             Ok((SampleReader::File(decoder), rate_hz, channels))
         }

@@ -29,7 +29,8 @@ impl Recordings {
     /// # Errors
     /// Returns an error that names the file that cannot be read, or the channel or rate that cannot be used.
     pub fn read(args: &ProcessArgs) -> Result<Self, Failure> {
-        let mic_clip = read_clip(&args.mic)?;
+        let raw = args.raw.format();
+        let mic_clip = read_clip(&args.mic, raw)?;
         let rate_hz = args.rate.unwrap_or_else(|| default_rate_hz(mic_clip.rate_hz));
         handsfree_core::SampleRate::new(rate_hz)?;
         let mut notices: Vec<String> = mic_clip.notice.iter().cloned().collect();
@@ -66,7 +67,7 @@ impl Recordings {
         let far = match (reference, &args.far) {
             (Some(channel), _) => vec![at_rate(&mic_clip.mean_of(&[channel]), &mic_clip)],
             (None, Some(path)) => {
-                let clip = read_clip(path)?;
+                let clip = read_clip(path, raw)?;
                 notices.extend(clip.notice.clone());
                 let all: Vec<usize> = (0..usize::from(clip.channels)).collect();
                 let each = all.iter().map(|&channel| vec![channel]);

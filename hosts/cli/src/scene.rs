@@ -1,5 +1,7 @@
 //! Control side: the signals and the room of a simulated run.
 
+use std::path::PathBuf;
+
 use handsfree::failure::Failure;
 use handsfree::pcm::to_i16;
 use handsfree::sim::LivingRoom;
@@ -49,13 +51,14 @@ impl Scene {
             notices.extend(clip.notice.clone());
             clip
         };
-        let far_clip = collect_notice(args.far.as_ref().map_or_else(|| Ok(Clip::far()), read_clip)?);
+        let read = |path: &PathBuf| read_clip(path, args.raw.format());
+        let far_clip = collect_notice(args.far.as_ref().map_or_else(|| Ok(Clip::far()), read)?);
         let near_clip = match &args.near {
             None => Some(collect_notice(Clip::near())),
             Some(NearArg::None) => None,
-            Some(NearArg::File(path)) => Some(collect_notice(read_clip(path)?)),
+            Some(NearArg::File(path)) => Some(collect_notice(read(path)?)),
         };
-        let response_clip = args.rir.as_ref().map(read_clip).transpose()?.map(collect_notice);
+        let response_clip = args.rir.as_ref().map(read).transpose()?.map(collect_notice);
 
         let ends_early = near_clip.is_some() && args.talk.is_empty();
         // A fast loudspeaker takes more samples than the run is long.

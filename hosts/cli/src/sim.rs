@@ -433,6 +433,12 @@ pub(crate) fn command(args: &SimArgs) -> String {
         }),
     );
     push_switch("rir", path(&args.rir));
+    if let Some(rate_hz) = args.raw.raw_rate {
+        push_switch("raw-rate", Some(rate_hz.to_string()));
+        push_switch("raw-channels", Some(args.raw.raw_channels.to_string()));
+        let coding = args.raw.raw_format.to_possible_value();
+        push_switch("raw-format", coding.map(|name| name.get_name().to_owned()));
+    }
     push_switch("seconds", Some(args.seconds.to_string()));
     push_switch("rate", Some(args.rate.to_string()));
     push_switch("capture-rate", args.capture_rate.map(|n| n.to_string()));

@@ -3,19 +3,23 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
+#[path = "support/alsa_device.rs"]
+mod alsa_device;
 #[path = "support/samples.rs"]
 mod samples;
 
+use alsa_device::AlsaDevice;
 use samples::{bytes_of, noise};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Service, plug-in and configuration in a folder of their own.
+/// Service and device in a folder of their own.
 struct Rig {
     service: Child,
+    device: AlsaDevice,
     folder: PathBuf,
 }
 
@@ -25,20 +29,7 @@ impl Rig {
         let folder = std::env::temp_dir().join(format!("hf-alsa-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/alsa");
-        let plugin = folder.join("plugin.so");
-        let compiled = Command::new("cc")
-            .args(["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DPIC", "-o"])
-            .args([&plugin, &packaging.join("pcm_handsfree.c")])
-            .arg("-lasound")
-            .output()
-            .unwrap();
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-        let config = fs::read_to_string(packaging.join("handsfree.conf")).unwrap();
-        let installed = "/usr/local/lib/libasound_module_pcm_handsfree.so";
-        assert!(config.contains(installed));
-        let config = config.replace(installed, plugin.to_str().unwrap());
-        fs::write(folder.join("conf"), format!("</usr/share/alsa/alsa.conf>\n{config}")).unwrap();
+        let device = AlsaDevice::build(&folder, &folder.join("s"));
         let mut service = Command::new(env!("CARGO_BIN_EXE_handsfree"))
             .args(["serve", "--io", "sim", "--wire", "--no-aec", "--no-ns", "--no-agc", "--no-hpf"])
             .args(["--no-echo-search", "--rate", "16000", "--socket", folder.join("s").to_str().unwrap()])
@@ -48,21 +39,16 @@ impl Rig {
         let mut line = String::new();
         BufReader::new(service.stderr.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("serving on"), "{line}");
-        Self { service, folder }
+        Self { service, device, folder }
     }
 
     /// Returns a command for one of ALSA's programs on the device.
     fn command(&self, program: &str, words: &str, file: &str) -> Command {
-        let handsfree = Path::new(env!("CARGO_BIN_EXE_handsfree")).parent().unwrap();
-        let path = format!("{}:{}", handsfree.display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new(program);
+        let mut command = self.device.command(program);
         command
             .args(["-D", "handsfree", "-q"])
             .args(words.split(' '))
             .arg(self.folder.join(file))
-            .env("PATH", path)
-            .env("ALSA_CONFIG_PATH", self.folder.join("conf"))
-            .env("HANDSFREE_SOCKET", self.folder.join("s"))
             .stderr(Stdio::piped());
         command
     }

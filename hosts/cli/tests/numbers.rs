@@ -12,7 +12,7 @@ use handsfree_cli::args::Cli;
 use handsfree_sim::wav;
 
 /// Switches whose values are no numbers: files, names and choices.
-const NO_NUMBERS: [&str; 20] = [
+const NO_NUMBERS: [&str; 21] = [
     "pcm-in",
     "pcm-out",
     "events",
@@ -31,6 +31,7 @@ const NO_NUMBERS: [&str; 20] = [
     "audio-system",
     "input-format",
     "output-format",
+    "raw-format",
     "canceller",
     "shell",
 ];

@@ -1,4 +1,5 @@
-//! Plain samples of `handsfree run`: `--pcm-in`, `--pcm-out` and `--record` to a pipe, in real time on a simulated wire.
+//! Plain samples of `handsfree run`: `--pcm-in`, `--pcm-out` and `--record` to a pipe, in real time on a simulated wire. Files of
+//! raw samples for every command that reads files.
 #![cfg(unix)]
 #![allow(missing_docs)]
 
@@ -231,4 +232,86 @@ fn invalid_streams_are_refused_by_name() {
         assert_eq!(output.status.code(), Some(code), "{words}: {message}");
         assert!(message.contains(expected), "{words}: {message}");
     }
+}
+
+/// Runs a command, and returns its exit code and messages.
+fn run(words: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_handsfree"));
+    let output = command.args(words.split_whitespace()).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn played_raw_samples_are_heard_in_every_coding() {
+    let folder = folder("raw-played");
+    let said = [noise(8_000, 3), vec![0; 1_600]].concat();
+    for (coding, channels, bytes_of_sample) in [
+        ("S16_LE", 1, (|sample| sample.to_le_bytes().to_vec()) as fn(i16) -> Vec<u8>),
+        ("FLOAT_LE", 2, |sample| (f32::from(sample) / 32_768.0).to_le_bytes().repeat(2)),
+        ("S24_3LE", 1, |sample| (i32::from(sample) << 8).to_le_bytes()[..3].to_vec()),
+    ] {
+        let file = folder.join(coding);
+        fs::write(&file, said.iter().flat_map(|&sample| bytes_of_sample(sample)).collect::<Vec<u8>>())
+            .unwrap();
+        let words = format!(
+            "--rate 16000 --play {} --raw-rate 16000 --raw-channels {channels} --raw-format {coding} --pcm-out -",
+            file.display()
+        );
+        let mut run = start(&words, Stdio::null(), Stdio::piped());
+        let mut heard = Vec::new();
+        run.stdout.take().unwrap().read_to_end(&mut heard).unwrap();
+        let events = events(run);
+        assert!(events.iter().all(|event| event["event"] != "note"), "{coding}: {events:?}");
+        assert!(contains(&samples_of(&heard), &said[..8_000]), "{coding}: {} bytes came back", heard.len());
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn raw_recordings_give_what_wav_files_give() {
+    let folder = folder("raw-recordings");
+    let path = |name: &str| folder.join(name).display().to_string();
+    for (name, seed) in [("far", 4), ("mic", 5)] {
+        let samples = noise(16_000, seed);
+        fs::write(path(&format!("{name}.raw")), bytes_of(&samples)).unwrap();
+        let floats: Vec<f32> = samples.iter().map(|&sample| f32::from(sample) / 32_768.0).collect();
+        handsfree_sim::wav::write_mono(path(&format!("{name}.wav")), 16_000, &floats).unwrap();
+    }
+    let [far, mic, far_wav, mic_wav, out] =
+        ["far.raw", "mic.raw", "far.wav", "mic.wav", "out"].map(path);
+    let mut results = Vec::new();
+    for (far, mic) in [(&far_wav, &mic_wav), (&far, &mic), (&far_wav, &mic)] {
+        let (code, message) =
+            run(&format!("process --far {far} --mic {mic} --raw-rate 16000 --out {out}.wav"));
+        assert_eq!(code, Some(0), "{message}");
+        let words = format!("sim --seconds 1 --far {far} --near {mic} --raw-rate 16000 --out {out}");
+        let (code, message) = run(&words);
+        assert_eq!(code, Some(0), "{message}");
+        results
+            .push((fs::read(format!("{out}.wav")).unwrap(), fs::read(format!("{out}/clean.wav")).unwrap()));
+    }
+    assert!(results.iter().all(|result| result == &results[0]));
+    let (code, message) =
+        run(&format!("run --io sim --duration 0.1 --near {mic} --raw-rate 16000 --play {far}"));
+    assert_eq!(code, Some(0), "{message}");
+    fs::write(&mic, [1, 0, 2]).unwrap();
+    for (words, code, expected) in [
+        (format!("run --io sim --play {far}"), 1, "far.raw: is no audio file: it starts with"),
+        (format!("run --io sim --near {far}"), 1, "far.raw: is not a WAV file"),
+        (format!("process --far {far} --mic {far_wav} --out {out}.wav"), 1, "far.raw: is not a WAV file"),
+        (format!("sim --far {far} --raw-rate 100"), 2, "100"),
+        (format!("sim --far {far} --raw-rate 16000 --raw-channels 9"), 2, "9"),
+        (format!("sim --far {far} --raw-channels 2"), 2, "--raw-rate"),
+        (format!("sim --far {far} --raw-rate 16000 --raw-format S17_LE"), 2, "S17_LE"),
+        (
+            format!("sim --seconds 1 --far {mic} --raw-rate 16000 --out {out}"),
+            0,
+            "ends with 1 bytes of an incomplete",
+        ),
+    ] {
+        let (found, message) = run(&words);
+        assert_eq!(found, Some(code), "{words}: {message}");
+        assert!(message.contains(expected), "{words}: {message}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use super::AlsaArgs;
 #[cfg(feature = "cpal")]
 use super::CpalArgs;
-use super::{HostArg, SimRoomArgs};
+use super::{HostArg, RawArgs, SimRoomArgs};
 use crate::switches::Switches;
 
 /// Switches of the devices and of the processing.
@@ -59,4 +59,7 @@ pub struct DeviceArgs {
     /// Switches of the simulated room.
     #[command(flatten)]
     pub sim: SimRoomArgs,
+    /// Format of files without a header.
+    #[command(flatten)]
+    pub raw: RawArgs,
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use handsfree::HostChoice;
+use handsfree::failure::Failure;
+use handsfree::pcm::to_i16;
 use handsfree::sim::{SimRoomConfig, Talker};
 #[cfg(all(target_os = "linux", feature = "alsa"))]
 use handsfree_alsa::{AlsaConfig, RealTimeConfig, SampleFormat};
@@ -12,6 +14,7 @@ use handsfree_alsa::{AlsaConfig, RealTimeConfig, SampleFormat};
 use handsfree_cpal::CpalConfig;
 
 use super::UnplugArg;
+use crate::decode::{RawFormat, read_clip};
 
 /// Value of `--io`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -47,7 +50,7 @@ impl From<HostArg> for HostChoice {
 pub enum NearArg {
     /// The talker is silent.
     None,
-    /// The talker speaks the content of a WAV file.
+    /// The talker speaks the content of a file.
     File(PathBuf),
 }
 
@@ -59,12 +62,16 @@ impl FromStr for NearArg {
     }
 }
 
-fn talker(near: Option<&NearArg>) -> Talker {
-    match near {
+fn talker(near: Option<&NearArg>, raw: Option<RawFormat>) -> Result<Talker, Failure> {
+    Ok(match near {
         None => Talker::ShippedVoice,
         Some(NearArg::None) => Talker::Silent,
-        Some(NearArg::File(path)) => Talker::File(path.clone()),
-    }
+        Some(NearArg::File(path)) => {
+            let clip = read_clip(path, raw)?;
+            let samples = to_i16(&clip.to_mono_at(clip.rate_hz)).into();
+            Talker::Speech { rate_hz: clip.rate_hz, samples }
+        }
+    })
 }
 
 /// Switches of `--io cpal`.
@@ -128,7 +135,7 @@ impl AlsaArgs {
 #[derive(Args, Clone, Debug)]
 pub struct SimRoomArgs {
     /// Recording of the talker, played at intervals; 'none' for no talker [default: a shipped voice]
-    #[arg(long, value_name = "WAV|none", help_heading = "Simulated room")]
+    #[arg(long, value_name = "FILE|none", help_heading = "Simulated room")]
     pub near: Option<NearArg>,
     /// Rate of the loudspeaker's clock relative to the microphone's, in ppm; positive is fast
     #[arg(
@@ -154,15 +161,18 @@ pub struct SimRoomArgs {
 }
 
 impl SimRoomArgs {
-    /// Returns the configuration of the simulated room. `--unplug` is not part of it.
-    #[must_use]
-    pub fn config(&self) -> SimRoomConfig {
-        SimRoomConfig {
-            talker: talker(self.near.as_ref()),
+    /// Returns the configuration of the simulated room, with the talker's recording read. `raw` is its format if it has no
+    /// header. `--unplug` is not part of it.
+    ///
+    /// # Errors
+    /// Returns an error that names a recording that cannot be read.
+    pub fn config(&self, raw: Option<RawFormat>) -> Result<SimRoomConfig, Failure> {
+        Ok(SimRoomConfig {
+            talker: talker(self.near.as_ref(), raw)?,
             playback_ppm: self.playback_ppm,
             render_latency_ms: self.render_latency_ms,
             seed: self.seed,
             wire: self.wire,
-        }
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 mod devices;
 mod hosts;
+mod raw;
 #[cfg(unix)]
 mod service;
 mod sweep;
@@ -18,6 +19,7 @@ pub use self::hosts::AlsaArgs;
 #[cfg(feature = "cpal")]
 pub use self::hosts::CpalArgs;
 pub use self::hosts::{HostArg, NearArg, SimRoomArgs};
+pub use self::raw::RawArgs;
 #[cfg(unix)]
 pub use self::service::{CtlArgs, MicArgs, PlainFormat, RecordedType, ServeArgs, SpeakArgs, SpokenType};
 pub use self::sweep::{SweepAction, SweepArgs, SweepReportArgs};
@@ -117,11 +119,12 @@ itself, its place is ambiguous, and the recordings are used as they are.
 
 The result has the length of the microphone recording; a shorter far-end recording is extended with
 silence. WAV (also RF64, BW64 and W64; PCM, float, mu-law, A-law), AIFF, CAF, FLAC, Ogg Vorbis, MP3
-and MP4 are accepted. The channels of a multi-channel microphone are mixed to mono unless --mic-channel selects one.
+and MP4 are accepted, and with --raw-rate raw samples. The channels of a multi-channel microphone are mixed to mono unless --mic-channel selects one.
 
 Examples:
   handsfree process --far played.wav --mic heard.wav --out clean.wav
   handsfree process --mic array.wav --mic-channel 2 --reference-channel 6 --out clean.wav
+  handsfree process --far played.raw --mic heard.raw --raw-rate 16000 --out clean.wav
 
 Exit codes: 0 success, 1 a file could not be read or written, 2 the command line is invalid, 3 no
 echo was found (the output is written): the microphone records other sound almost all the time that
@@ -261,21 +264,21 @@ pub struct SimArgs {
     #[arg(long, value_name = "TOML", help_heading = "Run")]
     pub scenario: Option<PathBuf>,
     /// Recording that the loudspeaker plays, in a loop [default: a shipped voice]
-    #[arg(long, value_name = "WAV", help_heading = "Sound")]
+    #[arg(long, value_name = "FILE", help_heading = "Sound")]
     pub far: Option<PathBuf>,
     /// Sounds that the loudspeaker plays one after another, in a loop: NAME:SECONDS,... with the names speech, music,
     /// dial-tone, ring-back, siren, ring, silence
     #[arg(long, value_name = "LIST", conflicts_with = "far", help_heading = "Sound")]
     pub far_program: Option<FarProgram>,
     /// Recording of the talker, played in a loop; 'none' for no talker [default: a shipped voice]
-    #[arg(long, value_name = "WAV|none", help_heading = "Sound")]
+    #[arg(long, value_name = "FILE|none", help_heading = "Sound")]
     pub near: Option<NearArg>,
     /// Stretches in which the talker speaks, in seconds from the start; the far end then speaks during the whole
     /// run. May be repeated [default: the last two thirds of the run]
     #[arg(long, value_name = "FROM-TO", help_heading = "Sound")]
     pub talk: Vec<TalkArg>,
     /// Room impulse response from loudspeaker to microphone [default: a living room, image-source method]
-    #[arg(long, value_name = "WAV", help_heading = "Sound")]
+    #[arg(long, value_name = "FILE", help_heading = "Sound")]
     pub rir: Option<PathBuf>,
     /// Reverberation time of the room, in ms: exponentially decaying noise instead of the living room
     #[arg(long, value_name = "X", conflicts_with = "rir", help_heading = "Sound")]
@@ -376,6 +379,9 @@ pub struct SimArgs {
     /// Switches of the voice processing stages.
     #[command(flatten)]
     pub switches: Switches,
+    /// Format of files without a header.
+    #[command(flatten)]
+    pub raw: RawArgs,
 }
 
 /// Value of `--far-channels`.
@@ -407,10 +413,10 @@ impl FromStr for FarChannels {
 #[derive(Args, Clone, Debug)]
 pub struct ProcessArgs {
     /// Recording of what the loudspeaker played
-    #[arg(long, value_name = "WAV", required_unless_present = "reference_channel")]
+    #[arg(long, value_name = "FILE", required_unless_present = "reference_channel")]
     pub far: Option<PathBuf>,
     /// Recording of the microphone, with the echo
-    #[arg(long, value_name = "WAV")]
+    #[arg(long, value_name = "FILE")]
     pub mic: PathBuf,
     /// File to write the cleaned recording to; the processing delay is removed
     #[arg(long, value_name = "WAV")]
@@ -444,6 +450,9 @@ pub struct ProcessArgs {
     /// Switches of the voice processing stages.
     #[command(flatten)]
     pub switches: Switches,
+    /// Format of files without a header.
+    #[command(flatten)]
+    pub raw: RawArgs,
 }
 
 /// Value of one `--unplug`.
@@ -475,7 +484,7 @@ pub struct RunArgs {
     /// Switches of the devices and of the processing.
     #[command(flatten)]
     pub devices: DeviceArgs,
-    /// Plays a file (WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, MP4); may be repeated to mix several files
+    /// Plays a file (WAV, AIFF, CAF, FLAC, Ogg Vorbis, MP3, MP4, or raw samples with --raw-rate); may be repeated to mix several files
     #[arg(long, value_name = "FILE", help_heading = "Sound")]
     pub play: Vec<PathBuf>,
     /// Repeats the files until the run ends

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::DeviceArgs;
+use crate::decode::RawCodingName;
 use crate::pcm::endpoint::Endpoint;
 use crate::serve::protocol::ControlRequest;
 use crate::serve::socket::parse_mode;
@@ -168,9 +169,9 @@ pub struct SpeakArgs {
     /// Number of channels of raw samples, 1 to 8
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     pub channels: u32,
-    /// Format of raw samples
+    /// Coding of raw samples
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub format: PlainFormat,
+    pub format: RawCodingName,
     /// File type
     #[arg(short = 't', long = "type", value_enum, value_name = "TYPE", default_value_t)]
     pub file_type: SpokenType,

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::{Answer, Connection, service_ended};
 use crate::args::{SpeakArgs, SpokenType};
 use crate::console;
-use crate::decode::{Decoded, Decoder};
+use crate::decode::{Decoded, Decoder, RawFormat};
 use crate::interrupts::{handle_interrupts, is_interrupted};
 use crate::pcm::endpoint::Endpoint;
-use crate::pcm::format::{FrameBytes, PcmFormat};
+use crate::pcm::format::PcmFormat;
 use crate::serve::protocol::{Hello, MAX_PAYLOAD, Reply, SpeakRequest};
 
 /// Interval of position messages: short beside the second that a track's queue holds.
@@ -22,8 +22,6 @@ const REPORT_MS: u32 = 50;
 const POLL: Duration = Duration::from_millis(10);
 /// Time that an interruption may take, with the latency of the loudspeaker.
 const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Number of bytes read at once: 20 ms at 48 kHz in two channels.
-const READ_BYTES: usize = 3_840;
 /// Exit code of an interrupted command, as shells define it for SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -52,51 +50,29 @@ impl Sound {
     fn open(place: &Endpoint, args: &SpeakArgs) -> Result<Self, Failure> {
         // One piece may wait beside the one that is read.
         let (sender, pieces) = sync_channel(1);
-        let (format, read): (_, Box<dyn FnOnce() + Send>) = if args.file_type == SpokenType::Raw {
-            let format = PcmFormat::of_track(args.rate, args.channels)?;
-            let mut source = place.open_source()?;
-            let read = move || {
-                let mut frames = FrameBytes::new(format);
-                loop {
-                    let mut bytes = vec![0; READ_BYTES];
-                    let piece = match source.read(&mut bytes) {
-                        Ok(0) => match frames.incomplete_bytes() {
-                            0 => return,
-                            bytes => Err(format!("ends with {bytes} bytes of an incomplete sample frame")),
-                        },
-                        Ok(count) => Ok(frames.take(bytes.get(..count).unwrap_or(&[]))),
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                        Err(error) => Err(format!("cannot be read: {error}")),
-                    };
-                    let is_last = piece.is_err();
-                    if sender.send(piece).is_err() || is_last {
-                        return;
-                    }
+        let mut decoder = match (args.file_type, place) {
+            (SpokenType::Raw, _) => {
+                let format = RawFormat::new(args.rate, args.channels, args.format.into())?;
+                Decoder::raw(&place.to_string(), place.open_source()?, format)
+            }
+            (_, Endpoint::Path(path)) if !place.is_stream() => Decoder::open(path, None)?,
+            _ => Decoder::from_stream(&place.to_string(), place.open_source()?, None)?,
+        };
+        let format = PcmFormat::of_track(decoder.rate_hz(), decoder.channels())
+            .map_err(|failure| Failure::run(format!("{place}: {failure}")))?;
+        let read = move || {
+            loop {
+                let mut samples = Vec::new();
+                let piece = match decoder.next(&mut samples) {
+                    Decoded::Samples => Ok(samples),
+                    Decoded::End => return,
+                    Decoded::Broken(reason) => Err(reason),
+                };
+                let is_last = piece.is_err();
+                if sender.send(piece).is_err() || is_last {
+                    return;
                 }
-            };
-            (format, Box::new(read))
-        } else {
-            let mut decoder = match place {
-                Endpoint::Path(path) if !place.is_stream() => Decoder::open(path)?,
-                _ => Decoder::from_stream(&place.to_string(), place.open_source()?)?,
-            };
-            let format = PcmFormat::of_track(decoder.rate_hz(), decoder.channels())
-                .map_err(|failure| Failure::run(format!("{place}: {failure}")))?;
-            let read = move || {
-                loop {
-                    let mut samples = Vec::new();
-                    let piece = match decoder.next(&mut samples) {
-                        Decoded::Samples => Ok(samples),
-                        Decoded::End => return,
-                        Decoded::Broken(reason) => Err(reason),
-                    };
-                    let is_last = piece.is_err();
-                    if sender.send(piece).is_err() || is_last {
-                        return;
-                    }
-                }
-            };
-            (format, Box::new(read))
+            }
         };
         std::thread::Builder::new()
             .name("reader".into())

@@ -1,10 +1,12 @@
 //! Application side: reads audio files of all kinds, for every command.
 //!
 //! WAV files and their variants for long files are read by the simulator's reader, which knows more codings and repairs
-//! wrong lengths. The decoding library reads all others, and the compressed codings in WAV files.
+//! wrong lengths. The decoding library reads all others, and the compressed codings in WAV files. Samples without a header are
+//! read only where a switch states their format.
 
 mod clip;
 mod library;
+mod raw;
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -16,6 +18,7 @@ use handsfree_sim::wav::{StreamSamples, WavStream};
 
 pub use self::clip::read_clip;
 use self::library::LibraryDecoder;
+pub use self::raw::{RawCodingName, RawFormat};
 
 /// Number of bytes that identify the kind of a file.
 const MAGIC_BYTES: u64 = 12;
@@ -29,6 +32,8 @@ pub struct Decoder {
     /// First samples, which were decoded to find the rate and channels; `None` once they are returned.
     first: Option<Vec<f32>>,
     has_samples: bool,
+    /// Whether the samples have no header.
+    is_raw: bool,
 }
 
 enum DecoderKind {
@@ -62,15 +67,20 @@ impl Decoded {
 /// Returns whether a file begins as one of the kinds that the decoding library knows. Anything else is refused: the
 /// library also searches in the middle of a file, and takes noise for a compressed file.
 fn is_known_kind(magic: &[u8]) -> bool {
-    let starts = |start: &[u8]| magic.starts_with(start);
     let is_mpeg_sync = matches!(magic, [0xff, second, ..] if second & 0xe0 == 0xe0 && *second != 0xff);
+    is_named_kind(magic) || is_mpeg_sync
+}
+
+/// Returns whether a file begins with the name of a kind that the decoding library knows. One of sixteen million files of raw
+/// samples does so by chance. One of two thousand begins like an MPEG frame without a tag.
+fn is_named_kind(magic: &[u8]) -> bool {
+    let starts = |start: &[u8]| magic.starts_with(start);
     starts(b"fLaC")
         || starts(b"OggS")
         || starts(b"FORM")
         || starts(b"caff")
         || starts(b"ID3")
         || magic.get(4..8) == Some(b"ftyp")
-        || is_mpeg_sync
 }
 
 fn is_wav(magic: &[u8]) -> bool {
@@ -81,11 +91,12 @@ fn is_wav(magic: &[u8]) -> bool {
 impl Decoder {
     /// Opens an audio file. Supported are WAV (RIFF, RF64, BW64, W64), AIFF, CAF, FLAC, Ogg Vorbis, MP3, and AAC or ALAC in
     /// MP4. The format is detected from the content; the file name's extension is only a hint. A FIFO or a device is read
-    /// from its begin to its end.
+    /// from its begin to its end. A file that does not begin with the name of its kind is raw samples if `raw` states their
+    /// format.
     ///
     /// # Errors
     /// Returns an error that names the file and what was found instead of audio.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path, raw: Option<RawFormat>) -> Result<Self, Failure> {
         let invalid = |found: String| Failure::run(format!("{}: {found}", path.display()));
         let unreadable = |error: io::Error| invalid(format!("cannot be read: {error}"));
         let mut file = File::open(path).map_err(|error| invalid(format!("cannot be opened: {error}")))?;
@@ -94,7 +105,7 @@ impl Decoder {
             return Err(invalid("is a directory: expected an audio file".into()));
         }
         if !metadata.is_file() {
-            return Self::from_stream(&path.display().to_string(), Box::new(file));
+            return Self::from_stream(&path.display().to_string(), Box::new(file), raw);
         }
         if metadata.len() == 0 {
             return Err(invalid("is empty (0 bytes): expected an audio file".into()));
@@ -102,6 +113,9 @@ impl Decoder {
         let mut magic = Vec::new();
         Read::by_ref(&mut file).take(MAGIC_BYTES).read_to_end(&mut magic).map_err(unreadable)?;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        if let Some(raw) = raw.filter(|_| !is_wav(&magic) && !is_named_kind(&magic)) {
+            return Ok(Self::raw(&path.display().to_string(), Box::new(file), raw));
+        }
         if !is_wav(&magic) {
             return Self::of_library(path, &magic, |extension| LibraryDecoder::of_file(file, extension));
         }
@@ -117,11 +131,31 @@ impl Decoder {
         }
     }
 
-    /// Opens audio that can only be read from its begin to its end, such as a pipe. `name` appears in messages.
+    /// Opens samples without a header. Reads nothing yet. `name` appears in messages.
+    #[must_use]
+    pub fn raw(name: &str, source: Box<dyn Read + Send>, format: RawFormat) -> Self {
+        let RawFormat { rate_hz, channels, coding } = format;
+        Self {
+            path: name.into(),
+            kind: DecoderKind::Wav(WavStream::of_raw(source, coding, channels, rate_hz)),
+            rate_hz,
+            channels: u32::from(channels),
+            first: None,
+            has_samples: false,
+            is_raw: true,
+        }
+    }
+
+    /// Opens audio that can only be read from its begin to its end, such as a pipe. `name` appears in messages. `raw` is as for
+    /// [`open`](Self::open).
     ///
     /// # Errors
     /// Returns an error that names the stream and what was found instead of audio.
-    pub fn from_stream(name: &str, mut source: Box<dyn Read + Send>) -> Result<Self, Failure> {
+    pub fn from_stream(
+        name: &str,
+        mut source: Box<dyn Read + Send>,
+        raw: Option<RawFormat>,
+    ) -> Result<Self, Failure> {
         let path = Path::new(name);
         let invalid = |found: String| Failure::run(format!("{name}: {found}"));
         let mut magic = Vec::new();
@@ -134,6 +168,9 @@ impl Decoder {
             return Err(invalid("is empty (0 bytes): expected audio".into()));
         }
         let whole: Box<dyn Read + Send> = Box::new(Cursor::new(magic.clone()).chain(source));
+        if let Some(raw) = raw.filter(|_| !is_wav(&magic) && !is_named_kind(&magic)) {
+            return Ok(Self::raw(name, whole, raw));
+        }
         if is_wav(&magic) {
             return Self::of_wav(path, WavStream::open(whole).map_err(invalid)?);
         }
@@ -175,6 +212,7 @@ impl Decoder {
             kind: DecoderKind::Library(Box::new(decoder)),
             first: Some(samples),
             has_samples: true,
+            is_raw: false,
         })
     }
 
@@ -187,6 +225,7 @@ impl Decoder {
             kind: DecoderKind::Wav(stream),
             first: None,
             has_samples: false,
+            is_raw: false,
         };
         let invalid = |found: &str| Failure::run(format!("{}: {found}", path.display()));
         let mut samples = Vec::new();
@@ -209,6 +248,12 @@ impl Decoder {
     #[must_use]
     pub fn channels(&self) -> u32 {
         self.channels
+    }
+
+    /// Returns whether the samples have no header, so that only a switch stated their format.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        self.is_raw
     }
 
     /// Replaces the content of `out` with the next interleaved samples. `out` stays unchanged at the end or after an error.
@@ -238,6 +283,9 @@ impl Decoder {
                 *out = samples;
                 Decoded::Samples
             }
+            Ok(StreamSamples::End) if self.is_raw && stream.incomplete_bytes() > 0 => Decoded::Broken(
+                format!("ends with {} bytes of an incomplete sample frame", stream.incomplete_bytes()),
+            ),
             Ok(StreamSamples::End) => Decoded::End,
             Ok(StreamSamples::CutShort) if self.has_samples => Decoded::incomplete(),
             Ok(StreamSamples::CutShort) => {
@@ -277,7 +325,7 @@ mod tests {
             let path = std::env::temp_dir()
                 .join(format!("handsfree-decode-{}-{valid_bits}.wav", std::process::id()));
             std::fs::write(&path, extensible(valid_bits, &samples)).unwrap();
-            let mut decoder = Decoder::open(&path).unwrap();
+            let mut decoder = Decoder::open(&path, None).unwrap();
             let (mut all, mut part) = (Vec::new(), Vec::new());
             while decoder.next(&mut part) == Decoded::Samples {
                 all.extend_from_slice(&part);
@@ -307,8 +355,8 @@ mod tests {
                 .collect();
             let path = folder.join(format!("handsfree-noise-{}-{round}", std::process::id()));
             std::fs::write(&path, &bytes).unwrap();
-            let streamed = Decoder::from_stream("noise", Box::new(Cursor::new(bytes.clone())));
-            for mut decoder in [Decoder::open(&path), streamed].into_iter().flatten() {
+            let streamed = Decoder::from_stream("noise", Box::new(Cursor::new(bytes.clone())), None);
+            for mut decoder in [Decoder::open(&path, None), streamed].into_iter().flatten() {
                 let mut samples = Vec::new();
                 assert!(is_known_kind(&bytes), "round {round}: it starts with {:?}", &bytes[..4]);
                 assert_ne!(decoder.next(&mut samples), Decoded::End);
@@ -316,8 +364,42 @@ mod tests {
             std::fs::remove_file(&path).unwrap();
         }
         for start in [&b"hello, this is no sound"[..], &[0; 400], &[1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7]] {
-            let failure = Decoder::from_stream("-", Box::new(Cursor::new(start.to_vec()))).unwrap_err();
+            let failure = Decoder::from_stream("-", Box::new(Cursor::new(start.to_vec())), None).unwrap_err();
             assert!(failure.to_string().starts_with("-: is no audio file: it starts with"), "{failure}");
+        }
+    }
+    #[test]
+    fn raw_samples_need_their_format_and_a_header_is_obeyed() {
+        let format = RawFormat::new(22_050, 2, handsfree_sim::wav::RawCoding::Signed16).unwrap();
+        let samples: Vec<i16> = (0..2_000).map(|n| (n * 7 - 7_000) as i16).collect();
+        let raw: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let wav = extensible(32, &[1 << 16, -2 << 16]);
+        let path = std::env::temp_dir().join(format!("handsfree-raw-{}", std::process::id()));
+        for (bytes, expected, rate_hz) in [(&raw, &samples[..], 22_050), (&wav, &[1, -2], 48_000)] {
+            std::fs::write(&path, bytes).unwrap();
+            let streamed =
+                Decoder::from_stream("-", Box::new(Cursor::new(bytes.clone())), Some(format)).unwrap();
+            for mut decoder in [Decoder::open(&path, Some(format)).unwrap(), streamed] {
+                assert_eq!((decoder.rate_hz(), decoder.is_raw()), (rate_hz, rate_hz == 22_050));
+                let (mut all, mut part) = (Vec::new(), Vec::new());
+                while decoder.next(&mut part) == Decoded::Samples {
+                    all.extend_from_slice(&part);
+                }
+                assert_eq!(all, expected);
+            }
+        }
+        std::fs::write(&path, &raw[..4_001]).unwrap();
+        let mut decoder = Decoder::open(&path, Some(format)).unwrap();
+        let mut part = Vec::new();
+        assert_eq!(decoder.next(&mut part), Decoded::Samples);
+        let broken = Decoded::Broken("ends with 1 bytes of an incomplete sample frame".into());
+        assert_eq!(decoder.next(&mut part), broken);
+        std::fs::write(&path, &raw).unwrap();
+        assert!(Decoder::open(&path, None).is_err());
+        std::fs::remove_file(&path).unwrap();
+        for (rate_hz, channels) in [(3_999, 1), (192_001, 1), (16_000, 0), (16_000, 9)] {
+            let failure = RawFormat::new(rate_hz, channels, handsfree_sim::wav::RawCoding::ALaw).unwrap_err();
+            assert_eq!(failure.code(), 2);
         }
     }
 }

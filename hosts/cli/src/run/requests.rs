@@ -18,7 +18,7 @@ const REPEAT_PAUSE_S: usize = 2;
 /// Returns the host's configuration for the switches.
 ///
 /// # Errors
-/// Returns an error that names an invalid value and the valid range.
+/// Returns an error that names an invalid value and the valid range, or the talker's recording that cannot be read.
 pub fn host_config(args: &DeviceArgs, rate: SampleRate) -> Result<HostConfig, Failure> {
     args.switches.check()?;
     within("--period-ms", args.period_ms, 0.1..=500.0)?;
@@ -28,7 +28,7 @@ pub fn host_config(args: &DeviceArgs, rate: SampleRate) -> Result<HostConfig, Fa
     Ok(HostConfig {
         rate,
         period_sample_frames: period as u32,
-        sim: args.sim.config(),
+        sim: args.sim.config(args.raw.format())?,
         #[cfg(feature = "cpal")]
         cpal: args.cpal.config(),
         #[cfg(all(target_os = "linux", feature = "alsa"))]
@@ -89,7 +89,8 @@ pub(super) fn open_failure(args: &DeviceArgs, error: OpenError<AnyHostError>) ->
 /// Returns the sources to play: the files or, in the simulated room, the shipped voice.
 pub(super) fn sources(args: &RunArgs, is_simulated: bool) -> Vec<Source> {
     if !args.play.is_empty() || !is_simulated || args.pcm_in.is_some() {
-        return args.play.iter().cloned().map(Source::File).collect();
+        let raw = args.devices.raw.format();
+        return args.play.iter().map(|path| Source::File { path: path.clone(), raw }).collect();
     }
     let clip = Clip::far();
     let rate_hz = clip.rate_hz;
@@ -151,6 +152,6 @@ mod tests {
     fn only_the_simulated_room_plays_a_default_voice() {
         assert!(sources(&args(""), false).is_empty());
         assert_eq!(sources(&args(""), true).len(), 1);
-        assert!(matches!(sources(&args("--play a.wav"), true)[..], [Source::File(_)]));
+        assert!(matches!(sources(&args("--play a.wav"), true)[..], [Source::File { .. }]));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use handsfree_sim::noise::Rng;
@@ -210,6 +211,34 @@ fn changed_messages_harm_nobody() {
     service.wait_for_clients("speak", 0);
     service.wait_for_clients("mic", 1);
     assert_eq!(service.clients("mic")[0]["dropped_sample_frames"], 0);
+    assert_eq!(reader.end().1, "");
+    service.stop();
+}
+
+#[test]
+fn a_full_disk_behind_a_client_harms_nobody() {
+    let service = Service::start("full", "");
+    let mut reader = service.mic("");
+    service.wait_for_clients("mic", 1);
+    let said = noise(32_000, 12);
+    let speaker = service.speak("", &said);
+    for (line, expected) in [
+        ("\"$0\" mic -t raw | cat > /dev/full", "No space left"),
+        ("\"$0\" mic -t raw > /dev/full", "cannot be written"),
+        ("\"$0\" mic -t raw /dev/full", "/dev/full: cannot be written"),
+    ] {
+        let output = Command::new("sh")
+            .args(["-c", line, env!("CARGO_BIN_EXE_handsfree")])
+            .env("HANDSFREE_SOCKET", &service.socket)
+            .output()
+            .unwrap();
+        let message = text(&output.stderr);
+        assert!(!output.status.success() && message.contains(expected), "{line}: {message}");
+    }
+    let heard = reader.read(48_000);
+    assert_eq!(played(speaker)["position"], 32_000);
+    assert!(find(&heard, &said).is_some());
+    service.wait_for_clients("mic", 1);
     assert_eq!(reader.end().1, "");
     service.stop();
 }

@@ -7,6 +7,7 @@ mod faults;
 mod killed;
 #[path = "../support/samples.rs"]
 mod samples;
+#[path = "../support/service.rs"]
 mod service;
 
 use std::fs;
@@ -242,8 +243,14 @@ fn a_wav_file_and_a_socket_have_their_properties() {
     assert_eq!(played(spoken)["position"], 11_025);
     let output = service.command("speak -t wav").stdin(fs::File::open(&wav).unwrap()).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let raw = service.folder.join("said.raw");
+    fs::write(&raw, [0.25_f32.to_le_bytes(); 4_410].concat()).unwrap();
+    let words = format!("speak --json -t raw -f FLOAT_LE -r 22050 -c 2 {}", raw.display());
+    assert_eq!(played(service.command(&words).stdout(Stdio::piped()).spawn().unwrap())["position"], 2_205);
     for (words, code, expected) in [
         ("mic -r 7000", 2, "7000"),
+        ("speak -t raw -r 3999", 2, "3999"),
+        ("speak -t raw -f S17_LE", 2, "S17_LE"),
         ("mic /no/such/folder/a.wav", 1, "/no/such/folder/a.wav"),
         ("speak /no/such/file.wav", 1, "/no/such/file.wav"),
         ("mic --socket /no/such/socket", 1, "/no/such/socket"),

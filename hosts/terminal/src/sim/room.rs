@@ -1,17 +1,20 @@
 //! Control side: the simulated room: its acoustics, its talker and its devices.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use handsfree_core::{Duration, SampleRate};
 use handsfree_sim::acoustics::{Acoustics, RoomAcoustics};
 use handsfree_sim::board::BoardConfig;
 use handsfree_sim::convolver::Convolver;
 use handsfree_sim::device::{DeviceConfig, Jitter};
+use handsfree_sim::interpolate::resample_to;
 use handsfree_sim::noise::{Colour, Noise, Rng};
 use handsfree_sim::room::{Loudspeaker, Room, RoomSource};
 use handsfree_sim::wav::{self, Clip};
 
 use crate::failure::Failure;
+use crate::pcm::from_i16;
 
 /// Time of the talker's first utterance, in seconds. The echo canceller has converged by then.
 const FIRST_UTTERANCE_S: f64 = 10.0;
@@ -39,6 +42,13 @@ pub enum Talker {
     Silent,
     /// The speech in a WAV file.
     File(PathBuf),
+    /// Speech in memory.
+    Speech {
+        /// Sample rate, in hertz.
+        rate_hz: u32,
+        /// Mono samples.
+        samples: Arc<[i16]>,
+    },
 }
 
 /// Properties of the simulated room and its devices.
@@ -150,6 +160,7 @@ impl LiveRoom {
             Talker::Silent => Vec::new(),
             Talker::ShippedVoice => Clip::near().to_mono_at(rate.hz()),
             Talker::File(path) => wav::read(path)?.to_mono_at(rate.hz()),
+            Talker::Speech { rate_hz, samples } => resample_to(&from_i16(samples), *rate_hz, rate.hz()),
         };
         let path = room.talker_response(rate)?;
         let mut utterance = vec![0.0; spoken.len()];

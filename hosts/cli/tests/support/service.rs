@@ -1,4 +1,5 @@
-//! Test support: a running service, its clients, and connections that a test writes and reads itself.
+//! Test support: a running `handsfree serve` with a socket of its own, and its clients.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,16 +28,22 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Starts a service on the wire, at 16 kHz unless `words` name a rate.
     pub(crate) fn start(name: &str, words: &str) -> Self {
+        let rate = if words.contains("--rate") { "" } else { "--rate 16000" };
+        Self::start_with(name, &format!("{WIRE} {words} {rate}"))
+    }
+
+    /// Starts a service with exactly these words.
+    pub(crate) fn start_with(name: &str, words: &str) -> Self {
         // Short, because the path of a socket has at most 107 bytes.
         let folder = std::env::temp_dir().join(format!("hf-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         let socket = folder.join("s");
         let mut child = Command::new(env!("CARGO_BIN_EXE_handsfree"))
-            .args(WIRE.split(' ').chain(words.split_whitespace()))
+            .args(words.split_whitespace())
             .args(["--socket", socket.to_str().unwrap()])
-            .args(if words.contains("--rate") { [""; 0].as_slice() } else { ["--rate", "16000"].as_slice() })
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
