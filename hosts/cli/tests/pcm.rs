@@ -78,6 +78,29 @@ fn every_sample_of_a_pipe_is_heard_and_comes_back() {
     assert_eq!((&ended["reason"], &ended["pcm_out_dropped_sample_frames"]), (&"played".into(), &0.into()));
 }
 
+/// A busy machine may delay the writer until nothing is queued any more, so it has three attempts.
+#[test]
+fn a_writer_that_pauses_is_heard_without_a_hole() {
+    let sent = noise(16_000, 6);
+    let is_whole = || {
+        let mut run = start("--rate 16000 --pcm-in - --pcm-out -", Stdio::piped(), Stdio::piped());
+        let (mut stdin, bytes) = (run.stdin.take().unwrap(), bytes_of(&[&sent[..], &[0; 1_600]].concat()));
+        let writer = std::thread::spawn(move || {
+            // No whole frames. They are taken after 0.3 s and heard after 0.5 s.
+            let (first, rest) = bytes.split_at(2 * 8_077);
+            stdin.write_all(first).unwrap();
+            std::thread::sleep(Duration::from_millis(400));
+            stdin.write_all(rest).unwrap();
+        });
+        let mut heard = Vec::new();
+        run.stdout.take().unwrap().read_to_end(&mut heard).unwrap();
+        writer.join().unwrap();
+        events(run);
+        contains(&samples_of(&heard), &sent)
+    };
+    assert!((0..3).any(|_| is_whole()), "the pause is heard in each attempt");
+}
+
 #[test]
 fn input_is_taken_as_fast_as_it_is_heard() {
     let mut run = start("--pcm-in - --pcm-rate 48000 --pcm-channels 2", Stdio::piped(), Stdio::piped());

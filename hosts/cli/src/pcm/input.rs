@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration as WallDuration;
+use std::time::{Duration as WallDuration, Instant};
 
 use handsfree::failure::Failure;
 use handsfree::terminal::{SOURCE_MEMORY, SOURCE_QUALITY, SharedClock, Track, Tracks};
@@ -21,6 +21,11 @@ const MAX_QUEUED: Duration = Duration::from_millis(200);
 const PAUSE: WallDuration = WallDuration::from_millis(5);
 /// Time without bytes after which the begin of a frame is played, instead of waiting for the rest of the 10 ms.
 const STARVED: WallDuration = WallDuration::from_millis(50);
+/// Audio that may still be queued then: what is played until the next look. With more, a program that only pauses its writing
+/// would be heard with a hole.
+const NEARLY_EMPTY: Duration = Duration::from_millis(20);
+/// Interval at which the track is looked at while the begin of a frame waits: one frame.
+const LOOK: WallDuration = WallDuration::from_millis(10);
 /// Number of bytes that are read at once: 20 ms at 48 kHz in two channels.
 const READ_BYTES: usize = 3_840;
 
@@ -138,17 +143,23 @@ struct InputPlayer {
 impl InputPlayer {
     fn run(&mut self, pieces: &Receiver<io::Result<Vec<u8>>>) -> Result<(), String> {
         let mut is_flushed = true;
+        let mut last_piece_at = Instant::now();
         loop {
-            match pieces.recv_timeout(STARVED) {
+            match pieces.recv_timeout(if is_flushed { STARVED } else { LOOK }) {
                 Ok(Ok(piece)) if piece.is_empty() => break,
                 Ok(Ok(piece)) => {
                     let samples = self.frames.take(&piece);
                     self.push(&samples)?;
                     is_flushed = false;
+                    last_piece_at = Instant::now();
                 }
                 Ok(Err(error)) => return Err(format!("cannot be read: {error}")),
-                Err(RecvTimeoutError::Timeout) if !is_flushed => is_flushed = self.track.flush().is_ok(),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let is_starved = last_piece_at.elapsed() >= STARVED;
+                    if !is_flushed && is_starved && self.track.queued_duration() <= NEARLY_EMPTY {
+                        is_flushed = self.track.flush().is_ok();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }

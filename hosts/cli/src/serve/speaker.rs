@@ -32,6 +32,9 @@ const TICK: WallDuration = WallDuration::from_millis(20);
 const FULL_PAUSE: WallDuration = WallDuration::from_millis(10);
 /// Time without samples after which the begin of a frame is played, instead of waiting for the rest of the 10 ms.
 const STARVED: WallDuration = WallDuration::from_millis(50);
+/// Audio that may still be queued then, in ms: what is played until the next tick. With more, a client that only pauses its
+/// sending would be heard with a hole.
+const NEARLY_EMPTY_MS: u64 = 30;
 /// Time within which the track of a client that has left is free: its fade and the worker's rounds.
 const FADING: WallDuration = WallDuration::from_millis(200);
 /// Length of a track's queue, in ms, less two frames for what is being converted.
@@ -365,7 +368,8 @@ impl Speaker<'_> {
                 Err(error) => return Err(failed(&error)),
             }
         }
-        if !self.is_flushed && self.last_push_at.elapsed() >= STARVED && self.pushed == self.pending.len() {
+        let is_starved = self.last_push_at.elapsed() >= STARVED && self.pushed == self.pending.len();
+        if !self.is_flushed && is_starved && self.queued_ms()? <= NEARLY_EMPTY_MS {
             self.track.is_played_out().map_err(|error| failed(&error))?;
             self.is_flushed = true;
         }

@@ -140,6 +140,25 @@ fn a_client_may_pause_clear_and_speak_again_on_one_connection() {
 }
 
 #[test]
+fn a_speaker_that_pauses_its_sending_is_heard_without_a_hole() {
+    let service = Service::start("hole", "");
+    let mut reader = service.mic("");
+    service.wait_for_clients("mic", 1);
+    let mut speaker = service.connect(&json!({ "type": "speak", "rate_hz": 16000 }));
+    speaker.wait_for("opened");
+    // No whole frames, and enough to last longer than the pause.
+    let said = noise(12_877 + 4_000, 13);
+    speaker.say(&said[..12_877]);
+    std::thread::sleep(Duration::from_millis(200));
+    speaker.say(&said[12_877..]);
+    speaker.send(&json!({ "type": "end" }));
+    assert_eq!(speaker.wait_for("played")["position"], said.len());
+    let heard = reader.read(28_000);
+    assert!(find(&heard, &said).is_some(), "the pause is heard");
+    service.stop();
+}
+
+#[test]
 fn a_higher_priority_pauses_and_a_background_fades() {
     let service = Service::start("priority", "");
     let mut reader = service.mic("");
