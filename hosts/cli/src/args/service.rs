@@ -80,7 +80,7 @@ pub struct ServeArgs {
     /// Largest number of clients that are connected at the same time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Service")]
     pub max_clients: u32,
-    /// Adds a microphone and a loudspeaker to PulseAudio, which any application can choose
+    /// Adds a microphone and a loudspeaker to PulseAudio or PipeWire, which any application can choose
     #[cfg(target_os = "linux")]
     #[arg(long = "virtual", help_heading = "Service")]
     pub virtual_devices: bool,

@@ -67,7 +67,11 @@ fn check(kind: ServerKind, test: &str) {
         let socket = folder.join("s");
         let defaults = [pactl(&["get-default-source"]), pactl(&["get-default-sink"])];
         let service = Service::start(&socket);
-        assert_eq!(devices(), ["handsfree_microphone", "handsfree_loudspeaker"]);
+        let made: &[&str] = match kind {
+            ServerKind::PulseAudio => &["handsfree_microphone", "handsfree_loudspeaker"],
+            ServerKind::PipeWire => &["handsfree_microphone", "handsfree_feed", "handsfree_loudspeaker"],
+        };
+        assert_eq!(devices(), made);
         assert_eq!(pactl(&["get-default-sink"]).trim(), "handsfree_loudspeaker");
         let format = ["--rate=48000", "--format=s16le", "--channels=1", "--raw", "--latency-msec=50"];
         let mut recorder = Command::new("parec")
@@ -102,9 +106,9 @@ fn check(kind: ServerKind, test: &str) {
         // A killed service leaves its devices; the next one removes them.
         service.signal("-KILL");
         drop(service);
-        assert_eq!(devices().len(), 2);
+        assert_eq!(devices(), made);
         let service = Service::start(&socket);
-        assert_eq!(devices().len(), 2, "the old ones were replaced");
+        assert_eq!(devices(), made, "the old ones were replaced");
         service.signal("-TERM");
         let begun = Moment::now();
         while !devices().is_empty() {
@@ -112,9 +116,12 @@ fn check(kind: ServerKind, test: &str) {
             std::thread::sleep(Span::from_millis(20));
         }
         drop(service);
-        let after = [pactl(&["get-default-source"]), pactl(&["get-default-sink"])];
         // The killed service could not give the defaults back; the server chose others when its devices went.
-        assert!(after.iter().all(|name| !name.contains("handsfree")), "{defaults:?}, then {after:?}");
+        let begun = Moment::now();
+        while [pactl(&["get-default-source"]), pactl(&["get-default-sink"])].concat().contains("handsfree") {
+            assert!(begun.elapsed() < Span::from_secs(20), "the defaults were {defaults:?}");
+            std::thread::sleep(Span::from_millis(20));
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     });
 }
@@ -124,17 +131,9 @@ fn virtual_devices_carry_every_sample_on_pulseaudio() {
     check(ServerKind::PulseAudio, "virtual_devices::virtual_devices_carry_every_sample_on_pulseaudio");
 }
 
-/// PipeWire's pipes lose samples, so the service says so instead of making devices that do not work.
+/// PipeWire's clock is this computer's, so a busy one that delays its threads makes a pause.
 #[test]
-fn virtual_devices_are_refused_on_pipewire() {
-    with(ServerKind::PipeWire, "virtual_devices::virtual_devices_are_refused_on_pipewire", |_server| {
-        let socket = std::env::temp_dir().join(format!("hf-refused-{}", std::process::id()));
-        let output = Command::new(env!("CARGO_BIN_EXE_handsfree"))
-            .args(["serve", "--io", "sim", "--virtual", "--socket", socket.to_str().unwrap()])
-            .output()
-            .unwrap();
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{message}");
-        assert!(message.contains("PipeWire") && devices().is_empty(), "{message}");
-    });
+#[ignore = "needs an idle machine: `make test-desktop` runs it"]
+fn virtual_devices_carry_every_sample_on_pipewire() {
+    check(ServerKind::PipeWire, "virtual_devices::virtual_devices_carry_every_sample_on_pipewire");
 }
