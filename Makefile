@@ -11,7 +11,7 @@ help:
 	@echo 'make run           simulate a conversation and write target/handsfree-report (ARGS="..." is passed on)'
 	@echo 'make test          build the core for Cortex-M, run the firmware in QEMU and every test'
 	@echo 'make test-kernel   run only the tests on a Linux kernel with sound cards in QEMU, with what they measured'
-	@echo 'make test-desktop  run only the tests on PulseAudio and PipeWire, with what they measured'
+	@echo 'make test-desktop  run only the tests on PulseAudio and PipeWire, and those with clients in Python, with what they measured'
 	@echo 'make check         check format, lints, documentation, public API, dependencies, Cortex-M builds, oldest compiler'
 	@echo 'make overflow      run the tests that do not need the C++ with overflow checks and debug assertions (part of check)'
 	@echo 'make loom          run what two threads share in every order of their loads and stores (part of check)'
@@ -41,9 +41,9 @@ test-kernel: setup
 	$(ENV) cargo test --locked --release -p handsfree-kernel-tests -p handsfree-cli --test kernel -- --nocapture
 
 test-desktop:
-	@tools/setup-desktop.sh
+	@tools/setup-desktop.sh clients
 	$(ENV) cargo test --locked --release -p handsfree-cpal -- --nocapture
-	$(ENV) cargo test --locked --release -p handsfree-cli --test desktop -- --nocapture
+	$(ENV) cargo test --locked --release -p handsfree-cli --test desktop --test alsa -- --include-ignored --nocapture
 	$(ENV) cargo test --locked --release -p handsfree-cli --test own_clock own_clock_echo -- --ignored --nocapture
 
 # The test compares this machine's binary with the other one, so both are built.
@@ -52,6 +52,7 @@ aarch64: setup
 
 # These take minutes to hours, so `make test` leaves them out.
 soak: setup
+	@tools/setup-desktop.sh clients
 	@echo 'soak: an hour of the firmware board, then every test marked #[ignore]'
 	$(ENV) HANDSFREE_FUZZ_EXECUTIONS=1000000 tools/firmware.sh 3600
 	$(ENV) cargo test --locked --workspace --release -- --ignored

@@ -2,6 +2,9 @@
 # Installs what the tests on a desktop's sound servers (hosts/cpal/tests) need: PulseAudio and its command, PipeWire with its
 # session manager and its PulseAudio interface, and recorded speech. The tests start and end their own servers. Called by
 # setup.sh; can be run repeatedly.
+#   tools/setup-desktop.sh             the servers
+#   tools/setup-desktop.sh clients     also programs in Python that use `handsfree serve` (hosts/cli/tests/desktop/clients), in
+#                                      target/tools/desktop and target/tools/satellite; only `make test-desktop` and `make soak` need them
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -25,5 +28,31 @@ setup_servers() {
     fi
 }
 
+# Makes an environment with exactly the packages of a file. The environment keeps a copy of it, which marks it as complete.
+setup_python() {
+    local environment="$handsfree_tools/$1" wanted="$handsfree_root/tools/$2"
+    cmp -s "$wanted" "$environment/requirements.txt" && return
+    say "installing $(sed -n 's/==.*//p' "$wanted" | paste -sd' ') from PyPI into target/tools/$1"
+    rm -rf "$environment"
+    # With the system's packages, because sounddevice needs the compiled part of cffi.
+    /usr/bin/python3 -m venv --system-site-packages "$environment"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check --ignore-installed --no-deps --require-hashes -r "$wanted" \
+        || fail "pip could not install the packages of tools/$2"
+    cp "$wanted" "$environment/requirements.txt"
+}
+
+setup_clients() {
+    local missing=()
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    /usr/bin/python3 -c 'import _cffi_backend' 2>/dev/null || missing+=(python3-cffi-backend)
+    ldconfig -p | grep -q 'libportaudio\.so\.2' || missing+=(libportaudio2)
+    [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
+    setup_python desktop desktop-requirements.txt
+    # The satellite needs an older version of wyoming than its clients have.
+    setup_python satellite satellite-requirements.txt
+    say "clients ready: $("$handsfree_tools/desktop/bin/python3" -c 'import sounddevice as s; print("sounddevice", s.__version__, "with", s.get_portaudio_version()[1].split(",")[0])')"
+}
+
 setup_servers
+[ "${1:-}" != clients ] || setup_clients
 say "desktop ready: $(pulseaudio --version | head -n 1), pipewire $(pipewire --version | sed -n 's/^Linked with libpipewire //p')"

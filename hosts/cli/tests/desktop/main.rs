@@ -1,14 +1,20 @@
 //! `handsfree run --io cpal` on a real PulseAudio and a real PipeWire server: played speech returns through the monitor of a
-//! null sink, and the canceller removes it. Needs no sound card.
+//! null sink, and the canceller removes it. Programs of others are clients of `handsfree serve`. Needs no sound card.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
+#[path = "../support/alsa_device.rs"]
+mod alsa_device;
+mod clients;
 mod echo;
+mod loopback_channel;
 #[path = "../support/samples.rs"]
 mod samples;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../../../cpal/tests/desktop/server/mod.rs"]
 mod server;
+#[path = "../support/service.rs"]
+mod service;
 mod virtual_devices;
 
 use std::io::{BufRead, BufReader};

@@ -193,6 +193,12 @@ impl SoundServer {
         })
     }
 
+    /// Returns the directory that holds the server's sockets.
+    #[allow(dead_code, reason = "shared with tests that do not use it")]
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     pub(crate) fn log(&self) -> String {
         read_log(&self.directory)
     }
