@@ -300,8 +300,7 @@ fn raw_recordings_give_what_wav_files_give() {
         let floats: Vec<f32> = samples.iter().map(|&sample| f32::from(sample) / 32_768.0).collect();
         handsfree_sim::wav::write_mono(path(&format!("{name}.wav")), 16_000, &floats).unwrap();
     }
-    let [far, mic, far_wav, mic_wav, out] =
-        ["far.raw", "mic.raw", "far.wav", "mic.wav", "out"].map(path);
+    let [far, mic, far_wav, mic_wav, out] = ["far.raw", "mic.raw", "far.wav", "mic.wav", "out"].map(path);
     let mut results = Vec::new();
     for (far, mic) in [(&far_wav, &mic_wav), (&far, &mic), (&far_wav, &mic)] {
         let (code, message) =

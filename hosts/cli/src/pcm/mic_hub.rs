@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct MicBlock {
     /// Number of sample frames before this block since the hub was made, including lost ones.
     pub position: u64,
-    /// Mono samples at the terminal's rate.
+    /// Mono samples at the hub's rate.
     pub samples: Vec<i16>,
 }
 
@@ -77,6 +77,12 @@ impl MicHub {
         let port = ReaderPort { blocks: sender, dropped: Arc::clone(&dropped) };
         self.state.lock().unwrap_or_else(PoisonError::into_inner).readers.push(port);
         MicReader { blocks: receiver, dropped }
+    }
+
+    /// Returns whether the last block had a reader.
+    #[must_use]
+    pub fn has_readers(&self) -> bool {
+        !self.state.lock().unwrap_or_else(PoisonError::into_inner).readers.is_empty()
     }
 
     /// Removes all readers, which then find the end of the stream.

@@ -6,4 +6,5 @@ pub mod input;
 pub mod mic_hub;
 pub mod output;
 pub mod rate_converter;
+pub mod rate_hubs;
 pub mod stream_header;

@@ -11,7 +11,6 @@ use super::protocol::{Hello, MessageReader, PROTOCOL, ProtocolError, Received, R
 use super::service::{ClientCounters, ClientKind, NewClient, ServiceState};
 use crate::pcm::format::PcmFormat;
 use crate::pcm::mic_hub::{MicBlock, MicNext, MicReader};
-use crate::pcm::rate_converter::RateConverter;
 
 /// Length of the queue that a client may ask for, in ms: two blocks to 10 s, which is 1 MB at 48 kHz.
 const QUEUE_MS: std::ops::RangeInclusive<u32> = 20..=10_000;
@@ -42,7 +41,8 @@ pub(crate) fn serve(
     let closing = stream.try_clone().map_err(|error| failed(&error))?;
     // A stopped client may go on when it wants; what it misses is counted.
     stream.set_write_timeout(None).map_err(|error| failed(&error))?;
-    let blocks = state.hub.subscribe((queue_ms / BLOCK_MS) as usize);
+    let blocks =
+        state.hub.subscribe(*rate_hz, (queue_ms / BLOCK_MS) as usize).map_err(|error| failed(&error))?;
     let counters =
         Arc::new(ClientCounters { dropped: blocks.dropped_counter(), ..ClientCounters::default() });
     let client = NewClient {
@@ -54,16 +54,13 @@ pub(crate) fn serve(
         speaker: None,
     };
     let id = state.add_client(client, closing);
-    let outcome = MicClient {
-        format,
-        terminal_rate_hz: state.rate_hz,
-        converter: RateConverter::new(state.rate_hz, *rate_hz).map_err(|error| failed(&error))?,
-        counters,
-        origin: None,
-        end: 0,
-        position: 0,
-    }
-    .run(&mut stream, id, &blocks, &mut reader, state);
+    let outcome = MicClient { format, counters, end: None, position: 0 }.run(
+        &mut stream,
+        id,
+        &blocks,
+        &mut reader,
+        state,
+    );
     let reason = match &outcome {
         Ok(reason) => (*reason).to_owned(),
         Err(error) => error.message.clone(),
@@ -74,13 +71,9 @@ pub(crate) fn serve(
 
 struct MicClient {
     format: PcmFormat,
-    terminal_rate_hz: u32,
-    converter: RateConverter,
     counters: Arc<ClientCounters>,
-    /// Position of the first block; `None` before it.
-    origin: Option<u64>,
-    /// Position behind the last block.
-    end: u64,
+    /// Position behind the last block; `None` before the first one.
+    end: Option<u64>,
     /// Number of the client's sample frames so far, including lost ones.
     position: u64,
 }
@@ -122,22 +115,10 @@ impl MicClient {
     }
 
     fn send(&mut self, stream: &mut UnixStream, block: &MicBlock) -> io::Result<()> {
-        let origin = *self.origin.get_or_insert(block.position);
-        let mut samples = Vec::new();
-        let mut lost = 0;
-        if self.end != 0 && block.position > self.end {
-            // What the converter still has comes before the hole.
-            self.converter.flush(&mut samples);
-            self.write(stream, &samples, 0)?;
-            samples.clear();
-            let ratio = f64::from(self.format.rate_hz) / f64::from(self.terminal_rate_hz);
-            let position = ((block.position - origin) as f64 * ratio).round() as u64;
-            lost = position.saturating_sub(self.position);
-            self.position += lost;
-        }
-        self.end = block.end();
-        self.converter.push(&block.samples, &mut samples);
-        self.write(stream, &samples, lost)
+        let lost = self.end.map_or(0, |end| block.position.saturating_sub(end));
+        self.end = Some(block.end());
+        self.position += lost;
+        self.write(stream, &block.samples, lost)
     }
 
     fn write(&mut self, stream: &mut UnixStream, samples: &[i16], lost: u64) -> io::Result<()> {

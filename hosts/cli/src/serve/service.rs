@@ -12,7 +12,7 @@ use handsfree_host::clock;
 use serde::Serialize;
 
 use super::event_hub::{EventHub, ServiceEvent};
-use crate::pcm::mic_hub::MicHub;
+use crate::pcm::rate_hubs::RateHubs;
 use crate::status::StatusObserver;
 
 /// Longest name of a client, in bytes; a longer one is cut.
@@ -109,7 +109,7 @@ pub(crate) struct ServiceState {
     pub(crate) devices: MediaDevices,
     /// Player of all tracks; `None` without a loudspeaker.
     pub(crate) player: Mutex<Option<OutputPlayer>>,
-    pub(crate) hub: MicHub,
+    pub(crate) hub: RateHubs,
     pub(crate) events: EventHub,
     pub(crate) rate_hz: u32,
     pub(crate) max_clients: usize,
@@ -156,7 +156,7 @@ impl ServiceState {
         Self {
             devices: parts.devices,
             player: Mutex::new(parts.player),
-            hub: MicHub::default(),
+            hub: RateHubs::new(parts.rate_hz),
             events: EventHub::default(),
             rate_hz: parts.rate_hz,
             max_clients: parts.max_clients,

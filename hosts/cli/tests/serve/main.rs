@@ -48,7 +48,10 @@ fn two_speakers_are_mixed_and_each_is_told_when_it_was_heard() {
     let mut reader = service.mic("");
     service.wait_for_clients("mic", 1);
     let (first, second) = (noise(32_000, 1), noise(16_000, 2));
-    let (one, other) = (service.speak("", &first), service.speak("--gain-db -6.0205999", &second));
+    let one = service.speak("", &first);
+    // Otherwise the second might begin before the first.
+    service.wait_for_clients("speak", 1);
+    let other = service.speak("--gain-db -6.0205999", &second);
     let heard = reader.read(64_000);
     assert_eq!(played(one)["position"], 32_000);
     assert_eq!(played(other)["position"], 16_000);

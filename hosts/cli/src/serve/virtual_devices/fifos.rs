@@ -81,7 +81,7 @@ fn open_fifo(path: &Path) -> std::io::Result<File> {
 
 /// Writes the microphone. While no application records, the FIFO is full, and its content is at most a page old.
 fn write_microphone(mut fifo: File, state: &ServiceState) {
-    let reader = state.hub.subscribe(BLOCKS);
+    let reader = state.hub.terminal().subscribe(BLOCKS);
     loop {
         match reader.next(WallDuration::from_millis(100)) {
             MicNext::Block(block) => {

@@ -98,7 +98,7 @@ fn started(program: &mut Command) -> Result<Child, Failure> {
 
 /// Writes the microphone at the pace at which the sound server takes it.
 fn write_microphone(mut pipe: File, state: &ServiceState) {
-    let reader = state.hub.subscribe(BLOCKS);
+    let reader = state.hub.terminal().subscribe(BLOCKS);
     loop {
         match reader.next(WallDuration::from_millis(100)) {
             MicNext::Block(block) => {
