@@ -8,7 +8,7 @@
 
 use core::array::from_fn;
 
-use super::lanes::{Bins, LANES};
+use super::lanes::{Bins, LANES, in_lanes, in_lanes_mut};
 use super::spectra::ReferenceSpectra;
 use super::storage::{Packing, RandomBits};
 use crate::dsp::fft::Complex;
@@ -70,15 +70,15 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
         sums: &mut [FilterBin; BINS],
     ) {
         for ((x, weights), variances) in reference.newest_first().zip(&self.weights).zip(&self.variances) {
-            let (x, rest_x) = x.bins().as_chunks::<LANES>();
-            let (w, rest_w) = weights.as_chunks::<LANES>();
-            let (c, rest_c) = variances.as_chunks::<LANES>();
-            let (sums, rest_sums) = sums.as_chunks_mut::<LANES>();
+            let (x, rest_x) = in_lanes(x.bins());
+            let (w, rest_w) = in_lanes(weights);
+            let (c, rest_c) = in_lanes(variances);
+            let (sums, rest_sums) = in_lanes_mut(sums);
             for (((x, w), c), sums) in x.iter().zip(w).zip(c).zip(sums) {
                 predict_bins::<S, LANES>(x, w, c, sums);
             }
-            let rest = rest_x.as_chunks().0.iter().zip(rest_w.as_chunks().0).zip(rest_c.as_chunks().0);
-            for (((x, w), c), sums) in rest.zip(rest_sums.as_chunks_mut().0) {
+            let rest = rest_x.iter().zip(rest_w).zip(rest_c);
+            for (((x, w), c), sums) in rest.zip(rest_sums) {
                 predict_bins::<S, 1>(x, w, c, sums);
             }
         }
@@ -103,16 +103,15 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
             // One random number a partition; its bins take steps of an odd number from there.
             let dither = random.next() >> 8;
             let mut step = BinUpdate { keep, rate: change.rate, least_power, dither, power: 0.0 };
-            let (x, rest_x) = x.bins().as_chunks::<LANES>();
-            let (w, rest_w) = weights.as_chunks_mut::<LANES>();
-            let (c, rest_c) = variances.as_chunks_mut::<LANES>();
-            let (errors, rest_errors) = errors.as_chunks_mut::<LANES>();
+            let (x, rest_x) = in_lanes(x.bins());
+            let (w, rest_w) = in_lanes_mut(weights);
+            let (c, rest_c) = in_lanes_mut(variances);
+            let (errors, rest_errors) = in_lanes_mut(errors);
             for (((x, w), c), errors) in x.iter().zip(w).zip(c).zip(errors) {
                 step.update_bins::<S, LANES>(x, w, c, errors);
             }
-            let rest =
-                rest_x.as_chunks().0.iter().zip(rest_w.as_chunks_mut().0).zip(rest_c.as_chunks_mut().0);
-            for (((x, w), c), errors) in rest.zip(rest_errors.as_chunks_mut().0) {
+            let rest = rest_x.iter().zip(rest_w).zip(rest_c);
+            for (((x, w), c), errors) in rest.zip(rest_errors) {
                 step.update_bins::<S, 1>(x, w, c, errors);
             }
             power += step.power;

@@ -13,6 +13,20 @@ use crate::dsp::fft::Complex;
 pub(super) const LANES: usize =
     if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { 4 } else { 1 };
 
+/// Returns the bins that are computed [`LANES`] at once, and the rest, computed one at a time.
+#[inline(always)]
+pub(super) fn in_lanes<T>(bins: &[T]) -> (&[[T; LANES]], &[[T; 1]]) {
+    let (whole, rest) = bins.as_chunks();
+    (whole, rest.as_chunks().0)
+}
+
+/// Returns what [`in_lanes`] returns, for changing it.
+#[inline(always)]
+pub(super) fn in_lanes_mut<T>(bins: &mut [T]) -> (&mut [[T; LANES]], &mut [[T; 1]]) {
+    let (whole, rest) = bins.as_chunks_mut();
+    (whole, rest.as_chunks_mut().0)
+}
+
 /// Complex numbers of `N` successive bins.
 #[derive(Clone, Copy)]
 pub(super) struct Bins<const N: usize> {

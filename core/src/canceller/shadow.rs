@@ -7,7 +7,7 @@
 
 use core::array::from_fn;
 
-use super::lanes::{Bins, LANES};
+use super::lanes::{Bins, LANES, in_lanes, in_lanes_mut};
 use super::spectra::ReferenceSpectra;
 use super::storage::{NEAREST, Packing, RandomBits};
 use crate::dsp::fft::Complex;
@@ -63,14 +63,14 @@ impl<S: Packing, const BINS: usize, const SHADOW: usize> ShadowFilter<S, BINS, S
         let mut power = 0.0;
         let partitions = reference.newest_first().zip(&mut self.weights).zip(steps);
         for ((x, weights), &step) in partitions {
-            let (x, rest_x) = x.bins().as_chunks::<LANES>();
-            let (w, rest_w) = weights.as_chunks_mut::<LANES>();
-            let (error, rest_error) = error.as_chunks::<LANES>();
+            let (x, rest_x) = in_lanes(x.bins());
+            let (w, rest_w) = in_lanes_mut(weights);
+            let (error, rest_error) = in_lanes(error);
             for ((x, w), error) in x.iter().zip(w).zip(error) {
                 update_bins::<S, LANES>(x, w, step, error, random, &mut power);
             }
-            let rest = rest_x.as_chunks().0.iter().zip(rest_w.as_chunks_mut().0);
-            for ((x, w), error) in rest.zip(rest_error.as_chunks().0) {
+            let rest = rest_x.iter().zip(rest_w);
+            for ((x, w), error) in rest.zip(rest_error) {
                 update_bins::<S, 1>(x, w, step, error, random, &mut power);
             }
         }
