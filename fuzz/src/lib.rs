@@ -4,6 +4,10 @@
 //! repeated by its seed. Nothing here measures coverage, which needs an unstable compiler; the targets take any byte
 //! string, so they can be called from a fuzzer that does.
 
+use std::fs::{self, File};
+use std::io::{Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
 /// Longest random input in bytes: some dozens of operations of the longest target.
 const LONGEST: u64 = 600;
 
@@ -73,6 +77,49 @@ impl<'b> Choices<'b> {
     pub fn pick<T: Copy>(&mut self, values: &[T]) -> T {
         let index = self.below(values.len() as u64) as usize;
         values[index]
+    }
+}
+
+/// File for targets that read files; it is removed at the end.
+#[derive(Debug)]
+pub struct InputFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl InputFile {
+    /// Creates an empty file in the folder for temporary files, with a name for this target and process.
+    ///
+    /// # Panics
+    /// Panics if the file cannot be created.
+    #[must_use]
+    pub fn create(target: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("handsfree-fuzz-{target}-{}", std::process::id()));
+        let file = File::create(&path).expect("a file in the folder for temporary files");
+        Self { path, file }
+    }
+
+    /// Returns the file's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces the content without emptying the file first, which some file systems answer with a write to the disk.
+    ///
+    /// # Panics
+    /// Panics if the file cannot be written.
+    pub fn set(&self, bytes: &[u8]) {
+        let mut file = &self.file;
+        file.rewind().expect("a regular file");
+        file.write_all(bytes).expect("space for the input");
+        file.set_len(bytes.len() as u64).expect("a regular file");
+    }
+}
+
+impl Drop for InputFile {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.path);
     }
 }
 

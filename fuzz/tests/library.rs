@@ -1,12 +1,9 @@
 //! The check of a shared library's file takes any bytes.
 
-use std::fs::File;
-use std::io::{Seek as _, Write as _};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use handsfree_audio_filter::{AudioFilter, FilterError};
-use handsfree_fuzz::fuzz;
+use handsfree_fuzz::{InputFile, fuzz};
 
 /// Shape of an ELF file: sizes and places of the fields that the check reads (System V ABI, "ELF header" and "Program
 /// header").
@@ -112,48 +109,23 @@ const SHAPES: [ElfShape; 4] = [
     ElfShape { is_64: false, is_big_endian: true },
 ];
 
-/// File that each input is written to, removed at the end.
-struct Input(PathBuf, File);
-
-impl Input {
-    fn create(path: PathBuf) -> Self {
-        let file = File::create(&path).unwrap();
-        Self(path, file)
-    }
-
-    /// Replaces the content without emptying the file first, which some file systems answer with a write to the disk.
-    fn set(&self, bytes: &[u8]) {
-        let mut file = &self.1;
-        file.rewind().unwrap();
-        file.write_all(bytes).unwrap();
-        file.set_len(bytes.len() as u64).unwrap();
-    }
-}
-
-impl Drop for Input {
-    fn drop(&mut self) {
-        _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Refused files over all executions.
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 #[test]
 fn any_bytes_are_checked_without_loading_them() {
-    let path = std::env::temp_dir().join(format!("handsfree-fuzz-library-{}", std::process::id()));
-    let file = Input::create(path);
+    let file = InputFile::create("library");
     let check = |bytes: &[u8]| {
         file.set(bytes);
         let end = SHAPES.iter().find_map(|shape| shape.end(bytes));
         let is_cut = end.is_some_and(|end| end > bytes.len() as u64);
-        let checked = AudioFilter::check(&file.0);
+        let checked = AudioFilter::check(file.path());
         if SHAPES.iter().any(|shape| shape.counts_elsewhere(bytes)) {
             return;
         }
         match checked {
             Ok(found) => {
-                assert!(found == file.0 && !is_cut, "passed, and ends at {end:?} of {}", bytes.len())
+                assert!(found == file.path() && !is_cut, "passed, and ends at {end:?} of {}", bytes.len())
             }
             Err(FilterError::NotALibrary { .. }) => {
                 assert!(is_cut, "refused, and ends at {end:?} of {}", bytes.len());

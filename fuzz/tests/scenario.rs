@@ -2,15 +2,12 @@
 #![cfg(feature = "cli")]
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Seek as _, Write as _};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser as _;
 use handsfree_cli::args::{Cli, Command};
 use handsfree_cli::scenario_file::merged;
-use handsfree_fuzz::fuzz;
+use handsfree_fuzz::{InputFile, fuzz};
 
 /// Files with every type of value, and with what is refused.
 const SAMPLES: [&str; 4] = [
@@ -20,39 +17,15 @@ const SAMPLES: [&str; 4] = [
     "scenario = \"other.toml\"\n[table]\nrate = 8000\n",
 ];
 
-/// File that each input is written to, removed at the end.
-struct Input(PathBuf, File);
-
-impl Input {
-    fn create(path: PathBuf) -> Self {
-        let file = File::create(&path).unwrap();
-        Self(path, file)
-    }
-
-    /// Replaces the content without emptying the file first, which some file systems answer with a write to the disk.
-    fn set(&self, bytes: &[u8]) {
-        let mut file = &self.1;
-        file.rewind().unwrap();
-        file.write_all(bytes).unwrap();
-        file.set_len(bytes.len() as u64).unwrap();
-    }
-}
-
-impl Drop for Input {
-    fn drop(&mut self) {
-        _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Scenarios that were not refused, over all executions.
 static READ: AtomicU64 = AtomicU64::new(0);
 
 #[test]
 fn any_bytes_are_a_scenario_or_refused() {
-    let name = format!("handsfree-fuzz-scenario-{}", std::process::id());
-    let file = Input::create(std::env::temp_dir().join(&name));
+    let file = InputFile::create("scenario");
+    let name = file.path().file_name().unwrap().to_str().unwrap();
     let arguments: Vec<OsString> =
-        ["handsfree", "sim", "--scenario", file.0.to_str().unwrap(), "--seconds", "3", "--seed=5"]
+        ["handsfree", "sim", "--scenario", file.path().to_str().unwrap(), "--seconds", "3", "--seed=5"]
             .iter()
             .map(OsString::from)
             .collect();
@@ -79,7 +52,7 @@ fn any_bytes_are_a_scenario_or_refused() {
             }
             Err(failure) => {
                 let message = failure.to_string();
-                assert!(message.contains(&name), "the message names the file: {message}");
+                assert!(message.contains(name), "the message names the file: {message}");
             }
         }
     });

@@ -181,7 +181,7 @@ const FAULTS: Duration = Duration::from_secs(60);
 /// Connections a second.
 const CONNECTS: u32 = 1_000;
 
-/// Every client's fault at the same time for a minute: nobody else loses a sample. Speakers that fail are silent, so that what is
+/// Every client's fault at the same time for a minute: no other client loses a sample. Speakers that fail are silent, so that what is
 /// heard must be equal to what the good speaker says.
 #[test]
 #[ignore = "a minute: `make soak` runs it"]

@@ -168,18 +168,24 @@ fn a_card_that_is_suspended_for_a_minute_blocks_nothing() {
     suspend("a_card_that_is_suspended_for_a_minute_blocks_nothing", "suspended_long", 60);
 }
 
+/// Waits for an xrun, checks that it is the only event and costs less than 200 ms, and returns the number of lost sample frames.
+fn only_xrun(rig: &mut BrokenCardRig, direction: Direction) -> u32 {
+    let is_reported = rig.collect_events(5.0, |event| matches!(event, Event::Xrun { .. }));
+    assert!(is_reported, "{direction:?}: {:?}", rig.events);
+    rig.collect_events(0.5, |_| false);
+    println!("{direction:?}: {:?}", rig.events);
+    assert_eq!(rig.events.len(), 1, "{direction:?}: {:?}", rig.events);
+    let Event::Xrun { sample_frames, .. } = rig.events[0].1 else { unreachable!() };
+    assert!(sample_frames < 9_600, "{direction:?}: {sample_frames} sample frames lost by one xrun");
+    sample_frames
+}
+
 #[test]
 fn an_xrun_restarts_the_stream_at_once() {
     with_broken_card("an_xrun_restarts_the_stream_at_once", || {
         for (direction, start) in BOTH {
             let mut rig = start("xrun");
-            let is_reported = rig.collect_events(5.0, |event| matches!(event, Event::Xrun { .. }));
-            assert!(is_reported, "{direction:?}: {:?}", rig.events);
-            rig.collect_events(0.5, |_| false);
-            println!("{direction:?}: {:?}", rig.events);
-            assert_eq!(rig.events.len(), 1, "{direction:?}: {:?}", rig.events);
-            let Event::Xrun { sample_frames, .. } = rig.events[0].1 else { unreachable!() };
-            assert!(sample_frames < 9_600, "{direction:?}: {sample_frames} sample frames lost by one xrun");
+            only_xrun(&mut rig, direction);
             rig.stop(direction);
         }
     });
@@ -190,13 +196,7 @@ fn an_xrun_restarts_the_stream_at_once() {
 fn an_xrun_in_mid_transfer_is_counted_once() {
     with_broken_card("an_xrun_in_mid_transfer_is_counted_once", || {
         in_each_mode(&["xrun_in_transfer"], |_, direction, mut rig| {
-            let is_reported = rig.collect_events(5.0, |event| matches!(event, Event::Xrun { .. }));
-            assert!(is_reported, "{direction:?}: {:?}", rig.events);
-            rig.collect_events(0.5, |_| false);
-            println!("{direction:?}: {:?}", rig.events);
-            assert_eq!(rig.events.len(), 1, "{direction:?}: {:?}", rig.events);
-            let Event::Xrun { sample_frames, .. } = rig.events[0].1 else { unreachable!() };
-            assert!(sample_frames < 9_600, "{direction:?}: {sample_frames} sample frames lost by one xrun");
+            let sample_frames = only_xrun(&mut rig, direction);
             let stats = rig.stats();
             let (gaps, lost, faults) = match direction {
                 Direction::Capture => {

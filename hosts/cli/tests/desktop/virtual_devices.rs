@@ -1,13 +1,14 @@
 //! The virtual devices of `handsfree serve --virtual`, used by PulseAudio's own programs. The service's own devices
 //! are a simulated wire, so what is played on the virtual loudspeaker comes out of the virtual microphone.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration as Span, Instant as Moment};
 
 use crate::samples::{bytes_of, noise};
 use crate::server::{ServerKind, SoundServer, with};
+use crate::service::await_start;
 
 struct Service(Child);
 
@@ -25,9 +26,7 @@ impl Service {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("serving on"), "{line}");
+        await_start(&mut child, "serving on");
         Self(child)
     }
 

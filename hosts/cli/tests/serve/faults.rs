@@ -1,4 +1,4 @@
-//! Clients that are killed, stopped, send garbage or flood the service harm nobody but themselves.
+//! Clients that are killed, are stopped, send garbage or connect without end: no other client loses a sample.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -11,14 +11,13 @@ mod samples;
 mod service;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use samples::{bytes_of, noise};
 use serde_json::{Value, json};
-use service::{Peer, Service, WIRE, find, played, signal, text};
+use service::{Peer, Service, WIRE, await_start, find, played, signal, text};
 
 #[test]
 fn every_sample_spoken_is_heard_by_every_reader() {
@@ -331,9 +330,7 @@ fn a_passed_socket_is_used() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains("service manager"), "{line}");
+    await_start(&mut child, "service manager");
     let status = Command::new(env!("CARGO_BIN_EXE_handsfree"))
         .args(["ctl", "--socket", path.to_str().unwrap(), "status"])
         .output()

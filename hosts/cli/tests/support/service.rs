@@ -20,6 +20,13 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Waits for a service's first line on stderr, which must contain `expected`.
+pub(crate) fn await_start(child: &mut Child, expected: &str) {
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(expected), "{line}");
+}
+
 /// Running service with a socket of its own.
 pub(crate) struct Service {
     pub(crate) child: Child,
@@ -48,9 +55,7 @@ impl Service {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("serving on"), "{line}");
+        await_start(&mut child, "serving on");
         Self { child, folder, socket }
     }
 
