@@ -1,6 +1,5 @@
 //! Control side: the simulated room: its acoustics, its talker and its devices.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use handsfree_core::{Duration, SampleRate};
@@ -11,7 +10,7 @@ use handsfree_sim::device::{DeviceConfig, Jitter};
 use handsfree_sim::interpolate::resample_to;
 use handsfree_sim::noise::{Colour, Noise, Rng};
 use handsfree_sim::room::{Loudspeaker, Room, RoomSource};
-use handsfree_sim::wav::{self, Clip};
+use handsfree_sim::wav::Clip;
 
 use crate::failure::Failure;
 use crate::pcm::from_i16;
@@ -40,9 +39,7 @@ pub enum Talker {
     ShippedVoice,
     /// No speech.
     Silent,
-    /// The speech in a WAV file.
-    File(PathBuf),
-    /// Speech in memory.
+    /// A recording in memory.
     Speech {
         /// Sample rate, in hertz.
         rate_hz: u32,
@@ -159,7 +156,6 @@ impl LiveRoom {
         let spoken = match talker {
             Talker::Silent => Vec::new(),
             Talker::ShippedVoice => Clip::near().to_mono_at(rate.hz()),
-            Talker::File(path) => wav::read(path)?.to_mono_at(rate.hz()),
             Talker::Speech { rate_hz, samples } => resample_to(&from_i16(samples), *rate_hz, rate.hz()),
         };
         let path = room.talker_response(rate)?;
