@@ -8,6 +8,7 @@ mod alsa_device;
 mod clients;
 mod echo;
 mod loopback_channel;
+mod machine_pauses;
 #[path = "../support/samples.rs"]
 mod samples;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
@@ -25,9 +26,10 @@ use std::time::{Duration, Instant as Moment};
 use echo::EchoRig;
 use handsfree_core::audio_io::Direction;
 use handsfree_host::supervisor::Notice;
+use machine_pauses::repeat_while_machine_pauses;
 
 use serde_json::Value;
-use server::{ServerKind, with, with_server};
+use server::{ServerKind, SoundServer, with, with_server};
 
 /// Joins recordings of speech to one WAV file of at least the given length.
 fn speech(name: &str, seconds: u32) -> PathBuf {
@@ -71,51 +73,34 @@ fn check_cancellation(system: ServerKind, test: &str) {
     with(system, test, |_server| {
         let file = speech("speech", 25);
         for (rate, device) in [("48000", "speaker"), ("16000", "phone")] {
-            let events = events(
-                &[
-                    &[
-                        "run",
-                        "--io",
-                        "cpal",
-                        "--json",
-                        "--no-ns",
-                        "--no-agc",
-                        "--duration",
-                        "24",
-                        // Other tests may delay this one for longer than the default deadline allows.
-                        "--voice-deadline-ms",
-                        "500",
-                        "--rate",
-                        rate,
-                    ][..],
-                    &["--output", device, "--input", &format!("{device}.monitor")],
-                    &["--play", file.to_str().unwrap()],
-                ]
-                .concat(),
-            );
-            let statuses: Vec<&Value> = events.iter().filter(|event| event["event"] == "status").collect();
-            let reductions_db: Vec<f64> =
-                statuses.iter().filter_map(|status| status["erle_db"].as_f64()).collect();
-            let best_db = reductions_db.iter().copied().fold(0.0, f64::max);
-            let ended = events.last().unwrap();
-            let median_db = ended["median_erle_db"].as_f64().unwrap();
-            println!(
-                "{system:?} at {rate} Hz: median echo reduction {median_db:.1} dB, best {best_db:.1} dB; {ended}"
-            );
-            assert!(statuses.len() >= 20, "{}", statuses.len());
-            assert_eq!(
-                (&ended["device_losses"], &ended["unprocessed_frames"]),
-                (&0.into(), &0.into()),
-                "{ended}"
-            );
-            // On a busy machine the server's latency reports are late, which reduces the median.
-            assert!(
-                best_db > 30.0 && median_db > 10.0,
-                "{rate} Hz: best {best_db:.1} dB, median {median_db:.1} dB: {reductions_db:?}"
-            );
+            repeat_while_machine_pauses(|| cancel_on(system, &file, rate, device));
         }
         std::fs::remove_file(file).unwrap();
     });
+}
+
+/// Plays the file to a sink whose monitor is the microphone. Returns an error if too little of the echo is removed.
+fn cancel_on(system: ServerKind, file: &Path, rate: &str, device: &str) -> Result<(), String> {
+    let settings = ["run", "--io", "cpal", "--json", "--no-ns", "--no-agc", "--duration", "24"];
+    let devices = ["--rate", rate, "--output", device, "--input", &format!("{device}.monitor")];
+    // Other tests may delay this one for longer than the default deadline allows.
+    let sound = ["--voice-deadline-ms", "500", "--play", file.to_str().unwrap()];
+    let events = events(&[&settings[..], &devices, &sound].concat());
+    let statuses: Vec<&Value> = events.iter().filter(|event| event["event"] == "status").collect();
+    let reductions_db: Vec<f64> = statuses.iter().filter_map(|status| status["erle_db"].as_f64()).collect();
+    let best_db = reductions_db.iter().copied().fold(0.0, f64::max);
+    let ended = events.last().unwrap();
+    let median_db = ended["median_erle_db"].as_f64().unwrap();
+    println!(
+        "{system:?} at {rate} Hz: median echo reduction {median_db:.1} dB, best {best_db:.1} dB; {ended}"
+    );
+    assert!(statuses.len() >= 20, "{}", statuses.len());
+    assert_eq!((&ended["device_losses"], &ended["unprocessed_frames"]), (&0.into(), &0.into()), "{ended}");
+    // On a busy machine the server's latency reports are late, which reduces the median.
+    if best_db > 30.0 && median_db > 10.0 {
+        return Ok(());
+    }
+    Err(format!("{rate} Hz: best {best_db:.1} dB, median {median_db:.1} dB: {reductions_db:?}"))
 }
 
 #[test]
@@ -131,36 +116,45 @@ fn auto_uses_a_sound_server_that_responds() {
 fn a_new_default_devices_echo_is_cancelled_within_a_second() {
     with_server("a_new_default_devices_echo_is_cancelled_within_a_second", |server| {
         let file = speech("default", 20);
-        server.pactl(&["set-sink-volume", "speaker", "50%"]);
-        let mut echo = EchoRig::start(48_000, &file);
-        echo.run_for(10.0);
-        let settled = Moment::now() - Duration::from_secs(4);
-        for sink in ["other", "speaker"] {
-            echo.notices.clear();
-            let changed = Moment::now();
-            server.pactl(&["set-default-sink", sink]);
-            server.pactl(&["set-default-source", &format!("{sink}.monitor")]);
-            echo.run_for(6.0);
-            let before_db = echo.reduction_db(settled, 0.0, 4.0);
-            // The server moves the two streams one after the other and first plays its buffer, so the new device becomes
-            // audible up to 0.9 s later. The second for adaptation begins then.
-            let audible_s = echo.reduction_drop_s(before_db - 6.0, changed, 1.5, 0.25).unwrap_or(0.0);
-            let after_db = echo.reduction_db(changed, audible_s + 1.0, audible_s + 3.0);
-            println!(
-                "to '{sink}', audible after {audible_s} s: {before_db:.1} dB before, {after_db:.1} dB from 1 s to 3 s after \
-                 that; in steps of 250 ms: {}; notices after {:?}",
-                echo.reductions_text(changed, 12, 0.25),
-                echo.notices.iter().map(|(at, notice)| (*at - changed, notice)).collect::<Vec<_>>(),
-            );
-            for expected in [Direction::Capture, Direction::Playback] {
-                let is_move = |(_, n): &&(_, Notice)| matches!(n, Notice::Moved { direction, .. } if *direction == expected);
-                assert_eq!(echo.notices.iter().filter(is_move).count(), 1, "{:?}", echo.notices);
-            }
-            // Without the notice the canceller reaches only 12 to 16 dB by then. A busy machine reduces both figures.
-            assert!(after_db > 20.0_f64.min(before_db - 6.0), "{before_db:.1} and {after_db:.1} dB");
-        }
+        repeat_while_machine_pauses(|| follow_default(&server, &file));
         std::fs::remove_file(file).unwrap();
     });
+}
+
+/// Moves the default devices twice. Returns an error if the echo of the new device is not removed a second later.
+fn follow_default(server: &SoundServer, file: &Path) -> Result<(), String> {
+    server.pactl(&["set-default-sink", "speaker"]);
+    server.pactl(&["set-default-source", "speaker.monitor"]);
+    server.pactl(&["set-sink-volume", "speaker", "50%"]);
+    let mut echo = EchoRig::start(48_000, file);
+    echo.run_for(10.0);
+    let settled = Moment::now() - Duration::from_secs(4);
+    for sink in ["other", "speaker"] {
+        echo.notices.clear();
+        let changed = Moment::now();
+        server.pactl(&["set-default-sink", sink]);
+        server.pactl(&["set-default-source", &format!("{sink}.monitor")]);
+        echo.run_for(6.0);
+        let before_db = echo.reduction_db(settled, 0.0, 4.0);
+        // The server moves the two streams one after the other and first plays its buffer, so the new device becomes
+        // audible up to 0.9 s later. The second for adaptation begins then.
+        let audible_s = echo.reduction_drop_s(before_db - 6.0, changed, 1.5, 0.25).unwrap_or(0.0);
+        let after_db = echo.reduction_db(changed, audible_s + 1.0, audible_s + 3.0);
+        println!(
+            "to '{sink}', audible after {audible_s} s: {before_db:.1} dB before, {after_db:.1} dB from 1 s to 3 s after \
+             that; in steps of 250 ms: {}; notices after {:?}",
+            echo.reductions_text(changed, 12, 0.25),
+            echo.notices.iter().map(|(at, notice)| (*at - changed, notice)).collect::<Vec<_>>(),
+        );
+        for expected in [Direction::Capture, Direction::Playback] {
+            let is_move = |(_, n): &&(_, Notice)| matches!(n, Notice::Moved { direction, .. } if *direction == expected);
+            assert_eq!(echo.notices.iter().filter(is_move).count(), 1, "{:?}", echo.notices);
+        }
+        // Without the notice the canceller reaches only 12 to 16 dB by then. A busy machine reduces both figures.
+        let is_removed = after_db > 20.0_f64.min(before_db - 6.0);
+        is_removed.then_some(()).ok_or(format!("'{sink}': {before_db:.1} and {after_db:.1} dB"))?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -11,11 +11,10 @@ mod server;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 
 use room::{Delivery, EchoPathConfig, RATE_HZ, RoomMicrophone, realtime_command};
 use serde_json::Value;
-use server::{ServerKind, SoundServer, null_sink, with};
+use server::{SERVER_PRIORITY, ServerKind, SoundServer, null_sink, with};
 
 /// Length of a run in seconds, of which the start is not measured.
 const RUN_S: usize = 62;
@@ -28,8 +27,6 @@ const WINDOW_S: usize = 10;
 const TOGETHER: usize = 3;
 /// How much less than the server's module ours may remove, in dB.
 const BEHIND_DB: f64 = 1.0;
-/// Real-time priority of the server and of the terminal: other programs must not delay them.
-const SERVER_PRIORITY: &str = "10";
 /// Options of the server's module: only the echo canceller and its high-pass, as here.
 const MODULE_OPTIONS: &str =
     "analog_gain_control=0 digital_gain_control=0 noise_suppression=0 high_pass_filter=1";
@@ -76,11 +73,7 @@ fn own_clock_grid_is_removed_as_by_pulseaudio() {
 
 /// Runs all rows and checks that in each of them no more echo is left than the server's module leaves.
 fn compare(kind: ServerKind, test: &str, rows: &[EchoPathConfig]) {
-    // Each run needs the whole machine.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     with(kind, test, |server| {
-        server.request_realtime(SERVER_PRIORITY);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("own-clock-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let far = far_end(&folder);

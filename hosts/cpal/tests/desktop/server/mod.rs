@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration as Span, Instant as Moment};
 
 /// Environment variable that holds the directory of the server in the child process that runs a test.
@@ -18,6 +19,9 @@ const SERVER_TIMEOUT: Span = Span::from_secs(20);
 
 /// Interval at which the result of an operation is checked.
 const POLL_INTERVAL: Span = Span::from_millis(10);
+
+/// Real-time priority of the servers' threads, below the one that our streams request.
+pub(crate) const SERVER_PRIORITY: &str = "10";
 
 /// Names of the null sinks, and their rates in hertz.
 const SINKS: [(&str, u32); 4] = [("speaker", 48_000), ("other", 48_000), ("cd", 44_100), ("phone", 16_000)];
@@ -36,7 +40,8 @@ pub(crate) fn with_server(test: &str, inside: impl FnOnce(SoundServer)) {
     with(ServerKind::PulseAudio, test, inside);
 }
 
-/// Runs a test in a child process with a server of the given kind.
+/// Runs a test in a child process with a server of the given kind. One test at a time: a server and its clients need
+/// most of two cores, and a server that waits for another test's processor loses sound.
 pub(crate) fn with(kind: ServerKind, test: &str, inside: impl FnOnce(SoundServer)) {
     if let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE) {
         let mut server = SoundServer { kind, directory: PathBuf::from(directory), children: Vec::new() };
@@ -44,6 +49,8 @@ pub(crate) fn with(kind: ServerKind, test: &str, inside: impl FnOnce(SoundServer
         inside(server);
         return;
     }
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // The path of a socket has at most 107 bytes, which a path in the target directory would exceed.
     let directory = std::env::temp_dir().join(format!("hf-{}-{:x}", std::process::id(), fnv(test)));
     fs::create_dir_all(directory.join("pulse")).unwrap();
@@ -147,6 +154,7 @@ impl SoundServer {
             ServerKind::PipeWire => pipewire::start(&self.directory),
         };
         await_socket(&socket, &self.directory);
+        self.request_realtime();
     }
 
     /// Kills the server, which looks like a crash.
@@ -168,11 +176,13 @@ impl SoundServer {
 
     /// Gives the server's threads a real-time priority where the system permits it, so that other programs cannot delay
     /// them: not only those that move sound, which have one already, but also the one that talks to its clients.
-    #[allow(dead_code, reason = "shared with tests that do not use it")]
-    pub(crate) fn request_realtime(&self, priority: &str) {
+    fn request_realtime(&self) {
         for child in &self.children {
             let id = child.id().to_string();
-            let _ = Command::new("chrt").args(["--all-tasks", "--fifo", "--pid", priority, &id]).status();
+            let _ = Command::new("chrt")
+                .args(["--all-tasks", "--fifo", "--pid", SERVER_PRIORITY, &id])
+                .stderr(Stdio::null())
+                .status();
         }
     }
 
