@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let host: HostChoice = args.next().map_or(Ok(HostChoice::Auto), |name| name.parse())?;
     let seconds: usize = args.next().map_or(Ok(10), |text| text.parse())?;
     let devices = MediaDevices::builder().rate_hz(16_000).host(host).open()?;
-    let mut player = devices.open_output(OutputOptions::default())?;
+    let mut player = devices.open_output(OutputOptions::default());
     let mut track = player.add_track(TrackOptions { rate_hz: 16_000, channels: 1 })?;
     player.start()?;
     let mut microphone = devices.open_input(InputOptions::default())?;

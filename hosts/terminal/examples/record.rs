@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let devices = MediaDevices::builder().rate_hz(RATE_HZ).host(host).open()?;
     devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
-    let mut player = devices.open_output(OutputOptions::default())?;
+    let mut player = devices.open_output(OutputOptions::default());
     let mut music = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
     // The file takes its name when it is whole; until then an older recording stays.
     let mut file = WavRecording::new(OutputFile::create(path.as_ref())?, RATE_HZ, 1)?;

@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Opening devices may block; inside a task, use `spawn_blocking` for it.
     let devices = MediaDevices::builder().rate_hz(48_000).host(host).open()?;
     devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
-    let mut player = devices.open_output(OutputOptions::default())?;
+    let mut player = devices.open_output(OutputOptions::default());
     let track = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
     let microphone = devices.open_input(InputOptions::default())?;
     player.start()?;

@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let canceller = CancellerChoice::Native(CancellerSettings::DEFAULT);
     let devices = MediaDevices::builder().rate_hz(RATE_HZ).host(host).canceller(canceller).open()?;
     devices.notices().iter().for_each(|notice| eprintln!("{notice}"));
-    let mut player = devices.open_output(OutputOptions::default())?;
+    let mut player = devices.open_output(OutputOptions::default());
     let mut track = player.add_track(TrackOptions { rate_hz: RATE_HZ, channels: 1 })?;
     player.start()?;
     let mut microphone = devices.open_input(InputOptions::default())?;

@@ -6,7 +6,7 @@
 //! use handsfree::{HostChoice, InputOptions, MediaDevices, OutputOptions, TrackOptions};
 //!
 //! let devices = MediaDevices::builder().rate_hz(16_000).host(HostChoice::Auto).open()?;
-//! let mut player = devices.open_output(OutputOptions::default())?;
+//! let mut player = devices.open_output(OutputOptions::default());
 //! let mut track = player.add_track(TrackOptions { rate_hz: 16_000, channels: 1 })?;
 //! player.start()?;
 //! let mut microphone = devices.open_input(InputOptions::default())?;

@@ -61,7 +61,7 @@ fn rig(polling: Polling) -> AsyncRig {
         ..InputOptions::default()
     };
     let input = devices.open_input(options).unwrap();
-    let mut player = devices.open_output(OutputOptions::default()).unwrap();
+    let mut player = devices.open_output(OutputOptions::default());
     let track = player.add_track(MONO).unwrap();
     AsyncRig { devices, sim: handle.unwrap(), player, track, input }
 }

@@ -69,7 +69,7 @@ fn rig() -> SpeechRig {
             Ok(io)
         })
         .unwrap();
-    let mut player = devices.open_output(OutputOptions::default()).unwrap();
+    let mut player = devices.open_output(OutputOptions::default());
     let track = player.add_track(MONO).unwrap();
     player.start().unwrap();
     let options = InputOptions { queue_capacity: 255, ..InputOptions::default() };

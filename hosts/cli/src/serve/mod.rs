@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration as WallDuration, Instant};
 
 use handsfree::failure::Failure;
+use handsfree::host::ChosenHost;
 use handsfree::terminal::MAX_WAITING;
 use handsfree::{
     HostChoice, InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions,
@@ -60,18 +61,19 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     // The socket comes first, so that a second service fails before it opens a device.
     let socket = open_socket(args)?;
     handle_interrupts()?;
-    let (devices, input) = open_devices(args)?;
+    let host = HostChoice::from(args.devices.io).resolve()?;
+    let host_name = host.name();
+    let (devices, input) = open_devices(args, host)?;
     let player = match is_none(args.devices.output.as_deref()) {
         true => None,
         false => {
-            let mut player =
-                devices.open_output(output_options(args)).map_err(|error| device_failure(&error))?;
+            let mut player = devices.open_output(output_options(args));
             player.start().map_err(|error| device_failure(&error))?;
             Some(player)
         }
     };
-    let notices: Vec<&'static str> = devices.notices().to_vec();
     let state = Arc::new(ServiceState::new(ServiceParts {
+        host_name,
         rate_hz: args.devices.rate,
         max_clients: args.max_clients as usize,
         has_microphone: input.is_some(),
@@ -79,9 +81,6 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         player,
     }));
     let own_events = args.json.then(|| state.events.subscribe());
-    for notice in notices {
-        console::message(&format!("note: {notice}"));
-    }
     let microphone = input.map(|input| spawn_microphone(input, Arc::clone(&state))).transpose()?;
     #[cfg(target_os = "linux")]
     let virtual_devices = args
@@ -146,7 +145,7 @@ fn is_none(device: Option<&str>) -> bool {
 }
 
 /// Starts the host with a terminal on it, and opens the microphone.
-fn open_devices(args: &ServeArgs) -> Result<(MediaDevices, Option<InputCapture>), Failure> {
+fn open_devices(args: &ServeArgs, host: ChosenHost) -> Result<(MediaDevices, Option<InputCapture>), Failure> {
     let switches = &args.devices;
     let rate = SampleRate::new(switches.rate)?;
     switches.switches.check_build(rate.hz())?;
@@ -154,7 +153,6 @@ fn open_devices(args: &ServeArgs) -> Result<(MediaDevices, Option<InputCapture>)
     if is_none(switches.input.as_deref()) && is_none(switches.output.as_deref()) {
         return Err(Failure::usage("--input none and --output none: expected at least one device"));
     }
-    let host = HostChoice::from(switches.io).resolve()?;
     if let Some(notice) = host.notice() {
         console::message(&format!("note: {notice}"));
     }

@@ -111,6 +111,7 @@ pub(crate) struct ServiceState {
     pub(crate) player: Mutex<Option<OutputPlayer>>,
     pub(crate) hub: RateHubs,
     pub(crate) events: EventHub,
+    pub(crate) host_name: &'static str,
     pub(crate) rate_hz: u32,
     pub(crate) max_clients: usize,
     pub(crate) has_microphone: bool,
@@ -130,6 +131,7 @@ pub(crate) struct ServiceState {
 
 /// Settings of the shared state.
 pub(crate) struct ServiceParts {
+    pub(crate) host_name: &'static str,
     pub(crate) devices: MediaDevices,
     pub(crate) player: Option<OutputPlayer>,
     pub(crate) rate_hz: u32,
@@ -158,6 +160,7 @@ impl ServiceState {
             player: Mutex::new(parts.player),
             hub: RateHubs::new(parts.rate_hz),
             events: EventHub::default(),
+            host_name: parts.host_name,
             rate_hz: parts.rate_hz,
             max_clients: parts.max_clients,
             has_microphone: parts.has_microphone,

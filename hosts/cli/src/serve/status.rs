@@ -46,7 +46,7 @@ impl ServiceStatus {
         let mut terminal = lock(&state.observer).observe(&sources, flow, playing, now);
         terminal.at_s = state.at_s();
         Self {
-            host: state.devices.host_name(),
+            host: state.host_name,
             rate_hz: state.rate_hz,
             muted: state.is_muted.load(Ordering::Relaxed),
             clients: clients.len(),

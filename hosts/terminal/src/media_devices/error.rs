@@ -14,7 +14,7 @@ use crate::failure::Failure;
 pub enum MediaError {
     /// The microphone is already open. The other capture must be closed first.
     InputOpen,
-    /// No device has this id.
+    /// The host has no device of this name.
     NoSuchDevice {
         /// Requested id.
         id: String,
@@ -59,7 +59,9 @@ impl fmt::Display for MediaError {
             Self::InputOpen => {
                 f.write_str("the microphone is already open: expected the other capture to be closed first")
             }
-            Self::NoSuchDevice { id } => write!(f, "'{id}': expected the id of a device that is listed"),
+            Self::NoSuchDevice { id } => {
+                write!(f, "no device '{id}': expected a name that the host can open")
+            }
             Self::NoSuchChannel { index, channels } => {
                 write!(
                     f,

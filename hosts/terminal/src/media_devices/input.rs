@@ -77,12 +77,8 @@ impl InputOptions {
         inner: &Inner<Io>,
     ) -> Result<DirectionConfig, MediaError> {
         let device = inner.find(Direction::Capture, self.input_device.as_deref())?;
-        let max_channels = match (&device, &self.input_device) {
-            (Some(device), _) => device.max_channels,
-            (None, Some(id)) => return Err(MediaError::NoSuchDevice { id: id.clone() }),
-            // A host that marks no default device chooses one itself.
-            (None, None) => 1,
-        };
+        // A host may open more names than it lists, such as ALSA's "plughw:1", and may mark no default device.
+        let max_channels = device.map_or(1, |device| device.max_channels);
         let mut config = DirectionConfig::new(inner.terminal.config().rate);
         config.device.clone_from(&self.input_device);
         config.device_channels = self.device_channels.unwrap_or(max_channels.clamp(1, 2));

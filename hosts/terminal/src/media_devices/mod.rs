@@ -14,7 +14,7 @@
 //! let devices = MediaDevices::builder().rate_hz(16_000).host(choice).open()?;
 //! assert!(devices.default_input_device()?.is_some());
 //!
-//! let mut player = devices.open_output(OutputOptions::default())?;
+//! let mut player = devices.open_output(OutputOptions::default());
 //! let mut voice = player.add_track(TrackOptions { rate_hz: 24_000, channels: 1 })?;
 //! player.start()?;
 //! voice.push(&[0; 2_400])?;
@@ -48,7 +48,7 @@ use std::thread::JoinHandle;
 use std::time::Duration as WallDuration;
 
 use handsfree_apm::ApmConfig;
-use handsfree_core::audio_io::{AudioIo, Direction};
+use handsfree_core::audio_io::{AudioIo, Direction, ErrorKind, HostError as _};
 use handsfree_core::{SessionEvent, Stats};
 use handsfree_host::supervisor::{DirectionConfig, Notice, OpenError, StreamSupervisor};
 use handsfree_host::worker::Work;
@@ -234,11 +234,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS> + Send + 'static> MediaDevices<Io> {
 
     /// Makes a player for the loudspeaker. Starting the player opens the device. Several players may play at
     /// once on the same device.
-    ///
-    /// # Errors
-    /// Returns [`MediaError::NoSuchDevice`] for a device that does not exist, and the host's error.
-    pub fn open_output(&self, options: OutputOptions) -> Result<OutputPlayer<Io>, MediaError> {
-        OutputPlayer::open(Arc::clone(&self.shared), options)
+    pub fn open_output(&self, options: OutputOptions) -> OutputPlayer<Io> {
+        OutputPlayer::new(Arc::clone(&self.shared), options)
     }
 
     /// Takes the oldest waiting event, if there is one. At most 256 events wait.
@@ -356,7 +353,12 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> Inner<Io> {
         };
         match self.supervisor.open(capture, playback, now) {
             Ok(_) => Ok(()),
-            Err(OpenError::Host(error)) => Err(MediaError::host(&error)),
+            Err(OpenError::Host(error)) => Err(match &config.device {
+                Some(id) if error.kind() == ErrorKind::NotFound => {
+                    MediaError::NoSuchDevice { id: id.clone() }
+                }
+                _ => MediaError::host(&error),
+            }),
             Err(other) => Err(MediaError::Host { message: other.to_string() }),
         }
     }

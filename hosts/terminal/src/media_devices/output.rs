@@ -47,13 +47,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> fmt::Debug for OutputPlayer<Io> {
 }
 
 impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
-    pub(super) fn open(shared: Arc<SharedDevices<Io>>, options: OutputOptions) -> Result<Self, MediaError> {
-        if let Some(id) = &options.output_device
-            && shared.lock().find(Direction::Playback, Some(id))?.is_none()
-        {
-            return Err(MediaError::NoSuchDevice { id: id.clone() });
-        }
-        Ok(Self { shared, options, tracks: Vec::new(), volume: 1.0, is_started: false })
+    pub(super) const fn new(shared: Arc<SharedDevices<Io>>, options: OutputOptions) -> Self {
+        Self { shared, options, tracks: Vec::new(), volume: 1.0, is_started: false }
     }
 
     /// Adds a track for samples of any rate and channel count, with a queue of one second. The track plays
@@ -108,8 +103,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
     /// Starts to play, and opens the loudspeaker unless another player has opened it. Starting twice has no effect.
     ///
     /// # Errors
-    /// Returns [`MediaError::OtherOutput`] while a player uses another device, and the host's error when it
-    /// cannot open the device.
+    /// Returns [`MediaError::OtherOutput`] while a player uses another device, [`MediaError::NoSuchDevice`] for one that
+    /// does not exist, and the host's error when it cannot open the device.
     pub fn start(&mut self) -> Result<(), MediaError> {
         if self.is_started {
             return Ok(());
