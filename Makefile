@@ -29,8 +29,12 @@ setup:
 	@tools/setup.sh
 	@tools/setup-firmware.sh
 
-run: setup
-	$(ENV) cargo run --locked --release -p handsfree-cli -- sim --out target/handsfree-report $(ARGS)
+# Without C++ until `make setup` has prepared its build, unless a WebRTC canceller is asked for.
+NATIVE := $(if $(findstring webrtc,$(ARGS))$(findstring --compare,$(ARGS))$(wildcard target/tools/abseil),,native)
+run:
+	@$(if $(NATIVE),tools/setup.sh native,$(MAKE) --no-print-directory setup)
+	$(ENV) cargo run --locked --release -p handsfree-cli $(if $(NATIVE),--no-default-features --features native) \
+		-- sim --out target/handsfree-report $(ARGS)
 
 test: setup
 	tools/check-cortex-m.sh

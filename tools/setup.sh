@@ -1,25 +1,32 @@
 #!/usr/bin/env bash
 # Installs everything that building and testing this repository needs on a fresh Debian or Ubuntu. Can be run repeatedly;
 # installed tools are kept.
+#   tools/setup.sh             everything
+#   tools/setup.sh native      only what the command without C++ needs (`--no-default-features --features native`)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
 source "$handsfree_root/tools/apt.sh"
 
-setup_packages() {
+setup_native_packages() {
     local missing=()
     command -v make >/dev/null || missing+=(make)
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v pkg-config >/dev/null || missing+=(pkg-config)
+    [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
+    pkg-config --exists alsa || apt_install libasound2-dev
+}
+
+setup_packages() {
+    local missing=()
     command -v g++ >/dev/null || missing+=(g++)
     command -v nm >/dev/null || missing+=(binutils)
     command -v cmake >/dev/null || missing+=(cmake)
     command -v ninja >/dev/null || missing+=(ninja-build)
-    command -v pkg-config >/dev/null || missing+=(pkg-config)
     # bindgen loads libclang and needs clang's own headers, which this package contains.
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
         && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-dev)
-    [ -n "${missing[*]}" ] && apt_install "${missing[@]}"
-    pkg-config --exists alsa || apt_install libasound2-dev
+    [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
     # A test compares the echo canceller with SpeexDSP's.
     compgen -G '/usr/lib/*/libspeexdsp.so.1' >/dev/null || apt_install libspeexdsp1
 }
@@ -27,14 +34,17 @@ setup_packages() {
 setup_rust() {
     command -v cargo >/dev/null && command -v rustc >/dev/null \
         || fail "cargo is missing: install Rust $(workspace_rust_version) or newer with rustup, then \`make setup\` again"
-    local found wanted host
+    local found wanted
     found="$(installed_rust_version)"
     wanted="$(workspace_rust_version)"
     version_at_least "$found" "$wanted" \
         || fail "rustc is $found, this workspace needs $wanted or newer: \`rustup update stable\`, then \`make setup\` again"
+}
+
+setup_objcopy() {
     # The build of the C++ audio processing library renames symbols with the Rust toolchain's objcopy.
+    local host objcopy
     host="$(rustc -vV | sed -n 's/^host: //p')"
-    local objcopy
     objcopy="$(rustc --print sysroot)/lib/rustlib/$host/bin/rust-objcopy"
     if [ ! -x "$objcopy" ]; then
         say "this Rust toolchain has no rust-objcopy; adding llvm-tools"
@@ -120,8 +130,14 @@ summary() {
         "ninja $(ninja --version), meson $meson_found, abseil $(pkg-config --modversion absl_base), Cortex-M by $cortex_m"
 }
 
-setup_packages
+setup_native_packages
 setup_rust
+if [ "${1:-}" = native ]; then
+    say "ready: rustc $(installed_rust_version), for the command without C++"
+    exit
+fi
+setup_packages
+setup_objcopy
 setup_meson
 setup_abseil
 setup_cargo_deny

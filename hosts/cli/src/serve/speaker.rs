@@ -26,10 +26,11 @@ use crate::pcm::format::{FrameBytes, PcmFormat};
 pub(crate) const GAIN_DB: std::ops::RangeInclusive<f32> = -100.0..=36.0;
 /// Interval of position messages, in ms; 0 stands for none.
 const REPORT_MS: std::ops::RangeInclusive<u32> = 10..=10_000;
-/// Interval at which a track is looked after while its client sends nothing: two frames.
+/// Interval at which a track is looked after while its client sends nothing or its queue is full: two frames, of a hundred
+/// in the queue.
 const TICK: WallDuration = WallDuration::from_millis(20);
-/// Pause while the track's queue is full: one frame, of a hundred in the queue.
-const FULL_PAUSE: WallDuration = WallDuration::from_millis(10);
+/// Interval at which a client that waits for a track asks again.
+const SLOT_PAUSE: WallDuration = WallDuration::from_millis(10);
 /// Time without samples after which the begin of a frame is played, instead of waiting for the rest of the 10 ms.
 const STARVED: WallDuration = WallDuration::from_millis(50);
 /// Audio that may still be queued then, in ms: what is played until the next tick. With more, a client that only pauses its
@@ -148,7 +149,7 @@ fn open_track(format: PcmFormat, state: &ServiceState) -> Result<OutputTrack, Pr
             Ok(track) => return Ok(track),
             // The tracks of clients that have just left are still fading out.
             Err(MediaError::Track(TrackError::NoSlot { .. })) if begun.elapsed() < FADING => {
-                std::thread::sleep(FULL_PAUSE);
+                std::thread::sleep(SLOT_PAUSE);
             }
             Err(MediaError::Track(TrackError::NoSlot { slots })) => {
                 let message = format!("{slots} clients speak: expected at most {slots}");
@@ -223,7 +224,7 @@ impl Speaker<'_> {
                 if has_hung_up(self.stream.as_fd()) {
                     return Ok("it left");
                 }
-                std::thread::sleep(FULL_PAUSE);
+                std::thread::sleep(TICK);
             } else {
                 match reader.poll(TICK)? {
                     Received::Message(message, payload) => {
