@@ -219,15 +219,11 @@ fn an_untrue_rate_is_reported_with_the_rate_found() {
     with_large_stack(|| {
         check_untrue_rate(48_000, 44_100);
         check_untrue_rate(16_000, 17_400);
+        check_untrue_rate(44_100, 32_000);
+        check_untrue_rate(32_000, 48_000);
         let honest = SampleRate::new(48_000).unwrap();
         assert_eq!(reported_rates(honest, 15_000.0, -15_000.0), [], "1.5 % is tracked without a report");
     });
-}
-
-#[test]
-#[ignore = "open: a rate that is a quarter too low is not reported"]
-fn a_rate_a_quarter_too_low_is_reported() {
-    with_large_stack(|| check_untrue_rate(44_100, 32_000));
 }
 
 /// Lets the host's clock jump as after a laptop's sleep, and the drift change at the same moment.

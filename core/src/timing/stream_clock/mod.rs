@@ -6,10 +6,12 @@ use crate::time::{Duration, Instant};
 use self::lateness::Lateness;
 use self::outliers::{LatencyJump, OutlierRun};
 use self::slow_error::SlowError;
+use self::steady_growth::SteadyGrowth;
 
 mod lateness;
 mod outliers;
 mod slow_error;
+mod steady_growth;
 
 /// Whether the times may be a sound server's, which delivers late and whose devices stall.
 pub(crate) const SOUND_SERVER: bool = cfg!(feature = "sound-server");
@@ -189,6 +191,7 @@ pub struct StreamClock {
     outliers: OutlierRun,
     lateness: Lateness,
     slow_error: SlowError,
+    steady_growth: SteadyGrowth,
 }
 
 impl StreamClock {
@@ -216,6 +219,7 @@ impl StreamClock {
             outliers: OutlierRun::default(),
             lateness: Lateness::UNKNOWN,
             slow_error: SlowError::UNKNOWN,
+            steady_growth: SteadyGrowth::NONE,
         }
     }
 
@@ -269,6 +273,7 @@ impl StreamClock {
             return self.outlier(whole_ns);
         }
         self.outliers.end(self.taken);
+        self.steady_growth.end();
         let weight = if SOUND_SERVER { self.lateness.weight(residual_ns, self.p_tt) } else { 1.0 };
         self.correct(residual_ns, weight);
         self.check_rate(residual_ns * weight);
@@ -280,7 +285,7 @@ impl StreamClock {
     pub fn jump(&mut self, by: Duration) {
         self.time += by;
         self.p_tt += self.jitter_ns2;
-        self.outliers.forget();
+        self.forget_outliers();
     }
 
     /// Restarts the stream at `position`: keeps the rate and learns the time anew. Returns how much later
@@ -296,7 +301,7 @@ impl StreamClock {
         self.p_tt = self.jitter_ns2;
         self.p_ts = 0.0;
         self.mean_residual_ns = 0.0;
-        self.outliers.forget();
+        self.forget_outliers();
         Some(time - self.time)
     }
 
@@ -446,8 +451,29 @@ impl StreamClock {
         self.since_rate_change = 0;
     }
 
+    fn forget_outliers(&mut self) {
+        self.outliers.forget();
+        self.steady_growth.end();
+    }
+
+    /// Moves the clock to the present time and lets the next ones decide its rate, which is wrong by about `slower`.
+    #[cold]
+    fn learn_anew(&mut self, residual_ns: i64, slower: f32) -> Observation {
+        self.time += Duration::from_nanos(residual_ns);
+        self.p_tt = self.jitter_ns2;
+        self.p_ts = 0.0;
+        self.p_ss += slower * slower;
+        self.mean_residual_ns = 0.0;
+        self.since_rate_change = 0;
+        self.forget_outliers();
+        Observation::Taken
+    }
+
     #[cold]
     fn outlier(&mut self, residual_ns: i64) -> Observation {
+        if let Some(growth) = self.steady_growth.take(residual_ns, self.interval_ns) {
+            return self.learn_anew(residual_ns, growth);
+        }
         let Some(jump) = self.outliers.take(residual_ns, self.scatter_ns2 + self.p_tt) else {
             if SOUND_SERVER && self.outliers.disagrees() && self.scatter_ns2 < MOST_DOUBT_NS * MOST_DOUBT_NS {
                 self.scatter_ns2 *= DOUBT;

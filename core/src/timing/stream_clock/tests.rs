@@ -205,9 +205,22 @@ fn times(count: u64, rate_at: impl Fn(u64) -> f64) -> Vec<f64> {
 
 #[test]
 fn a_rate_that_is_wrong_by_per_cents_is_found_within_6_s() {
-    for jitter_ns in [0.0, 50e3, 1e6, 3e6] {
+    let all_ppm = [-81_250.0, -20_000.0, -14_000.0, -5_500.0, 5_500.0, 20_000.0];
+    check_wrong_rates(&[0.0, 50e3, 1e6, 3e6], &all_ppm);
+}
+
+/// From 3:2 to 2:3, such as 44.1 kHz that is 32.
+#[cfg(feature = "sound-server")]
+#[test]
+fn a_rate_that_is_quite_another_is_found_within_6_s() {
+    let all_ppm = [-333_333.0, -274_376.0, -160_000.0, 200_000.0, 378_125.0, 500_000.0];
+    check_wrong_rates(&[0.0, 50e3, 1e6], &all_ppm);
+}
+
+fn check_wrong_rates(jitters_ns: &[f64], all_ppm: &[f64]) {
+    for &jitter_ns in jitters_ns {
         let (most_ppm, most_ns) = if jitter_ns < 1e6 { (50.0, 100e3) } else { (500.0, 600e3) };
-        for ppm in [-81_250.0, -20_000.0, -14_000.0, -5_500.0, 5_500.0, 20_000.0] {
+        for &ppm in all_ppm {
             for (change_at, seed) in [(0, 1), (0, 2), (2_000, 3), (2_000, 4), (2_000, 5)] {
                 let mut noise = ClockNoise(seed);
                 let mut clock = clock();
