@@ -91,11 +91,11 @@ type PlaybackWorker = playback::Pipeline<'static, CAP, SLOTS>;
 
 /// Quality of the rate conversion for tracks with another rate than the terminal's.
 pub const SOURCE_QUALITY: &Quality = Quality::MEDIUM;
-/// Memory of a track that converts its rate: enough for any rate, and for converting 44.1 kHz to 48 kHz with a
-/// table.
+/// Memory of a track that converts its rate: enough for any rate, and for converting 22.05 kHz, at which many synthetic voices
+/// speak, and 44.1 kHz to 48 kHz with a table.
 pub const SOURCE_MEMORY: usize = {
     let (usual, down) =
-        (SOURCE_QUALITY.fast_memory(44_100, 48_000, 1), SOURCE_QUALITY.memory(192_000, 8_000, 1));
+        (SOURCE_QUALITY.fast_memory(22_050, 48_000, 1), SOURCE_QUALITY.memory(192_000, 8_000, 1));
     if usual > down { usual } else { down }
 };
 

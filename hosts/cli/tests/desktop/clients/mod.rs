@@ -5,7 +5,7 @@ mod programs;
 mod room;
 
 use crate::samples::noise;
-use crate::server::{ServerKind, with};
+use crate::server::{ServerKind, alone, with};
 use crate::service::{WIRE, find};
 use programs::{ClientRig, Programs};
 use room::Room;
@@ -43,12 +43,14 @@ fn first_difference(heard: &[i16], said: &[i16]) -> String {
 #[test]
 #[ignore = "needs Python's packages: `make test-desktop` runs it"]
 fn sounddevice_carries_every_sample() {
+    let _alone = alone();
     carries_every_sample(ClientRig::start(Programs::SoundDevice, None, RATE_HZ, WIRE));
 }
 
 #[test]
 #[ignore = "needs Python's packages: `make test-desktop` runs it"]
 fn a_wyoming_satellite_carries_every_sample() {
+    let _alone = alone();
     carries_every_sample(ClientRig::start(Programs::Satellite, None, 16_000, WIRE));
 }
 
@@ -63,18 +65,21 @@ fn pw_record_and_pw_play_carry_every_sample() {
 #[test]
 #[ignore = "half a minute of real time: `make test-desktop` runs it"]
 fn alsas_programs_hear_what_run_hears() {
+    let _alone = alone();
     Room::make("alsa", RATE_HZ).compare(Programs::Alsa, None);
 }
 
 #[test]
 #[ignore = "half a minute of real time: `make test-desktop` runs it"]
 fn sounddevice_hears_what_run_hears() {
+    let _alone = alone();
     Room::make("sounddevice", RATE_HZ).compare(Programs::SoundDevice, None);
 }
 
 #[test]
 #[ignore = "half a minute of real time: `make test-desktop` runs it"]
 fn a_wyoming_satellite_hears_what_run_hears() {
+    let _alone = alone();
     Room::make("satellite", 16_000).compare(Programs::Satellite, None);
 }
 

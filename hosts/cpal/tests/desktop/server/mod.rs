@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration as Span, Instant as Moment};
 
 /// Environment variable that holds the directory of the server in the child process that runs a test.
@@ -40,8 +40,14 @@ pub(crate) fn with_server(test: &str, inside: impl FnOnce(SoundServer)) {
     with(ServerKind::PulseAudio, test, inside);
 }
 
-/// Runs a test in a child process with a server of the given kind. One test at a time: a server and its clients need
-/// most of two cores, and a server that waits for another test's processor loses sound.
+/// Lets one test run at a time: a server and its clients need most of two cores, and what waits for another test's
+/// processor loses sound.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a test in a child process with a server of the given kind, one test at a time.
 pub(crate) fn with(kind: ServerKind, test: &str, inside: impl FnOnce(SoundServer)) {
     if let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE) {
         let mut server = SoundServer { kind, directory: PathBuf::from(directory), children: Vec::new() };
@@ -49,8 +55,7 @@ pub(crate) fn with(kind: ServerKind, test: &str, inside: impl FnOnce(SoundServer
         inside(server);
         return;
     }
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     // The path of a socket has at most 107 bytes, which a path in the target directory would exceed.
     let directory = std::env::temp_dir().join(format!("hf-{}-{:x}", std::process::id(), fnv(test)));
     fs::create_dir_all(directory.join("pulse")).unwrap();
