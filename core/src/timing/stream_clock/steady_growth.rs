@@ -52,7 +52,7 @@ impl SteadyGrowth {
             *run = Run { first_ns: residual_ns, span_ns: 0.0, growth: 0.0, outliers: 1 };
             return None;
         }
-        *run = Run { span_ns, growth: grown_ns / span_ns, outliers: run.outliers + 1, ..*run };
+        *run = Run { span_ns, growth: grown_ns / span_ns, outliers: run.outliers.saturating_add(1), ..*run };
         let is_steady = run.outliers >= STEADY_AFTER
             && (SLOWEST..=FASTEST).contains(&run.growth)
             && run.growth.abs() >= LEAST;
