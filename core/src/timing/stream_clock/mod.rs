@@ -456,7 +456,8 @@ impl StreamClock {
         self.steady_growth.end();
     }
 
-    /// Moves the clock to the present time and lets the next ones decide its rate, which is wrong by about `slower`.
+    /// Moves the clock to the present time, `residual_ns` later, and makes its rate so uncertain that the next times decide it.
+    /// The period is too short by the fraction `slower`.
     #[cold]
     fn learn_anew(&mut self, residual_ns: i64, slower: f32) -> Observation {
         self.time += Duration::from_nanos(residual_ns);

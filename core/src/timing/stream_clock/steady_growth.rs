@@ -9,8 +9,8 @@ const SLOWEST: f32 = -0.5;
 const FASTEST: f32 = 1.0;
 /// Smallest growth. Outliers that grow less agree with each other, and are a jump.
 const LEAST: f32 = 0.05;
-/// Number of successive outliers that grow steadily: a second. A device that catches up with what it held back does so in
-/// less.
+/// Number of successive outliers that grow steadily: a second at periods of 10 ms. A device that catches up with what it
+/// held back does so in less.
 const STEADY_AFTER: u32 = 100;
 
 /// The outliers since the last time that was used, as far as they are on a line.

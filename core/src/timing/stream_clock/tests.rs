@@ -217,6 +217,30 @@ fn a_rate_that_is_quite_another_is_found_within_6_s() {
     check_wrong_rates(&[0.0, 50e3, 1e6], &all_ppm);
 }
 
+/// Times that stand still for three seconds and a device that reads a backlog at twice its rate have no other rate.
+#[cfg(feature = "sound-server")]
+#[test]
+fn frozen_times_and_a_backlog_do_not_change_the_rate() {
+    for (late_from, late_at) in [
+        (1_300, (|k| -10e6 * (k - 1_000) as f64) as fn(u64) -> f64),
+        (1_080, (|k| 400e6 - 5e6 * (k - 1_000) as f64) as fn(u64) -> f64),
+    ] {
+        let mut clock = clock();
+        for k in 0..3_000u64 {
+            let late = if (1_000..late_from).contains(&k) { late_at(k) } else { 0.0 };
+            if let Observation::Jumped(by) =
+                clock.observe(k * 480, Instant::from_nanos((truth(k * 480, 50.0) + late) as i64))
+            {
+                clock.jump(by);
+            }
+            if k > 100 {
+                let rate = clock.rate().unwrap();
+                assert!((rate.ppm - 50.0).abs() < 100.0, "until {late_from}, at {k}: {rate:?}");
+            }
+        }
+    }
+}
+
 fn check_wrong_rates(jitters_ns: &[f64], all_ppm: &[f64]) {
     for &jitter_ns in jitters_ns {
         let (most_ppm, most_ns) = if jitter_ns < 1e6 { (50.0, 100e3) } else { (500.0, 600e3) };
