@@ -78,14 +78,15 @@ impl InputOptions {
     ) -> Result<DirectionConfig, MediaError> {
         let device = inner.find(Direction::Capture, self.input_device.as_deref())?;
         // A host may open more names than it lists, such as ALSA's "plughw:1", and may mark no default device.
-        let max_channels = device.map_or(1, |device| device.max_channels);
+        let known_channels = self.device_channels.or(device.map(|device| device.max_channels));
         let mut config = DirectionConfig::new(inner.terminal.config().rate);
         config.device.clone_from(&self.input_device);
-        config.device_channels = self.device_channels.unwrap_or(max_channels.clamp(1, 2));
+        config.device_channels = self.device_channels.unwrap_or(known_channels.unwrap_or(1).clamp(1, 2));
         if self.input_channel_index.is_some() || inner.loopback_channel.is_some() {
-            let channels = self.device_channels.unwrap_or(max_channels);
             let near = self.input_channel_index.unwrap_or(0);
             let selected: Vec<u8> = std::iter::once(near).chain(inner.loopback_channel).collect();
+            let needed = selected.iter().max().map_or(1, |&highest| u32::from(highest) + 1);
+            let channels = known_channels.unwrap_or(needed);
             if let Some(&index) = selected.iter().find(|&&index| u32::from(index) >= channels) {
                 return Err(MediaError::NoSuchChannel { index, channels });
             }
