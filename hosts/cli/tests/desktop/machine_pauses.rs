@@ -6,9 +6,11 @@ use std::time::{Duration as Span, Instant as Moment};
 
 /// Priority of the measuring thread, above that of everything it measures for.
 const PRIORITY: u8 = 90;
+/// Time for which the measuring thread sleeps again and again.
 const SLEEP: Span = Span::from_millis(1);
 /// Half a frame: a pause of this length delays the next period.
 const MIN_PAUSE: Span = Span::from_millis(5);
+/// Number of times that a measurement may be made.
 const ATTEMPTS: u32 = 3;
 
 /// Runs a measurement in real time, and repeats one whose figures are too low if the machine paused during it. Panics

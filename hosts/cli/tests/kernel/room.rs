@@ -21,11 +21,11 @@ const CARD_PPM: f64 = 65.0;
 /// Largest accepted error of the drift estimate, in ppm.
 const DRIFT_PPM: f64 = 20.0;
 /// Smallest accepted median echo reduction in the measured part, in dB.
-const ERLE_DB: f64 = 40.0;
+pub(crate) const ERLE_DB: f64 = 40.0;
 /// Smallest accepted echo reduction in any second of the measured part, in dB.
 const WORST_ERLE_DB: f64 = 25.0;
 /// Timeout in real time: a slow computer emulates a tenth of a second per second.
-const LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
 /// Test case: clock error of the loudspeaker and whether acoustic delay estimation is on.
 #[derive(Clone, Copy, Debug)]

@@ -1,14 +1,13 @@
 //! `handsfree serve` on sound cards of the kernel, used by ALSA's programs through the device `handsfree`.
 
 use std::path::Path;
-use std::time::Duration;
 
 use handsfree_kernel_tests::room::UNSHIFTED;
 use handsfree_kernel_tests::{Machine, MachineFailure, Options, Result};
 use serde_json::Value;
 
 use crate::alsa_device::{build_plugin, config};
-use crate::room;
+use crate::room::{self, ERLE_DB, LIMIT};
 use crate::samples::{bytes_of, noise, samples_of};
 
 /// Length of the sound that is followed, in samples at 16 kHz.
@@ -16,10 +15,6 @@ const SAID: usize = 32_000;
 /// Length of the conversation in the room, in seconds, and of the judged part at its end.
 const SECONDS: u32 = 40;
 const SETTLED_SECONDS: usize = 15;
-/// Smallest accepted median echo reduction in that part, in dB: that of `handsfree run` in the same room.
-const ERLE_DB: f64 = 40.0;
-/// Timeout in real time, as for the room.
-const LIMIT: Duration = Duration::from_secs(600);
 
 /// Starts the service with the given switches and waits until it answers.
 const START: &str = "
@@ -36,20 +31,20 @@ const END: &str = "
     kill -TERM $service
     wait $service || { cat /tmp/messages; exit 1; }";
 
-/// Returns options with the plug-in and the configuration of the device `handsfree`, and the given sound at `/tmp/said`.
-fn with_device(options: Options, said: &[i16]) -> Options {
-    let file = |name: &str, bytes: &[u8]| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let path = path.join(format!("kernel-{}-{name}-{}", std::process::id(), said.len()));
-        std::fs::write(&path, bytes).unwrap();
-        path
-    };
-    let plugin = file("plugin", &[]);
+/// Boots a machine with the plug-in and the configuration of the device `handsfree`, and with the given sound at `/tmp/said`.
+fn boot_with_device(options: Options, said: &[i16]) -> Result<Machine> {
+    let name = format!("kernel-{}-{}", std::process::id(), said.len());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let [plugin, conf, sound] = ["plugin.so", "asound.conf", "said"].map(|name| folder.join(name));
     build_plugin(&plugin);
-    options
-        .file(plugin, "/tmp/plugin.so")
-        .file(file("config", config("/tmp/plugin.so").as_bytes()), "/tmp/asound.conf")
-        .file(file("said", &bytes_of(said)), "/tmp/said")
+    std::fs::write(&conf, config("/tmp/plugin.so")).unwrap();
+    std::fs::write(&sound, bytes_of(said)).unwrap();
+    let options =
+        options.file(plugin, "/tmp/plugin.so").file(conf, "/tmp/asound.conf").file(sound, "/tmp/said");
+    let machine = Machine::boot(&options);
+    std::fs::remove_dir_all(&folder).unwrap();
+    machine
 }
 
 fn json(line: &str) -> Result<Value> {
@@ -71,7 +66,7 @@ fn check_devices(status: &Value) {
 pub(crate) fn carry_every_sample() -> Result<()> {
     let said = noise(SAID, 1);
     let options = Options::new().own_time().module("snd-aloop id=A").program(env!("CARGO_BIN_EXE_handsfree"));
-    let machine = Machine::boot(&with_device(options, &said))?;
+    let machine = boot_with_device(options, &said)?;
     let output = machine.run(
         &format!(
             "switches='--input hw:A,1,0 --output hw:A,0,0 --no-aec --no-hpf --no-echo-search'
@@ -101,7 +96,7 @@ pub(crate) fn carry_every_sample() -> Result<()> {
 
 /// `aplay` speaks in the room where `handsfree run` is tested, while `arecord` records: its echo is removed as by `run`.
 pub(crate) fn cancel_the_echo() -> Result<()> {
-    let machine = Machine::boot(&with_device(room::options(), &[]))?;
+    let machine = boot_with_device(room::options(), &[])?;
     let output = machine.run(
         &format!(
             "{room}

@@ -96,6 +96,7 @@ impl Room {
         std::fs::remove_dir_all(&self.folder).unwrap();
     }
 
+    /// Records once. Returns an error that names the first figure that is too far from that of `run`.
     fn compare_once(&self, programs: Programs, server: Option<&SoundServer>) -> Result<(), String> {
         let rig = ClientRig::start(programs, server, self.rate_hz, &format!("serve {}", self.words()));
         // All three rooms are in real time, so they run together.
@@ -122,7 +123,7 @@ impl Room {
         );
         rig.stop();
         assert!(ours_db >= LEAST_DB, "run itself reduces the echo by {ours_db:.1} dB: expected {LEAST_DB}");
-        let too_low = [
+        let too_far = [
             (
                 theirs_db < ours_db - BEHIND_DB,
                 format!("the echo is reduced by {theirs_db:.1} dB, by run {ours_db:.1} dB"),
@@ -136,7 +137,7 @@ impl Room {
                 format!("the talker's level differs by {:.1} dB", talker.level_db),
             ),
         ];
-        too_low.into_iter().find(|(is_low, _)| *is_low).map_or(Ok(()), |(_, text)| Err(text))
+        too_far.into_iter().find(|(is_too_far, _)| *is_too_far).map_or(Ok(()), |(_, text)| Err(text))
     }
 }
 
