@@ -154,26 +154,33 @@ struct TalkerFound {
 }
 
 impl TalkerFound {
-    /// Searches the talker of one recording in another, which may have begun later.
+    /// Searches the talker of one recording in another, which may have begun later: at a low rate over all lags, then at the
+    /// recordings' own rate. Half a sample of the low rate alone would reduce the correlation to 0.9.
     fn search(reference: &[f32], recorded: &[f32], rate_hz: u32) -> Self {
         let low = |signal: &[f32]| resample_to(signal, rate_hz, SEARCH_HZ);
-        let (reference, recorded) = (low(reference), low(recorded));
-        let talker = part(&reference, TALKER_S, SEARCH_HZ);
         let from = (TALKER_S[0] * f64::from(SEARCH_HZ)) as usize;
         let earliest = from - (LATEST_BEGIN_S * f64::from(SEARCH_HZ)) as usize;
         let latest = from + SEARCH_HZ as usize / 2;
-        let product = |at: usize| -> f64 {
-            let heard = &recorded[at..at + talker.len()];
-            heard.iter().zip(talker).map(|(a, b)| f64::from(a * b)).sum()
-        };
-        let latest = latest.min(recorded.len() - talker.len());
-        let best = (earliest..=latest).max_by(|&a, &b| product(a).total_cmp(&product(b))).unwrap();
-        let energy = |signal: &[f32]| signal.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>();
-        let heard = energy(&recorded[best..best + talker.len()]);
+        let coarse = best_begin(part(&low(reference), TALKER_S, SEARCH_HZ), &low(recorded), earliest, latest);
+        let step = (rate_hz / SEARCH_HZ) as usize;
+        let talker = part(reference, TALKER_S, rate_hz);
+        let best = best_begin(talker, recorded, (coarse - 1) * step, (coarse + 1) * step);
+        let heard = &recorded[best..best + talker.len()];
         Self {
-            later_s: (best as f64 - from as f64) / f64::from(SEARCH_HZ),
-            correlation: product(best) / (heard * energy(talker)).sqrt(),
-            level_db: 10.0 * (heard / energy(talker)).log10(),
+            later_s: best as f64 / f64::from(rate_hz) - TALKER_S[0],
+            correlation: product(talker, heard) / (product(heard, heard) * product(talker, talker)).sqrt(),
+            level_db: 10.0 * (product(heard, heard) / product(talker, talker)).log10(),
         }
     }
+}
+
+/// Returns where in a recording a signal begins, by the largest product.
+fn best_begin(signal: &[f32], recorded: &[f32], earliest: usize, latest: usize) -> usize {
+    let latest = latest.min(recorded.len() - signal.len());
+    let product_at = |at: usize| product(signal, &recorded[at..at + signal.len()]);
+    (earliest..=latest).max_by(|&a, &b| product_at(a).total_cmp(&product_at(b))).unwrap()
+}
+
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum()
 }
