@@ -20,6 +20,10 @@ use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(guarded) = handsfree_cli::serve::virtual_devices::guard::run(std::env::args()) {
+        return exit_code(guarded.map(|()| 0));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return print_usage(&error),
@@ -43,6 +47,11 @@ fn main() -> ExitCode {
         Command::Completions(args) => print_completions(args.shell).map(|()| 0),
         Command::Man(args) => print_man(&args).map(|()| 0),
     });
+    exit_code(outcome)
+}
+
+/// Prints a failure and returns the exit code.
+fn exit_code(outcome: Result<u8, Failure>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

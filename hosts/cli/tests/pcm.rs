@@ -211,6 +211,24 @@ fn programs_may_come_and_go_at_fifos() {
 }
 
 #[test]
+fn each_reader_of_a_fifo_gets_a_wav_header() {
+    let folder = folder("fifo-header");
+    let out = folder.join("out.wav");
+    mkfifo(&out);
+    let run =
+        start(&format!("--rate 16000 --duration 4 --record {}", out.display()), Stdio::null(), Stdio::null());
+    for round in 0..2 {
+        // The run has begun long before it has a reader, and the first one leaves.
+        std::thread::sleep(Duration::from_millis(700));
+        let mut header = [0; 44];
+        fs::File::open(&out).unwrap().read_exact(&mut header).unwrap();
+        assert_eq!((&header[..4], &header[36..40]), (&b"RIFF"[..], &b"data"[..]), "reader {round}");
+    }
+    assert!(run.wait_with_output().unwrap().status.success());
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn inherited_descriptors_carry_sound_and_events() {
     let folder = folder("descriptors");
     let (sent, raw, log) = (folder.join("sent.raw"), folder.join("heard.raw"), folder.join("log"));

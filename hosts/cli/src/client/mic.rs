@@ -148,12 +148,8 @@ impl MicOutput {
                 MicSink::WavFile { wav, flush_samples, waiting_samples: 0 }
             }
             (_, file_type) => {
-                let mut sink = place.open_sink()?;
-                if file_type == RecordedType::Wav {
-                    sink.write_all(&stream_header(format))
-                        .map_err(|error| cannot_be_written(place, &error))?;
-                }
-                MicSink::Stream { sink, place: place.clone() }
+                let header = if file_type == RecordedType::Wav { stream_header(format) } else { Vec::new() };
+                MicSink::Stream { sink: place.open_sink(&header)?, place: place.clone() }
             }
         };
         Ok(Self { sink, is_begun: false })

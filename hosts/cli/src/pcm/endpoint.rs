@@ -75,21 +75,30 @@ impl Endpoint {
         open().map_err(|error| Failure::run(format!("{self}: cannot be read: {error}")))
     }
 
-    /// Opens the place for writing. A file is made or emptied. While no program reads a FIFO, what is written to it
-    /// is lost, and writing to it never waits.
+    /// Opens the place for writing and writes the header. A file is made or emptied. While no program reads a FIFO, what
+    /// is written to it is lost, and writing to it never waits. Each program that opens the FIFO gets the header first,
+    /// unless it opens it before the previous one's end was noticed, which the next write does.
     ///
     /// # Errors
     /// Returns an error that names the place.
-    pub fn open_sink(&self) -> Result<ByteSink, Failure> {
+    pub fn open_sink(&self, header: &[u8]) -> Result<ByteSink, Failure> {
         let open = || -> io::Result<ByteSink> {
-            Ok(match self {
+            let mut sink: ByteSink = match self {
                 Self::Standard => Box::new(io::stdout()),
                 Self::Descriptor(1) => Box::new(io::stdout()),
                 Self::Descriptor(2) => Box::new(io::stderr()),
                 Self::Descriptor(number) => inherited_sink(*number)?,
-                Self::Path(path) if is_fifo(path) => Box::new(FifoSink { path: path.clone(), fifo: None }),
+                Self::Path(path) if is_fifo(path) => {
+                    let (path, header) = (path.clone(), header.to_vec());
+                    return Ok(Box::new(FifoSink { path, header, unsent: 0, fifo: None }));
+                }
                 Self::Path(path) => Box::new(File::create(path)?),
-            })
+            };
+            match sink.write_all(header).and_then(|()| sink.flush()) {
+                // The first samples find that too, and a reader that has what it wants is no error.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+                _ => Ok(sink),
+            }
         };
         open().map_err(|error| Failure::run(format!("{self}: cannot be written: {error}")))
     }
@@ -163,6 +172,10 @@ fn is_stream(_: &Path) -> bool {
 /// FIFO that readers open and close at any time.
 struct FifoSink {
     path: PathBuf,
+    /// Bytes that come first for each reader.
+    header: Vec<u8>,
+    /// Number of the header's bytes that the present reader has not got yet.
+    unsent: usize,
     /// The FIFO while a program reads it.
     fifo: Option<File>,
 }
@@ -171,23 +184,36 @@ struct FifoSink {
 const FIFO_RETRY: Duration = Duration::from_millis(20);
 
 impl FifoSink {
-    /// Opens the FIFO if a program reads it.
+    /// Opens the FIFO if a program reads it, and returns whether one does.
     #[cfg(unix)]
-    fn open(&mut self) -> io::Result<Option<&mut File>> {
+    fn open(&mut self) -> io::Result<bool> {
         use std::os::unix::fs::OpenOptionsExt as _;
         if self.fifo.is_none() {
             match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&self.path) {
-                Ok(fifo) => self.fifo = Some(fifo),
-                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
+                Ok(fifo) => {
+                    self.fifo = Some(fifo);
+                    self.unsent = self.header.len();
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.fifo.as_mut())
+        Ok(true)
     }
 
     #[cfg(not(unix))]
-    fn open(&mut self) -> io::Result<Option<&mut File>> {
-        Ok(self.fifo.as_mut())
+    fn open(&mut self) -> io::Result<bool> {
+        Ok(self.fifo.is_some())
+    }
+
+    /// Writes what the reader still lacks of the header, then as many of the bytes as fit.
+    fn write_behind_header(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(fifo) = &mut self.fifo else { return Ok(bytes.len()) };
+        while self.unsent > 0 {
+            let rest = self.header.len() - self.unsent;
+            self.unsent -= fifo.write(self.header.get(rest..).unwrap_or(&[]))?;
+        }
+        fifo.write(bytes)
     }
 }
 
@@ -195,8 +221,10 @@ impl Write for FifoSink {
     /// Writes as much as fits. Bytes without a reader count as written. A full FIFO is reported as
     /// [`io::ErrorKind::Interrupted`] after a pause, so that `write_all` waits.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(fifo) = self.open()? else { return Ok(bytes.len()) };
-        match fifo.write(bytes) {
+        if !self.open()? {
+            return Ok(bytes.len());
+        }
+        match self.write_behind_header(bytes) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.fifo = None;
                 Ok(bytes.len())
@@ -236,7 +264,7 @@ mod tests {
     fn what_cannot_be_opened_is_named() {
         for text in ["/nowhere/at/all", "fd:1000000"] {
             let place: Endpoint = text.parse().unwrap();
-            for failure in [place.open_source().err().unwrap(), place.open_sink().err().unwrap()] {
+            for failure in [place.open_source().err().unwrap(), place.open_sink(&[]).err().unwrap()] {
                 assert!(failure.to_string().starts_with(text), "{failure}");
             }
         }

@@ -66,7 +66,8 @@ impl PcmOutput {
         rate_hz: u32,
         reader: MicReader,
     ) -> Result<Self, Failure> {
-        let sink = place.open_sink()?;
+        let header = if form.has_header { stream_header(form.format).to_vec() } else { Vec::new() };
+        let sink = place.open_sink(&header)?;
         let converter = RateConverter::new(rate_hz, form.format.rate_hz)?;
         let (progress, dropped) = (Arc::new(Progress::default()), reader.dropped_counter());
         let (sender, outcome) = channel();
@@ -139,10 +140,6 @@ struct PcmWriter {
 
 impl PcmWriter {
     fn run(mut self, reader: &MicReader) -> io::Result<()> {
-        if self.form.has_header {
-            self.sink.write_all(&stream_header(self.form.format))?;
-            self.sink.flush()?;
-        }
         loop {
             match reader.next(POLL) {
                 MicNext::Block(block) => {

@@ -63,7 +63,7 @@ pub(super) fn event_sink(args: &RunArgs) -> Result<Option<ByteSink>, Failure> {
             Err(Failure::usage("--events -: expected another place, because sound is written to stdout"))
         }
         Some(place) if place.is_stdout() => Ok(None),
-        Some(place) => place.open_sink().map(Some),
+        Some(place) => place.open_sink(&[]).map(Some),
         None if on_stdout > 0 => Ok(Some(Box::new(std::io::stderr()))),
         None => Ok(None),
     }

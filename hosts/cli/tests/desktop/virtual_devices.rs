@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration as Span, Instant as Moment};
 
 use crate::machine_pauses::repeat_while_machine_pauses;
-use crate::samples::{bytes_of, noise};
-use crate::server::{ServerKind, SoundServer, with};
+use crate::samples::{bytes_of, noise, samples_of};
+use crate::server::{ServerKind, SoundServer, with, with_server};
 use crate::service::await_start;
 
 struct Service(Child);
@@ -96,6 +96,36 @@ fn carry_every_sample(kind: ServerKind) -> Result<(), String> {
     }
 }
 
+/// Waits until our devices are gone and the defaults are those from before.
+fn await_removal(defaults: &[String; 2]) {
+    let begun = Moment::now();
+    loop {
+        let now = [pactl(&["get-default-source"]), pactl(&["get-default-sink"])];
+        if devices().is_empty() && now == *defaults {
+            return;
+        }
+        assert!(
+            begun.elapsed() < Span::from_secs(20),
+            "{:?}, defaults {now:?}: expected {defaults:?}",
+            devices()
+        );
+        std::thread::sleep(Span::from_millis(20));
+    }
+}
+
+/// Sends a signal to the process that removes the service's devices at its end.
+fn signal_guard(service: &Service, name: &str) {
+    let process = service.0.id();
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    let is_guard = |child: &&str| {
+        let words = std::fs::read(format!("/proc/{child}/cmdline")).unwrap();
+        String::from_utf8_lossy(&words).contains("remove-virtual-devices")
+    };
+    let guards: Vec<&str> = children.split_whitespace().filter(is_guard).collect();
+    assert_eq!(guards.len(), 1, "{children}");
+    assert!(Command::new("kill").args([name, guards[0]]).status().unwrap().success());
+}
+
 fn check(kind: ServerKind, test: &str) {
     with(kind, test, |_server: SoundServer| {
         let folder = std::env::temp_dir().join(format!("hf-virtual-{}", std::process::id()));
@@ -103,6 +133,7 @@ fn check(kind: ServerKind, test: &str) {
         let socket = folder.join("s");
         let defaults = [pactl(&["get-default-source"]), pactl(&["get-default-sink"])];
         let service = Service::start(&socket);
+        let mut processes = vec![service.0.id()];
         let made: &[&str] = match kind {
             ServerKind::PulseAudio => &["handsfree_microphone", "handsfree_loudspeaker"],
             ServerKind::PipeWire => &["handsfree_microphone", "handsfree_feed", "handsfree_loudspeaker"],
@@ -110,24 +141,33 @@ fn check(kind: ServerKind, test: &str) {
         assert_eq!(devices(), made);
         assert_eq!(pactl(&["get-default-sink"]).trim(), "handsfree_loudspeaker");
         repeat_while_machine_pauses(|| carry_every_sample(kind));
-        // A killed service leaves its devices; the next one removes them.
+        // Also a killed service's devices are removed, and the defaults given back.
+        service.signal("-KILL");
+        drop(service);
+        await_removal(&defaults);
+        let service = Service::start(&socket);
+        processes.push(service.0.id());
+        // Only where its guard is killed too, the devices are left, and the next service removes them.
+        signal_guard(&service, "-KILL");
         service.signal("-KILL");
         drop(service);
         assert_eq!(devices(), made);
         let service = Service::start(&socket);
         assert_eq!(devices(), made, "the old ones were replaced");
+        processes.push(service.0.id());
+        // A service manager sends SIGTERM to all processes of a service.
+        signal_guard(&service, "-TERM");
         service.signal("-TERM");
+        drop(service);
         let begun = Moment::now();
         while !devices().is_empty() {
             assert!(begun.elapsed() < Span::from_secs(20), "{:?}", devices());
             std::thread::sleep(Span::from_millis(20));
         }
-        drop(service);
-        // The killed service could not give the defaults back; the server chose others when its devices went.
-        let begun = Moment::now();
-        while [pactl(&["get-default-source"]), pactl(&["get-default-sink"])].concat().contains("handsfree") {
-            assert!(begun.elapsed() < Span::from_secs(20), "the defaults were {defaults:?}");
-            std::thread::sleep(Span::from_millis(20));
+        for process in processes {
+            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, Into::into);
+            let fifos = runtime.join(format!("handsfree-virtual-{process}"));
+            assert!(!fifos.exists(), "{}", fifos.display());
         }
         std::fs::remove_dir_all(&folder).unwrap();
     });
@@ -143,4 +183,57 @@ fn virtual_devices_carry_every_sample_on_pulseaudio() {
 #[ignore = "needs an idle machine: `make test-desktop` runs it"]
 fn virtual_devices_carry_every_sample_on_pipewire() {
     check(ServerKind::PipeWire, "virtual_devices::virtual_devices_carry_every_sample_on_pipewire");
+}
+
+/// The service's own devices are the server's: what an application plays on the virtual loudspeaker comes out of the real one,
+/// whose monitor is the microphone, and applications record the cleaned microphone.
+#[test]
+fn virtual_devices_stand_before_the_servers_own() {
+    with_server("virtual_devices::virtual_devices_stand_before_the_servers_own", |_server| {
+        repeat_while_machine_pauses(|| {
+            let levels = ["--no-aec --no-echo-search", ""].map(recorded_level_db);
+            println!("played noise is recorded at {:.1} dBFS, cleaned at {:.1} dBFS", levels[0], levels[1]);
+            // The noise has a quarter of full scale. 20 dB show that it is cancelled; how well is tested elsewhere.
+            let is_right = (-20.0..-14.0).contains(&levels[0]) && levels[1] < levels[0] - 20.0;
+            is_right.then_some(()).ok_or(format!("{levels:?} dBFS"))
+        });
+    });
+}
+
+/// Returns the level of noise in the virtual microphone of a service with these switches.
+fn recorded_level_db(switches: &str) -> f64 {
+    let words = "serve --io cpal --input speaker.monitor --output speaker --virtual --virtual-default --no-ns --no-agc \
+                 --voice-deadline-ms 500";
+    let service = crate::service::Service::start_with("own-devices", &format!("{words} {switches}"));
+    let level_db = played_level_db();
+    service.stop();
+    level_db
+}
+
+/// Plays noise on the virtual loudspeaker for 8 s and returns the level of the virtual microphone in the last 2 s, in dBFS.
+fn played_level_db() -> f64 {
+    let format = ["--rate=48000", "--format=s16le", "--channels=1", "--raw", "--latency-msec=50"];
+    let mut player = Command::new("pacat")
+        .args(format)
+        .arg("--device=handsfree_loudspeaker")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = player.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes_of(&noise(8 * 48_000, 2))).unwrap());
+    let mut recorder = Command::new("parec")
+        .args(format)
+        .arg("--device=handsfree_microphone")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut heard = vec![0; 2 * 48_000 * 7];
+    recorder.stdout.take().unwrap().read_exact(&mut heard).unwrap();
+    recorder.kill().unwrap();
+    recorder.wait().unwrap();
+    writer.join().unwrap();
+    assert!(player.wait().unwrap().success());
+    let last = &samples_of(&heard)[48_000 * 5..];
+    let power = last.iter().map(|&sample| (f64::from(sample) / 32_768.0).powi(2)).sum::<f64>();
+    10.0 * (power / last.len() as f64).log10()
 }

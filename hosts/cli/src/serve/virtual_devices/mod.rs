@@ -4,6 +4,7 @@
 //! samples, so there they are null sinks, which have a clock of their own (`streams`).
 
 mod fifos;
+pub mod guard;
 mod streams;
 
 use std::fs;
@@ -16,6 +17,7 @@ use std::time::{Duration as WallDuration, Instant};
 use handsfree::TrackOptions;
 use handsfree::failure::Failure;
 
+use self::guard::{Guard, Removal};
 use super::service::{ServiceState, lock};
 use super::sound_server::pactl;
 
@@ -26,6 +28,8 @@ pub const SINK: &str = "handsfree_loudspeaker";
 /// Names of both for people.
 const SOURCE_TITLE: &str = "handsfree microphone";
 const SINK_TITLE: &str = "handsfree loudspeaker";
+/// Name of the folder that holds the FIFOs, before the number of its process.
+const FOLDER: &str = "handsfree-virtual-";
 /// Property that tells which process a device belongs to.
 const OWNER: &str = "handsfree.process";
 /// Part of the name of PulseAudio's interface of PipeWire.
@@ -35,36 +39,39 @@ const APPLY_TIMEOUT: WallDuration = WallDuration::from_secs(5);
 /// Interval at which that is looked at.
 const APPLY_POLL: WallDuration = WallDuration::from_millis(50);
 
-/// Virtual devices, which are removed when this is dropped.
+/// Virtual devices, which are removed when this is dropped, and when the process is killed.
 #[derive(Debug)]
 pub(crate) struct VirtualDevices {
-    modules: Vec<String>,
     /// Programs that carry the sound.
     children: Vec<Child>,
     folder: PathBuf,
-    /// Default source and sink before ours, if ours are the defaults.
-    defaults: Option<[String; 2]>,
+    _guard: Guard,
 }
 
 impl VirtualDevices {
-    /// Removes devices that a killed service left behind, makes new ones, and makes them the defaults on request.
+    /// Removes devices that a service left behind when it was killed with its guard, makes new ones, and makes them the defaults on request.
     ///
     /// # Errors
     /// Returns an error if no sound server answers, if it refuses, and if another service has virtual devices.
     pub(crate) fn start(state: &Arc<ServiceState>, are_defaults: bool) -> Result<Self, Failure> {
         let is_pipewire = pactl(&["info"])?.contains(PIPEWIRE);
         remove_stale()?;
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
-        let parent = runtime.map_or_else(std::env::temp_dir, PathBuf::from);
-        let folder = parent.join(format!("handsfree-virtual-{}", std::process::id()));
+        let default = |command: &str| pactl(&[command]).map(|name| name.trim().to_owned());
+        let defaults = match are_defaults {
+            true => Some([default("get-default-source")?, default("get-default-sink")?]),
+            false => None,
+        };
+        let process = std::process::id();
+        let folder = folder_of(process);
+        // From here on everything is removed by dropping.
+        let guard = Guard::start(Removal { process, defaults })?;
+        let mut devices = Self { children: Vec::new(), folder, _guard: guard };
         // The sound server makes its FIFOs readable for everybody, so only this user may enter the folder.
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&folder)
-            .map_err(|error| Failure::run(format!("{}: {error}", folder.display())))?;
-        // From here on everything is removed by dropping.
-        let mut devices = Self { modules: Vec::new(), children: Vec::new(), folder, defaults: None };
+            .create(&devices.folder)
+            .map_err(|error| Failure::run(format!("{}: {error}", devices.folder.display())))?;
         if state.has_microphone {
             match is_pipewire {
                 true => streams::add_microphone(&mut devices, state)?,
@@ -83,8 +90,6 @@ impl VirtualDevices {
             }
         }
         if are_defaults {
-            let default = |command: &str| pactl(&[command]).map(|name| name.trim().to_owned());
-            devices.defaults = Some([default("get-default-source")?, default("get-default-sink")?]);
             set_defaults(SOURCE, SINK)?;
             wait_until("the default devices", || {
                 Ok(default("get-default-source")? == SOURCE && default("get-default-sink")? == SINK)
@@ -95,7 +100,7 @@ impl VirtualDevices {
 
     /// Loads a module that makes a device. `kind` is "source" or "sink".
     fn load(
-        &mut self,
+        &self,
         module: &str,
         kind: &str,
         name: &str,
@@ -109,7 +114,7 @@ impl VirtualDevices {
             format!("{kind}_properties=\"device.description='{title}' {OWNER}={}\"", std::process::id()),
         ];
         let all: Vec<&str> = own.iter().chain(words).map(String::as_str).collect();
-        self.modules.push(pactl(&all)?.trim().to_owned());
+        pactl(&all)?;
         wait_until(name, || {
             let listed = pactl(&["list", "short", &format!("{kind}s")])?;
             Ok(listed.lines().any(|line| line.split('\t').nth(1) == Some(name)))
@@ -119,20 +124,22 @@ impl VirtualDevices {
 
 impl Drop for VirtualDevices {
     fn drop(&mut self) {
-        // Where the sound server is gone, its devices are gone too.
-        if let Some([source, sink]) = &self.defaults {
-            _ = set_defaults(source, sink);
-        }
         for child in &mut self.children {
             _ = child.kill();
             _ = child.wait();
         }
-        // The later ones depend on the earlier ones.
-        for module in self.modules.iter().rev() {
-            _ = pactl(&["unload-module", module]);
-        }
-        _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Returns the folder that holds the FIFOs of a service's process.
+fn folder_of(process: u32) -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+    let parent = runtime.map_or_else(std::env::temp_dir, PathBuf::from);
+    parent.join(format!("{FOLDER}{process}"))
+}
+
+fn is_running(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
 }
 
 fn set_defaults(source: &str, sink: &str) -> Result<(), Failure> {
@@ -154,19 +161,33 @@ fn wait_until(what: &str, is_done: impl Fn() -> Result<bool, Failure>) -> Result
     Ok(())
 }
 
-/// Removes devices whose process is gone.
+/// Removes devices and FIFOs whose process is gone, unless their guard is quicker.
 fn remove_stale() -> Result<(), Failure> {
-    let modules = pactl(&["list", "short", "modules"])?;
-    // The later ones depend on the earlier ones.
-    for (index, owner) in owners(&modules).into_iter().rev() {
-        if Path::new(&format!("/proc/{owner}")).exists() {
-            return Err(Failure::run(format!(
-                "process {owner} has virtual devices already: expected one service with --virtual"
-            )));
+    let folder = folder_of(0);
+    let folders = folder.parent().and_then(|parent| fs::read_dir(parent).ok());
+    for entry in folders.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !is_running(owner)) {
+            // Another user's cannot be removed, and harms nobody.
+            _ = fs::remove_dir_all(entry.path());
         }
-        pactl(&["unload-module", index])?;
     }
-    Ok(())
+    wait_until("room for its devices", || {
+        let modules = pactl(&["list", "short", "modules"])?;
+        let found = owners(&modules);
+        // The later ones depend on the earlier ones.
+        for &(index, owner) in found.iter().rev() {
+            if is_running(owner) {
+                return Err(Failure::run(format!(
+                    "process {owner} has virtual devices already: expected one service with --virtual"
+                )));
+            }
+            // The guard may have removed it meanwhile.
+            _ = pactl(&["unload-module", index]);
+        }
+        Ok(found.is_empty())
+    })
 }
 
 /// Returns the numbers of our modules with the processes that loaded them.
