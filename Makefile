@@ -16,7 +16,7 @@ help:
 	@echo 'make overflow      run the tests that do not need the C++ with overflow checks and debug assertions (part of check)'
 	@echo 'make loom          run what two threads share in every order of their loads and stores (part of check)'
 	@echo 'make mutants       change one thing at a time in the core, which its unit tests must find (hours; SHARD=K/N)'
-	@echo 'make package       package each library crate and run its tests from the package alone; then make deb'
+	@echo 'make package       package each library crate and run its tests from the package alone; then make deb-aarch64 and deb'
 	@echo 'make deb           make the .deb file, and install, run and remove it in clean systems of Debian 12 and 13'
 	@echo 'make bench         measure the time of each part, compared with other libraries'
 	@echo 'make quality       compare the cancellers in rooms, by figures, pictures and sound (ARGS=--write accepts the figures)'
@@ -103,6 +103,7 @@ mutants:
 
 package: setup
 	tools/package.sh
+	@$(MAKE) deb-aarch64
 	@$(MAKE) deb
 
 # Debian 12's C library is the first with packed relocations, which save 0.2 MB.

@@ -64,6 +64,13 @@ for unit in handsfree.service handsfree-serve.service handsfree-serve.socket; do
     program="$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "/usr/lib/systemd/system/$unit")"
     [ -z "$program" ] || [ -x "$program" ] || wrong "$unit starts $program, which is missing"
 done
+for file in bash-completion/completions/handsfree zsh/vendor-completions/_handsfree fish/vendor_completions.d/handsfree.fish; do
+    grep -q serve "/usr/share/$file" || wrong "the completion $file is missing"
+done
+# systemd's own check of the units; nothing of it runs here.
+apt-get install -y -q -o Dpkg::Use-Pty=0 --no-install-recommends systemd > /tmp/apt.log 2>&1 || { cat /tmp/apt.log; wrong "apt did not install systemd"; }
+systemd-analyze verify handsfree.service handsfree-serve.service handsfree-serve.socket > /tmp/units.log 2>&1 \
+    && [ ! -s /tmp/units.log ] || { cat /tmp/units.log; wrong "systemd finds a fault in a unit"; }
 dpkg --verify handsfree || wrong "installed files differ from the package's"
 
 dpkg --purge handsfree > /dev/null || wrong "dpkg did not remove the package"

@@ -355,10 +355,23 @@ fn a_reader_that_leaves_is_an_error_of_every_command() {
 #[test]
 fn a_service_manager_is_told_of_progress() {
     let folder = Folder::new("notify");
-    let path = folder.file("socket");
+    check_messages(&folder, "run", &["run", "--io", "sim", "--json"]);
+    // A short path, because that of a socket has at most 107 bytes.
+    let socket = std::env::temp_dir().join(format!("hf-notify-{}", std::process::id()));
+    check_messages(&folder, "serve", &["serve", "--io", "sim", "--socket", socket.to_str().unwrap()]);
+    // A variable that makes no sense is named.
+    let output = command(&["run", "--io", "sim"]).env("NOTIFY_SOCKET", "nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("NOTIFY_SOCKET \"nowhere\""), "{}", text(&output.stderr));
+}
+
+/// Runs a command as a service manager does, and checks what it is told.
+#[cfg(target_os = "linux")]
+fn check_messages(folder: &Folder, name: &str, words: &[&str]) {
+    let path = folder.file(name);
     let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(LIMIT)).unwrap();
-    let mut child = command(&["run", "--io", "sim", "--json"])
+    let mut child = command(words)
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "300000")
         .stdout(Stdio::null())
@@ -377,10 +390,6 @@ fn a_service_manager_is_told_of_progress() {
     assert!(killed.success() && child.wait().unwrap().success());
     let last = std::iter::repeat_with(receive).find(|message| message != "WATCHDOG=1");
     assert_eq!(last.as_deref(), Some("STOPPING=1"));
-    // A variable that makes no sense is named.
-    let output = command(&["run", "--io", "sim"]).env("NOTIFY_SOCKET", "nowhere").output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("NOTIFY_SOCKET \"nowhere\""), "{}", text(&output.stderr));
 }
 
 /// Creates a named pipe, which a writer never opens.

@@ -41,6 +41,7 @@ use crate::console;
 use crate::interrupts::{handle_interrupts, is_interrupted};
 use crate::report::direction_name;
 use crate::run::host_config;
+use crate::watchdog::{Watchdog, WorkerRounds};
 
 /// Interval at which the main loop looks for events.
 const POLL: WallDuration = WallDuration::from_millis(20);
@@ -63,7 +64,10 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     handle_interrupts()?;
     let host = HostChoice::from(args.devices.io).resolve()?;
     let host_name = host.name();
-    let (devices, input) = open_devices(args, host)?;
+    let rounds = WorkerRounds::default();
+    let mut watchdog =
+        Watchdog::from_environment(rounds.clone()).map_err(|error| Failure::run(error.to_string()))?;
+    let (devices, input) = open_devices(args, host, &rounds)?;
     let player = match is_none(args.devices.output.as_deref()) {
         true => None,
         false => {
@@ -97,7 +101,12 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let place =
         socket.path.as_deref().unwrap_or(Path::new("the service manager's socket")).display().to_string();
     console::message(&format!("serving on {place}"));
-    watch(&state, own_events.as_ref());
+    if let Err(error) = watchdog.ready() {
+        console::message(&format!("note: the service manager was not told of the start: {error}"));
+    }
+    watch(&state, own_events.as_ref(), &mut watchdog);
+    // Without it the service manager sees the end itself.
+    _ = watchdog.stopping();
     #[cfg(target_os = "linux")]
     drop(virtual_devices);
     state.is_ending.store(true, Ordering::Relaxed);
@@ -145,7 +154,11 @@ fn is_none(device: Option<&str>) -> bool {
 }
 
 /// Starts the host with a terminal on it, and opens the microphone.
-fn open_devices(args: &ServeArgs, host: ChosenHost) -> Result<(MediaDevices, Option<InputCapture>), Failure> {
+fn open_devices(
+    args: &ServeArgs,
+    host: ChosenHost,
+    rounds: &WorkerRounds,
+) -> Result<(MediaDevices, Option<InputCapture>), Failure> {
     let switches = &args.devices;
     let rate = SampleRate::new(switches.rate)?;
     switches.switches.check_build(rate.hz())?;
@@ -166,7 +179,7 @@ fn open_devices(args: &ServeArgs, host: ChosenHost) -> Result<(MediaDevices, Opt
         builder = builder.loopback_channel(index);
     }
     let devices = builder
-        .open_with(host.clock(), |work| Ok(host.open(&config, work)?.io))
+        .open_with(host.clock(), |work| Ok(host.open(&config, rounds.counted(work))?.io))
         .map_err(|error| device_failure(&error))?;
     let input = match is_none(switches.input.as_deref()) {
         true => None,
@@ -237,7 +250,11 @@ fn spawn_microphone(
 }
 
 /// Publishes the events of the devices until the service is interrupted.
-fn watch(state: &ServiceState, own_events: Option<&std::sync::mpsc::Receiver<Arc<str>>>) {
+fn watch(
+    state: &ServiceState,
+    own_events: Option<&std::sync::mpsc::Receiver<Arc<str>>>,
+    watchdog: &mut Watchdog,
+) {
     let mut xruns = state.devices.stats().xruns();
     let mut next_xrun_check_at = Instant::now() + XRUN_INTERVAL;
     while !is_interrupted() {
@@ -265,6 +282,8 @@ fn watch(state: &ServiceState, own_events: Option<&std::sync::mpsc::Receiver<Arc
                 break;
             }
         }
+        // A message that is lost is sent again.
+        _ = watchdog.poll(state.is_any_device_running(), Instant::now());
         std::thread::sleep(POLL);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use handsfree::{MediaDevices, OutputPlayer};
+use handsfree_core::audio_io::Direction;
 use handsfree_host::clock;
 use serde::Serialize;
 
@@ -173,6 +174,14 @@ impl ServiceState {
             next_id: AtomicU64::new(1),
             started_at: Instant::now(),
         }
+    }
+
+    /// Returns whether any device runs.
+    pub(crate) fn is_any_device_running(&self) -> bool {
+        let has_loudspeaker = lock(&self.player).is_some();
+        let opened = [(Direction::Capture, self.has_microphone), (Direction::Playback, has_loudspeaker)];
+        let is_lost = |direction: Direction| self.lost[direction as usize].load(Ordering::Relaxed);
+        opened.into_iter().any(|(direction, is_open)| is_open && !is_lost(direction))
     }
 
     pub(crate) fn is_ending(&self) -> bool {
