@@ -337,8 +337,8 @@ fn raw_recordings_give_what_wav_files_give() {
     fs::write(&mic, [1, 0, 2]).unwrap();
     for (words, code, expected) in [
         (format!("run --io sim --play {far}"), 1, "far.raw: is no audio file: it starts with"),
-        (format!("run --io sim --near {far}"), 1, "far.raw: is not a WAV file"),
-        (format!("process --far {far} --mic {far_wav} --out {out}.wav"), 1, "far.raw: is not a WAV file"),
+        (format!("run --io sim --near {far}"), 1, "far.raw: is no audio file"),
+        (format!("process --far {far} --mic {far_wav} --out {out}.wav"), 1, "far.raw: is no audio file"),
         (format!("sim --far {far} --raw-rate 100"), 2, "100"),
         (format!("sim --far {far} --raw-rate 16000 --raw-channels 9"), 2, "9"),
         (format!("sim --far {far} --raw-channels 2"), 2, "--raw-rate"),

@@ -28,13 +28,13 @@ pub fn read_clip(path: impl AsRef<Path>, raw: Option<RawFormat>) -> Result<Clip,
         Ok(clip) => return Ok(clip),
         Err(error) => Failure::from(error),
     };
-    let is_other_kind =
-        ["is not a WAV file", "is coded as"].iter().any(|found| own.to_string().contains(found));
-    if !is_other_kind {
-        return Err(own);
+    let says = |found: &str| own.to_string().contains(found);
+    match Decoder::open(path, None) {
+        Ok(decoder) if says("is not a WAV file") || says("is coded as") => whole(path, decoder),
+        // The decoder names every kind that it would have read.
+        Err(error) if says("is not a WAV file") => Err(error),
+        _ => Err(own),
     }
-    let Ok(decoder) = Decoder::open(path, None) else { return Err(own) };
-    whole(path, decoder)
 }
 
 /// Decodes the whole file.

@@ -6,6 +6,7 @@
 
 mod clip;
 mod library;
+mod mpeg_frames;
 mod raw;
 
 use std::fs::File;
@@ -66,13 +67,12 @@ impl Decoded {
 
 /// Returns whether a file begins as one of the kinds that the decoding library knows. Anything else is refused: the
 /// library also searches in the middle of a file, and takes noise for a compressed file.
-fn is_known_kind(magic: &[u8]) -> bool {
-    let is_mpeg_sync = matches!(magic, [0xff, second, ..] if second & 0xe0 == 0xe0 && *second != 0xff);
-    is_named_kind(magic) || is_mpeg_sync
+fn is_known_kind(begin: &[u8]) -> bool {
+    is_named_kind(begin) || mpeg_frames::begins_with_frames(begin)
 }
 
 /// Returns whether a file begins with the name of a kind that the decoding library knows. One of sixteen million files of raw
-/// samples does so by chance. One of two thousand begins like an MPEG frame without a tag.
+/// samples does so by chance.
 fn is_named_kind(magic: &[u8]) -> bool {
     let starts = |start: &[u8]| magic.starts_with(start);
     starts(b"fLaC")
@@ -86,6 +86,15 @@ fn is_named_kind(magic: &[u8]) -> bool {
 fn is_wav(magic: &[u8]) -> bool {
     let is_riff = [b"RIFF", b"RF64", b"BW64"].iter().any(|start| magic.starts_with(*start));
     is_riff || magic.starts_with(b"riff\x2e\x91\xcf\x11")
+}
+
+/// Reads what identifies a file's kind: some bytes, or if they have no name several frames.
+fn read_begin(source: &mut impl Read, begin: &mut Vec<u8>) -> io::Result<()> {
+    source.by_ref().take(MAGIC_BYTES).read_to_end(begin)?;
+    if mpeg_frames::has_sync(begin) {
+        source.by_ref().take(mpeg_frames::MOST_BYTES).read_to_end(begin)?;
+    }
+    Ok(())
 }
 
 impl Decoder {
@@ -111,7 +120,7 @@ impl Decoder {
             return Err(invalid("is empty (0 bytes): expected an audio file".into()));
         }
         let mut magic = Vec::new();
-        Read::by_ref(&mut file).take(MAGIC_BYTES).read_to_end(&mut magic).map_err(unreadable)?;
+        read_begin(&mut file, &mut magic).map_err(unreadable)?;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         if let Some(raw) = raw.filter(|_| !is_wav(&magic) && !is_named_kind(&magic)) {
             return Ok(Self::raw(&path.display().to_string(), Box::new(file), raw));
@@ -159,11 +168,7 @@ impl Decoder {
         let path = Path::new(name);
         let invalid = |found: String| Failure::run(format!("{name}: {found}"));
         let mut magic = Vec::new();
-        source
-            .by_ref()
-            .take(MAGIC_BYTES)
-            .read_to_end(&mut magic)
-            .map_err(|error| invalid(format!("cannot be read: {error}")))?;
+        read_begin(&mut source, &mut magic).map_err(|error| invalid(format!("cannot be read: {error}")))?;
         if magic.is_empty() {
             return Err(invalid("is empty (0 bytes): expected audio".into()));
         }
@@ -186,6 +191,7 @@ impl Decoder {
         if !is_known_kind(magic) {
             let start: String = magic
                 .iter()
+                .take(MAGIC_BYTES as usize)
                 .map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' })
                 .collect();
             return Err(invalid(format!(
@@ -356,10 +362,8 @@ mod tests {
             let path = folder.join(format!("handsfree-noise-{}-{round}", std::process::id()));
             std::fs::write(&path, &bytes).unwrap();
             let streamed = Decoder::from_stream("noise", Box::new(Cursor::new(bytes.clone())), None);
-            for mut decoder in [Decoder::open(&path, None), streamed].into_iter().flatten() {
-                let mut samples = Vec::new();
-                assert!(is_known_kind(&bytes), "round {round}: it starts with {:?}", &bytes[..4]);
-                assert_ne!(decoder.next(&mut samples), Decoded::End);
+            for decoder in [Decoder::open(&path, None), streamed] {
+                assert!(decoder.is_err(), "round {round}: it starts with {:?}", &bytes[..4]);
             }
             std::fs::remove_file(&path).unwrap();
         }
@@ -368,6 +372,7 @@ mod tests {
             assert!(failure.to_string().starts_with("-: is no audio file: it starts with"), "{failure}");
         }
     }
+
     #[test]
     fn raw_samples_need_their_format_and_a_header_is_obeyed() {
         let format = RawFormat::new(22_050, 2, handsfree_sim::wav::RawCoding::Signed16).unwrap();

@@ -286,24 +286,57 @@ fn a_wav_file_and_a_socket_have_their_properties() {
     service.stop();
 }
 
-/// On the wire the agent hears itself, so a loud answer interrupts itself, and a quiet one is heard to its end.
 #[test]
-fn the_agent_of_the_recipe_speaks_and_is_interrupted() {
+fn readers_have_rates_of_their_own() {
+    let service = Service::start("rates", "");
+    let rates = [8_000, 16_000, 44_100, 48_000];
+    let mut readers = rates.map(|rate_hz| service.mic(&format!("-r {rate_hz}")));
+    service.wait_for_clients("mic", rates.len());
+    // A tone of 500 Hz for 2 s.
+    let said: Vec<i16> = (0..32_000)
+        .map(|n| (8_000.0 * (f64::from(n) * 500.0 * std::f64::consts::TAU / 16_000.0).sin()) as i16)
+        .collect();
+    let outcome = played(service.speak("", &said));
+    assert_eq!(outcome["position"], 32_000);
+    for (rate_hz, reader) in rates.into_iter().zip(&mut readers) {
+        let heard = reader.read(2 * rate_hz);
+        let is_loud = |sample: &i16| sample.unsigned_abs() > 200;
+        let loud: Vec<i16> = heard.iter().copied().filter(is_loud).collect();
+        let crossings = loud.windows(2).filter(|pair| pair[0] < 0 && pair[1] > 0).count() as f64;
+        let bounds = [heard.iter().position(is_loud), heard.iter().rposition(is_loud)];
+        let heard_s = (bounds[1].unwrap() - bounds[0].unwrap()) as f64 / rate_hz as f64;
+        // Each period has one crossing, at every rate.
+        assert!(
+            heard_s > 1.0 && (crossings - 500.0 * heard_s).abs() < 2.0,
+            "{rate_hz} Hz: {crossings} in {heard_s} s"
+        );
+    }
+    service.stop();
+}
+
+/// On the wire an agent hears itself, so a loud answer interrupts itself, and a quiet one is heard to its end.
+#[test]
+fn the_agents_of_the_recipe_speak_and_are_interrupted() {
     let service = Service::start("agent", "");
-    let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recipes/agent.py");
-    for (amplitude, expected) in [(1, "played"), (8, "interrupted")] {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recipes");
+    let command = Path::new(env!("CARGO_BIN_EXE_handsfree")).parent().unwrap();
+    let search_path = format!("{}:{}", command.display(), std::env::var("PATH").unwrap());
+    let twice = |name: &'static str| [(name, 1, "played"), (name, 8, "interrupted")];
+    for (name, amplitude, expected) in ["agent.py", "socket_agent.py"].into_iter().flat_map(twice) {
         let samples: Vec<i16> = noise(32_000, 1).iter().map(|sample| sample / 8 * amplitude).collect();
         let file = service.folder.join("speech.raw");
         fs::write(&file, bytes_of(&samples)).unwrap();
         let output = Command::new("python3")
-            .arg(&agent)
+            .arg(recipes.join(name))
             .arg(&file)
             .env("HANDSFREE_SOCKET", &service.socket)
+            .env("PATH", &search_path)
             .output()
             .unwrap();
         let message: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr)));
-        assert_eq!(message["type"], expected, "{message}");
+        let outcome = message.get("type").or(message.get("event")).unwrap();
+        assert_eq!(outcome, expected, "{name}: {message}");
         let position = message["position"].as_u64().unwrap();
         assert_eq!(position == 32_000, expected == "played", "{message}");
     }
