@@ -34,7 +34,7 @@ setup_python() {
     cmp -s "$wanted" "$environment/requirements.txt" && return
     say "installing $(sed -n 's/==.*//p' "$wanted" | paste -sd' ') from PyPI into target/tools/$1"
     rm -rf "$environment"
-    # With the system's packages, because sounddevice needs the compiled part of cffi.
+    # With the system's packages, because cffi (for both) and numpy (for soundcard) have compiled parts.
     /usr/bin/python3 -m venv --system-site-packages "$environment"
     "$environment/bin/pip" install --quiet --disable-pip-version-check --ignore-installed --no-deps --require-hashes -r "$wanted" \
         || fail "pip could not install the packages of tools/$2"
@@ -44,7 +44,8 @@ setup_python() {
 setup_clients() {
     local missing=()
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-    /usr/bin/python3 -c 'import _cffi_backend' 2>/dev/null || missing+=(python3-cffi-backend)
+    /usr/bin/python3 -c 'import cffi' 2>/dev/null || missing+=(python3-cffi)
+    /usr/bin/python3 -c 'import numpy' 2>/dev/null || missing+=(python3-numpy)
     ldconfig -p | grep -q 'libportaudio\.so\.2' || missing+=(libportaudio2)
     [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
     setup_python desktop desktop-requirements.txt

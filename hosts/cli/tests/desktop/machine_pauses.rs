@@ -29,6 +29,14 @@ pub(crate) fn repeat_while_machine_pauses(mut measure: impl FnMut() -> Result<()
     }
 }
 
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Returns the result and the pauses of the machine meanwhile: how much too late a thread with real-time priority woke.
 fn with_pauses<T>(run: impl FnOnce() -> T) -> (T, Vec<Span>) {
     let ended = AtomicBool::new(false);
@@ -44,8 +52,10 @@ fn with_pauses<T>(run: impl FnOnce() -> T) -> (T, Vec<Span>) {
             }
             pauses
         });
+        // Also a measurement that panics ends the thread, for which the scope waits.
+        let guard = EndOnDrop(&ended);
         let result = run();
-        ended.store(true, Ordering::Relaxed);
+        drop(guard);
         (result, pauses.join().unwrap())
     })
 }

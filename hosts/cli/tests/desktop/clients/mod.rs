@@ -92,6 +92,14 @@ fn pulseaudios_programs_hear_what_run_hears() {
 }
 
 #[test]
+#[ignore = "needs Python's packages: `make test-desktop` runs it"]
+fn linux_voice_assistants_recorder_hears_what_run_hears() {
+    with(ServerKind::PulseAudio, "clients::linux_voice_assistants_recorder_hears_what_run_hears", |server| {
+        Room::make("assistant", RATE_HZ).compare(Programs::VoiceAssistant, Some(&server));
+    });
+}
+
+#[test]
 #[ignore = "half a minute of real time: `make test-desktop` runs it"]
 fn pipewires_programs_hear_what_run_hears() {
     with(ServerKind::PipeWire, "clients::pipewires_programs_hear_what_run_hears", |server| {

@@ -21,6 +21,8 @@ pub(super) enum Programs {
     Alsa,
     /// `parec` and `pacat` on the devices of `serve --virtual`.
     PulseAudio,
+    /// `soundcard`, by which linux-voice-assistant records, and `pacat`, on the devices of `serve --virtual`.
+    VoiceAssistant,
     /// `pw-record` and `pw-play` on the devices of `serve --virtual`.
     PipeWire,
     /// Two streams of Python's `sounddevice`, which uses PortAudio, on ALSA's device `handsfree`.
@@ -58,7 +60,8 @@ impl<'s> ClientRig<'s> {
         rate_hz: u32,
         words: &str,
     ) -> Self {
-        let is_on_server = matches!(programs, Programs::PulseAudio | Programs::PipeWire);
+        let is_on_server =
+            matches!(programs, Programs::PulseAudio | Programs::VoiceAssistant | Programs::PipeWire);
         let virtual_devices = if is_on_server { "--virtual" } else { "" };
         // Two tests with the same programs may run at once.
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -122,7 +125,10 @@ impl<'s> ClientRig<'s> {
 
     /// Returns the rate at which the programs record.
     pub(super) fn recorded_hz(&self) -> u32 {
-        if self.programs == Programs::Satellite { 16_000 } else { self.rate_hz }
+        match self.programs {
+            Programs::Satellite | Programs::VoiceAssistant => 16_000,
+            _ => self.rate_hz,
+        }
     }
 
     /// Records for a time and plays samples meanwhile. The samples have the rate of [`recorded_hz`](Self::recorded_hz).
@@ -150,6 +156,15 @@ impl<'s> ClientRig<'s> {
                     recorded.display()
                 )));
                 pause(play_after_s);
+                let player = format!("pacat {format} --device=handsfree_loudspeaker {}", played.display());
+                vec![recorder, spawn(&mut shell(&player))]
+            }
+            Programs::VoiceAssistant => {
+                let words = [&rate, &length, &path(&recorded)];
+                let mut client = Command::new(python("desktop"));
+                let recorder = spawn(client.arg(script("soundcard_client.py")).args(words));
+                pause(play_after_s);
+                let format = format!("--raw --format=s16le --channels=1 --rate={rate} --latency-msec=50");
                 let player = format!("pacat {format} --device=handsfree_loudspeaker {}", played.display());
                 vec![recorder, spawn(&mut shell(&player))]
             }
