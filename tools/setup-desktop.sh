@@ -3,8 +3,8 @@
 # session manager and its PulseAudio interface, and recorded speech. The tests start and end their own servers. Called by
 # setup.sh; can be run repeatedly.
 #   tools/setup-desktop.sh             the servers
-#   tools/setup-desktop.sh clients     also programs in Python that use `handsfree serve` (hosts/cli/tests/desktop/clients), in
-#                                      target/tools/desktop and target/tools/satellite; only `make test-desktop` and `make soak` need them
+#   tools/setup-desktop.sh clients     also programs that use `handsfree serve` (hosts/cli/tests/desktop): baresip, and those in Python
+#                                      in target/tools/desktop and target/tools/satellite; only `make test-desktop` and `make soak` need them
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
@@ -47,6 +47,9 @@ setup_clients() {
     /usr/bin/python3 -c 'import cffi' 2>/dev/null || missing+=(python3-cffi)
     /usr/bin/python3 -c 'import numpy' 2>/dev/null || missing+=(python3-numpy)
     ldconfig -p | grep -q 'libportaudio\.so\.2' || missing+=(libportaudio2)
+    command -v baresip >/dev/null || missing+=(baresip-core)
+    # Debian 12 has baresip's module for PulseAudio in this package.
+    [ -e /usr/lib/baresip/modules/pulse.so ] || missing+=(baresip-x11)
     [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
     setup_python desktop desktop-requirements.txt
     # The satellite needs an older version of wyoming than its clients have.

@@ -16,6 +16,7 @@ mod samples;
 mod server;
 #[path = "../support/service.rs"]
 mod service;
+mod sip;
 mod virtual_devices;
 
 use std::io::{BufRead, BufReader};
