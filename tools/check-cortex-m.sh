@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the core for a Cortex-M4F and for a Cortex-M0, which has no compare-and-swap.
+# Builds the core and the DMA host for a Cortex-M4F and for a Cortex-M0, which has no compare-and-swap.
 #   tools/check-cortex-m.sh [rustup|debian]     selects the toolchain; by default rustup's targets if they are installed
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -7,12 +7,12 @@ source "$handsfree_root/tools/versions.sh"
 cd "$handsfree_root"
 
 build_with_rustup() {
-    cargo build --locked --release -p handsfree-core --target "$1"
+    cargo build --locked --release -p handsfree-core -p handsfree-dma --target "$1"
 }
 
 # Debian's compiler has another version and needs its own target directory, or each build would discard the other's.
 build_with_debian() {
-    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo build --locked --release -p handsfree-core --target "$1" \
+    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo build --locked --release -p handsfree-core -p handsfree-dma --target "$1" \
         -Zbuild-std=core --target-dir "${CARGO_TARGET_DIR:-target}/cortex-m-debian"
 }
 

@@ -15,7 +15,7 @@ step() { printf '\nfirmware: %s\n' "$*"; }
 
 step "building the core for processors without compare-and-swap and without floating point"
 for other in thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
-    cargo build --locked --release -q -p handsfree-core --target "$other" --features defmt
+    cargo build --locked --release -q -p handsfree-core -p handsfree-dma --target "$other" --features handsfree-core/defmt,handsfree-dma/defmt
     echo "  $other"
 done
 
@@ -29,6 +29,8 @@ runner="$image/target/debug/handsfree-runner"
 "$runner" canceller "$image/target/$target/release/duplex"
 "$runner" vectors "$image/target/$target/release/vectors"
 "$runner" text "$image/target/$target/release/rtic"
+"$runner" text "$image/target/$target/release/dma"
+"$runner" panics "$image/target/$target/release/dma"
 
 step "building and testing the C library"
 (cd "$library" && cargo build --locked -q --release -p handsfree-c && cargo build --locked -q --release -p handsfree-c --target "$target" \

@@ -8,7 +8,7 @@ source "$handsfree_root/tools/versions.sh"
 cd "$handsfree_root"
 
 # In the order of their dependencies.
-libraries=(handsfree-core handsfree-sim handsfree-host handsfree-apm handsfree-audio-filter handsfree-alsa handsfree-cpal handsfree)
+libraries=(handsfree-core handsfree-dma handsfree-sim handsfree-host handsfree-apm handsfree-audio-filter handsfree-alsa handsfree-cpal handsfree)
 tested=("$@")
 [ "${#tested[@]}" -gt 0 ] || tested=("${libraries[@]}")
 target="${CARGO_TARGET_DIR:-$handsfree_root/target}"

@@ -64,8 +64,13 @@ pub const PLAYBACK_DMA: Timer = Timer { base: 0x4000_1000 };
 impl Timer {
     /// Starts the timer, which then interrupts every `ticks` ticks.
     pub fn start(self, ticks: u32) {
+        self.start_within(ticks, ticks);
+    }
+
+    /// Starts the timer, which interrupts after `first` ticks and then every `ticks` ticks.
+    pub fn start_within(self, first: u32, ticks: u32) {
         write(self.base + 8, ticks - 1);
-        write(self.base + 4, ticks - 1);
+        write(self.base + 4, first - 1);
         write(self.base, 0b1001);
     }
 

@@ -1,0 +1,262 @@
+//! The core behind `handsfree-dma`: converters that are timers, with DMA counters and a ring of two periods each, behind the same
+//! trait as a real peripheral.
+//!
+//! The image plays noise through an acoustic path to the microphone for ten seconds, while a third interrupt delays the others
+//! by up to 2 ms. Then it delays them once by 45 ms, longer than the rings, and checks that the loss is told and that the
+//! reference fits again. It prints its counters.
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use cortex_m::peripheral::NVIC;
+use cortex_m_semihosting::{debug, hprintln};
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use handsfree_core::audio_io::{AudioIo as _, DirectionRequest, Event, StreamHalves, StreamRequest};
+use handsfree_core::capture::Intake;
+use handsfree_core::playback::Outlet;
+use handsfree_core::{Duration, Frame, Gain, Instant, SampleRate, Session, SessionFormat};
+use handsfree_dma::{DmaError, DmaIo, DmaPort, DmaStream, StreamProperties};
+use handsfree_image::machine::{self, Timer};
+use handsfree_image::noise::Noise;
+use handsfree_image::pac::Interrupt;
+use handsfree_image::reference_checker::{self, ReferenceChecker};
+use handsfree_image::room::{self, PLAYBACK_STARTS_LATER};
+use handsfree_image::{CAP, CAPTURE_TICKS, PLAYBACK_TICKS, SLOTS, TerminalSession, clock};
+use static_cell::ConstStaticCell;
+
+type Mutex = CriticalSectionRawMutex;
+
+/// Number of samples in a ring: two periods.
+const RING: u64 = 2 * CAP as u64;
+/// Ticks by which the timers' interrupts are later than the DMA's counters, so that they are never before them.
+const LATE_TICKS: u32 = 50;
+/// Frames of each of the two parts.
+const FRAMES: u32 = 1_000;
+/// Largest part of the echo that the reference may leave unexplained in any second: -20 dB, which this noise has when it is moved by
+/// nine tenths of a sample. A DMA's counter tells whole samples only.
+const MOST_PPM: u32 = 10_000;
+
+static SESSION: ConstStaticCell<TerminalSession> = ConstStaticCell::new(Session::new());
+static MICROPHONE: DmaPort<Mutex, TimerDma, Intake<'static, CAP>, CAP> = DmaPort::new();
+static LOUDSPEAKER: DmaPort<Mutex, TimerDma, Outlet<'static, CAP, SLOTS>, CAP> = DmaPort::new();
+/// Tick at which the loudspeaker's DMA started. The microphone's has run for some samples then.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+static DISTURBANCE_ENABLED: AtomicBool = AtomicBool::new(false);
+static SEED: AtomicU32 = AtomicU32::new(0x5EED);
+
+/// A timer in place of a converter with its DMA.
+struct TimerDma {
+    timer: Timer,
+    /// Ticks in a period.
+    ticks: u32,
+    is_playback: bool,
+    started: u64,
+}
+
+impl TimerDma {
+    /// Returns the number of samples since the start.
+    fn samples(&self) -> u64 {
+        clock::ticks().saturating_sub(self.started) * CAP as u64 / u64::from(self.ticks).max(1)
+    }
+}
+
+impl DmaStream for TimerDma {
+    type Sample = i16;
+
+    fn start(&mut self) {
+        let now = clock::ticks();
+        let later = u64::from(PLAYBACK_STARTS_LATER * CAPTURE_TICKS / CAP as u32);
+        if self.is_playback {
+            STARTED.store(now as u32, Ordering::Relaxed);
+            self.started = now;
+        } else {
+            self.started = u64::from(STARTED.load(Ordering::Relaxed)).saturating_sub(later);
+        }
+        // The interrupt comes when the DMA has filled or played half of its ring.
+        let passed = clock::ticks().saturating_sub(self.started) % u64::from(self.ticks).max(1);
+        self.timer.start_within(self.ticks - passed as u32 + LATE_TICKS, self.ticks);
+    }
+
+    fn stop(&mut self) {}
+
+    fn moved(&self) -> usize {
+        (self.samples() % RING) as usize
+    }
+
+    fn take_fault(&mut self) -> bool {
+        false
+    }
+
+    fn read(&mut self, index: usize, samples: &mut [i16]) {
+        let now = self.samples();
+        let behind = (now + RING - index as u64) % RING;
+        let whole = if behind >= samples.len() as u64 { behind } else { behind + RING };
+        room::capture(now.saturating_sub(whole) as u32, samples);
+    }
+
+    fn write(&mut self, index: usize, samples: &[i16]) {
+        let now = self.samples();
+        let position = now + (index as u64 + RING - now % RING) % RING;
+        // The room counts from the first sample that is not the ring's silence.
+        if let Some(position) = position.checked_sub(RING) {
+            room::play(position as u32, samples);
+        }
+    }
+
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    machine::start_counter();
+    // The counter is needed from 0 on, so that the microphone's start is not before it.
+    busy_wait(100_000);
+    let passed = run().unwrap_or(false);
+    debug::exit(if passed { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
+    cortex_m::asm::udf()
+}
+
+fn run() -> Result<bool, DmaError> {
+    let rate = SampleRate::new(16_000)?;
+    let properties = |name| StreamProperties {
+        name,
+        rate,
+        slots: 1,
+        period_sample_frames: CAP as u32,
+        periods: 2,
+        latency: Duration::ZERO,
+        clock_domain: 0,
+    };
+    let dma = |timer, ticks, is_playback| TimerDma { timer, ticks, is_playback, started: 0 };
+    MICROPHONE.install(properties("microphone"), dma(machine::CAPTURE_DMA, CAPTURE_TICKS, false))?;
+    LOUDSPEAKER.install(properties("loudspeaker"), dma(machine::PLAYBACK_DMA, PLAYBACK_TICKS, true))?;
+    let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
+    let Some(session) = SESSION.try_take() else { return Ok(false) };
+    let mut halves = session.split::<Mutex, _, _>(terminal, ReferenceChecker::new(), ())?;
+    let asked = DirectionRequest {
+        device: None,
+        rate,
+        device_channels: 1,
+        map: None,
+        period_sample_frames: CAP as u32,
+        worker_slack_sample_frames: CAP as u32,
+        gain: Gain::UNITY,
+    };
+    let mut io = DmaIo::new(&MICROPHONE, &LOUDSPEAKER);
+    let stream = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
+    let request = StreamRequest { capture: Some(asked), playback: Some(asked) };
+    if let Err(refused) = io.start(&request, stream) {
+        return Err(refused.error);
+    }
+    // SAFETY: the ports have their halves.
+    unsafe {
+        NVIC::unmask(Interrupt::TIMER0);
+        NVIC::unmask(Interrupt::TIMER1);
+        NVIC::unmask(Interrupt::DUALTIMER);
+    }
+    DISTURBANCE_ENABLED.store(true, Ordering::Relaxed);
+    machine::disturb_in(25_000);
+    let Ok(mut track) = halves.tracks.open() else { return Ok(false) };
+    let mut noise = Noise::new(1);
+    let mut period = [0i16; CAP];
+    noise.fill(&mut period);
+    let (mut xruns, mut lost, mut frames) = (0u32, 0u32, 0u32);
+    let mut first = None;
+    loop {
+        while track.push(&period) == Ok(CAP) {
+            noise.fill(&mut period);
+        }
+        halves.playback.poll();
+        halves.capture.poll(&clock::now, &mut |_: &Frame<CAP>| frames += 1);
+        while halves.events.poll().is_some() {}
+        while let Some(event) = io.poll_event() {
+            if let Event::Xrun { sample_frames, .. } = event {
+                xruns += 1;
+                lost += sample_frames;
+            }
+        }
+        // The clocks need some seconds until the reference fits.
+        if frames == 300 && first.is_none() {
+            reference_checker::restart();
+        }
+        if frames >= FRAMES && first.is_none() {
+            first = Some((reference_checker::worst_ppm(), reference_checker::seconds(), xruns));
+            cortex_m::interrupt::free(|_| busy_wait(45 * 25_000));
+        }
+        if let Some((worst_ppm, seconds, first_xruns)) = first {
+            if frames == FRAMES + 300 {
+                reference_checker::restart();
+            }
+            if frames >= 2 * FRAMES {
+                let stats = halves.stats.read();
+                let drift_ppm = halves.capture.drift_ppm().map_or(0, |ppm| ppm as i32);
+                let (again_ppm, again_seconds) =
+                    (reference_checker::worst_ppm(), reference_checker::seconds());
+                hprintln!(
+                    "DMA: {} frames captured, {} played, drift {} ppm; reference to {} ppm in {} s with interrupts up to 2 ms late, no \
+                     xrun ({}); one 45 ms late: {} xruns told, {} sample frames; then reference to {} ppm in {} s",
+                    stats.capture.frames,
+                    stats.outlet.frames,
+                    drift_ppm,
+                    worst_ppm,
+                    seconds,
+                    first_xruns,
+                    xruns,
+                    lost,
+                    again_ppm,
+                    again_seconds
+                );
+                return Ok(first_xruns == 0
+                    && xruns >= 2
+                    && (300..2_000).contains(&lost)
+                    && worst_ppm <= MOST_PPM
+                    && again_ppm <= MOST_PPM
+                    && seconds >= 6
+                    && again_seconds >= 6
+                    && (98..=102).contains(&drift_ppm));
+            }
+        }
+        cortex_m::asm::wfi();
+    }
+}
+
+/// Interrupt of the microphone's DMA.
+#[unsafe(no_mangle)]
+extern "C" fn TIMER0() {
+    machine::CAPTURE_DMA.acknowledge();
+    MICROPHONE.on_interrupt();
+}
+
+/// Interrupt of the loudspeaker's DMA.
+#[unsafe(no_mangle)]
+extern "C" fn TIMER1() {
+    machine::PLAYBACK_DMA.acknowledge();
+    LOUDSPEAKER.on_interrupt();
+}
+
+/// Disturbing interrupt: occupies the processor for up to 2 ms every 3 to 13 ms.
+#[unsafe(no_mangle)]
+extern "C" fn DUALTIMER() {
+    machine::acknowledge_disturbance();
+    if !DISTURBANCE_ENABLED.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut noise = Noise::new(SEED.load(Ordering::Relaxed));
+    let (busy, pause) = (noise.word() % 50_000, 75_000 + noise.word() % 250_000);
+    SEED.store(noise.word(), Ordering::Relaxed);
+    busy_wait(busy);
+    machine::disturb_in(pause);
+}
+
+fn busy_wait(ticks: u32) {
+    let started = machine::counter();
+    while machine::counter().wrapping_sub(started) < ticks {}
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    cortex_m::asm::udf()
+}

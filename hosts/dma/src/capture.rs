@@ -1,0 +1,89 @@
+//! Interrupt side of capture: gives the intake each period that the DMA has filled.
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use handsfree_core::capture::Intake;
+use handsfree_core::{DeviceSample, Duration, Instant, PeriodTime};
+
+use crate::port::{DmaPort, PortState, Side};
+use crate::stream::DmaStream;
+
+impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const PERIOD: usize>
+    DmaPort<M, D, Intake<'a, CAP>, PERIOD>
+{
+    /// Gives the intake what the DMA has captured, and returns how many frames that completed, so that the interrupt wakes the
+    /// worker when it is not 0. To be called by the DMA's half and complete interrupts, one context only.
+    ///
+    /// Interrupt side: wait-free on one core, no allocation. Costs a copy and [`Intake::on_period`] for each period, usually one and at
+    /// most as many as the ring has; `PERIOD` samples of stack. Periods that the DMA has overwritten are lost and counted.
+    /// After a fault of the interface nothing is given until control has restarted it.
+    pub fn on_interrupt(&self) -> u32 {
+        self.interrupt(Side::capture::<PERIOD>)
+    }
+
+    /// Works with the contents on the control side; `None` if no hardware was installed.
+    pub(crate) fn with<R>(
+        &self,
+        work: impl FnOnce(&mut Side<D, Intake<'a, CAP>>, &PortState) -> R,
+    ) -> Option<R> {
+        self.hold(work, Side::capture::<PERIOD>)
+    }
+}
+
+impl<D: DmaStream, const CAP: usize> Side<D, Intake<'_, CAP>> {
+    fn capture<const PERIOD: usize>(&mut self, state: &PortState) -> u32 {
+        let called = self.dma.now();
+        let head = self.look(called);
+        state.see(called);
+        // After the look: what was captured before it has its slots in their places.
+        if self.dma.take_fault() {
+            self.is_faulty = true;
+            PortState::count(&state.faults, 1);
+        }
+        if self.half.is_none() || self.is_faulty {
+            return 0;
+        }
+        let period = u64::from(self.properties.period_sample_frames);
+        let mut samples = [D::Sample::SILENCE; PERIOD];
+        let mut frames = 0;
+        for _ in 0..self.properties.periods {
+            self.skip_overwritten(state);
+            if head < self.next + period {
+                break;
+            }
+            let begin = self.next;
+            let index = self.next_index();
+            self.dma.read(index, &mut samples);
+            // The DMA may have come round while they were copied.
+            let now = self.dma.now();
+            self.look(now);
+            if self.skip_overwritten(state) {
+                continue;
+            }
+            self.next += period;
+            let age = Duration::of_sample_frames(head - begin, self.properties.rate);
+            let converter = called - age - self.properties.latency;
+            if let Some(intake) = &mut self.half {
+                frames += intake.on_period(&samples, PeriodTime { position: begin, converter, called });
+            }
+        }
+        frames
+    }
+
+    /// Skips the periods that the DMA has begun to overwrite, and returns whether there were any.
+    fn skip_overwritten(&mut self, state: &PortState) -> bool {
+        let period = u64::from(self.properties.period_sample_frames).max(1);
+        let skipped = self.counter.oldest().saturating_sub(self.next).div_ceil(period) * period;
+        self.next += skipped;
+        PortState::count(&state.lost_sample_frames, skipped);
+        skipped > 0
+    }
+
+    /// Begins a stream at the begin of the ring. Control side.
+    pub(crate) fn start_capture(&mut self, now: Instant) {
+        self.counter.restart(now);
+        self.next = self.counter.position();
+        self.first = self.next;
+        self.is_faulty = false;
+        self.dma.start();
+    }
+}

@@ -1,0 +1,350 @@
+//! Control side: both directions of a board as an [`AudioIo`].
+
+use core::sync::atomic::Ordering;
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use handsfree_core::audio_io::{
+    AudioIo, Capabilities, DeviceInfo, Direction, DirectionInfo, DirectionRequest, Directions, Event,
+    StartError, StreamHalves, StreamInfo, StreamRequest,
+};
+use handsfree_core::capture::{Intake, IntakeConfig};
+use handsfree_core::playback::{Outlet, OutletConfig};
+use handsfree_core::{ChannelMap, Duration};
+
+use crate::error::DmaError;
+use crate::port::{DmaPort, PortState};
+use crate::stream::{DmaStream, StreamProperties};
+
+/// Number of periods without an interrupt after which a device counts as lost, and the time that is added.
+const LOST_AFTER_PERIODS: i64 = 4;
+const LOST_AFTER: Duration = Duration::from_millis(20);
+
+/// Control plane of a board's audio: starts and stops the streams of two ports, restarts them after a fault, and reports.
+///
+/// [`poll_event`](AudioIo::poll_event) must be called at least every 100 ms while a stream runs: it restarts a stream whose
+/// interface has had a fault, so that the slots are in their places again. What was lost until then is an
+/// [`Event::Xrun`]. A device whose interrupts stay away, such as one whose bit clock stopped, is [`Event::DeviceLost`]; it
+/// can be stopped and started again at any time. There is no `DeviceReturned`: nothing tells that a clock runs again.
+#[derive(Debug)]
+pub struct DmaIo<
+    's,
+    'a,
+    M: RawMutex,
+    C: DmaStream,
+    P: DmaStream,
+    const CAP: usize,
+    const SLOTS: usize,
+    const CAPTURE_PERIOD: usize,
+    const PLAYBACK_PERIOD: usize,
+> {
+    capture: &'s DmaPort<M, C, Intake<'a, CAP>, CAPTURE_PERIOD>,
+    playback: &'s DmaPort<M, P, Outlet<'a, CAP, SLOTS>, PLAYBACK_PERIOD>,
+    reported: [Reported; 2],
+}
+
+/// What was reported of a direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reported {
+    faults: u32,
+    lost_sample_frames: u32,
+    is_lost: bool,
+}
+
+impl<
+    's,
+    'a,
+    M: RawMutex,
+    C: DmaStream,
+    P: DmaStream,
+    const CAP: usize,
+    const SLOTS: usize,
+    const CAPTURE_PERIOD: usize,
+    const PLAYBACK_PERIOD: usize,
+> DmaIo<'s, 'a, M, C, P, CAP, SLOTS, CAPTURE_PERIOD, PLAYBACK_PERIOD>
+{
+    /// Returns the control plane of two ports; only one may exist for them. A direction whose port has no hardware does not
+    /// exist.
+    #[must_use]
+    pub const fn new(
+        capture: &'s DmaPort<M, C, Intake<'a, CAP>, CAPTURE_PERIOD>,
+        playback: &'s DmaPort<M, P, Outlet<'a, CAP, SLOTS>, PLAYBACK_PERIOD>,
+    ) -> Self {
+        let reported = Reported { faults: 0, lost_sample_frames: 0, is_lost: false };
+        Self { capture, playback, reported: [reported; 2] }
+    }
+
+    /// Checks the request and configures the halves. Starts nothing.
+    fn prepare(
+        &self,
+        request: &StreamRequest<'_>,
+        halves: &mut StreamHalves<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, DmaError> {
+        if request.capture.is_none() && request.playback.is_none() {
+            return Err(DmaError::Misuse(
+                "the request names no direction: expected capture, playback or both",
+            ));
+        }
+        if request.capture.is_some() != halves.intake.is_some()
+            || request.playback.is_some() != halves.outlet.is_some()
+        {
+            return Err(DmaError::Misuse(
+                "expected a half together with a request for its direction, and only then",
+            ));
+        }
+        if request.capture.is_some() && self.capture.with(|side, _| side.half.is_some()) == Some(true)
+            || request.playback.is_some() && self.playback.with(|side, _| side.half.is_some()) == Some(true)
+        {
+            return Err(DmaError::Misuse("the direction runs already: expected it to be stopped first"));
+        }
+        let mut granted = StreamInfo::default();
+        if let (Some(asked), Some(intake)) = (&request.capture, &mut halves.intake) {
+            let properties = self
+                .capture
+                .with(|side, _| side.properties)
+                .ok_or(DmaError::NotInstalled { direction: Direction::Capture })?;
+            let map = match asked.map {
+                Some(map) => map,
+                None => ChannelMap::natural(properties.slots, 1)?,
+            };
+            let info = grant(&properties, asked, map.from_channels())?;
+            intake.configure(IntakeConfig {
+                rate: info.rate,
+                map,
+                gain: asked.gain,
+                max_period_sample_frames: info.max_period_sample_frames,
+                clock_domain: info.clock_domain,
+            })?;
+            granted.capture = Some(info);
+        }
+        if let (Some(asked), Some(outlet)) = (&request.playback, &mut halves.outlet) {
+            let properties = self
+                .playback
+                .with(|side, _| side.properties)
+                .ok_or(DmaError::NotInstalled { direction: Direction::Playback })?;
+            let map = match asked.map {
+                Some(map) => map,
+                None => ChannelMap::natural(1, properties.slots)?,
+            };
+            let mut info = grant(&properties, asked, map.to_channels())?;
+            // What is written when a period has been played is heard after all others of the ring.
+            let queued = properties.ring_sample_frames() - properties.period_sample_frames;
+            info.latency = info.latency + Duration::of_sample_frames(queued.into(), info.rate);
+            outlet.configure(OutletConfig {
+                rate: info.rate,
+                map,
+                max_period_sample_frames: info.max_period_sample_frames,
+                worker_slack_sample_frames: asked.worker_slack_sample_frames,
+                latency: info.latency,
+                clock_domain: info.clock_domain,
+            })?;
+            granted.playback = Some(info);
+        }
+        Ok(granted)
+    }
+
+    fn poll_capture(&mut self) -> Option<Event> {
+        let [reported, _] = &mut self.reported;
+        self.capture.with(|side, state| {
+            side.half.as_ref()?;
+            let now = side.dma.now();
+            if has_new_fault(state, reported) {
+                let old = side.next;
+                side.dma.stop();
+                side.start_capture(now);
+                return Some(xrun(Direction::Capture, side.next.saturating_sub(old)));
+            }
+            let lost = new_loss(state, reported).map(|count| xrun(Direction::Capture, count));
+            lost.or_else(|| {
+                silence(state, reported, &side.properties, now)
+                    .then_some(Event::DeviceLost { direction: Direction::Capture })
+            })
+        })?
+    }
+
+    fn poll_playback(&mut self) -> Option<Event> {
+        let [_, reported] = &mut self.reported;
+        self.playback.with(|side, state| {
+            side.half.as_ref()?;
+            let now = side.dma.now();
+            if has_new_fault(state, reported) {
+                let old = side.next;
+                side.stop_playback();
+                side.start_playback::<PLAYBACK_PERIOD>(now);
+                return Some(xrun(Direction::Playback, side.next.saturating_sub(old)));
+            }
+            let lost = new_loss(state, reported).map(|count| xrun(Direction::Playback, count));
+            lost.or_else(|| {
+                silence(state, reported, &side.properties, now)
+                    .then_some(Event::DeviceLost { direction: Direction::Playback })
+            })
+        })?
+    }
+}
+
+impl<
+    'a,
+    M: RawMutex,
+    C: DmaStream,
+    P: DmaStream,
+    const CAP: usize,
+    const SLOTS: usize,
+    const CAPTURE_PERIOD: usize,
+    const PLAYBACK_PERIOD: usize,
+> AudioIo<'a, CAP, SLOTS> for DmaIo<'_, 'a, M, C, P, CAP, SLOTS, CAPTURE_PERIOD, PLAYBACK_PERIOD>
+{
+    type Error = DmaError;
+
+    fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), DmaError> {
+        for (direction, properties) in [
+            (Direction::Capture, self.capture.with(|side, _| side.properties)),
+            (Direction::Playback, self.playback.with(|side, _| side.properties)),
+        ] {
+            let Some(properties) = properties else { continue };
+            visit(&DeviceInfo {
+                id: properties.name,
+                name: properties.name,
+                direction,
+                is_default: true,
+                capabilities: Capabilities {
+                    max_channels: properties.slots,
+                    rates: &[properties.rate],
+                    formats: &[],
+                    period_sample_frames: (properties.period_sample_frames, properties.period_sample_frames),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        request: &StreamRequest<'_>,
+        mut halves: StreamHalves<'a, CAP, SLOTS>,
+    ) -> Result<StreamInfo, StartError<'a, CAP, SLOTS, DmaError>> {
+        let info = match self.prepare(request, &mut halves) {
+            Ok(info) => info,
+            Err(error) => return Err(StartError { halves, error }),
+        };
+        let [captured, played] = &mut self.reported;
+        // The loudspeaker first: a duplex interface often takes its clocks from it.
+        if halves.outlet.is_some() {
+            self.playback.with(|side, state| {
+                side.half = halves.outlet.take();
+                begin(state, played);
+                let now = side.dma.now();
+                state.see(now);
+                side.start_playback::<PLAYBACK_PERIOD>(now);
+            });
+        }
+        if halves.intake.is_some() {
+            self.capture.with(|side, state| {
+                side.half = halves.intake.take();
+                begin(state, captured);
+                let now = side.dma.now();
+                state.see(now);
+                side.start_capture(now);
+            });
+        }
+        Ok(info)
+    }
+
+    fn stop(&mut self, directions: Directions) -> StreamHalves<'a, CAP, SLOTS> {
+        let mut halves = StreamHalves::default();
+        if directions.includes(Direction::Capture) {
+            halves.intake = self
+                .capture
+                .with(|side, _| {
+                    let intake = side.half.take();
+                    if intake.is_some() {
+                        side.dma.stop();
+                    }
+                    intake
+                })
+                .flatten();
+        }
+        if directions.includes(Direction::Playback) {
+            halves.outlet = self
+                .playback
+                .with(|side, _| {
+                    if side.half.is_some() {
+                        side.stop_playback();
+                    }
+                    let mut outlet = side.half.take();
+                    if let Some(outlet) = &mut outlet {
+                        outlet.stop();
+                    }
+                    outlet
+                })
+                .flatten();
+        }
+        halves
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.poll_capture().or_else(|| self.poll_playback())
+    }
+}
+
+/// Compares a request with the hardware, which grants what it is.
+fn grant(
+    properties: &StreamProperties,
+    asked: &DirectionRequest<'_>,
+    mapped_channels: usize,
+) -> Result<DirectionInfo, DmaError> {
+    if asked.device.is_some_and(|name| name != properties.name) {
+        return Err(DmaError::NoSuchDevice { name: properties.name });
+    }
+    if asked.rate != properties.rate {
+        return Err(DmaError::Rate { asked: asked.rate, expected: properties.rate });
+    }
+    let expected = properties.slots;
+    let channels = u32::try_from(mapped_channels).unwrap_or(u32::MAX);
+    if channels != expected || asked.device_channels != expected {
+        let asked = if channels == expected { asked.device_channels } else { channels };
+        return Err(DmaError::Channels { asked, expected });
+    }
+    Ok(DirectionInfo {
+        rate: properties.rate,
+        device_channels: properties.slots,
+        max_period_sample_frames: properties.period_sample_frames,
+        latency: properties.latency,
+        clock_domain: properties.clock_domain,
+    })
+}
+
+/// Forgets what happened before a start.
+fn begin(state: &PortState, reported: &mut Reported) {
+    *reported = Reported {
+        faults: state.faults.load(Ordering::Relaxed),
+        lost_sample_frames: state.lost_sample_frames.load(Ordering::Relaxed),
+        is_lost: false,
+    };
+}
+
+fn has_new_fault(state: &PortState, reported: &mut Reported) -> bool {
+    let faults = state.faults.load(Ordering::Relaxed);
+    core::mem::replace(&mut reported.faults, faults) != faults
+}
+
+fn new_loss(state: &PortState, reported: &mut Reported) -> Option<u64> {
+    let lost = state.lost_sample_frames.load(Ordering::Relaxed);
+    let count = lost.wrapping_sub(core::mem::replace(&mut reported.lost_sample_frames, lost));
+    (count > 0).then_some(count.into())
+}
+
+/// Returns whether the interrupts stay away, once until they come again.
+fn silence(
+    state: &PortState,
+    reported: &mut Reported,
+    properties: &StreamProperties,
+    now: handsfree_core::Instant,
+) -> bool {
+    let period = Duration::of_sample_frames(properties.period_sample_frames.into(), properties.rate);
+    let limit = Duration::from_nanos(period.as_nanos() * LOST_AFTER_PERIODS) + LOST_AFTER;
+    let is_silent = state.unseen_for(now) > limit;
+    is_silent && !core::mem::replace(&mut reported.is_lost, is_silent)
+}
+
+fn xrun(direction: Direction, sample_frames: u64) -> Event {
+    Event::Xrun { direction, sample_frames: u32::try_from(sample_frames).unwrap_or(u32::MAX) }
+}
