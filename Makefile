@@ -21,7 +21,7 @@ help:
 	@echo 'make bench         measure the time of each part, compared with other libraries'
 	@echo 'make quality       compare the cancellers in rooms, by figures, pictures and sound (ARGS=--write accepts the figures)'
 	@echo 'make soak          run the tests that simulate hours'
-	@echo 'make firmware      build the Cortex-M4F images and C programs, run them in QEMU and print their figures'
+	@echo 'make firmware      build the Cortex-M4F images and C programs, run them in QEMU and print their figures; build the boards'
 	@echo 'make aarch64       build the command for 64-bit ARM boards and test it in an emulator (builds the C++ again)'
 	@echo 'make setup         install what is missing'
 
@@ -73,6 +73,7 @@ quality: setup
 
 firmware: setup
 	$(ENV) tools/firmware.sh
+	tools/boards.sh
 
 # In the release profile as `test` is, so that the C++ is built once.
 check: setup overflow loom
