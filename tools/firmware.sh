@@ -49,6 +49,14 @@ for program in tests/misuse tests/fuzz tests/simulator examples/host/simulated e
         "$library/target/release/libhandsfree_simulator.a" -lpthread -ldl -lm -o "$out/$(basename "$program")"
     "$out/$(basename "$program")"
 done
+cc "${warnings[@]}" -O1 -I"$library/include" "$library/tests/stm32.c" "$library/examples/stm32/audio.c" \
+    "$library/target/release/libhandsfree.a" -lpthread -ldl -lm -o "$out/stm32"
+"$out/stm32"
+for example in stm32 zephyr; do
+    arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard -I"$library/include" \
+        -c "$library/examples/$example/audio.c" -o "$out/$example.o"
+    echo "  examples/$example compiles for a Cortex-M7"
+done
 quietly() { "$@" >> "$out/cmake.log" 2>&1 || { tail -n 30 "$out/cmake.log" >&2; exit 1; }; }
 : > "$out/cmake.log"
 rm -rf "$out/installed"
