@@ -305,3 +305,34 @@ fn threads_and_kilobytes(service: &Service) -> [u64; 2] {
         line.split_whitespace().next().unwrap().parse().unwrap()
     })
 }
+
+#[test]
+#[ignore = "soak: over a minute of real time"]
+fn listeners_that_hang_give_their_place_to_others() {
+    let _alone = alone();
+    let service = Service::start("places", "--max-clients 3");
+    let hello = json!({ "type": "mic", "rate_hz": 48000, "name": "hangs" });
+    let hanging = [service.connect(&hello), service.connect(&hello)];
+    let mut reading = service.mic("");
+    reading.read(800);
+    let begun = Instant::now();
+    let mut refused = 0;
+    // A control client needs a place too.
+    while !service.ctl("status").status.success() {
+        refused += 1;
+        assert!(begun.elapsed() < Duration::from_secs(90), "no place became free");
+        reading.read(8_000);
+    }
+    let took_s = begun.elapsed().as_secs_f64();
+    println!("a place was free after {took_s:.1} s and {refused} refusals");
+    assert!((60.0..75.0).contains(&took_s), "{took_s} s: their sockets hold some seconds");
+    // The one that reads keeps its place and its samples.
+    for client in service.clients("mic") {
+        let hangs = client["name"] == "hangs";
+        assert!(hangs || client["dropped_sample_frames"] == 0, "{client}");
+    }
+    assert!(reading.read(8_000).len() == 8_000);
+    let left = service.clients("mic").iter().filter(|client| client["name"] == "hangs").count();
+    assert_eq!((left, hanging.len()), (1, 2), "one was closed");
+    service.stop();
+}

@@ -16,6 +16,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// Time within which a client must read the service's replies. Its microphone's samples are not replies.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for which a listener must not have read before it is closed in favour of a new client.
+const STOPPED: Duration = Duration::from_secs(60);
 /// Pause after the system refused a connection, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -43,7 +45,8 @@ pub(crate) fn accept_all(listener: &UnixListener, state: &Arc<ServiceState>) {
         if state.is_ending() {
             return;
         }
-        if taken.fetch_add(1, Ordering::Relaxed) >= state.max_clients {
+        let is_full = taken.fetch_add(1, Ordering::Relaxed) >= state.max_clients;
+        if is_full && !make_room(&taken, state) {
             taken.fetch_sub(1, Ordering::Relaxed);
             state.refused_clients.fetch_add(1, Ordering::Relaxed);
             let error = ProtocolError::new(
@@ -63,6 +66,22 @@ pub(crate) fn accept_all(listener: &UnixListener, state: &Arc<ServiceState>) {
             state.refused_clients.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Closes a listener that has stopped reading long ago, so that those that hang do not lock others out. Returns whether that gave
+/// the newest connection a place.
+fn make_room(taken: &AtomicUsize, state: &ServiceState) -> bool {
+    if !state.close_stopped_client(STOPPED) {
+        return false;
+    }
+    let begun = Instant::now();
+    while taken.load(Ordering::Relaxed) > state.max_clients {
+        if begun.elapsed() > POLL {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 /// Tells a client why it is refused, without waiting for it.

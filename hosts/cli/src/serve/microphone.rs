@@ -39,7 +39,7 @@ pub(crate) fn serve(
     }
     let mut stream = stream.map_err(|error| failed(&error))?;
     let closing = stream.try_clone().map_err(|error| failed(&error))?;
-    // A stopped client may go on when it wants; what it misses is counted.
+    // A stopped client may go on when it wants, until another needs its place; what it misses is counted.
     stream.set_write_timeout(None).map_err(|error| failed(&error))?;
     let blocks =
         state.hub.subscribe(*rate_hz, (queue_ms / BLOCK_MS) as usize).map_err(|error| failed(&error))?;
@@ -94,9 +94,11 @@ impl MicClient {
         loop {
             match blocks.next(POLL) {
                 MicNext::Block(block) => {
+                    self.counters.unread_since_ms.store(state.at_ms(), Ordering::Relaxed);
                     if self.send(stream, &block).is_err() {
                         return Ok("it left");
                     }
+                    self.counters.unread_since_ms.store(0, Ordering::Relaxed);
                 }
                 // Only while no samples flow, because otherwise writing them notices a client that left.
                 MicNext::Nothing => match reader.poll(Duration::from_millis(1))? {

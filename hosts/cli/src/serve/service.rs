@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use handsfree::{MediaDevices, OutputPlayer};
 use handsfree_core::audio_io::Direction;
@@ -65,6 +65,8 @@ pub(crate) struct ClientCounters {
     pub(crate) position: AtomicU64,
     /// Sample frames, at the terminal's rate, that the client missed.
     pub(crate) dropped: Arc<AtomicU64>,
+    /// Time since which the client has not read, in ms since the service started; 0 while it reads.
+    pub(crate) unread_since_ms: AtomicU64,
 }
 
 /// Entry of a client in the list.
@@ -254,6 +256,26 @@ impl ServiceState {
     pub(crate) fn close_client(&self, id: u64) -> bool {
         // The connection's own thread notices, and removes the client.
         lock(&self.clients).get(&id).is_some_and(|entry| entry.stream.shutdown(Shutdown::Both).is_ok())
+    }
+
+    /// Returns the time since the service started, in ms, at least 1.
+    pub(crate) fn at_ms(&self) -> u64 {
+        u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Closes the client that has not read for the longest, and at least for this time. Returns false if there is none.
+    pub(crate) fn close_stopped_client(&self, least: Duration) -> bool {
+        let now_ms = self.at_ms();
+        let clients = lock(&self.clients);
+        let unread_ms = |entry: &ClientEntry| match entry.counters.unread_since_ms.load(Ordering::Relaxed) {
+            0 => 0,
+            since_ms => now_ms.saturating_sub(since_ms),
+        };
+        clients
+            .values()
+            .max_by_key(|entry| unread_ms(entry))
+            .filter(|entry| u128::from(unread_ms(entry)) >= least.as_millis())
+            .is_some_and(|entry| entry.stream.shutdown(Shutdown::Both).is_ok())
     }
 
     /// Closes all connections.
