@@ -440,7 +440,7 @@ fn inputs_that_make_no_sense_are_refused_by_name() {
         (&["sim", "--seconds", "1", "--far", &slow_path, "--out", &report], 1, "slow.wav: has 1 Hz"),
         (&["sim", "--seconds", "1", "--rir", &slow_path, "--out", &report], 1, "slow.wav: has 1 Hz"),
         (&["run", "--io", "sim", "--near", &slow_path], 1, "slow.wav: has 1 Hz"),
-        (&["process", "--mic", "/dev/zero", "--far", &good, "--out", &out], 1, "/dev/zero: is not a WAV"),
+        (&["process", "--mic", "/dev/zero", "--far", &good, "--out", &out], 1, "/dev/zero: is no audio file"),
         (&["process", "--mic", &directory, "--far", &good, "--out", &out], 1, "is a directory"),
         (&["run", "--io", "sim", "--play", "/dev/zero"], 1, "/dev/zero: is a pipe or a device"),
         (&["run", "--io", "sim", "--play", &fifo], 1, "pipe: is a pipe or a device"),

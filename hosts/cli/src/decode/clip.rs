@@ -29,10 +29,10 @@ pub fn read_clip(path: impl AsRef<Path>, raw: Option<RawFormat>) -> Result<Clip,
         Err(error) => Failure::from(error),
     };
     let says = |found: &str| own.to_string().contains(found);
-    match Decoder::open(path, None) {
-        Ok(decoder) if says("is not a WAV file") || says("is coded as") => whole(path, decoder),
-        // The decoder names every kind that it would have read.
-        Err(error) if says("is not a WAV file") => Err(error),
+    match (says("is not a WAV file"), says("is coded as")) {
+        // The decoder's error names every kind that it would have read.
+        (true, _) => whole(path, Decoder::open(path, None)?),
+        (_, true) => Decoder::open(path, None).map_or(Err(own), |decoder| whole(path, decoder)),
         _ => Err(own),
     }
 }
