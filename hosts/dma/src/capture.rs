@@ -84,6 +84,8 @@ impl<D: DmaStream, const CAP: usize> Side<D, Intake<'_, CAP>> {
         self.next = self.counter.position();
         self.first = self.next;
         self.is_faulty = false;
+        // Stopping an interface often sets its flags.
+        _ = self.dma.take_fault();
         self.dma.start();
     }
 }

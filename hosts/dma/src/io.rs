@@ -151,6 +151,7 @@ impl<
                 let old = side.next;
                 side.dma.stop();
                 side.start_capture(now);
+                state.see(now);
                 return Some(xrun(Direction::Capture, side.next.saturating_sub(old)));
             }
             let lost = new_loss(state, reported).map(|count| xrun(Direction::Capture, count));
@@ -170,6 +171,7 @@ impl<
                 let old = side.next;
                 side.stop_playback();
                 side.start_playback::<PLAYBACK_PERIOD>(now);
+                state.see(now);
                 return Some(xrun(Direction::Playback, side.next.saturating_sub(old)));
             }
             let lost = new_loss(state, reported).map(|count| xrun(Direction::Playback, count));
@@ -342,7 +344,8 @@ fn silence(
     let period = Duration::of_sample_frames(properties.period_sample_frames.into(), properties.rate);
     let limit = Duration::from_nanos(period.as_nanos() * LOST_AFTER_PERIODS) + LOST_AFTER;
     let is_silent = state.unseen_for(now) > limit;
-    is_silent && !core::mem::replace(&mut reported.is_lost, is_silent)
+    let was_silent = core::mem::replace(&mut reported.is_lost, is_silent);
+    is_silent && !was_silent
 }
 
 fn xrun(direction: Direction, sample_frames: u64) -> Event {

@@ -89,6 +89,8 @@ impl<D: DmaStream, const CAP: usize, const SLOTS: usize> Side<D, Outlet<'_, CAP,
         self.next = self.counter.position() + u64::from(self.properties.ring_sample_frames());
         self.first = self.next;
         self.is_faulty = false;
+        // Stopping an interface often sets its flags.
+        _ = self.dma.take_fault();
         self.dma.start();
     }
 

@@ -137,9 +137,10 @@ static int start(struct direction *direction, int is_playback)
     direction->looked_ns = now_ns;
     direction->next = direction->head + (is_playback ? RING : 0);
     for (at = 0; at < RING * SLOTS; at++) direction->ring[at] = 0;
-    direction->faulty = 0;
     status = is_playback ? HAL_SAI_Transmit_DMA(direction->sai, (uint8_t *)direction->ring, size)
                          : HAL_SAI_Receive_DMA(direction->sai, (uint8_t *)direction->ring, size);
+    /* A refused start is tried again by audio_poll(). */
+    direction->faulty = status != HAL_OK;
     return status == HAL_OK;
 }
 

@@ -68,7 +68,8 @@ int audio_run(handsfree *terminal, const struct device *i2s, struct k_mem_slab *
             frames += handsfree_capture_period(terminal, samples, PERIOD, &heard) > 0;
             heard.position += PERIOD;
             played.called_ns = now_ns();
-            played.converter_ns = last_ns + frames_ns(QUEUED * PERIOD);
+            /* One of the queued blocks was played while the block just read was recorded. */
+            played.converter_ns = last_ns + frames_ns((QUEUED - 1u) * PERIOD);
             frames += handsfree_playback_period(terminal, samples, PERIOD, &played) > 0;
             played.position += PERIOD;
             if (play(i2s, slab, samples) == 0) {

@@ -206,7 +206,7 @@ impl DmaStream for FakeDma {
         self.world.access();
         let mut line = self.world.lines[self.line].borrow_mut();
         line.is_running = true;
-        (line.index, line.shift, line.has_fault) = (0, 0, false);
+        (line.index, line.shift) = (0, 0);
     }
 
     fn stop(&mut self) {
