@@ -1,4 +1,4 @@
-//! Any side: times of buffers that a driver hands over, where nobody sees the DMA's counter.
+//! Any side: positions and times for drivers that return whole buffers and do not show the DMA's counter.
 
 use handsfree_core::{Duration, Instant, PeriodTime, SampleRate};
 

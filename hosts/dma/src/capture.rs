@@ -2,7 +2,7 @@
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use handsfree_core::capture::Intake;
-use handsfree_core::{DeviceSample, Duration, Instant, PeriodTime};
+use handsfree_core::{DeviceSample, Duration, PeriodTime};
 
 use crate::port::{DmaPort, PortState, Side};
 use crate::stream::DmaStream;
@@ -11,7 +11,8 @@ impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const PERIOD: usize>
     DmaPort<M, D, Intake<'a, CAP>, PERIOD>
 {
     /// Gives the intake what the DMA has captured, and returns how many frames that completed, so that the interrupt wakes the
-    /// worker when it is not 0. To be called by the DMA's half and complete interrupts, one context only.
+    /// worker when it is not 0. To be called by the DMA's half and complete interrupts, and by the
+    /// interface's error interrupt if the DMA stops at a fault; all of one priority, so that none interrupts another.
     ///
     /// Interrupt side: wait-free on one core, no allocation. Costs a copy and [`Intake::on_period`] for each period, usually one and at
     /// most as many as the ring has; `PERIOD` samples of stack. Periods that the DMA has overwritten are lost and counted.
@@ -31,17 +32,7 @@ impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const PERIOD: usize>
 
 impl<D: DmaStream, const CAP: usize> Side<D, Intake<'_, CAP>> {
     fn capture<const PERIOD: usize>(&mut self, state: &PortState) -> u32 {
-        let called = self.dma.now();
-        let head = self.look(called);
-        state.see(called);
-        // After the look: what was captured before it has its slots in their places.
-        if self.dma.take_fault() {
-            self.is_faulty = true;
-            PortState::count(&state.faults, 1);
-        }
-        if self.half.is_none() || self.is_faulty {
-            return 0;
-        }
+        let Some((called, head)) = self.enter(state) else { return 0 };
         let period = u64::from(self.properties.period_sample_frames);
         let mut samples = [D::Sample::SILENCE; PERIOD];
         let mut frames = 0;
@@ -76,16 +67,5 @@ impl<D: DmaStream, const CAP: usize> Side<D, Intake<'_, CAP>> {
         self.next += skipped;
         PortState::count(&state.lost_sample_frames, skipped);
         skipped > 0
-    }
-
-    /// Begins a stream at the begin of the ring. Control side.
-    pub(crate) fn start_capture(&mut self, now: Instant) {
-        self.counter.restart(now);
-        self.next = self.counter.position();
-        self.first = self.next;
-        self.is_faulty = false;
-        // Stopping an interface often sets its flags.
-        _ = self.dma.take_fault();
-        self.dma.start();
     }
 }

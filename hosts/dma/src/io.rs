@@ -12,7 +12,7 @@ use handsfree_core::playback::{Outlet, OutletConfig};
 use handsfree_core::{ChannelMap, Duration};
 
 use crate::error::DmaError;
-use crate::port::{DmaPort, PortState};
+use crate::port::{DmaPort, PortState, Side};
 use crate::stream::{DmaStream, StreamProperties};
 
 /// Number of periods without an interrupt after which a device counts as lost, and the time that is added.
@@ -25,6 +25,9 @@ const LOST_AFTER: Duration = Duration::from_millis(20);
 /// interface has had a fault, so that the slots are in their places again. What was lost until then is an
 /// [`Event::Xrun`]. A device whose interrupts stay away, such as one whose bit clock stopped, is [`Event::DeviceLost`]; it
 /// can be stopped and started again at any time. There is no `DeviceReturned`: nothing tells that a clock runs again.
+///
+/// Where one interface serves both directions, a restart of one stops the clock of the other for a moment. Its samples of that time
+/// are not counted as lost while they are fewer than half a ring.
 #[derive(Debug)]
 pub struct DmaIo<
     's,
@@ -40,6 +43,8 @@ pub struct DmaIo<
     capture: &'s DmaPort<M, C, Intake<'a, CAP>, CAPTURE_PERIOD>,
     playback: &'s DmaPort<M, P, Outlet<'a, CAP, SLOTS>, PLAYBACK_PERIOD>,
     reported: [Reported; 2],
+    /// Number of made-up frames that were told.
+    taken_frames: u32,
 }
 
 /// What was reported of a direction.
@@ -70,7 +75,7 @@ impl<
         playback: &'s DmaPort<M, P, Outlet<'a, CAP, SLOTS>, PLAYBACK_PERIOD>,
     ) -> Self {
         let reported = Reported { faults: 0, lost_sample_frames: 0, is_lost: false };
-        Self { capture, playback, reported: [reported; 2] }
+        Self { capture, playback, reported: [reported; 2], taken_frames: 0 }
     }
 
     /// Checks the request and configures the halves. Starts nothing.
@@ -142,44 +147,12 @@ impl<
         Ok(granted)
     }
 
-    fn poll_capture(&mut self) -> Option<Event> {
-        let [reported, _] = &mut self.reported;
-        self.capture.with(|side, state| {
-            side.half.as_ref()?;
-            let now = side.dma.now();
-            if has_new_fault(state, reported) {
-                let old = side.next;
-                side.dma.stop();
-                side.start_capture(now);
-                state.see(now);
-                return Some(xrun(Direction::Capture, side.next.saturating_sub(old)));
-            }
-            let lost = new_loss(state, reported).map(|count| xrun(Direction::Capture, count));
-            lost.or_else(|| {
-                silence(state, reported, &side.properties, now)
-                    .then_some(Event::DeviceLost { direction: Direction::Capture })
-            })
-        })?
-    }
-
-    fn poll_playback(&mut self) -> Option<Event> {
-        let [_, reported] = &mut self.reported;
-        self.playback.with(|side, state| {
-            side.half.as_ref()?;
-            let now = side.dma.now();
-            if has_new_fault(state, reported) {
-                let old = side.next;
-                side.stop_playback();
-                side.start_playback::<PLAYBACK_PERIOD>(now);
-                state.see(now);
-                return Some(xrun(Direction::Playback, side.next.saturating_sub(old)));
-            }
-            let lost = new_loss(state, reported).map(|count| xrun(Direction::Playback, count));
-            lost.or_else(|| {
-                silence(state, reported, &side.properties, now)
-                    .then_some(Event::DeviceLost { direction: Direction::Playback })
-            })
-        })?
+    /// Returns the number of frames completed since the last call by `poll_event`, `start` and `stop` in place of an interrupt that
+    /// came during them. When it is not 0, the worker is to be woken. Control side.
+    pub fn take_completed_frames(&mut self) -> u32 {
+        let made_up = |state: &PortState| state.made_up_frames.load(Ordering::Relaxed);
+        let total = made_up(&self.capture.state).wrapping_add(made_up(&self.playback.state));
+        total.wrapping_sub(core::mem::replace(&mut self.taken_frames, total))
     }
 }
 
@@ -232,19 +205,15 @@ impl<
         if halves.outlet.is_some() {
             self.playback.with(|side, state| {
                 side.half = halves.outlet.take();
-                begin(state, played);
-                let now = side.dma.now();
-                state.see(now);
-                side.start_playback::<PLAYBACK_PERIOD>(now);
+                *played = Reported::new(state);
+                side.begin_playback::<PLAYBACK_PERIOD>(state);
             });
         }
         if halves.intake.is_some() {
             self.capture.with(|side, state| {
                 side.half = halves.intake.take();
-                begin(state, captured);
-                let now = side.dma.now();
-                state.see(now);
-                side.start_capture(now);
+                *captured = Reported::new(state);
+                side.begin(state, 0);
             });
         }
         Ok(info)
@@ -283,7 +252,23 @@ impl<
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        self.poll_capture().or_else(|| self.poll_playback())
+        let [captured, played] = &mut self.reported;
+        let capture = self.capture.with(|side, state| {
+            captured.poll(side, state, Direction::Capture, |side| {
+                side.dma.stop();
+                side.begin(state, 0);
+            })
+        });
+        let event = capture.flatten();
+        event.or_else(|| {
+            let playback = self.playback.with(|side, state| {
+                played.poll(side, state, Direction::Playback, |side| {
+                    side.stop_playback();
+                    side.begin_playback::<PLAYBACK_PERIOD>(state);
+                })
+            });
+            playback.flatten()
+        })
     }
 }
 
@@ -314,38 +299,41 @@ fn grant(
     })
 }
 
-/// Forgets what happened before a start.
-fn begin(state: &PortState, reported: &mut Reported) {
-    *reported = Reported {
-        faults: state.faults.load(Ordering::Relaxed),
-        lost_sample_frames: state.lost_sample_frames.load(Ordering::Relaxed),
-        is_lost: false,
-    };
-}
+impl Reported {
+    /// Returns what happened before a start, which is not reported.
+    fn new(state: &PortState) -> Self {
+        Self {
+            faults: state.faults.load(Ordering::Relaxed),
+            lost_sample_frames: state.lost_sample_frames.load(Ordering::Relaxed),
+            is_lost: false,
+        }
+    }
 
-fn has_new_fault(state: &PortState, reported: &mut Reported) -> bool {
-    let faults = state.faults.load(Ordering::Relaxed);
-    core::mem::replace(&mut reported.faults, faults) != faults
-}
-
-fn new_loss(state: &PortState, reported: &mut Reported) -> Option<u64> {
-    let lost = state.lost_sample_frames.load(Ordering::Relaxed);
-    let count = lost.wrapping_sub(core::mem::replace(&mut reported.lost_sample_frames, lost));
-    (count > 0).then_some(count.into())
-}
-
-/// Returns whether the interrupts stay away, once until they come again.
-fn silence(
-    state: &PortState,
-    reported: &mut Reported,
-    properties: &StreamProperties,
-    now: handsfree_core::Instant,
-) -> bool {
-    let period = Duration::of_sample_frames(properties.period_sample_frames.into(), properties.rate);
-    let limit = Duration::from_nanos(period.as_nanos() * LOST_AFTER_PERIODS) + LOST_AFTER;
-    let is_silent = state.unseen_for(now) > limit;
-    let was_silent = core::mem::replace(&mut reported.is_lost, is_silent);
-    is_silent && !was_silent
+    /// Restarts a faulty direction, and returns what happened since the last call.
+    fn poll<D: DmaStream, H>(
+        &mut self,
+        side: &mut Side<D, H>,
+        state: &PortState,
+        direction: Direction,
+        restart: impl FnOnce(&mut Side<D, H>),
+    ) -> Option<Event> {
+        side.half.as_ref()?;
+        let before = core::mem::replace(self, Self { is_lost: self.is_lost, ..Self::new(state) });
+        if self.faults != before.faults {
+            let next = side.next;
+            restart(side);
+            return Some(xrun(direction, side.next.saturating_sub(next)));
+        }
+        let lost = self.lost_sample_frames.wrapping_sub(before.lost_sample_frames);
+        if lost > 0 {
+            return Some(xrun(direction, lost.into()));
+        }
+        let StreamProperties { period_sample_frames, rate, .. } = side.properties;
+        let period = Duration::of_sample_frames(period_sample_frames.into(), rate);
+        let limit = Duration::from_nanos(period.as_nanos() * LOST_AFTER_PERIODS) + LOST_AFTER;
+        self.is_lost = state.unseen_for(side.dma.now()) > limit;
+        (self.is_lost && !before.is_lost).then_some(Event::DeviceLost { direction })
+    }
 }
 
 fn xrun(direction: Direction, sample_frames: u64) -> Event {

@@ -2,7 +2,7 @@
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use handsfree_core::playback::Outlet;
-use handsfree_core::{DeviceSample, Duration, Instant, PeriodTime};
+use handsfree_core::{DeviceSample, Duration, PeriodTime};
 
 use crate::port::{DmaPort, PortState, Side};
 use crate::stream::DmaStream;
@@ -11,7 +11,8 @@ impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const SLOTS: usize, const 
     DmaPort<M, D, Outlet<'a, CAP, SLOTS>, PERIOD>
 {
     /// Fills what the DMA has played, and returns how many reference frames that completed, so that the interrupt wakes the
-    /// worker when it is not 0. To be called by the DMA's half and complete interrupts, one context only.
+    /// worker when it is not 0. To be called by the DMA's half and complete interrupts, and by the
+    /// interface's error interrupt if the DMA stops at a fault; all of one priority, so that none interrupts another.
     ///
     /// Interrupt side: wait-free on one core, no allocation. Costs [`Outlet::on_period`] and a copy for each period, usually one and
     /// at most as many as the ring has; `PERIOD` samples of stack. Where an interrupt comes so late that the DMA plays old
@@ -32,16 +33,7 @@ impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const SLOTS: usize, const 
 
 impl<D: DmaStream, const CAP: usize, const SLOTS: usize> Side<D, Outlet<'_, CAP, SLOTS>> {
     fn play<const PERIOD: usize>(&mut self, state: &PortState) -> u32 {
-        let called = self.dma.now();
-        let head = self.look(called);
-        state.see(called);
-        if self.dma.take_fault() {
-            self.is_faulty = true;
-            PortState::count(&state.faults, 1);
-        }
-        if self.half.is_none() || self.is_faulty {
-            return 0;
-        }
+        let Some((called, head)) = self.enter(state) else { return 0 };
         let [period, ring] =
             [self.properties.period_sample_frames, self.properties.ring_sample_frames()].map(u64::from);
         let mut samples = [D::Sample::SILENCE; PERIOD];
@@ -81,17 +73,11 @@ impl<D: DmaStream, const CAP: usize, const SLOTS: usize> Side<D, Outlet<'_, CAP,
     }
 
     /// Begins a stream at the begin of the ring, which is silent at first. Control side.
-    pub(crate) fn start_playback<const PERIOD: usize>(&mut self, now: Instant) {
+    pub(crate) fn begin_playback<const PERIOD: usize>(&mut self, state: &PortState) {
         for period in 0..self.properties.periods as usize {
             self.dma.write(period * PERIOD, &[D::Sample::SILENCE; PERIOD]);
         }
-        self.counter.restart(now);
-        self.next = self.counter.position() + u64::from(self.properties.ring_sample_frames());
-        self.first = self.next;
-        self.is_faulty = false;
-        // Stopping an interface often sets its flags.
-        _ = self.dma.take_fault();
-        self.dma.start();
+        self.begin(state, self.properties.ring_sample_frames());
     }
 
     /// Stops the DMA and tells the outlet what it wrote and the DMA has not played. Control side.

@@ -26,7 +26,7 @@ pub struct DmaPort<M: RawMutex, D: DmaStream, H, const PERIOD: usize> {
     pub(crate) state: PortState,
 }
 
-/// What the interrupt tells control. Each is written by the interrupt only, or while no stream runs.
+/// What the interrupt tells control. Whoever has the contents writes these, except for the two flags.
 #[derive(Debug)]
 pub(crate) struct PortState {
     is_installed: AtomicBool,
@@ -37,7 +37,9 @@ pub(crate) struct PortState {
     /// Time of the last interrupt, in microseconds.
     seen_us: AtomicU32,
     /// Whether an interrupt came while control had the contents.
-    pub(crate) is_missed: AtomicBool,
+    is_missed: AtomicBool,
+    /// Number of frames that control completed in place of the interrupt.
+    pub(crate) made_up_frames: AtomicU32,
 }
 
 impl PortState {
@@ -48,6 +50,7 @@ impl PortState {
             lost_sample_frames: AtomicU32::new(0),
             seen_us: AtomicU32::new(0),
             is_missed: AtomicBool::new(false),
+            made_up_frames: AtomicU32::new(0),
         }
     }
 
@@ -87,6 +90,33 @@ impl<D: DmaStream, H> Side<D, H> {
     pub(crate) fn look(&mut self, now: Instant) -> u64 {
         let index = self.index();
         self.counter.update(index, now)
+    }
+
+    /// Begins the work of an interrupt: returns its time and the DMA's position, or `None` if there is nothing to do.
+    pub(crate) fn enter(&mut self, state: &PortState) -> Option<(Instant, u64)> {
+        let called = self.dma.now();
+        let head = self.look(called);
+        state.see(called);
+        // After the look: what was captured before it has its slots in their places.
+        if self.dma.take_fault() {
+            self.is_faulty = true;
+            PortState::count(&state.faults, 1);
+        }
+        (self.half.is_some() && !self.is_faulty).then_some((called, head))
+    }
+
+    /// Begins a stream at the begin of the ring, whose first period to be read or written comes `ahead` sample frames later.
+    /// Control side, while the hardware does not run.
+    pub(crate) fn begin(&mut self, state: &PortState, ahead: u32) {
+        let now = self.dma.now();
+        state.see(now);
+        self.counter.restart(now);
+        self.next = self.counter.position() + u64::from(ahead);
+        self.first = self.next;
+        self.is_faulty = false;
+        // Stopping an interface often sets its flags.
+        _ = self.dma.take_fault();
+        self.dma.start();
     }
 
     /// Returns the DMA's place in the ring, in sample frames.
@@ -166,7 +196,7 @@ impl<M: RawMutex, D: DmaStream, H, const PERIOD: usize> DmaPort<M, D, H, PERIOD>
         // Several may come, each while the one before is made up for.
         while self.state.is_missed.load(Ordering::Acquire) {
             self.state.is_missed.store(false, Ordering::Release);
-            self.interrupt(serve);
+            PortState::count(&self.state.made_up_frames, self.interrupt(serve).into());
         }
         Some(result)
     }

@@ -5,6 +5,9 @@ use handsfree_core::{DeviceSample, Duration, Instant, SampleRate};
 /// One direction of a serial audio interface (I2S, SAI, TDM) with its DMA stream, which moves samples through a ring of
 /// memory for ever.
 ///
+/// A value of this type is moved while the DMA runs, so the memory must be elsewhere, usually in a `static`; and because the DMA writes
+/// it, [`read`](Self::read) and [`write`](Self::write) access it as volatile, or behind a fence.
+///
 /// The memory holds whole sample frames: one sample for each slot, slot 0 first. The length of the ring is
 /// [`StreamProperties::periods`] periods; with half and complete interrupts these are two.
 pub trait DmaStream {
@@ -13,8 +16,8 @@ pub trait DmaStream {
     type Sample: DeviceSample;
 
     /// Starts the DMA at the begin of the memory, then the interface, with slot 0 as the first one. Control side. After a
-    /// fault this is called after [`stop`](Self::stop), and must empty the interface's FIFO, so that no sample of before
-    /// shifts the slots.
+    /// fault this is called after [`stop`](Self::stop) and [`take_fault`](Self::take_fault), and must empty the interface's FIFO,
+    /// so that no sample of before shifts the slots.
     fn start(&mut self);
 
     /// Stops the interface and the DMA. Control side.

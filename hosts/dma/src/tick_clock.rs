@@ -6,7 +6,8 @@ use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use handsfree_core::Instant;
 
-/// Clock made of a free-running 32-bit counter, such as a timer or the cycle counter of a Cortex-M.
+/// Clock made of a free-running 32-bit counter, such as a timer. The cycle counter of a Cortex-M is one too, but it stands still
+/// on many chips while the processor sleeps.
 ///
 /// ```
 /// use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
@@ -14,8 +15,8 @@ use handsfree_core::Instant;
 ///
 /// // One tick a microsecond: the counter wraps after 71 minutes.
 /// static CLOCK: TickClock<CriticalSectionRawMutex> = TickClock::new(1_000_000);
-/// assert_eq!(CLOCK.instant(u32::MAX).as_nanos(), 4_294_967_295_000);
-/// assert_eq!(CLOCK.instant(0).as_nanos(), 4_294_967_296_000);
+/// assert_eq!(CLOCK.now(|| u32::MAX).as_nanos(), 4_294_967_295_000); // reads the timer's register
+/// assert_eq!(CLOCK.now(|| 0).as_nanos(), 4_294_967_296_000);
 /// ```
 #[derive(Debug)]
 pub struct TickClock<M: RawMutex> {
@@ -34,17 +35,18 @@ impl<M: RawMutex> TickClock<M> {
         }
     }
 
-    /// Returns the time at which the counter has this value, just read. Must be called at least once while the counter goes
-    /// round, and with values in the order in which they were read: an interrupt that comes between reading the counter and
-    /// this call may otherwise add a whole round. Reading the counter in a critical section of both prevents that.
+    /// Returns the time. `read` returns the counter; it runs inside the critical section, so that no other context can read a
+    /// later value in between. Must be called at least once while the counter goes round.
     ///
-    /// Costs a critical section of a few instructions and two 64-bit divisions. The time is exact to a nanosecond for 292 years.
-    pub fn instant(&self, counter: u32) -> Instant {
-        let wraps = self.last.lock(|last| {
+    /// Any side. Costs a critical section of a few instructions and two 64-bit divisions. The time is exact to a nanosecond for
+    /// 292 years.
+    pub fn now(&self, read: impl FnOnce() -> u32) -> Instant {
+        let (counter, wraps) = self.last.lock(|last| {
             let (before, wraps) = last.get();
+            let counter = read();
             let wraps = if counter < before { wraps.wrapping_add(1) } else { wraps };
             last.set((counter, wraps));
-            wraps
+            (counter, wraps)
         });
         let ticks = u64::from(wraps) << 32 | u64::from(counter);
         let rate = u64::from(self.ticks_per_s);

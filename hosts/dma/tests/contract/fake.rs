@@ -142,7 +142,7 @@ impl World {
     pub(crate) fn new(seed: u64, first_tick: u32, preempts: bool, lines: [Line; 2]) -> Rc<Self> {
         let clock = TickClock::new(TICKS_PER_S);
         // The first look decides from where the rounds are counted.
-        clock.instant(first_tick);
+        clock.now(|| first_tick);
         Rc::new(Self {
             now_ns: Cell::new(0),
             first_tick,
@@ -184,7 +184,7 @@ impl World {
     /// Returns the time of the timer, which counts from the value that it had at the begin.
     pub(crate) fn now(&self) -> Instant {
         let ticks = self.now_ns.get() * u64::from(TICKS_PER_S / 1_000_000) / 1_000;
-        self.clock.instant(self.first_tick.wrapping_add(ticks as u32))
+        self.clock.now(|| self.first_tick.wrapping_add(ticks as u32))
     }
 
     /// Returns the true time of an instant, in ns.
@@ -211,7 +211,10 @@ impl DmaStream for FakeDma {
 
     fn stop(&mut self) {
         self.world.access();
-        self.world.lines[self.line].borrow_mut().is_running = false;
+        let mut line = self.world.lines[self.line].borrow_mut();
+        line.is_running = false;
+        // As many interfaces do.
+        line.has_fault = true;
     }
 
     fn moved(&self) -> usize {

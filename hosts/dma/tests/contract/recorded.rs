@@ -21,7 +21,7 @@ pub(crate) struct Recorded {
     missing: u64,
     /// Sample frames near which something was lost whose number only the time tells, and by how much it may be wrong.
     inexact: Vec<(Range<u64>, u64)>,
-    /// Sample frames around the stops of the clock, of which nobody can tell if they came before it or after it.
+    /// Sample frames around the stops of the clock. It is not known whether they came before or after the stop.
     untimed: Vec<Range<u64>>,
     pub(crate) sample_frames: u64,
     pub(crate) lost: u64,

@@ -146,8 +146,8 @@ impl Schedule {
                     world.lines.iter().for_each(|line| line.borrow_mut().stopped_until_ns = until_ns);
                     let number = |ns: u64| (ns as f64 * 1e-9 * hz) as u64;
                     let stopped = number(world.now_ns.get())..number(until_ns);
-                    // How often the DMA went round meanwhile is told by the time alone. The stop is seen where the next
-                    // interrupt finds what was captured before it.
+                    // Only the time shows how often the DMA went round meanwhile. The counted loss appears before the samples
+                    // that the next interrupt finds, of which some were captured before the stop.
                     let first = stopped.start.saturating_sub(capture_ring);
                     // Some of what the interrupt finds was captured before the stop, and some after it.
                     let most = stopped.end - stopped.start + capture_ring;
