@@ -49,10 +49,10 @@ for program in tests/misuse tests/fuzz tests/simulator examples/host/simulated e
         "$library/target/release/libhandsfree_simulator.a" -lpthread -ldl -lm -o "$out/$(basename "$program")"
     "$out/$(basename "$program")"
 done
-cc "${warnings[@]}" -O1 -I"$library/include" "$library/tests/stm32.c" "$library/examples/stm32/audio.c" \
-    "$library/target/release/libhandsfree.a" -lpthread -ldl -lm -o "$out/stm32"
-"$out/stm32"
 for example in stm32 zephyr; do
+    cc "${warnings[@]}" -O1 -I"$library/include" "$library/tests/$example.c" "$library/examples/$example/audio.c" \
+        "$library/target/release/libhandsfree.a" -lpthread -ldl -lm -o "$out/$example"
+    "$out/$example"
     arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard -I"$library/include" \
         -c "$library/examples/$example/audio.c" -o "$out/$example.o"
     echo "  examples/$example compiles for a Cortex-M7"

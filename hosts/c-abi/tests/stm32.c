@@ -13,6 +13,8 @@
 
 static DWT_Type dwt;
 DWT_Type *DWT = &dwt;
+static CoreDebug_Type core_debug;
+CoreDebug_Type *CoreDebug = &core_debug;
 uint32_t SystemCoreClock = RATE_HZ * CYCLES_PER_FRAME;
 
 static DMA_HandleTypeDef microphone_dma = {RING * 2}, loudspeaker_dma = {RING * 2};
@@ -88,6 +90,7 @@ int main(void)
     assert(handsfree_playback_configure(terminal, &device) == HANDSFREE_OK);
     assert(handsfree_track_open(terminal, &track) == HANDSFREE_OK);
     assert(audio_start(terminal, &microphone, &loudspeaker));
+    assert(dwt.CTRL == DWT_CTRL_CYCCNTENA_Msk && core_debug.DEMCR == CoreDebug_DEMCR_TRCENA_Msk);
     restarts_before = restarts;
 
     for (turn = 0; turn < 2000; turn++) {

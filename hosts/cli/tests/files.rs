@@ -365,7 +365,7 @@ fn a_service_manager_is_told_of_progress() {
     assert!(text(&output.stderr).contains("NOTIFY_SOCKET \"nowhere\""), "{}", text(&output.stderr));
 }
 
-/// Runs a command as a service manager does, and checks what it is told.
+/// Starts a command as a service manager does, and checks the messages that it sends.
 #[cfg(target_os = "linux")]
 fn check_messages(folder: &Folder, name: &str, words: &[&str]) {
     let path = folder.file(name);

@@ -4,7 +4,7 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use handsfree_core::capture::Intake;
 use handsfree_core::{DeviceSample, Duration, PeriodTime};
 
-use crate::port::{DmaPort, PortState, Side};
+use crate::port::{DmaPort, PortContents, PortState};
 use crate::stream::DmaStream;
 
 impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const PERIOD: usize>
@@ -18,19 +18,19 @@ impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const PERIOD: usize>
     /// most as many as the ring has; `PERIOD` samples of stack. Periods that the DMA has overwritten are lost and counted.
     /// After a fault of the interface nothing is given until control has restarted it.
     pub fn on_interrupt(&self) -> u32 {
-        self.interrupt(Side::capture::<PERIOD>)
+        self.interrupt(PortContents::capture::<PERIOD>)
     }
 
     /// Works with the contents on the control side; `None` if no hardware was installed.
     pub(crate) fn with<R>(
         &self,
-        work: impl FnOnce(&mut Side<D, Intake<'a, CAP>>, &PortState) -> R,
+        work: impl FnOnce(&mut PortContents<D, Intake<'a, CAP>>, &PortState) -> R,
     ) -> Option<R> {
-        self.hold(work, Side::capture::<PERIOD>)
+        self.hold(work, PortContents::capture::<PERIOD>)
     }
 }
 
-impl<D: DmaStream, const CAP: usize> Side<D, Intake<'_, CAP>> {
+impl<D: DmaStream, const CAP: usize> PortContents<D, Intake<'_, CAP>> {
     fn capture<const PERIOD: usize>(&mut self, state: &PortState) -> u32 {
         let Some((called, head)) = self.enter(state) else { return 0 };
         let period = u64::from(self.properties.period_sample_frames);

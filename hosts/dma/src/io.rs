@@ -12,7 +12,7 @@ use handsfree_core::playback::{Outlet, OutletConfig};
 use handsfree_core::{ChannelMap, Duration};
 
 use crate::error::DmaError;
-use crate::port::{DmaPort, PortState, Side};
+use crate::port::{DmaPort, PortContents, PortState};
 use crate::stream::{DmaStream, StreamProperties};
 
 /// Number of periods without an interrupt after which a device counts as lost, and the time that is added.
@@ -43,7 +43,7 @@ pub struct DmaIo<
     capture: &'s DmaPort<M, C, Intake<'a, CAP>, CAPTURE_PERIOD>,
     playback: &'s DmaPort<M, P, Outlet<'a, CAP, SLOTS>, PLAYBACK_PERIOD>,
     reported: [Reported; 2],
-    /// Number of made-up frames that were told.
+    /// Number of frames, of those that control completed, that were told.
     taken_frames: u32,
 }
 
@@ -96,8 +96,9 @@ impl<
                 "expected a half together with a request for its direction, and only then",
             ));
         }
-        if request.capture.is_some() && self.capture.with(|side, _| side.half.is_some()) == Some(true)
-            || request.playback.is_some() && self.playback.with(|side, _| side.half.is_some()) == Some(true)
+        if request.capture.is_some() && self.capture.with(|contents, _| contents.half.is_some()) == Some(true)
+            || request.playback.is_some()
+                && self.playback.with(|contents, _| contents.half.is_some()) == Some(true)
         {
             return Err(DmaError::Misuse("the direction runs already: expected it to be stopped first"));
         }
@@ -105,7 +106,7 @@ impl<
         if let (Some(asked), Some(intake)) = (&request.capture, &mut halves.intake) {
             let properties = self
                 .capture
-                .with(|side, _| side.properties)
+                .with(|contents, _| contents.properties)
                 .ok_or(DmaError::NotInstalled { direction: Direction::Capture })?;
             let map = match asked.map {
                 Some(map) => map,
@@ -124,7 +125,7 @@ impl<
         if let (Some(asked), Some(outlet)) = (&request.playback, &mut halves.outlet) {
             let properties = self
                 .playback
-                .with(|side, _| side.properties)
+                .with(|contents, _| contents.properties)
                 .ok_or(DmaError::NotInstalled { direction: Direction::Playback })?;
             let map = match asked.map {
                 Some(map) => map,
@@ -150,8 +151,8 @@ impl<
     /// Returns the number of frames completed since the last call by `poll_event`, `start` and `stop` in place of an interrupt that
     /// came during them. When it is not 0, the worker is to be woken. Control side.
     pub fn take_completed_frames(&mut self) -> u32 {
-        let made_up = |state: &PortState| state.made_up_frames.load(Ordering::Relaxed);
-        let total = made_up(&self.capture.state).wrapping_add(made_up(&self.playback.state));
+        let completed = |state: &PortState| state.completed_by_control.load(Ordering::Relaxed);
+        let total = completed(&self.capture.state).wrapping_add(completed(&self.playback.state));
         total.wrapping_sub(core::mem::replace(&mut self.taken_frames, total))
     }
 }
@@ -171,8 +172,8 @@ impl<
 
     fn devices(&self, visit: &mut dyn FnMut(&DeviceInfo<'_>)) -> Result<(), DmaError> {
         for (direction, properties) in [
-            (Direction::Capture, self.capture.with(|side, _| side.properties)),
-            (Direction::Playback, self.playback.with(|side, _| side.properties)),
+            (Direction::Capture, self.capture.with(|contents, _| contents.properties)),
+            (Direction::Playback, self.playback.with(|contents, _| contents.properties)),
         ] {
             let Some(properties) = properties else { continue };
             visit(&DeviceInfo {
@@ -203,17 +204,17 @@ impl<
         let [captured, played] = &mut self.reported;
         // The loudspeaker first: a duplex interface often takes its clocks from it.
         if halves.outlet.is_some() {
-            self.playback.with(|side, state| {
-                side.half = halves.outlet.take();
+            self.playback.with(|contents, state| {
+                contents.half = halves.outlet.take();
                 *played = Reported::new(state);
-                side.begin_playback::<PLAYBACK_PERIOD>(state);
+                contents.begin_playback::<PLAYBACK_PERIOD>(state);
             });
         }
         if halves.intake.is_some() {
-            self.capture.with(|side, state| {
-                side.half = halves.intake.take();
+            self.capture.with(|contents, state| {
+                contents.half = halves.intake.take();
                 *captured = Reported::new(state);
-                side.begin(state, 0);
+                contents.begin(state, 0);
             });
         }
         Ok(info)
@@ -224,10 +225,10 @@ impl<
         if directions.includes(Direction::Capture) {
             halves.intake = self
                 .capture
-                .with(|side, _| {
-                    let intake = side.half.take();
+                .with(|contents, _| {
+                    let intake = contents.half.take();
                     if intake.is_some() {
-                        side.dma.stop();
+                        contents.dma.stop();
                     }
                     intake
                 })
@@ -236,11 +237,11 @@ impl<
         if directions.includes(Direction::Playback) {
             halves.outlet = self
                 .playback
-                .with(|side, _| {
-                    if side.half.is_some() {
-                        side.stop_playback();
+                .with(|contents, _| {
+                    if contents.half.is_some() {
+                        contents.stop_playback();
                     }
-                    let mut outlet = side.half.take();
+                    let mut outlet = contents.half.take();
                     if let Some(outlet) = &mut outlet {
                         outlet.stop();
                     }
@@ -253,18 +254,18 @@ impl<
 
     fn poll_event(&mut self) -> Option<Event> {
         let [captured, played] = &mut self.reported;
-        let capture = self.capture.with(|side, state| {
-            captured.poll(side, state, Direction::Capture, |side| {
-                side.dma.stop();
-                side.begin(state, 0);
+        let capture = self.capture.with(|contents, state| {
+            captured.poll(contents, state, Direction::Capture, |contents| {
+                contents.dma.stop();
+                contents.begin(state, 0);
             })
         });
         let event = capture.flatten();
         event.or_else(|| {
-            let playback = self.playback.with(|side, state| {
-                played.poll(side, state, Direction::Playback, |side| {
-                    side.stop_playback();
-                    side.begin_playback::<PLAYBACK_PERIOD>(state);
+            let playback = self.playback.with(|contents, state| {
+                played.poll(contents, state, Direction::Playback, |contents| {
+                    contents.stop_playback();
+                    contents.begin_playback::<PLAYBACK_PERIOD>(state);
                 })
             });
             playback.flatten()
@@ -312,26 +313,26 @@ impl Reported {
     /// Restarts a faulty direction, and returns what happened since the last call.
     fn poll<D: DmaStream, H>(
         &mut self,
-        side: &mut Side<D, H>,
+        contents: &mut PortContents<D, H>,
         state: &PortState,
         direction: Direction,
-        restart: impl FnOnce(&mut Side<D, H>),
+        restart: impl FnOnce(&mut PortContents<D, H>),
     ) -> Option<Event> {
-        side.half.as_ref()?;
+        contents.half.as_ref()?;
         let before = core::mem::replace(self, Self { is_lost: self.is_lost, ..Self::new(state) });
         if self.faults != before.faults {
-            let next = side.next;
-            restart(side);
-            return Some(xrun(direction, side.next.saturating_sub(next)));
+            let next = contents.next;
+            restart(contents);
+            return Some(xrun(direction, contents.next.saturating_sub(next)));
         }
         let lost = self.lost_sample_frames.wrapping_sub(before.lost_sample_frames);
         if lost > 0 {
             return Some(xrun(direction, lost.into()));
         }
-        let StreamProperties { period_sample_frames, rate, .. } = side.properties;
+        let StreamProperties { period_sample_frames, rate, .. } = contents.properties;
         let period = Duration::of_sample_frames(period_sample_frames.into(), rate);
         let limit = Duration::from_nanos(period.as_nanos() * LOST_AFTER_PERIODS) + LOST_AFTER;
-        self.is_lost = state.unseen_for(side.dma.now()) > limit;
+        self.is_lost = state.unseen_for(contents.dma.now()) > limit;
         (self.is_lost && !before.is_lost).then_some(Event::DeviceLost { direction })
     }
 }

@@ -4,7 +4,7 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use handsfree_core::playback::Outlet;
 use handsfree_core::{DeviceSample, Duration, PeriodTime};
 
-use crate::port::{DmaPort, PortState, Side};
+use crate::port::{DmaPort, PortContents, PortState};
 use crate::stream::DmaStream;
 
 impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const SLOTS: usize, const PERIOD: usize>
@@ -19,19 +19,19 @@ impl<'a, M: RawMutex, D: DmaStream, const CAP: usize, const SLOTS: usize, const 
     /// samples again, their number is counted as lost, and filling goes on behind them. After a fault of the interface nothing
     /// is filled until control has restarted it.
     pub fn on_interrupt(&self) -> u32 {
-        self.interrupt(Side::play::<PERIOD>)
+        self.interrupt(PortContents::play::<PERIOD>)
     }
 
     /// Works with the contents on the control side; `None` if no hardware was installed.
     pub(crate) fn with<R>(
         &self,
-        work: impl FnOnce(&mut Side<D, Outlet<'a, CAP, SLOTS>>, &PortState) -> R,
+        work: impl FnOnce(&mut PortContents<D, Outlet<'a, CAP, SLOTS>>, &PortState) -> R,
     ) -> Option<R> {
-        self.hold(work, Side::play::<PERIOD>)
+        self.hold(work, PortContents::play::<PERIOD>)
     }
 }
 
-impl<D: DmaStream, const CAP: usize, const SLOTS: usize> Side<D, Outlet<'_, CAP, SLOTS>> {
+impl<D: DmaStream, const CAP: usize, const SLOTS: usize> PortContents<D, Outlet<'_, CAP, SLOTS>> {
     fn play<const PERIOD: usize>(&mut self, state: &PortState) -> u32 {
         let Some((called, head)) = self.enter(state) else { return 0 };
         let [period, ring] =

@@ -22,7 +22,7 @@ const PERIODS: core::ops::RangeInclusive<u32> = 2..=64;
 /// contents out and put them back, each in a critical section of `M` that only moves them (some hundred bytes). What an interrupt
 /// that comes while control has them would do, control does when it puts them back.
 pub struct DmaPort<M: RawMutex, D: DmaStream, H, const PERIOD: usize> {
-    side: Mutex<M, Cell<Option<Side<D, H>>>>,
+    contents: Mutex<M, Cell<Option<PortContents<D, H>>>>,
     pub(crate) state: PortState,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct PortState {
     /// Whether an interrupt came while control had the contents.
     is_missed: AtomicBool,
     /// Number of frames that control completed in place of the interrupt.
-    pub(crate) made_up_frames: AtomicU32,
+    pub(crate) completed_by_control: AtomicU32,
 }
 
 impl PortState {
@@ -50,7 +50,7 @@ impl PortState {
             lost_sample_frames: AtomicU32::new(0),
             seen_us: AtomicU32::new(0),
             is_missed: AtomicBool::new(false),
-            made_up_frames: AtomicU32::new(0),
+            completed_by_control: AtomicU32::new(0),
         }
     }
 
@@ -72,7 +72,7 @@ impl PortState {
 }
 
 /// Contents of a port.
-pub(crate) struct Side<D, H> {
+pub(crate) struct PortContents<D, H> {
     pub(crate) dma: D,
     pub(crate) properties: StreamProperties,
     pub(crate) counter: RingCounter,
@@ -85,7 +85,7 @@ pub(crate) struct Side<D, H> {
     pub(crate) half: Option<H>,
 }
 
-impl<D: DmaStream, H> Side<D, H> {
+impl<D: DmaStream, H> PortContents<D, H> {
     /// Looks where the DMA is, and returns its position in sample frames.
     pub(crate) fn look(&mut self, now: Instant) -> u64 {
         let index = self.index();
@@ -135,7 +135,7 @@ impl<M: RawMutex, D: DmaStream, H, const PERIOD: usize> DmaPort<M, D, H, PERIOD>
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a static needs it const")]
     pub const fn new() -> Self {
-        Self { side: Mutex::new(Cell::new(None)), state: PortState::new() }
+        Self { contents: Mutex::new(Cell::new(None)), state: PortState::new() }
     }
 
     /// Hands the hardware over, which must not run. Once, before the first start. Control side.
@@ -160,18 +160,18 @@ impl<M: RawMutex, D: DmaStream, H, const PERIOD: usize> DmaPort<M, D, H, PERIOD>
             return Err(DmaError::Misuse("the port has its hardware already: expected one installation"));
         }
         let counter = RingCounter::new(properties.rate, properties.ring_sample_frames());
-        self.put(Side { dma, properties, counter, next: 0, first: 0, is_faulty: false, half: None });
+        self.put(PortContents { dma, properties, counter, next: 0, first: 0, is_faulty: false, half: None });
         self.state.is_installed.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     /// Takes the contents out; `None` if the port is empty or another context has them.
-    pub(crate) fn take(&self) -> Option<Side<D, H>> {
-        self.side.lock(Cell::take)
+    pub(crate) fn take(&self) -> Option<PortContents<D, H>> {
+        self.contents.lock(Cell::take)
     }
 
-    pub(crate) fn put(&self, side: Side<D, H>) {
-        self.side.lock(|cell| cell.set(Some(side)));
+    pub(crate) fn put(&self, contents: PortContents<D, H>) {
+        self.contents.lock(|cell| cell.set(Some(contents)));
     }
 
     /// Works with the contents on the control side, and calls `serve` as the interrupt would if one came meanwhile. `None` if no
@@ -179,36 +179,36 @@ impl<M: RawMutex, D: DmaStream, H, const PERIOD: usize> DmaPort<M, D, H, PERIOD>
     /// time.
     pub(crate) fn hold<R>(
         &self,
-        work: impl FnOnce(&mut Side<D, H>, &PortState) -> R,
-        serve: fn(&mut Side<D, H>, &PortState) -> u32,
+        work: impl FnOnce(&mut PortContents<D, H>, &PortState) -> R,
+        serve: fn(&mut PortContents<D, H>, &PortState) -> u32,
     ) -> Option<R> {
         if !self.state.is_installed.load(Ordering::Relaxed) {
             return None;
         }
-        let mut side = loop {
-            if let Some(side) = self.take() {
-                break side;
+        let mut contents = loop {
+            if let Some(contents) = self.take() {
+                break contents;
             }
             core::hint::spin_loop();
         };
-        let result = work(&mut side, &self.state);
-        self.put(side);
-        // Several may come, each while the one before is made up for.
+        let result = work(&mut contents, &self.state);
+        self.put(contents);
+        // Another may come while the work of the last one is done.
         while self.state.is_missed.load(Ordering::Acquire) {
             self.state.is_missed.store(false, Ordering::Release);
-            PortState::count(&self.state.made_up_frames, self.interrupt(serve).into());
+            PortState::count(&self.state.completed_by_control, self.interrupt(serve).into());
         }
         Some(result)
     }
 
     /// Does the work of an interrupt, or notes that it was missed.
-    pub(crate) fn interrupt(&self, serve: fn(&mut Side<D, H>, &PortState) -> u32) -> u32 {
-        let Some(mut side) = self.take() else {
+    pub(crate) fn interrupt(&self, serve: fn(&mut PortContents<D, H>, &PortState) -> u32) -> u32 {
+        let Some(mut contents) = self.take() else {
             self.state.is_missed.store(true, Ordering::Release);
             return 0;
         };
-        let frames = serve(&mut side, &self.state);
-        self.put(side);
+        let frames = serve(&mut contents, &self.state);
+        self.put(contents);
         frames
     }
 }

@@ -166,7 +166,8 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     pub fn push_bytes(&mut self, bytes: &[u8]) -> Result<usize, TrackError> {
         let channels = self.channels().max(1);
         let width = 2 * channels;
-        self.check_input(bytes.len() / width)?;
+        // Two divisions, because the compiler cannot know that `width` is not 0.
+        self.check_input(bytes.len() / 2 / channels)?;
         let mut rest = bytes;
         let mut samples = [0i16; CHUNK_SAMPLES];
         while !rest.is_empty() {
@@ -184,7 +185,7 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
                 self.source.forget_bytes_after(0);
                 continue;
             }
-            let whole = (rest.len() / width).min(CHUNK_SAMPLES / channels) * channels;
+            let whole = (rest.len() / 2 / channels).min(CHUNK_SAMPLES / channels) * channels;
             for (sample, bytes) in samples.iter_mut().take(whole).zip(rest.chunks_exact(2)) {
                 *sample = bytes.first_chunk().map_or(0, |bytes| i16::from_le_bytes(*bytes));
             }

@@ -18,7 +18,7 @@ use embassy_futures::select::{Either, select};
 use embassy_rp::gpio::{Input, Pull};
 use embassy_rp::interrupt::{InterruptExt as _, Priority};
 use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, PIO0};
-use embassy_rp::pio::{Pio, StateMachine};
+use embassy_rp::pio::{Pio, StateMachine, StateMachineRx, StateMachineTx};
 use embassy_rp::{bind_interrupts, dma, interrupt, pio};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
@@ -30,6 +30,7 @@ use handsfree_core::{
     playback,
 };
 use handsfree_dma::BufferTimes;
+use panic_probe as _;
 use static_cell::{ConstStaticCell, StaticCell};
 
 type Mutex = CriticalSectionRawMutex;
@@ -43,6 +44,8 @@ const SLOTS: usize = 2;
 const WORDS: usize = 2 * CAP;
 /// Both interfaces have one clock.
 const CLOCK_DOMAIN: u32 = 1;
+/// Sample frames that wait in the FIFO and the shift register when the DMA has moved its last word.
+const FIFO_SAMPLE_FRAMES: usize = 2;
 /// Delay of the INMP441's filter: 17.9 samples, by its datasheet.
 const MICROPHONE_LATENCY: Duration = Duration::from_micros(1_119);
 
@@ -166,42 +169,68 @@ fn terminal() -> Result<Terminal, ConfigError> {
     })
 }
 
-/// Moves periods between the DMA and the halves. The next transfers begin before the last period is processed, so that the
-/// FIFOs never wait for it.
+/// Moves periods between the DMA and the halves. Each direction begins its next transfer as soon as its last one has ended, before
+/// it processes a period, so the state machine waits only if this task is later than a FIFO holds: 125 us.
 #[embassy_executor::task]
 async fn audio(
     mut machine: StateMachine<'static, PIO0, 0>,
     mut dma: (dma::Channel<'static>, dma::Channel<'static>),
-    mut intake: Intake<'static, CAP>,
-    mut outlet: Outlet<'static, CAP, SLOTS>,
+    intake: Intake<'static, CAP>,
+    outlet: Outlet<'static, CAP, SLOTS>,
 ) {
     let Ok(rate) = SampleRate::new(RATE_HZ) else { return };
-    let mut captured = BufferTimes::new(rate, MICROPHONE_LATENCY);
-    let mut played = BufferTimes::new(rate, Duration::ZERO);
-    let [mut heard, mut hearing, mut playing, mut next] = PERIODS.take().each_mut();
+    let (microphone, loudspeaker) = machine.rx_tx();
+    let [heard, hearing, playing, next] = PERIODS.take().each_mut();
+    join(
+        hear(microphone, &mut dma.0, intake, rate, [heard, hearing]),
+        play(loudspeaker, &mut dma.1, outlet, rate, [playing, next]),
+    )
+    .await;
+}
+
+/// Gives the intake each period that the DMA has filled.
+async fn hear(
+    fifo: &mut StateMachineRx<'static, PIO0, 0>,
+    dma: &mut dma::Channel<'static>,
+    mut intake: Intake<'static, CAP>,
+    rate: SampleRate,
+    [mut heard, mut hearing]: [&mut [u32; WORDS]; 2],
+) {
+    let mut times = BufferTimes::new(rate, MICROPHONE_LATENCY);
     let mut samples = [0i32; WORDS];
-    let mut called = now();
-    let mut is_first = true;
+    let mut captured_at = None;
     loop {
-        let (from, to) = machine.rx_tx();
-        let reading = from.dma_pull(&mut dma.0, hearing, false);
-        let writing = to.dma_push(&mut dma.1, playing, false);
-        let mut frames = 0;
-        if !is_first {
-            // A period was complete when these transfers began.
+        let reading = fifo.dma_pull(dma, hearing, false);
+        if let Some(called) = captured_at {
             samples.iter_mut().zip(heard.iter()).for_each(|(sample, &word)| *sample = word as i32);
-            frames += intake.on_period(&samples, captured.captured(CAP, called));
+            if intake.on_period(&samples, times.captured(CAP, called)) > 0 {
+                WORK.signal(());
+            }
         }
-        // What is filled now is played after the period that has just begun.
-        frames += outlet.on_period(&mut samples, played.played(CAP, CAP, called));
-        next.iter_mut().zip(samples.iter()).for_each(|(word, &sample)| *word = sample as u32);
-        if frames > 0 {
+        reading.await;
+        captured_at = Some(now());
+        swap(&mut heard, &mut hearing);
+    }
+}
+
+/// Lets the outlet fill the period after the one that the DMA plays.
+async fn play(
+    fifo: &mut StateMachineTx<'static, PIO0, 0>,
+    dma: &mut dma::Channel<'static>,
+    mut outlet: Outlet<'static, CAP, SLOTS>,
+    rate: SampleRate,
+    [mut playing, mut next]: [&mut [u32; WORDS]; 2],
+) {
+    let mut times = BufferTimes::new(rate, Duration::ZERO);
+    let mut samples = [0i32; WORDS];
+    loop {
+        let called = now();
+        let writing = fifo.dma_push(dma, playing, false);
+        if outlet.on_period(&mut samples, times.played(CAP, CAP + FIFO_SAMPLE_FRAMES, called)) > 0 {
             WORK.signal(());
         }
-        join(reading, writing).await;
-        called = now();
-        is_first = false;
-        swap(&mut heard, &mut hearing);
+        next.iter_mut().zip(samples.iter()).for_each(|(word, &sample)| *word = sample as u32);
+        writing.await;
         swap(&mut playing, &mut next);
     }
 }
@@ -271,9 +300,4 @@ async fn prompt(pool: &'static Pool, mut button: Input<'static>) {
             }
         }
     }
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    cortex_m::asm::udf()
 }

@@ -1,8 +1,13 @@
 /* handsfree on ST's HAL: one SAI with a microphone and a loudspeaker block, circular DMA, and the HAL's callbacks.
  *
+ * CubeMX: both blocks have 16 kHz, two slots of 32 bits with data of 32 bits (24 bits would be right-justified, and so 48 dB too quiet),
+ * and circular DMA in words. The interrupts of both DMA streams and of the SAI have one priority, so that none interrupts another.
+ *
  * The ring has two halves of 10 ms. Where an interrupt comes late, the DMA's counter and the cycle counter tell where the DMA is, so that
- * positions and times are right and a half that was overwritten is not delivered. Memory that the processor caches (Cortex-M7) must be
- * in a region without cache, or each half must be invalidated before it is read and cleaned after it was written. */
+ * positions and times are right and a half that was overwritten is not delivered. The cycle counter stands still while the processor
+ * sleeps on many chips: a main loop that sleeps needs a 32-bit timer in its place. On families whose DMA counts bytes (H5, U5), divide its
+ * counter by 4. Memory that the processor caches (Cortex-M7) must be in a region without cache, or each half must be invalidated before
+ * it is read and cleaned after it was written. */
 #include "audio.h"
 
 #define RATE_HZ 16000u
@@ -45,6 +50,13 @@ int64_t audio_now_ns(void)
     return (int64_t)(cycles / SystemCoreClock * 1000000000u + cycles % SystemCoreClock * 1000000000u / SystemCoreClock);
 }
 
+static void start_cycle_counter(void)
+{
+    CoreDebug->DEMCR |= CoreDebug_DEMCR_TRCENA_Msk;
+    /* A Cortex-M7 may need DWT->LAR = 0xC5ACCE55 before. */
+    DWT->CTRL |= DWT_CTRL_CYCCNTENA_Msk;
+}
+
 /* Sample frames in the time since the last look. */
 static uint64_t passed(const struct direction *direction, int64_t now_ns)
 {
@@ -78,25 +90,38 @@ static int64_t frames_ns(uint64_t frames)
     return (int64_t)(frames * 1000000000u / RATE_HZ);
 }
 
+/* Skips the halves that the DMA has begun to overwrite. Returns 1 if there were any. */
+static int skip_overwritten(void)
+{
+    const uint64_t whole = capture.head > RING ? capture.head - RING : 0;
+    const uint64_t oldest = whole > capture.intact ? whole : capture.intact;
+    if (capture.next >= oldest) return 0;
+    capture.next += (oldest - capture.next + PERIOD - 1) / PERIOD * PERIOD;
+    return 1;
+}
+
 static void captured(void)
 {
     static int32_t samples[PERIOD];
     const int64_t called_ns = audio_now_ns();
+    uint64_t head;
     int half;
     look(&capture, capture.sai->hdmarx, called_ns);
+    head = capture.head;
     for (half = 0; half < 2 && !capture.faulty; half++) {
-        const uint64_t whole = capture.head > RING ? capture.head - RING : 0;
-        const uint64_t oldest = whole > capture.intact ? whole : capture.intact;
         const int32_t *from;
         handsfree_time time;
         uint32_t i;
-        while (capture.next < oldest) capture.next += PERIOD;
-        if (capture.next + PERIOD > capture.head) return;
+        (void)skip_overwritten();
+        if (capture.next + PERIOD > head) return;
         from = next_half(&capture);
         for (i = 0; i < PERIOD; i++) samples[i] = from[i * SLOTS];
+        /* The DMA may have come round while they were copied. */
+        look(&capture, capture.sai->hdmarx, audio_now_ns());
+        if (skip_overwritten()) continue;
         time.position = capture.next;
         time.called_ns = called_ns;
-        time.converter_ns = called_ns - frames_ns(capture.head - capture.next);
+        time.converter_ns = called_ns - frames_ns(head - capture.next);
         capture.next += PERIOD;
         (void)handsfree_capture_period_32(audio_terminal, samples, PERIOD, &time);
     }
@@ -113,7 +138,9 @@ static void played(void)
         handsfree_time time;
         uint32_t i;
         /* A half that the DMA has begun to play comes too late. */
-        while (playback.next < playback.head) playback.next += PERIOD;
+        if (playback.next < playback.head) {
+            playback.next += (playback.head - playback.next + PERIOD - 1) / PERIOD * PERIOD;
+        }
         if (playback.next + PERIOD > playback.head + RING) return;
         time.position = playback.next;
         time.called_ns = called_ns;
@@ -146,6 +173,7 @@ static int start(struct direction *direction, int is_playback)
 
 int audio_start(handsfree *terminal, SAI_HandleTypeDef *microphone, SAI_HandleTypeDef *loudspeaker)
 {
+    start_cycle_counter();
     audio_terminal = terminal;
     capture.sai = microphone;
     playback.sai = loudspeaker;

@@ -17,10 +17,19 @@ typedef struct {
 } SAI_HandleTypeDef;
 
 typedef struct {
+    volatile uint32_t CTRL;
     volatile uint32_t CYCCNT;
 } DWT_Type;
 
+typedef struct {
+    volatile uint32_t DEMCR;
+} CoreDebug_Type;
+
+#define CoreDebug_DEMCR_TRCENA_Msk (1u << 24)
+#define DWT_CTRL_CYCCNTENA_Msk 1u
+
 extern DWT_Type *DWT;
+extern CoreDebug_Type *CoreDebug;
 extern uint32_t SystemCoreClock;
 
 #define __HAL_DMA_GET_COUNTER(dma) ((dma)->remaining)

@@ -36,6 +36,15 @@ static int play(const struct device *i2s, struct k_mem_slab *slab, const int16_t
     return error;
 }
 
+/* Some drivers have no trigger for both directions at once. */
+static int trigger(const struct device *i2s, enum i2s_trigger_cmd command)
+{
+    int error = i2s_trigger(i2s, I2S_DIR_BOTH, command);
+    if (error == 0) return 0;
+    error = i2s_trigger(i2s, I2S_DIR_RX, command);
+    return error != 0 ? error : i2s_trigger(i2s, I2S_DIR_TX, command);
+}
+
 static int start(const struct device *i2s, struct k_mem_slab *slab)
 {
     uint32_t block;
@@ -43,7 +52,7 @@ static int start(const struct device *i2s, struct k_mem_slab *slab)
         int error = play(i2s, slab, 0);
         if (error != 0) return error;
     }
-    return i2s_trigger(i2s, I2S_DIR_BOTH, I2S_TRIGGER_START);
+    return trigger(i2s, I2S_TRIGGER_START);
 }
 
 /* The thread's loop. `frame_ready` wakes the main loop, which polls the terminal. Returns the driver's error if it cannot start. */
@@ -78,8 +87,10 @@ int audio_run(handsfree *terminal, const struct device *i2s, struct k_mem_slab *
             }
         }
         /* An overrun or an underrun: the driver must be emptied and started again. What was lost is a jump of the positions. */
-        (void)i2s_trigger(i2s, I2S_DIR_BOTH, I2S_TRIGGER_DROP);
-        (void)i2s_trigger(i2s, I2S_DIR_BOTH, I2S_TRIGGER_PREPARE);
+        (void)trigger(i2s, I2S_TRIGGER_DROP);
+        (void)trigger(i2s, I2S_TRIGGER_PREPARE);
+        /* Others run while a driver fails again and again. */
+        (void)k_sleep(K_MSEC(1));
         error = start(i2s, slab);
         {
             const int64_t lost_ns = now_ns() - last_ns;

@@ -60,8 +60,9 @@ fn devices() -> Vec<String> {
         .collect()
 }
 
-/// Plays noise on the virtual loudspeaker. Returns an error if the virtual microphone does not record each sample of it.
-fn carry_every_sample(kind: ServerKind) -> Result<(), String> {
+/// Plays samples on the virtual loudspeaker, which is the default, and returns what the virtual microphone records from just before
+/// on, for this many seconds.
+fn record_while_playing(said: &[i16], seconds: usize) -> Vec<i16> {
     let format = ["--rate=48000", "--format=s16le", "--channels=1", "--raw", "--latency-msec=50"];
     let mut recorder = Command::new("parec")
         .args(format)
@@ -72,21 +73,25 @@ fn carry_every_sample(kind: ServerKind) -> Result<(), String> {
     let mut recorded = recorder.stdout.take().unwrap();
     let mut first = [0; 9_600];
     recorded.read_exact(&mut first).unwrap();
-    // The loudspeaker is the default, so its name is not needed.
     let mut player = Command::new("pacat").args(format).stdin(Stdio::piped()).spawn().unwrap();
-    let said = noise(96_000, 1);
-    let bytes = bytes_of(&said);
+    let bytes = bytes_of(said);
     let mut stdin = player.stdin.take().unwrap();
     let begun = Moment::now();
     let writer = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
-    let mut heard = vec![0; 2 * 48_000 * 4];
+    let mut heard = vec![0; 2 * 48_000 * seconds];
     recorded.read_exact(&mut heard).unwrap();
     writer.join().unwrap();
     assert!(player.wait().unwrap().success());
-    println!("{kind:?}: 2 s played and 4 s recorded in {:?}", begun.elapsed());
+    println!("{} samples played and {seconds} s recorded in {:?}", said.len(), begun.elapsed());
     recorder.kill().unwrap();
     recorder.wait().unwrap();
-    let heard: Vec<i16> = heard.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+    samples_of(&heard)
+}
+
+/// Plays noise on the virtual loudspeaker. Returns an error if the virtual microphone does not record each sample of it.
+fn carry_every_sample() -> Result<(), String> {
+    let said = noise(96_000, 1);
+    let heard = record_while_playing(&said, 4);
     let begin =
         (0..heard.len()).find(|&at| heard[at..].starts_with(&said[..16])).expect("the begin is heard");
     let differ = said.iter().zip(&heard[begin..]).position(|(a, b)| a != b);
@@ -140,7 +145,7 @@ fn check(kind: ServerKind, test: &str) {
         };
         assert_eq!(devices(), made);
         assert_eq!(pactl(&["get-default-sink"]).trim(), "handsfree_loudspeaker");
-        repeat_while_machine_pauses(|| carry_every_sample(kind));
+        repeat_while_machine_pauses(carry_every_sample);
         // Also a killed service's devices are removed, and the defaults given back.
         service.signal("-KILL");
         drop(service);
@@ -200,40 +205,16 @@ fn virtual_devices_stand_before_the_servers_own() {
     });
 }
 
-/// Returns the level of noise in the virtual microphone of a service with these switches.
+/// Returns the level, in dBFS, at which the virtual microphone of a service with these switches records noise that is played on the
+/// virtual loudspeaker.
 fn recorded_level_db(switches: &str) -> f64 {
     let words = "serve --io cpal --input speaker.monitor --output speaker --virtual --virtual-default --no-ns --no-agc \
                  --voice-deadline-ms 500";
     let service = crate::service::Service::start_with("own-devices", &format!("{words} {switches}"));
-    let level_db = played_level_db();
+    // The canceller has learned the path after some seconds.
+    let heard = record_while_playing(&noise(8 * 48_000, 2), 7);
     service.stop();
-    level_db
-}
-
-/// Plays noise on the virtual loudspeaker for 8 s and returns the level of the virtual microphone in the last 2 s, in dBFS.
-fn played_level_db() -> f64 {
-    let format = ["--rate=48000", "--format=s16le", "--channels=1", "--raw", "--latency-msec=50"];
-    let mut player = Command::new("pacat")
-        .args(format)
-        .arg("--device=handsfree_loudspeaker")
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = player.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || stdin.write_all(&bytes_of(&noise(8 * 48_000, 2))).unwrap());
-    let mut recorder = Command::new("parec")
-        .args(format)
-        .arg("--device=handsfree_microphone")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut heard = vec![0; 2 * 48_000 * 7];
-    recorder.stdout.take().unwrap().read_exact(&mut heard).unwrap();
-    recorder.kill().unwrap();
-    recorder.wait().unwrap();
-    writer.join().unwrap();
-    assert!(player.wait().unwrap().success());
-    let last = &samples_of(&heard)[48_000 * 5..];
+    let last = &heard[48_000 * 5..];
     let power = last.iter().map(|&sample| (f64::from(sample) / 32_768.0).powi(2)).sum::<f64>();
     10.0 * (power / last.len() as f64).log10()
 }

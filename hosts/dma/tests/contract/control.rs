@@ -27,6 +27,19 @@ fn world() -> Rc<World> {
     World::new(1, 0, false, [line(false), line(true)])
 }
 
+/// Returns ports that have the two directions of the fake.
+fn installed_ports<'a>(world: &Rc<World>) -> (CapturePort<'a>, PlaybackPort<'a>) {
+    let ports = (CapturePort::new(), PlaybackPort::new());
+    install(&ports, world);
+    ports
+}
+
+fn install(ports: &(CapturePort<'_>, PlaybackPort<'_>), world: &Rc<World>) {
+    let dma = |line| FakeDma { world: Rc::clone(world), line };
+    ports.0.install(properties("microphone"), dma(0)).unwrap();
+    ports.1.install(properties("loudspeaker"), dma(1)).unwrap();
+}
+
 fn properties(name: &'static str) -> StreamProperties {
     StreamProperties {
         name,
@@ -92,12 +105,10 @@ fn a_refused_start_returns_the_halves() {
     let ports = (CapturePort::new(), PlaybackPort::new());
     let mut io = DmaIo::new(&ports.0, &ports.1);
     let mut stream = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
-    let dma = |line| FakeDma { world: Rc::clone(&world), line };
     let refused = io.start(&both(), stream).unwrap_err();
     assert_eq!(refused.error, DmaError::NotInstalled { direction: Direction::Capture });
     stream = refused.halves;
-    ports.0.install(properties("microphone"), dma(0)).unwrap();
-    ports.1.install(properties("loudspeaker"), dma(1)).unwrap();
+    install(&ports, &world);
     let mut names = Vec::new();
     io.devices(&mut |device| {
         names.push((device.id.to_owned(), device.direction, device.capabilities.max_channels))
@@ -146,16 +157,8 @@ fn a_clock_that_stops_is_a_lost_device_once() {
     let world = world();
     let mut session = Box::new(Terminal::new());
     let halves = session.split::<NoopRawMutex, _, _>(TERMINAL(), Bypass, ()).unwrap();
-    let ports = (CapturePort::new(), PlaybackPort::new());
+    let ports = installed_ports(&world);
     let mut io = DmaIo::new(&ports.0, &ports.1);
-    for (line, name) in ["microphone", "loudspeaker"].into_iter().enumerate() {
-        let dma = FakeDma { world: Rc::clone(&world), line };
-        if line == 0 {
-            ports.0.install(properties(name), dma).unwrap();
-        } else {
-            ports.1.install(properties(name), dma).unwrap();
-        }
-    }
     io.start(&both(), StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) }).unwrap();
     let step = |millis: u64| world.advance_to(world.now_ns.get() + millis * 1_000_000);
     for _ in 0..10 {
@@ -182,13 +185,12 @@ fn a_clock_that_stops_is_a_lost_device_once() {
 
 /// QEMU's Cortex-M found this: the interrupt did nothing then, and its period was lost in one of fifty.
 #[test]
-fn an_interrupt_during_a_poll_is_made_up_for() {
+fn an_interrupt_during_a_poll_is_served_after_it() {
     let world = world();
     let session: &'static mut Terminal = Box::leak(Box::new(Terminal::new()));
     let halves = session.split::<NoopRawMutex, _, _>(TERMINAL(), Bypass, ()).unwrap();
     let ports: &'static (CapturePort<'static>, PlaybackPort<'static>) =
-        Box::leak(Box::new((CapturePort::new(), PlaybackPort::new())));
-    ports.0.install(properties("microphone"), FakeDma { world: Rc::clone(&world), line: 0 }).unwrap();
+        Box::leak(Box::new(installed_ports(&world)));
     let mut io = DmaIo::new(&ports.0, &ports.1);
     let request = StreamRequest { playback: None, ..both() };
     io.start(&request, StreamHalves { intake: Some(halves.intake), outlet: None }).unwrap();
@@ -247,9 +249,7 @@ fn the_reference_has_the_place_of_the_echo() {
     let halves = session.split::<NoopRawMutex, _, _>(TERMINAL(), &mut compared, ()).unwrap();
     let (mut capture, mut playback) = (halves.capture, halves.playback);
     let mut track = halves.tracks.open().unwrap();
-    let ports = (CapturePort::new(), PlaybackPort::new());
-    ports.0.install(properties("microphone"), FakeDma { world: Rc::clone(&world), line: 0 }).unwrap();
-    ports.1.install(properties("loudspeaker"), FakeDma { world: Rc::clone(&world), line: 1 }).unwrap();
+    let ports = installed_ports(&world);
     let mut io = DmaIo::new(&ports.0, &ports.1);
     world.couple();
     io.start(&both(), StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) }).unwrap();

@@ -2,8 +2,8 @@
 //! trait as a real peripheral.
 //!
 //! The image plays noise through an acoustic path to the microphone for ten seconds, while a third interrupt delays the others
-//! by up to 2 ms. Then it delays them once by 45 ms, longer than the rings, and checks that the loss is told and that the
-//! reference fits again. It prints its counters.
+//! by up to 2 ms. Then it delays them once by 45 ms, longer than the rings, and checks that the lost samples are reported as xruns
+//! and that afterwards the reference matches the echo again. It prints its counters.
 #![no_std]
 #![no_main]
 

@@ -169,7 +169,7 @@ fn remove_stale() -> Result<(), Failure> {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.parse::<u32>().ok());
         if owner.is_some_and(|owner| !is_running(owner)) {
-            // Another user's cannot be removed, and harms nobody.
+            // A folder of another user cannot be removed. It does not disturb this service.
             _ = fs::remove_dir_all(entry.path());
         }
     }
