@@ -8,7 +8,9 @@
 //!
 //! A card's speed is that of its rate shift only nearly: the kernel's loopback driver rounds the positions of both ends of a
 //! cable, and where they round differently it plays up to 60 ppm faster (Linux, `sound/drivers/aloop.c`,
-//! `loopback_jiffies_timer_pos_update`). So the program also counts how fast the loudspeaker's card really was.
+//! `loopback_jiffies_timer_pos_update`). The program cannot know that before, so that the sound it carries is at another
+//! speed than the card's positions. It counts how fast the loudspeaker's card really was, and a test that needs both at
+//! one speed boots again.
 
 use std::collections::VecDeque;
 use std::ffi::CString;

@@ -16,8 +16,14 @@ const SETTLED_SECONDS: usize = 20;
 /// Delay from loudspeaker to microphone, in sample frames: enough for the room program's buffer, and below the 100 ms at
 /// which acoustic delay estimation would move the reference.
 const DELAY: u32 = 1_280;
-/// Largest accepted difference of a card's speed from that of its rate shift, in ppm: the kernel rounds.
-const CARD_PPM: f64 = 65.0;
+/// Largest accepted difference of a card's speed from that of its rate shift, in ppm: the kernel rounds the shift.
+const CARD_PPM: f64 = 5.0;
+/// Number of boots in which the loudspeaker's card may be at another speed than that of its rate shift. The kernel's
+/// loopback driver rounds the positions of both ends of a cable. By how many timer ticks one end is started after the
+/// other decides if they round differently; in one boot of thirteen the card plays 48 ppm faster than it is set. The room
+/// carries the sound at the speed that is set, so that the echo of such a card moves by 0.8 sample frames per second
+/// against times that are true. No device does that.
+const MOST_BOOTS: u32 = 4;
 /// Largest accepted error of the drift estimate, in ppm.
 const DRIFT_PPM: f64 = 20.0;
 /// Smallest accepted median echo reduction in the measured part, in dB.
@@ -48,6 +54,24 @@ impl Case {
 }
 
 pub(crate) fn run(case: Case) -> Result<()> {
+    for boot in 1..=MOST_BOOTS {
+        let (events, text) = measure(case)?;
+        let failed = |failure: MachineFailure| MachineFailure::new(format!("{failure}\n{text}"));
+        check_nothing_lost(&events).map_err(failed)?;
+        let true_ppm = card_ppm(&events).map_err(failed)?;
+        if (true_ppm - case.ppm()).abs() <= CARD_PPM {
+            return check(case, &events, true_ppm).map_err(failed);
+        }
+        println!("{}: boot {boot}: the loudspeaker's card is {true_ppm:+.1} ppm fast", case.name());
+    }
+    Err(MachineFailure::new(format!(
+        "the loudspeaker's card is not {:+.1} ppm fast within {CARD_PPM} ppm in any of {MOST_BOOTS} boots",
+        case.ppm()
+    )))
+}
+
+/// Boots a machine, runs the terminal in the room, and returns its events and its whole output.
+fn measure(case: Case) -> Result<(Vec<Value>, String)> {
     let machine = Machine::boot(&options())?;
     let shift = UNSHIFTED + case.slow_by_10_ppm;
     let search = if case.echo_search { "" } else { "--no-echo-search" };
@@ -69,7 +93,21 @@ pub(crate) fn run(case: Case) -> Result<()> {
             serde_json::from_str(line).map_err(|error| MachineFailure::new(format!("{error}: {line}")))
         })
         .collect::<Result<_>>()?;
-    check(case, &events).map_err(|failure| MachineFailure::new(format!("{failure}\n{text}")))
+    let text = text.to_owned();
+    Ok((events, text))
+}
+
+/// Returns the summary of the room program.
+fn room_summary(events: &[Value]) -> Result<&Value> {
+    let room = events.last().filter(|room| room["carried"].is_u64());
+    room.ok_or_else(|| MachineFailure::new("the summary of the room program is missing"))
+}
+
+/// Returns the speed of the loudspeaker's card against the microphone's, in ppm.
+fn card_ppm(events: &[Value]) -> Result<f64> {
+    let room = room_summary(events)?;
+    let unknown = || MachineFailure::new(format!("the room does not know the speed of the cards: {room}"));
+    room["from_ppm"].as_f64().ok_or_else(unknown)
 }
 
 /// Returns a machine with the two cards, the command, the room program and a voice at `/tmp/far.wav`.
@@ -100,25 +138,37 @@ pub(crate) fn start_script(shift: i64, seconds: u32) -> String {
     )
 }
 
-/// Returns an error that names the first violated requirement.
-fn check(case: Case, events: &[Value]) -> Result<()> {
-    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
-    let ensure = |holds: bool, what: String| if holds { Ok(()) } else { Err(MachineFailure::new(what)) };
-    let statuses = of("status");
-    let ended = *of("ended").last().ok_or_else(|| MachineFailure::new("the event 'ended' is missing"))?;
-    let room = events.last().filter(|room| room["carried"].is_u64());
-    let room = room.ok_or_else(|| MachineFailure::new("the summary of the room program is missing"))?;
+fn of_kind<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
+    events.iter().filter(|event| event["event"] == kind).collect()
+}
 
-    // No sample may be lost anywhere.
+fn ended(events: &[Value]) -> Result<&Value> {
+    let ended = of_kind(events, "ended");
+    ended.last().copied().ok_or_else(|| MachineFailure::new("the event 'ended' is missing"))
+}
+
+fn ensure(holds: bool, what: String) -> Result<()> {
+    if holds { Ok(()) } else { Err(MachineFailure::new(what)) }
+}
+
+/// Returns an error that names the first count of something lost.
+fn check_nothing_lost(events: &[Value]) -> Result<()> {
+    let (ended, room) = (ended(events)?, room_summary(events)?);
     ensure(room["late_sample_frames"] == 0, format!("the room was late: {room}"))?;
     for count in ["lost_sample_frames", "xruns", "device_losses", "dropped_frames", "unprocessed_frames"] {
         ensure(ended[count] == 0, format!("{count}: {}", ended[count]))?;
     }
-    ensure(of("note").is_empty(), "unexpected event 'note': expected none".into())?;
+    ensure(of_kind(events, "note").is_empty(), "unexpected event 'note': expected none".into())?;
     let least = u64::from((SECONDS - 1) * RATE);
     for count in ["captured_sample_frames", "played_sample_frames"] {
         ensure(ended[count].as_u64().is_some_and(|n| n >= least), format!("{count}: {}", ended[count]))?;
     }
+    Ok(())
+}
+
+/// Returns an error that names the first violated requirement on the echo and the drift.
+fn check(case: Case, events: &[Value], true_ppm: f64) -> Result<()> {
+    let (ended, statuses) = (ended(events)?, of_kind(events, "status"));
     ensure(ended["reference_jumps"] == 1, format!("the reference jumped: {}", ended["reference_jumps"]))?;
 
     let last = &statuses[statuses.len().saturating_sub(SETTLED_SECONDS)..];
@@ -146,9 +196,6 @@ fn check(case: Case, events: &[Value]) -> Result<()> {
     let Some(drift_ppm) = median(&drift) else {
         return Err(MachineFailure::new("the drift is unknown in too many seconds"));
     };
-    let Some(true_ppm) = room["from_ppm"].as_f64() else {
-        return Err(MachineFailure::new(format!("the room does not know the speed of the cards: {room}")));
-    };
     println!(
         "{}: true drift {true_ppm:+.1} ppm, measured {drift_ppm:+.1} ({:+.1} to {:+.1}); echo level {echo_db:.1} dB, reduced by \
          {erle_db:.1} dB (worst second {worst_db:.1}); CPU {} %",
@@ -166,14 +213,7 @@ fn check(case: Case, events: &[Value]) -> Result<()> {
         erle_db >= ERLE_DB && worst_db >= WORST_ERLE_DB,
         format!("echo reduction of {erle_db:.1} dB: expected at least {ERLE_DB}, at worst {WORST_ERLE_DB}"),
     )?;
-    ensure(
-        (true_ppm - case.ppm()).abs() <= CARD_PPM,
-        format!("the loudspeaker's card is {true_ppm} ppm fast: expected {:.1}", case.ppm()),
-    )?;
-    // The room carries the sound at the speed that is set, so that the times and the echo may differ by what the
-    // kernel rounds. Acoustic delay estimation weighs both.
-    let echo_ppm = if case.echo_search { case.ppm() } else { true_ppm };
-    let (least, most) = (true_ppm.min(echo_ppm) - DRIFT_PPM, true_ppm.max(echo_ppm) + DRIFT_PPM);
+    let (least, most) = (true_ppm - DRIFT_PPM, true_ppm + DRIFT_PPM);
     ensure(
         (least..=most).contains(&drift_ppm),
         format!("drift of {drift_ppm} ppm: expected {least:.1} to {most:.1}"),
