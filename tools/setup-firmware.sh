@@ -11,6 +11,7 @@ firmware_targets=(thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-no
 missing_packages() {
     command -v qemu-system-arm >/dev/null || echo qemu-system-arm
     command -v arm-none-eabi-gcc >/dev/null || echo gcc-arm-none-eabi
+    command -v riscv64-unknown-elf-objdump >/dev/null || echo binutils-riscv64-unknown-elf
     command -v cmake >/dev/null || echo cmake
     command -v pkg-config >/dev/null || echo pkg-config
 }

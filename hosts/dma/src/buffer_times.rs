@@ -25,8 +25,9 @@ pub struct BufferTimes {
     rate: SampleRate,
     latency: Duration,
     position: u64,
-    /// Time of the last buffer; `None` before the first one.
-    last: Option<Instant>,
+    /// When the sample after the last buffer would be at the converter, if none was lost; `None` before the first buffer.
+    expected: Option<Instant>,
+    has_gap: bool,
 }
 
 impl BufferTimes {
@@ -34,7 +35,7 @@ impl BufferTimes {
     /// and the codec's filters; 0 or more.
     #[must_use]
     pub const fn new(rate: SampleRate, latency: Duration) -> Self {
-        Self { rate, latency, position: 0, last: None }
+        Self { rate, latency, position: 0, expected: None, has_gap: false }
     }
 
     /// Returns position and time of a buffer of `sample_frames` that the driver has just returned, full. `now` is the time of
@@ -51,20 +52,22 @@ impl BufferTimes {
         self.next(sample_frames, now, now + wait + self.latency)
     }
 
-    /// Notes that the driver lost samples and was restarted at `now`: the position goes on by the time that has passed since
-    /// the last buffer. Returns the number of lost sample frames.
-    pub fn restarted(&mut self, now: Instant) -> u64 {
-        let Some(last) = self.last.replace(now) else { return 0 };
-        let nanos = u64::try_from((now - last).as_nanos()).unwrap_or(0);
-        let lost = nanos.saturating_mul(u64::from(self.rate.hz())) / 1_000_000_000;
-        self.position += lost;
-        lost
+    /// Notes that the driver lost samples before the next buffer, or played silence in their place. The next buffer's position
+    /// goes on by the time that has passed at the converter, so that the session counts the gap.
+    pub fn note_gap(&mut self) {
+        self.has_gap = true;
     }
 
     fn next(&mut self, sample_frames: usize, called: Instant, converter: Instant) -> PeriodTime {
+        if core::mem::take(&mut self.has_gap)
+            && let Some(expected) = self.expected
+        {
+            let nanos = u64::try_from((converter - expected).as_nanos()).unwrap_or(0);
+            self.position += nanos.saturating_mul(u64::from(self.rate.hz())) / 1_000_000_000;
+        }
         let position = self.position;
         self.position += sample_frames as u64;
-        self.last = Some(called);
+        self.expected = Some(converter + Duration::of_sample_frames(sample_frames as u64, self.rate));
         PeriodTime { position, converter, called }
     }
 }
@@ -74,15 +77,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_follow_each_other_and_a_restart_is_a_gap() {
+    fn buffers_follow_each_other_and_a_gap_is_as_long_as_the_converter_waited() {
         let rate = SampleRate::new(16_000).unwrap();
         let at = |millis: i64| Instant::from_nanos(millis * 1_000_000);
         let mut times = BufferTimes::new(rate, Duration::ZERO);
+        times.note_gap();
         let first = times.played(160, 320, at(100));
         assert_eq!((first.position, first.converter, first.called), (0, at(120), at(100)));
         assert_eq!(times.played(160, 320, at(110)).position, 160);
-        assert_eq!(times.restarted(at(150)), 640);
-        assert_eq!(times.played(160, 0, at(151)).position, 960);
-        assert_eq!(BufferTimes::new(rate, Duration::ZERO).restarted(at(5)), 0);
+        // The second buffer ended at 140 ms. The third is at the converter at 151 ms: 176 sample frames were silent.
+        times.note_gap();
+        assert_eq!(times.played(160, 0, at(151)).position, 320 + 176);
+        assert_eq!(times.played(160, 160, at(151)).position, 320 + 176 + 160);
+
+        let mut times = BufferTimes::new(rate, Duration::from_millis(1));
+        assert_eq!(times.captured(160, at(10)).position, 0);
+        // Two buffers were lost.
+        times.note_gap();
+        assert_eq!(times.captured(160, at(40)).position, 480);
+        // A gap that the times do not show is none.
+        times.note_gap();
+        assert_eq!(times.captured(160, at(48)).position, 640);
     }
 }

@@ -1,0 +1,84 @@
+//! Application: a prompt that a button interrupts.
+
+use embassy_futures::select::{Either, select};
+use embedded_hal_async::digital::Wait;
+
+use crate::terminal::Pool;
+use crate::{RATE_HZ, now};
+
+/// Seconds of the prompt.
+const PROMPT_S: usize = 3;
+/// A recorded voice: 16-bit samples at the terminal's rate.
+static VOICE: [u8; PROMPT_S * 2 * RATE_HZ as usize] = samples(include_bytes!("../../../clips/far.wav"));
+
+/// Returns the first samples of a WAV file with the shortest header.
+const fn samples<const LENGTH: usize>(file: &[u8]) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    let mut at = 0;
+    while at < LENGTH {
+        bytes[at] = file[44 + at];
+        at += 1;
+    }
+    bytes
+}
+
+/// Level of a pin while its button is pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressed {
+    /// The button connects its pin with ground.
+    Low,
+    /// The button connects its pin with the supply.
+    High,
+}
+
+impl Pressed {
+    async fn wait_for(self, button: &mut impl Wait) {
+        // A pin of a microcontroller has no error.
+        _ = match self {
+            Self::Low => button.wait_for_low().await,
+            Self::High => button.wait_for_high().await,
+        };
+    }
+
+    const fn opposite(self) -> Self {
+        match self {
+            Self::Low => Self::High,
+            Self::High => Self::Low,
+        }
+    }
+}
+
+/// Says a prompt.
+#[derive(Debug)]
+pub struct Prompt {
+    pool: &'static Pool,
+}
+
+impl Prompt {
+    pub(crate) const fn new(pool: &'static Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Says the prompt again and again; a button interrupts it.
+    pub async fn run(self, mut button: impl Wait, pressed: Pressed) {
+        let mut track = match self.pool.open() {
+            Ok(track) => track,
+            Err(error) => {
+                defmt::error!("{}", error);
+                return;
+            }
+        };
+        loop {
+            match select(track.push_all_bytes(&VOICE), pressed.wait_for(&mut button)).await {
+                Either::First(Ok(())) => {}
+                Either::First(Err(error)) => defmt::error!("{}", error),
+                Either::Second(()) => {
+                    track.interrupt();
+                    let heard = track.interrupted(&now).await;
+                    defmt::info!("interrupted after {=u64} sample frames were heard", heard);
+                    pressed.opposite().wait_for(&mut button).await;
+                }
+            }
+        }
+    }
+}
