@@ -73,6 +73,7 @@ quality: setup
 
 firmware: setup
 	$(ENV) tools/firmware.sh
+	tools/instruction-counts.sh
 	tools/boards.sh
 
 # In the release profile as `test` is, so that the C++ is built once.

@@ -28,8 +28,8 @@ runner="$image/target/debug/handsfree-runner"
 "$runner" board "$seconds" "$image/target/$target/release"
 "$runner" canceller "$image/target/$target/release/duplex"
 "$runner" vectors "$image/target/$target/release/vectors"
-"$runner" text "$image/target/$target/release/rtic"
-"$runner" text "$image/target/$target/release/dma"
+"$runner" text cortex-m4 "$image/target/$target/release/rtic"
+for processor in cortex-m4 cortex-m7; do "$runner" text "$processor" "$image/target/$target/release/dma"; done
 "$runner" panics "$image/target/$target/release/dma"
 
 step "building and testing the C library"
@@ -43,7 +43,7 @@ arm-none-eabi-gcc "${warnings[@]}" -O2 -ffreestanding -nostdlib -mcpu=cortex-m4 
     -T "$library/examples/firmware/board.ld" "$library"/examples/firmware/*.c \
     "$library/target/$target/release/libhandsfree.a" -o "$out/firmware.elf"
 "$runner" panics "$out/firmware.elf"
-"$runner" text "$out/firmware.elf"
+"$runner" text cortex-m4 "$out/firmware.elf"
 for program in tests/misuse tests/fuzz tests/simulator examples/host/simulated examples/host/duplex; do
     cc "${warnings[@]}" -O1 -I"$library/include" "$library/$program.c" "$library/target/release/libhandsfree.a" \
         "$library/target/release/libhandsfree_simulator.a" -lpthread -ldl -lm -o "$out/$(basename "$program")"

@@ -2,13 +2,17 @@
 # Installs what the Cortex-M image and the C firmware need in addition to setup.sh. Can be run repeatedly.
 #   tools/setup-firmware.sh           installs what is missing
 #   tools/setup-firmware.sh --check   installs nothing; fails with the commands to run if something is missing
+#   tools/setup-firmware.sh others    what other processors need too: an emulator of RISC-V
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
 
 firmware_targets=(thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-none-elf)
 
+[ "${1:-}" != others ] || firmware_targets+=(riscv32imac-unknown-none-elf riscv32imafc-unknown-none-elf)
+
 missing_packages() {
+    [ "$1" != others ] || command -v qemu-system-riscv32 >/dev/null || echo qemu-system-misc
     command -v qemu-system-arm >/dev/null || echo qemu-system-arm
     command -v arm-none-eabi-gcc >/dev/null || echo gcc-arm-none-eabi
     command -v riscv64-unknown-elf-objdump >/dev/null || echo binutils-riscv64-unknown-elf
@@ -23,7 +27,7 @@ missing_targets() {
     done
 }
 
-mapfile -t packages < <(missing_packages)
+mapfile -t packages < <(missing_packages "${1:-}")
 mapfile -t targets < <(missing_targets)
 
 if [ "${1:-}" = --check ]; then

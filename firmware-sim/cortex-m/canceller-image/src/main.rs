@@ -8,20 +8,37 @@
 mod output;
 
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
+#[cfg(feature = "light")]
+use handsfree_core::capture::LightVoice as Canceller;
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
 use handsfree_image::{CAP, instruction_counter, machine, stack};
 #[cfg(feature = "full-storage")]
 use handsfree_vectors::cancellers::Full128 as Canceller;
-#[cfg(not(feature = "full-storage"))]
+#[cfg(not(any(feature = "full-storage", feature = "light")))]
 use handsfree_vectors::cancellers::Lean128 as Canceller;
-use handsfree_vectors::conversation::{ConversationMemory, OUTPUT_ONLY, converse};
+#[cfg(not(feature = "light"))]
+use handsfree_vectors::conversation::OUTPUT_ONLY;
+use handsfree_vectors::conversation::{ConversationMemory, converse};
 use handsfree_vectors::meter::TickMeter;
 use static_cell::ConstStaticCell;
 
 use crate::output::{argument, figure};
 
-static CANCELLER: ConstStaticCell<Canceller> = ConstStaticCell::new(Canceller::new());
+/// Returns the voice processor, once.
+#[cfg(not(feature = "light"))]
+fn take_canceller() -> Option<&'static mut Canceller> {
+    static CANCELLER: ConstStaticCell<Canceller> = ConstStaticCell::new(Canceller::new());
+    CANCELLER.try_take()
+}
+
+/// Returns the voice processor, once.
+#[cfg(feature = "light")]
+fn take_canceller() -> Option<&'static mut Canceller> {
+    static CANCELLER: static_cell::StaticCell<Canceller> = static_cell::StaticCell::new();
+    CANCELLER.try_init(Canceller::new(handsfree_core::capture::LightConfig::default()))
+}
+
 static CONVERSATION: ConstStaticCell<ConversationMemory> = ConstStaticCell::new(ConversationMemory::new());
 
 #[cortex_m_rt::entry]
@@ -35,8 +52,9 @@ fn main() -> ! {
 }
 
 fn run() -> Option<()> {
-    let canceller = CANCELLER.try_take()?;
+    let canceller = take_canceller()?;
     use_once(canceller)?;
+    #[cfg(not(feature = "light"))]
     canceller.configure(OUTPUT_ONLY);
     figure("canceller_stack_bytes", stack::used_bytes() as u32);
     figure("canceller_bytes", size_of::<Canceller>() as u32);

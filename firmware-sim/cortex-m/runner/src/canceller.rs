@@ -28,7 +28,7 @@ const MAX_FLASH_BYTES: u32 = 92 * 1_024;
 
 pub(crate) fn run(image: &Path) -> Result<()> {
     println!("a conversation of {} s with the canceller of 128 ms, lean:", FRAMES / 100);
-    let (text, succeeded) = qemu::run_text(image, &FRAMES.to_string())?;
+    let (text, succeeded) = qemu::run_text(qemu::Processor::CortexM4, image, &FRAMES.to_string())?;
     ensure!(succeeded, "{} failed:\n{text}", image.display());
     let figures = figures(&text)?;
     let figure = |name: &str| {
@@ -95,7 +95,7 @@ pub(crate) fn run(image: &Path) -> Result<()> {
 }
 
 /// Reads lines of a name and a number.
-fn figures(text: &str) -> Result<BTreeMap<&str, u32>> {
+pub(crate) fn figures(text: &str) -> Result<BTreeMap<&str, u32>> {
     text.lines()
         .map(|line| {
             let (name, value) =

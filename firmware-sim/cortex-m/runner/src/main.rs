@@ -2,14 +2,18 @@
 //!
 //!     handsfree-runner board SECONDS DIRECTORY     the figures of the images in a directory
 //!     handsfree-runner log ELF ARGUMENT            one image and its log
-//!     handsfree-runner text ELF                    one image and its printed text
+//!     handsfree-runner text PROCESSOR ELF          one image and its printed text, on cortex-m4 or cortex-m7
 //!     handsfree-runner vectors ELF                 the recorded schedules and conversations, on this machine and on
 //!                                                  an image
 //!     handsfree-runner canceller ELF               the figures of the canceller's image
+//!     handsfree-runner counts PROCESSOR VOICE FRAMES ELF
+//!                                                  the instructions of a conversation on cortex-m4, cortex-m7 or riscv32,
+//!                                                  with the voice processor light or canceller
 //!     handsfree-runner panics FILE...              check of images and libraries for panics and allocation
 
 mod board;
 mod canceller;
+mod counts;
 mod parts;
 mod qemu;
 mod symbols;
@@ -20,7 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 
-const USAGE: &str = "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text ELF, vectors ELF, canceller ELF, or panics FILE...";
+const USAGE: &str = "expected: board SECONDS DIRECTORY, log ELF ARGUMENT, text PROCESSOR ELF, vectors ELF, canceller ELF, counts PROCESSOR VOICE FRAMES ELF, or panics FILE...";
 
 fn main() -> ExitCode {
     match run() {
@@ -49,14 +53,16 @@ fn run() -> Result<()> {
             ensure!(output.succeeded, "{elf} failed");
             Ok(())
         }
-        ["text", elf] => {
-            let (text, succeeded) = qemu::run_text(Path::new(elf), "")?;
+        ["text", processor, elf] => {
+            let processor = qemu::Processor::of_name(processor)?;
+            let (text, succeeded) = qemu::run_text(processor, Path::new(elf), "")?;
             text.lines().for_each(|line| println!("  {line}"));
             ensure!(succeeded, "{elf} failed");
             Ok(())
         }
         ["vectors", elf] => vectors::run(Path::new(elf)),
         ["canceller", elf] => canceller::run(Path::new(elf)),
+        ["counts", processor, voice, frames, elf] => counts::run(processor, voice, frames, Path::new(elf)),
         ["panics", files @ ..] if !files.is_empty() => {
             for file in files {
                 let found = symbols::forbidden(Path::new(file))?;

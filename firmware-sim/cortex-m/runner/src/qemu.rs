@@ -34,20 +34,63 @@ impl ImageOutput {
     }
 }
 
+/// A processor that QEMU emulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processor {
+    CortexM4,
+    /// On the board's successor, with the same peripherals.
+    CortexM7,
+    RiscV32,
+}
+
+impl Processor {
+    pub(crate) fn of_name(name: &str) -> Result<Self> {
+        match name {
+            "cortex-m4" => Ok(Self::CortexM4),
+            "cortex-m7" => Ok(Self::CortexM7),
+            "riscv32" => Ok(Self::RiscV32),
+            _ => bail!("{name:?}: expected cortex-m4, cortex-m7 or riscv32"),
+        }
+    }
+
+    /// Returns QEMU's program, the package with it, and the machine.
+    fn machine(self) -> (&'static str, &'static str, &'static [&'static str]) {
+        match self {
+            Self::CortexM4 => {
+                ("qemu-system-arm", "qemu-system-arm", &["-M", "mps2-an386", "-cpu", "cortex-m4"])
+            }
+            Self::CortexM7 => {
+                ("qemu-system-arm", "qemu-system-arm", &["-M", "mps2-an500", "-cpu", "cortex-m7"])
+            }
+            Self::RiscV32 => ("qemu-system-riscv32", "qemu-system-misc", &["-M", "virt", "-bios", "none"]),
+        }
+    }
+
+    /// Returns how instructions are counted. A RISC-V counts its instructions itself, some versions of QEMU by the time that they
+    /// take: 1 ns.
+    const fn counted(self) -> &'static str {
+        match self {
+            Self::CortexM4 | Self::CortexM7 => COUNTED,
+            Self::RiscV32 => "shift=0,sleep=off",
+        }
+    }
+}
+
 /// Starts QEMU with an image and its argument. QEMU's standard output is piped.
-fn start(elf: &Path, argument: &str) -> Result<std::process::Child> {
-    Command::new("qemu-system-arm")
-        .args(["-M", "mps2-an386", "-cpu", "cortex-m4", "-nographic", "-monitor", "none", "-serial", "none"])
-        .arg("-semihosting-config")
+fn start(processor: Processor, elf: &Path, argument: &str) -> Result<std::process::Child> {
+    let (program, package, machine) = processor.machine();
+    Command::new(program)
+        .args(machine)
+        .args(["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config"])
         .arg(format!("enable=on,target=native,arg={argument}"))
-        .args(["-icount", COUNTED, "-kernel"])
+        .args(["-icount", processor.counted(), "-kernel"])
         .arg(elf)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context(
-            "qemu-system-arm does not start; to install it: apt-get install qemu-system-arm, or make setup",
-        )
+        .with_context(|| {
+            format!("{program} does not start; to install it: apt-get install {package}, or make setup")
+        })
 }
 
 /// Runs an image that logs by defmt, and prints its log.
@@ -56,7 +99,7 @@ pub(crate) fn run(elf: &Path, argument: &str) -> Result<ImageOutput> {
     let table =
         Table::parse(&bytes)?.with_context(|| format!("{} contains no defmt table", elf.display()))?;
     let mut decoder = table.new_stream_decoder();
-    let mut child = start(elf, argument)?;
+    let mut child = start(Processor::CortexM4, elf, argument)?;
     let mut stdout = child.stdout.take().context("QEMU's standard output is missing")?;
     let mut output = ImageOutput::default();
     let mut chunk = [0u8; 4_096];
@@ -79,8 +122,8 @@ pub(crate) fn run(elf: &Path, argument: &str) -> Result<ImageOutput> {
 }
 
 /// Runs an image that prints text, and returns it with whether it succeeded.
-pub(crate) fn run_text(elf: &Path, argument: &str) -> Result<(String, bool)> {
-    let finished = start(elf, argument)?.wait_with_output()?;
+pub(crate) fn run_text(processor: Processor, elf: &Path, argument: &str) -> Result<(String, bool)> {
+    let finished = start(processor, elf, argument)?.wait_with_output()?;
     Ok((String::from_utf8_lossy(&finished.stdout).into_owned(), finished.status.success()))
 }
 

@@ -13,7 +13,7 @@ use crate::qemu;
 
 pub(crate) fn run(image: &Path) -> Result<()> {
     println!("the recorded schedules, on this machine and on the image:");
-    let (text, succeeded) = qemu::run_text(image, "")?;
+    let (text, succeeded) = qemu::run_text(qemu::Processor::CortexM4, image, "")?;
     ensure!(succeeded, "{} failed:\n{text}", image.display());
     let mut output = text.lines();
     let mut session = Box::new(ReplaySession::new());

@@ -6,7 +6,7 @@
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::canceller::{CancellerReading, CancellerSettings, CancellerStorage, EchoCanceller};
-use handsfree_core::capture::{IntakeConfig, VoiceProcessor, VoiceStats};
+use handsfree_core::capture::{IntakeConfig, LightVoice, VoiceProcessor, VoiceStats};
 use handsfree_core::playback::OutletConfig;
 use handsfree_core::{
     ChannelMap, ConfigError, Duration, Frame, Gain, Halves, Instant, PeriodTime, SampleRate, Session,
@@ -43,7 +43,7 @@ type ConversationHalves<'a, V> = Halves<'a, NoopRawMutex, V, (), CAP, SLOTS>;
 pub const OUTPUT_ONLY: CancellerSettings =
     CancellerSettings { corrected_linear: false, ..CancellerSettings::DEFAULT };
 
-/// An echo canceller of any size at 16 kHz.
+/// A voice processor that holds a conversation: an echo canceller of any size at 16 kHz, or the light voice path.
 pub trait ConversationCanceller: VoiceProcessor {
     /// Passes each sample of the linear output.
     fn linear(&self, take: &mut impl FnMut(i16));
@@ -65,6 +65,14 @@ impl<
 
     fn reading(&self) -> CancellerReading {
         EchoCanceller::reading(self)
+    }
+}
+
+impl ConversationCanceller for LightVoice {
+    fn linear(&self, _take: &mut impl FnMut(i16)) {}
+
+    fn reading(&self) -> CancellerReading {
+        CancellerReading::default()
     }
 }
 
