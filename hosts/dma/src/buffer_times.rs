@@ -63,7 +63,7 @@ impl BufferTimes {
             && let Some(expected) = self.expected
         {
             let nanos = u64::try_from((converter - expected).as_nanos()).unwrap_or(0);
-            self.position += nanos.saturating_mul(u64::from(self.rate.hz())) / 1_000_000_000;
+            self.position += (nanos.saturating_mul(u64::from(self.rate.hz())) + 500_000_000) / 1_000_000_000;
         }
         let position = self.position;
         self.position += sample_frames as u64;

@@ -34,7 +34,7 @@ pub type Mutex = CriticalSectionRawMutex;
 /// Sources of a playback frame that are recorded for tracks that are interrupted.
 pub const SLOTS: usize = 2;
 
-/// Returns the time of the board's timer, in steps of 1 us.
+/// Returns the time of embassy's timer.
 #[must_use]
 pub fn now() -> Instant {
     Instant::from_nanos(embassy_time::Instant::now().as_micros() as i64 * 1_000)

@@ -1,27 +1,44 @@
 //! Duplex I2S of one clock: the sender makes the clocks, and the receiver runs on them inside the chip.
 //!
-//! The driver's DMA stops when the processor is late by its whole memory. It is started again then, so that the slots are in their places.
+//! The driver's DMA stops when the processor is late by its whole memory. Both directions are started again then, so that the slots are in
+//! their places.
 
+use embassy_time::with_timeout;
 use esp_hal::Async;
 use esp_hal::dma::{DmaRxStreamBuf, DmaTxStreamBuf};
 use esp_hal::dma_rx_stream_buffer;
 use esp_hal::dma_tx_stream_buffer;
 use esp_hal::i2s::master::{
-    Channels, ConfigError, DataFormat, I2s, I2sRx, I2sRxDmaTransfer, I2sTx, I2sTxDmaTransfer, TdmConfig,
+    Channels, ConfigError, DataFormat, I2s, I2sRxDmaTransfer, I2sTxDmaTransfer, TdmConfig,
 };
 use esp_hal::peripherals::{DMA_CH0, GPIO18, GPIO19, GPIO20, GPIO21, I2S0};
 use esp_hal::time::Rate;
 use handsfree_board::{PERIOD, RATE_HZ};
+use handsfree_core::Duration;
 
 /// Bytes of a period.
 const PERIOD_BYTES: usize = 4 * PERIOD;
-/// Periods in each DMA's memory.
-pub const PERIODS: usize = 3;
+/// Bytes of a sample frame: two slots.
+const SAMPLE_FRAME_BYTES: usize = 8;
+/// Periods in each DMA's memory: the driver asks for four parts at least.
+pub const PERIODS: usize = 4;
+/// Time after which a direction without an event has stopped.
+const STOPPED_AFTER: embassy_time::Duration = embassy_time::Duration::from_millis(50);
 
-/// The microphone's direction. `None` only inside a function.
-pub struct Receiver(Option<I2sRxDmaTransfer<'static, Async, DmaRxStreamBuf>>);
-/// The loudspeaker's direction. `None` only inside a function.
-pub struct Sender(Option<I2sTxDmaTransfer<'static, Async, DmaTxStreamBuf>>);
+/// The microphone's direction.
+pub struct Receiver {
+    /// `None` if the driver did not start.
+    transfer: Option<I2sRxDmaTransfer<'static, Async, DmaRxStreamBuf>>,
+    /// Bytes that were taken from the DMA and not handed over. The DMA ends its parts also within a period.
+    taken: [u8; (PERIODS + 1) * PERIOD_BYTES],
+    length: usize,
+}
+
+/// The loudspeaker's direction.
+pub struct Sender {
+    /// `None` if the driver did not start.
+    transfer: Option<I2sTxDmaTransfer<'static, Async, DmaTxStreamBuf>>,
+}
 
 /// What the interface is made of.
 pub struct Wiring {
@@ -50,61 +67,81 @@ pub fn start(wiring: Wiring) -> Result<(Receiver, Sender), ConfigError> {
         .build();
     let heard = dma_rx_stream_buffer!(PERIODS * PERIOD_BYTES, PERIOD_BYTES);
     let played = dma_tx_stream_buffer!(PERIODS * PERIOD_BYTES, PERIOD_BYTES);
-    Ok((Receiver::started(receiver, heard), Sender::started(sender, played)))
+    let receiver =
+        Receiver { transfer: receiver.read(heard).ok(), taken: [0; (PERIODS + 1) * PERIOD_BYTES], length: 0 };
+    Ok((receiver, Sender { transfer: sender.write(played).ok() }))
+}
+
+/// Starts both directions anew, with silence. Returns whether they run.
+pub fn restart(receiver: &mut Receiver, sender: &mut Sender) -> bool {
+    let (receiving, sending) = (receiver.transfer.take(), sender.transfer.take());
+    let sending = sending.map(I2sTxDmaTransfer::stop);
+    receiver.length = 0;
+    receiver.transfer = receiving.and_then(|transfer| {
+        let (half, memory) = transfer.stop();
+        half.read(memory).ok()
+    });
+    sender.transfer = sending.and_then(|(half, memory)| {
+        let (descriptors, mut memory) = memory.split();
+        memory.fill(0);
+        half.write(DmaTxStreamBuf::new(descriptors, memory).ok()?).ok()
+    });
+    receiver.transfer.is_some() && sender.transfer.is_some()
 }
 
 impl Receiver {
-    fn started(receiver: I2sRx<'static, Async>, memory: DmaRxStreamBuf) -> Self {
-        Self(receiver.read(memory).ok())
-    }
-
-    /// Waits until a period is complete, and copies it. Returns whether periods were lost before it.
-    pub async fn read(&mut self, words: &mut [u32; PERIOD]) -> bool {
-        let mut has_gap = false;
+    /// Waits until a period is complete, copies it, and returns how long ago it ended. `None` if the DMA has stopped.
+    pub async fn read(&mut self, words: &mut [u32; PERIOD]) -> Option<Duration> {
+        let transfer = self.transfer.as_mut()?;
         loop {
-            let Some(transfer) = &mut self.0 else { core::future::pending().await };
-            if transfer.available_bytes() >= PERIOD_BYTES {
-                transfer.pop(bytemuck::cast_slice_mut(words));
-                return has_gap;
+            // Parts are taken whole, because the driver repeats bytes of a part that was taken in pieces.
+            let part = transfer.peek();
+            let length = part.len();
+            if let Some(free) = self.taken.get_mut(self.length..self.length + length) {
+                free.copy_from_slice(part);
+                self.length += length;
+                transfer.consume(length);
             }
-            if transfer.wait_for_available_async().await.is_err() {
-                has_gap = true;
-                if let Some(transfer) = self.0.take() {
-                    let (receiver, memory) = transfer.stop();
-                    *self = Self::started(receiver, memory);
-                }
+            if self.length >= PERIOD_BYTES {
+                let (period, rest) = self.taken.split_at(PERIOD_BYTES);
+                bytemuck::must_cast_slice_mut(words).copy_from_slice(period);
+                let rest = rest.len().min(self.length - PERIOD_BYTES);
+                self.taken.copy_within(PERIOD_BYTES..PERIOD_BYTES + rest, 0);
+                self.length = rest;
+                return Some(Duration::from_micros(
+                    (rest / SAMPLE_FRAME_BYTES) as i64 * 1_000_000 / i64::from(RATE_HZ),
+                ));
+            }
+            let event = with_timeout(STOPPED_AFTER, transfer.wait_for_available_async()).await;
+            if !matches!(event, Ok(Ok(()))) {
+                return None;
             }
         }
     }
 }
 
 impl Sender {
-    fn started(sender: I2sTx<'static, Async>, memory: DmaTxStreamBuf) -> Self {
-        Self(sender.write(memory).ok())
-    }
-
-    /// Waits until there is room for a period. Returns whether there was silence before it.
+    /// Waits until there is room for a period. Returns false if the DMA has stopped.
     pub async fn wait_for_room(&mut self) -> bool {
-        let mut has_gap = false;
+        let Some(transfer) = &mut self.transfer else { return false };
         loop {
-            let Some(transfer) = &mut self.0 else { core::future::pending().await };
-            if transfer.available_bytes() >= PERIOD_BYTES {
-                return has_gap;
+            match transfer.available_bytes() {
+                // Nothing is left to play.
+                free if free >= PERIODS * PERIOD_BYTES => return false,
+                free if free >= PERIOD_BYTES => return true,
+                _ => {}
             }
-            if transfer.wait_for_available_async().await.is_err() {
-                has_gap = true;
-                if let Some(transfer) = self.0.take() {
-                    let (sender, memory) = transfer.stop();
-                    *self = Self::started(sender, memory);
-                }
+            let event = with_timeout(STOPPED_AFTER, transfer.wait_for_available_async()).await;
+            if !matches!(event, Ok(Ok(()))) {
+                return false;
             }
         }
     }
 
     /// Queues a period.
     pub fn write(&mut self, words: &[u32; PERIOD]) {
-        if let Some(transfer) = &mut self.0 {
-            transfer.push(bytemuck::cast_slice(words));
+        if let Some(transfer) = &mut self.transfer {
+            transfer.push(bytemuck::must_cast_slice(words));
         }
     }
 }

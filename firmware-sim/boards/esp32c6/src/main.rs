@@ -11,7 +11,7 @@ mod i2s;
 
 use defmt_rtt as _;
 use embassy_executor::Spawner;
-use embassy_futures::join::join;
+use embassy_futures::select::select;
 use esp_backtrace as _;
 use esp_hal::clock::CpuClock;
 use esp_hal::gpio::{Input, InputConfig, Pull};
@@ -80,37 +80,40 @@ async fn main(spawner: Spawner) {
     }
 }
 
-/// Moves periods between the DMA's memory and the halves. Starts the interface, because its driver stays with the executor that does so.
+/// Moves periods between the DMA's memory and the halves. When one direction has stopped, both begin anew, because they have one clock.
+/// Starts the interface here, because its driver stays with the executor that does so.
 #[embassy_executor::task]
-async fn audio(wiring: Wiring, microphone: Microphone, loudspeaker: Loudspeaker) {
-    let (receiver, sender) = match i2s::start(wiring) {
+async fn audio(wiring: Wiring, mut microphone: Microphone, mut loudspeaker: Loudspeaker) {
+    let (mut receiver, mut sender) = match i2s::start(wiring) {
         Ok(directions) => directions,
         Err(error) => {
             defmt::error!("{}", error);
             return;
         }
     };
-    join(hear(receiver, microphone), play(sender, loudspeaker)).await;
-}
-
-/// Hands over each period that the DMA has filled.
-async fn hear(mut receiver: Receiver, mut microphone: Microphone) {
-    let mut words = [0; PERIOD];
     loop {
-        if receiver.read(&mut words).await {
-            microphone.note_gap();
+        select(hear(&mut receiver, &mut microphone), play(&mut sender, &mut loudspeaker)).await;
+        if !i2s::restart(&mut receiver, &mut sender) {
+            defmt::error!("the interface does not start again");
+            return;
         }
-        microphone.heard(&words, now());
+        microphone.note_gap();
+        loudspeaker.note_gap();
     }
 }
 
-/// Has each period filled for which the DMA's memory has room.
-async fn play(mut sender: Sender, mut loudspeaker: Loudspeaker) {
+/// Hands over each period that the DMA has filled, until it stops.
+async fn hear(receiver: &mut Receiver, microphone: &mut Microphone) {
     let mut words = [0; PERIOD];
-    loop {
-        if sender.wait_for_room().await {
-            loudspeaker.note_gap();
-        }
+    while let Some(later) = receiver.read(&mut words).await {
+        microphone.heard(&words, now() - later);
+    }
+}
+
+/// Has each period filled for which the DMA's memory has room, until it stops.
+async fn play(sender: &mut Sender, loudspeaker: &mut Loudspeaker) {
+    let mut words = [0; PERIOD];
+    while sender.wait_for_room().await {
         loudspeaker.fill(&mut words, now());
         sender.write(&words);
     }
@@ -118,7 +121,8 @@ async fn play(mut sender: Sender, mut loudspeaker: Loudspeaker) {
 
 #[embassy_executor::task]
 async fn worker(worker: Worker<LightVoice>) {
-    worker.run().await;
+    // A product sends the frame from here.
+    worker.run(|_cleaned| {}).await;
 }
 
 #[embassy_executor::task]

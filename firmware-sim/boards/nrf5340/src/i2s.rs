@@ -6,6 +6,7 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::{read_volatile, write_volatile};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use embassy_nrf::Peri;
 use embassy_nrf::gpio::{Input, Level, Output, OutputDrive, Pin, Pull};
@@ -17,12 +18,12 @@ use embassy_nrf::pac::shared::vals::Connect;
 use embassy_nrf::pac::{CLOCK, I2S0};
 use embassy_sync::signal::Signal;
 use handsfree_board::{Mutex, PERIOD, now};
-use handsfree_core::{Duration, Instant};
+use handsfree_core::Instant;
 
 /// Division of the audio clock, 12.288 MHz, by 12 (I2S, master clock generator: 4096 x floor(f x 1048576 / (source + f / 2)) for f = 1.024 MHz).
 const DIVIDED_BY_12: u32 = 0x147a_e000;
-/// Time between two events after which one was missed: one and a half periods.
-const MISSED_AFTER: Duration = Duration::from_millis(15);
+/// Reads of the oscillator's event within which it has surely started: some milliseconds.
+const START_READS: u32 = 1_000_000;
 
 /// Two periods of one direction.
 struct Periods(UnsafeCell<[[u32; PERIOD]; 2]>);
@@ -38,20 +39,49 @@ impl Periods {
 
 static HEARD: Periods = Periods(UnsafeCell::new([[0; PERIOD]; 2]));
 static PLAYED: Periods = Periods(UnsafeCell::new([[0; PERIOD]; 2]));
-/// Time at which the interface began to fill a period, and to play one.
-static HEARD_AT: Signal<Mutex, Instant> = Signal::new();
-static PLAYED_AT: Signal<Mutex, Instant> = Signal::new();
+static HEARD_EVENTS: Events = Events::new();
+static PLAYED_EVENTS: Events = Events::new();
+
+/// Tells that the interface begins to move a period.
+struct Events {
+    count: AtomicU32,
+    /// Number of the last event and its time.
+    last: Signal<Mutex, (u32, Instant)>,
+}
+
+impl Events {
+    const fn new() -> Self {
+        Self { count: AtomicU32::new(0), last: Signal::new() }
+    }
+
+    fn tell(&self, at: Instant) {
+        // Only the interrupt writes it.
+        let count = self.count.load(Ordering::Relaxed).wrapping_add(1);
+        self.count.store(count, Ordering::Relaxed);
+        self.last.signal((count, at));
+    }
+
+    /// Gives the interface the address of the period after event `seen`, by `write`. Returns whether the event after it has come already
+    /// (`is_pending` tells of one whose interrupt waits), so that the interface moves the period of the address before once more.
+    fn set_next(&self, seen: u32, is_pending: impl Fn() -> bool, write: impl FnOnce()) -> bool {
+        critical_section::with(|_| {
+            let is_late = self.count.load(Ordering::Relaxed) != seen || is_pending();
+            write();
+            is_late
+        })
+    }
+}
 
 #[interrupt]
 fn I2S0() {
     let at = now();
     if I2S0.events_rxptrupd().read() != 0 {
         I2S0.events_rxptrupd().write_value(0);
-        HEARD_AT.signal(at);
+        HEARD_EVENTS.tell(at);
     }
     if I2S0.events_txptrupd().read() != 0 {
         I2S0.events_txptrupd().write_value(0);
-        PLAYED_AT.signal(at);
+        PLAYED_EVENTS.tell(at);
     }
 }
 
@@ -84,7 +114,13 @@ pub fn start(
         _microphone: Input::new(microphone, Pull::Down),
     };
     // The audio clock runs from the crystal, at 12.288 MHz after reset (CLOCK, audio oscillator).
+    CLOCK.events_hfclkaudiostarted().write_value(0);
     CLOCK.tasks_hfclkaudiostart().write_value(1);
+    for _ in 0..START_READS {
+        if CLOCK.events_hfclkaudiostarted().read() != 0 {
+            break;
+        }
+    }
     let config = I2S0.config();
     config.mode().write(|w| w.set_mode(Mode::Master));
     config.rxen().write(|w| w.set_rxen(true));
@@ -109,7 +145,7 @@ pub fn start(
     // SAFETY: its handler is above.
     unsafe { interrupt::I2S0.enable() };
     I2S0.tasks_start().write_value(1);
-    (pins, Receiver { moving: 0, last: None }, Sender { moving: 0, last: None })
+    (pins, Receiver { moving: 1, seen: 0 }, Sender { moving: 1, seen: 0 })
 }
 
 fn selected(pin: &impl Pin) -> Psel {
@@ -122,65 +158,67 @@ fn selected(pin: &impl Pin) -> Psel {
 
 /// The microphone's direction.
 pub struct Receiver {
-    /// Period that the interface fills.
+    /// Period that the interface fills since event `seen`.
     moving: usize,
-    last: Option<Instant>,
+    seen: u32,
 }
 
 /// The loudspeaker's direction.
 pub struct Sender {
-    /// Period that the interface plays.
+    /// Period that the interface plays since event `seen`.
     moving: usize,
-    last: Option<Instant>,
+    seen: u32,
 }
 
 impl Receiver {
-    /// Waits until a period is complete, copies it, and returns the time of its end. `None` if periods were lost.
+    /// Waits until a period is complete, copies it, and returns the time of its end. `None` if periods were lost, and at the start.
     pub async fn read(&mut self, words: &mut [u32; PERIOD]) -> Option<Instant> {
-        let (mut at, mut last) = (HEARD_AT.wait().await, self.last);
-        if last.is_none() {
-            // The first event tells that the first period begins.
-            I2S0.rxd().ptr().write_value(HEARD.address(1) as u32);
-            last = Some(at);
-            at = HEARD_AT.wait().await;
-        }
-        self.last = Some(at);
-        if last.is_some_and(|last| at - last > MISSED_AFTER) {
-            // The interface fills the period of the last address again and again.
-            I2S0.rxd().ptr().write_value(HEARD.address(self.moving) as u32);
-            self.moving ^= 1;
-            return None;
-        }
+        let (count, at) = HEARD_EVENTS.last.wait().await;
+        // The first event tells that the first period begins. After events that were missed the interface fills the period of the last
+        // address again, and what is in the other one is old.
+        let is_complete = self.seen > 0 && count == self.seen.wrapping_add(1);
         let complete = self.moving;
         self.moving ^= 1;
-        for (at, word) in words.iter_mut().enumerate() {
-            // SAFETY: the address is within the period, which the interface does not move now.
-            *word = unsafe { read_volatile(HEARD.address(complete).wrapping_add(at)) };
+        self.seen = count;
+        if is_complete {
+            for (at, word) in words.iter_mut().enumerate() {
+                // SAFETY: the address is within the period, which the interface does not move now.
+                *word = unsafe { read_volatile(HEARD.address(complete).wrapping_add(at)) };
+            }
         }
-        I2S0.rxd().ptr().write_value(HEARD.address(complete) as u32);
-        Some(at)
+        let is_pending = || I2S0.events_rxptrupd().read() != 0;
+        let next = HEARD.address(complete) as u32;
+        if HEARD_EVENTS.set_next(count, is_pending, || I2S0.rxd().ptr().write_value(next)) {
+            self.moving ^= 1;
+            self.seen = self.seen.wrapping_sub(1);
+        }
+        is_complete.then_some(at)
     }
 }
 
 impl Sender {
-    /// Waits until a period begins to play, and returns its time and whether periods were played again before. The period that
+    /// Waits until a period begins to play, and returns its time and whether one was played again before. The period that
     /// [`write`](Self::write) is given then is played after it.
     pub async fn begun(&mut self) -> (Instant, bool) {
-        let at = PLAYED_AT.wait().await;
-        let was_late = self.last.is_some_and(|last| at - last > MISSED_AFTER);
-        if self.last.replace(at).is_some() && !was_late {
-            self.moving ^= 1;
-        }
+        let (count, at) = PLAYED_EVENTS.last.wait().await;
+        let was_late = self.seen > 0 && count != self.seen.wrapping_add(1);
+        self.moving ^= 1;
+        self.seen = count;
         (at, was_late)
     }
 
     /// Fills the period that is played next.
     pub fn write(&mut self, words: &[u32; PERIOD]) {
-        let next = self.moving ^ 1;
+        let next = PLAYED.address(self.moving ^ 1);
         for (at, &word) in words.iter().enumerate() {
             // SAFETY: the address is within the period, which the interface does not move now.
-            unsafe { write_volatile(PLAYED.address(next).wrapping_add(at), word) };
+            unsafe { write_volatile(next.wrapping_add(at), word) };
         }
-        I2S0.txd().ptr().write_value(PLAYED.address(next) as u32);
+        let is_pending = || I2S0.events_txptrupd().read() != 0;
+        let write = || I2S0.txd().ptr().write_value(next as u32);
+        if PLAYED_EVENTS.set_next(self.seen, is_pending, write) {
+            self.moving ^= 1;
+            self.seen = self.seen.wrapping_sub(1);
+        }
     }
 }

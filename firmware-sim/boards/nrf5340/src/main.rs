@@ -12,11 +12,12 @@ mod i2s;
 use defmt_rtt as _;
 use embassy_executor::{InterruptExecutor, Spawner};
 use embassy_futures::join::join;
+use embassy_nrf::config::{HfclkSource, LfclkSource};
 use embassy_nrf::gpio::{Input, Pull};
 use embassy_nrf::interrupt;
 use embassy_nrf::interrupt::{InterruptExt as _, Priority};
-use embassy_nrf::pac::CLOCK;
 use embassy_nrf::pac::clock::vals::Hclk;
+use embassy_nrf::pac::{CACHE, CLOCK};
 use handsfree_board::{
     Board, BoardSession, CAP, Loudspeaker, Microphone, PERIOD, Pool, Pressed, Prompt, Worker, terminal,
 };
@@ -53,11 +54,14 @@ unsafe fn EGU0() {
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
     let mut config = embassy_nrf::config::Config::default();
-    // The audio clock follows the crystal.
-    config.hfclk_source = embassy_nrf::config::HfclkSource::ExternalXtal;
+    // The audio clock and the timer follow the board's crystals. The oscillators inside are off by percents.
+    config.hfclk_source = HfclkSource::ExternalXtal;
+    config.lfclk_source = LfclkSource::ExternalXtal;
     let p = embassy_nrf::init(config);
     // 128 MHz; 64 MHz after reset (CLOCK, HFCLKCTRL).
     CLOCK.hfclkctrl().write(|w| w.set_hclk(Hclk::Div1));
+    // Off after reset; without it each access of the flash takes wait states.
+    CACHE.enable().write(|w| w.set_enable(true));
     let canceller = CANCELLER.take();
     canceller.configure(CancellerSettings { corrected_linear: false, ..CancellerSettings::default() });
     let terminal = terminal(SESSION.take(), |pool| POOL.init(pool), canceller).and_then(|terminal| {
@@ -129,7 +133,8 @@ async fn play(mut sender: Sender, mut loudspeaker: Loudspeaker) {
 
 #[embassy_executor::task]
 async fn worker(worker: Worker<&'static mut Canceller>) {
-    worker.run().await;
+    // A product sends the frame from here.
+    worker.run(|_cleaned| {}).await;
 }
 
 #[embassy_executor::task]

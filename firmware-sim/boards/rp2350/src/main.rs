@@ -160,7 +160,8 @@ async fn play(
 
 #[embassy_executor::task]
 async fn worker(worker: Worker<&'static mut Canceller>) {
-    worker.run().await;
+    // A product sends the frame from here.
+    worker.run(|_cleaned| {}).await;
 }
 
 #[embassy_executor::task]

@@ -32,10 +32,12 @@ const SET_UP: [(u8, u8); 13] = [
 /// Power control 1: on (section 4.9, step 6; 7.2).
 const POWER_ON: (u8, u8) = (0x02, 0x9e);
 
-/// Sets the converter up. Its reset pin is high, and its clocks may start later.
+/// Sets the converter up. Its reset pin has just become high, and its clocks stand still.
 pub fn set_up(bus: &mut I2c<'_, Blocking, Master>) -> Result<(), Error> {
-    for (register, value) in SET_UP.into_iter().chain([POWER_ON]) {
-        bus.blocking_write(ADDRESS, &[register, value])?;
-    }
-    Ok(())
+    SET_UP.into_iter().try_for_each(|(register, value)| bus.blocking_write(ADDRESS, &[register, value]))
+}
+
+/// Switches the converter on. Its clocks must run before (section 4.9, step 5).
+pub fn switch_on(bus: &mut I2c<'_, Blocking, Master>) -> Result<(), Error> {
+    bus.blocking_write(ADDRESS, &[POWER_ON.0, POWER_ON.1])
 }

@@ -7,9 +7,11 @@ use core::cell::UnsafeCell;
 use core::ptr::{read_volatile, write_volatile};
 
 use embassy_stm32::pac::dma::vals::{Burst, Dir, Pl, Size};
+use embassy_stm32::pac::gpio::vals::Idr;
+use embassy_stm32::pac::rcc::regs::Apb1rstr;
 use embassy_stm32::pac::spi::Spi;
 use embassy_stm32::pac::spi::vals::{Chlen, Datlen, I2scfg, I2sstd, Odd};
-use embassy_stm32::pac::{DMA1, GPIOB, SPI2, SPI3};
+use embassy_stm32::pac::{DMA1, GPIOB, RCC, SPI2, SPI3};
 use handsfree_board::{PERIOD, now};
 use handsfree_core::Instant;
 use handsfree_dma::{DmaStream, HalfwordSwapped};
@@ -21,8 +23,8 @@ const HALFWORDS: u16 = 2 * RING as u16;
 /// Streams of DMA1, both by channel 0 (section 10.3.3, table 42).
 const RX_STREAM: usize = 3;
 const TX_STREAM: usize = 5;
-/// Reads of the pin within which the word clock has surely changed, if it runs: a sample frame takes 62 us.
-const WORD_CLOCK_READS: u32 = 100_000;
+/// Reads of the pin within which the word clock has surely changed, if it runs: a sample frame takes 10,500 cycles.
+const WORD_CLOCK_READS: u32 = 10_000;
 
 /// Reads of a stream's control register within which it has surely stopped.
 const STOP_READS: u32 = 1_000;
@@ -72,19 +74,24 @@ fn clear_flags(stream: usize) {
 }
 
 impl I2s {
+    fn set_reset(&self, register: &mut Apb1rstr, is_reset: bool) {
+        if self.is_receiver {
+            register.set_spi2rst(is_reset);
+        } else {
+            register.set_spi3rst(is_reset);
+        }
+    }
+
     fn first(&self) -> *mut HalfwordSwapped {
         self.ring.0.get().cast()
     }
 
-    /// Waits until the word clock is high, so that the slave begins with the left slot (section 28.4.6): for the clock's next rise, or
-    /// not at all while it stands still.
-    fn wait_for_word_clock(&self) {
-        let is_high = || GPIOB.idr().read().idr(12) == embassy_stm32::pac::gpio::vals::Idr::HIGH;
-        for wanted in [false, true] {
-            for _ in 0..WORD_CLOCK_READS {
-                if is_high() == wanted {
-                    break;
-                }
+    /// Waits until the word clock has a level, at most for a few sample frames. The slave begins with the left slot if it is started while
+    /// the word clock is high (section 28.4.6).
+    fn wait_for_word_clock(&self, is_high: bool) {
+        for _ in 0..WORD_CLOCK_READS {
+            if (GPIOB.idr().read().idr(12) == Idr::HIGH) == is_high {
+                break;
             }
         }
     }
@@ -123,10 +130,6 @@ impl DmaStream for I2s {
             w.set_odd(Odd::EVEN);
             w.set_mckoe(!self.is_receiver);
         });
-        self.spi.cr2().write(|w| {
-            w.set_rxdmaen(self.is_receiver);
-            w.set_txdmaen(!self.is_receiver);
-        });
         self.spi.i2scfgr().write(|w| {
             w.set_i2smod(true);
             w.set_i2scfg(if self.is_receiver { I2scfg::SLAVE_RX } else { I2scfg::MASTER_TX });
@@ -134,15 +137,31 @@ impl DmaStream for I2s {
             w.set_datlen(Datlen::BITS32);
             w.set_chlen(Chlen::BITS32);
         });
+        // After the mode: the DMA would fill the data register of an SPI.
+        self.spi.cr2().write(|w| {
+            w.set_rxdmaen(self.is_receiver);
+            w.set_txdmaen(!self.is_receiver);
+        });
         if self.is_receiver {
-            self.wait_for_word_clock();
+            self.wait_for_word_clock(false);
         }
-        self.spi.i2scfgr().modify(|w| w.set_i2se(true));
+        // Without an interrupt between the word clock's rise and the start.
+        critical_section::with(|_| {
+            if self.is_receiver {
+                self.wait_for_word_clock(true);
+            }
+            self.spi.i2scfgr().modify(|w| w.set_i2se(true));
+        });
     }
 
     fn stop(&mut self) {
         self.spi.i2scfgr().modify(|w| w.set_i2se(false));
         self.spi.cr2().write(|_| {});
+        // The buffers of the interface are emptied by its reset only.
+        critical_section::with(|_| {
+            RCC.apb1rstr().modify(|w| self.set_reset(w, true));
+            RCC.apb1rstr().modify(|w| self.set_reset(w, false));
+        });
         let stream = DMA1.st(self.stream);
         stream.cr().modify(|w| w.set_en(false));
         // The stream ends the transfer of a halfword first (section 10.3.14).

@@ -39,6 +39,8 @@ use static_cell::{ConstStaticCell, StaticCell};
 
 /// Interval at which control looks for events and faults.
 const CONTROL: embassy_time::Duration = embassy_time::Duration::from_millis(20);
+/// Length of the codec's reset, and of the time that it takes after it; its datasheet asks for less.
+const RESET: embassy_time::Duration = embassy_time::Duration::from_millis(2);
 /// Delay of the INMP441's filter: 17.9 samples, by its datasheet.
 const MICROPHONE_LATENCY: Duration = Duration::from_micros(1_119);
 /// Delay of the CS43L22's filter at this rate: 9.4 samples, by its datasheet.
@@ -121,13 +123,20 @@ async fn main(spawner: Spawner) {
         w.set_spi3en(true);
     });
     RCC.ahb1enr().modify(|w| w.set_dma1en(true));
-    let _reset = Output::new(p.PD4, Level::High, Speed::Low);
+    let mut reset = Output::new(p.PD4, Level::Low, Speed::Low);
+    Timer::after(RESET).await;
+    reset.set_high();
+    Timer::after(RESET).await;
     let mut bus = I2c::new_blocking(p.I2C1, p.PB6, p.PB9, Default::default());
     if let Err(error) = codec::set_up(&mut bus) {
         defmt::error!("the codec does not answer: {}", error);
     }
     let canceller = CANCELLER.take();
     canceller.configure(CancellerSettings { corrected_linear: false, ..CancellerSettings::default() });
+    // embassy has enabled the interrupts of all DMA streams; an empty port has nothing to do in them.
+    for interrupt in [interrupt::DMA1_STREAM3, interrupt::DMA1_STREAM5] {
+        interrupt.set_priority(Priority::P1);
+    }
     let started = terminal(SESSION.take(), |pool| POOL.init(pool), canceller)
         .map_err(DmaError::from)
         .and_then(|terminal| {
@@ -141,10 +150,8 @@ async fn main(spawner: Spawner) {
             return;
         }
     };
-    for interrupt in [interrupt::DMA1_STREAM3, interrupt::DMA1_STREAM5] {
-        interrupt.set_priority(Priority::P1);
-        // SAFETY: their handlers are above, and the ports have their hardware.
-        unsafe { interrupt.enable() };
+    if let Err(error) = codec::switch_on(&mut bus) {
+        defmt::error!("the codec does not answer: {}", error);
     }
     let button = ExtiInput::new(p.PA0, p.EXTI0, Pull::None, Interrupts);
     match (control(io), worker(processing), prompt(application, button)) {
@@ -213,7 +220,8 @@ async fn control(mut io: Io) {
 
 #[embassy_executor::task]
 async fn worker(worker: Worker<&'static mut Canceller>) {
-    worker.run().await;
+    // A product sends the frame from here.
+    worker.run(|_cleaned| {}).await;
 }
 
 #[embassy_executor::task]

@@ -13,13 +13,12 @@ use core::mem::MaybeUninit;
 
 use defmt_rtt as _;
 use embassy_executor::{InterruptExecutor, Spawner};
-use embassy_futures::join::join;
+use embassy_futures::select::select;
 use embassy_stm32::exti::{self, ExtiInput};
 use embassy_stm32::gpio::Pull;
 use embassy_stm32::interrupt::{InterruptExt as _, Priority};
 use embassy_stm32::mode::Async;
-use embassy_stm32::peripherals::{DMA1_CH0, DMA1_CH1, SAI1};
-use embassy_stm32::sai::Sai;
+use embassy_stm32::peripherals::{DMA1_CH0, DMA1_CH1};
 use embassy_stm32::{bind_interrupts, dma, interrupt};
 use handsfree_board::{
     Board, BoardSession, CAP, Loudspeaker, Microphone, PERIOD, Pool, Pressed, Prompt, Worker, now, terminal,
@@ -27,6 +26,7 @@ use handsfree_board::{
 use handsfree_core::canceller::{CancellerSettings, LeanStorage};
 use handsfree_core::{Duration, Session};
 use panic_probe as _;
+use sai::{Direction, Wiring};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Periods in each DMA's memory: an interrupt when it is half and when it is full.
@@ -36,8 +36,8 @@ const BOARD: Board = Board {
     microphone_slot: 0,
     // The filter of the INMP441: 17.9 samples, by its datasheet. The SAI's FIFO holds four samples more.
     microphone_latency: Duration::from_micros(1_119 + 125),
-    // The driver takes a period when the other one of its memory begins to play.
-    queued_sample_frames: 2 * CAP,
+    // The driver takes a period when the other one of its memory begins to play. The SAI's FIFO holds up to four sample frames more.
+    queued_sample_frames: 2 * CAP + 3,
 };
 
 handsfree_core::echo_canceller! {
@@ -49,7 +49,7 @@ static CANCELLER: ConstStaticCell<Canceller> = ConstStaticCell::new(Canceller::n
 static POOL: StaticCell<Pool> = StaticCell::new();
 static AUDIO: InterruptExecutor = InterruptExecutor::new();
 /// Memory that the DMA reaches, of both directions. `main` initializes it.
-#[unsafe(link_section = ".sram1")]
+#[unsafe(link_section = ".axi")]
 static mut RINGS: MaybeUninit<[[u32; RING]; 2]> = MaybeUninit::uninit();
 
 bind_interrupts!(struct Interrupts {
@@ -74,17 +74,15 @@ async fn main(spawner: Spawner) {
     // SAFETY: `main` runs once, and nothing else names RINGS.
     let rings = unsafe { (*rings).write([[0; RING]; 2]) };
     let [heard, played] = rings.each_mut();
-    let (receiver, sender) = sai::duplex(
-        peripherals.SAI1,
-        sai::Pins {
-            bit_clock: peripherals.PE5,
-            word_clock: peripherals.PE4,
-            loudspeaker: peripherals.PE6,
-            microphone: peripherals.PE3,
-        },
-        (peripherals.DMA1_CH0, heard),
-        (peripherals.DMA1_CH1, played),
-    );
+    let wiring = Wiring {
+        sai: peripherals.SAI1,
+        bit_clock: peripherals.PE5,
+        word_clock: peripherals.PE4,
+        loudspeaker: peripherals.PE6,
+        microphone: peripherals.PE3,
+        heard: (peripherals.DMA1_CH0, heard),
+        played: (peripherals.DMA1_CH1, played),
+    };
     let canceller = CANCELLER.take();
     canceller.configure(CancellerSettings { corrected_linear: false, ..CancellerSettings::default() });
     let terminal = terminal(SESSION.take(), |pool| POOL.init(pool), canceller).and_then(|terminal| {
@@ -103,8 +101,7 @@ async fn main(spawner: Spawner) {
     interrupt::SPI5.set_priority(Priority::P6);
     let high = AUDIO.start(interrupt::SPI5);
     let button = ExtiInput::new(peripherals.PC13, peripherals.EXTI13, Pull::None, Interrupts);
-    let tasks =
-        (audio(receiver, sender, microphone, loudspeaker), worker(processing), prompt(application, button));
+    let tasks = (audio(wiring, microphone, loudspeaker), worker(processing), prompt(application, button));
     match tasks {
         (Ok(audio), Ok(worker), Ok(prompt)) => {
             high.spawn(audio);
@@ -115,47 +112,38 @@ async fn main(spawner: Spawner) {
     }
 }
 
-/// Moves periods between the DMA's memory and the halves.
+/// Moves periods between the DMA's memory and the halves. When one direction has passed the end of its memory, both begin anew: embassy's
+/// driver goes on at any word, so that the slots may be exchanged and the times be wrong.
 #[embassy_executor::task]
-async fn audio(
-    receiver: Sai<'static, SAI1, u32>,
-    sender: Sai<'static, SAI1, u32>,
-    microphone: Microphone,
-    loudspeaker: Loudspeaker,
-) {
-    join(hear(receiver, microphone), play(sender, loudspeaker)).await;
+async fn audio(mut wiring: Wiring, mut microphone: Microphone, mut loudspeaker: Loudspeaker) {
+    loop {
+        let (receiver, sender) = sai::duplex(&mut wiring);
+        select(hear(receiver, &mut microphone), play(sender, &mut loudspeaker)).await;
+        microphone.note_gap();
+        loudspeaker.note_gap();
+    }
 }
 
-/// Hands over each period that the DMA has filled.
-async fn hear(mut receiver: Sai<'static, SAI1, u32>, mut microphone: Microphone) {
+/// Hands over each period that the DMA has filled, until it has filled one that was not read.
+async fn hear(mut receiver: Direction<'_>, microphone: &mut Microphone) {
     let mut words = [0; PERIOD];
-    loop {
-        let read = receiver.read(&mut words).await;
-        if read.is_err() {
-            // The DMA has passed what was not read. The driver goes on behind it.
-            microphone.note_gap();
-            continue;
-        }
+    while receiver.read(&mut words).await.is_ok() {
         microphone.heard(&words, now());
     }
 }
 
-/// Has each period filled that the DMA plays after the other one.
-async fn play(mut sender: Sai<'static, SAI1, u32>, mut loudspeaker: Loudspeaker) {
+/// Has each period filled that the DMA plays after the other one, until it has played one again.
+async fn play(mut sender: Direction<'_>, loudspeaker: &mut Loudspeaker) {
     let mut words = [0; PERIOD];
-    loop {
-        let written = sender.write(&words).await;
-        if written.is_err() {
-            // The DMA has played what it had before. The driver goes on with a full memory.
-            loudspeaker.note_gap();
-        }
+    while sender.write(&words).await.is_ok() {
         loudspeaker.fill(&mut words, now());
     }
 }
 
 #[embassy_executor::task]
 async fn worker(worker: Worker<&'static mut Canceller>) {
-    worker.run().await;
+    // A product sends the frame from here.
+    worker.run(|_cleaned| {}).await;
 }
 
 #[embassy_executor::task]

@@ -52,42 +52,48 @@ pub fn clocks() -> embassy_stm32::Config {
     config
 }
 
-/// Pins of both directions.
-pub struct Pins {
+/// What the interface is made of.
+pub struct Wiring {
+    pub sai: Peri<'static, SAI1>,
     pub bit_clock: Peri<'static, PE5>,
     pub word_clock: Peri<'static, PE4>,
     pub loudspeaker: Peri<'static, PE6>,
     pub microphone: Peri<'static, PE3>,
+    pub heard: (Peri<'static, DMA1_CH0>, &'static mut [u32; RING]),
+    pub played: (Peri<'static, DMA1_CH1>, &'static mut [u32; RING]),
 }
 
-type Direction = Sai<'static, SAI1, u32>;
+/// One direction.
+pub type Direction<'w> = Sai<'w, SAI1, u32>;
 
-/// Returns both directions. The receiver waits for the clocks, which run from the sender's creation on.
-pub fn duplex(
-    sai: Peri<'static, SAI1>,
-    pins: Pins,
-    heard: (Peri<'static, DMA1_CH0>, &'static mut [u32; RING]),
-    played: (Peri<'static, DMA1_CH1>, &'static mut [u32; RING]),
-) -> (Direction, Direction) {
-    let (block_a, block_b) = split_subblocks(sai);
+/// Returns both directions, which begin with slot 0 and silence. The receiver waits for the clocks, which run from the sender's creation
+/// on.
+pub fn duplex(wiring: &mut Wiring) -> (Direction<'_>, Direction<'_>) {
+    wiring.heard.1.fill(0);
+    wiring.played.1.fill(0);
+    let (block_a, block_b) = split_subblocks(wiring.sai.reborrow());
     let sending = i2s();
     let mut receiving = i2s();
     receiving.tx_rx = TxRx::Receiver;
     receiving.sync_input = SyncInput::Internal;
-    // The receiver samples at the rising edge, at which nothing changes.
-    receiving.clock_strobe = ClockStrobe::Rising;
-    let mut receiver =
-        Sai::new_synchronous(block_b, pins.microphone, heard.0, heard.1, Interrupts, receiving);
+    let mut receiver = Sai::new_synchronous(
+        block_b,
+        wiring.microphone.reborrow(),
+        wiring.heard.0.reborrow(),
+        &mut wiring.heard.1[..],
+        Interrupts,
+        receiving,
+    );
     if let Err(error) = receiver.start() {
         defmt::error!("{}", error);
     }
     let sender = Sai::new_asynchronous(
         block_a,
-        pins.bit_clock,
-        pins.loudspeaker,
-        pins.word_clock,
-        played.0,
-        played.1,
+        wiring.bit_clock.reborrow(),
+        wiring.loudspeaker.reborrow(),
+        wiring.word_clock.reborrow(),
+        wiring.played.0.reborrow(),
+        &mut wiring.played.1[..],
         Interrupts,
         sending,
     );
@@ -109,7 +115,8 @@ fn i2s() -> Config {
     config.frame_sync_definition = FrameSyncDefinition::ChannelIdentification;
     config.frame_sync_polarity = FrameSyncPolarity::ActiveLow;
     config.frame_sync_offset = FrameSyncOffset::BeforeFirstBit;
-    config.clock_strobe = ClockStrobe::Falling;
+    // What is sent changes at the falling edge, and what is received is read at the rising one (RM0433, SAI_ACR1, CKSTR).
+    config.clock_strobe = ClockStrobe::Rising;
     config.master_clock_divider = MasterClockDivider::DIV3;
     config
 }
