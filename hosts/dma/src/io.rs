@@ -26,8 +26,8 @@ const LOST_AFTER: Duration = Duration::from_millis(20);
 /// [`Event::Xrun`]. A device whose interrupts stay away, such as one whose bit clock stopped, is [`Event::DeviceLost`]; it
 /// can be stopped and started again at any time. There is no `DeviceReturned`: nothing tells that a clock runs again.
 ///
-/// Where one interface serves both directions, a restart of one stops the clock of the other for a moment. Its samples of that time
-/// are not counted as lost while they are fewer than half a ring.
+/// Where one interface serves both directions and playback makes its clock, a restart of playback stops the clock of capture for a moment.
+/// The gap is counted by time if the clock domains are the same and it is longer than a sample frame.
 #[derive(Debug)]
 pub struct DmaIo<
     's,
@@ -262,11 +262,19 @@ impl<
         });
         let event = capture.flatten();
         event.or_else(|| {
+            let mut restarted = 0;
             let playback = self.playback.with(|contents, state| {
                 played.poll(contents, state, Direction::Playback, |contents| {
                     contents.stop_playback();
                     contents.begin_playback::<PLAYBACK_PERIOD>(state);
+                    restarted = contents.properties.clock_domain;
                 })
+            });
+            // It may have stopped the clock of capture for a moment.
+            self.capture.with(|contents, _| {
+                if restarted != 0 && contents.properties.clock_domain == restarted {
+                    contents.counter.expect_pause();
+                }
             });
             playback.flatten()
         })
@@ -319,6 +327,8 @@ impl Reported {
         restart: impl FnOnce(&mut PortContents<D, H>),
     ) -> Option<Event> {
         contents.half.as_ref()?;
+        // A DMA that stops at a fault has no interrupt any more.
+        contents.take_fault(state);
         let before = core::mem::replace(self, Self { is_lost: self.is_lost, ..Self::new(state) });
         if self.faults != before.faults {
             let next = contents.next;

@@ -89,7 +89,8 @@ impl<D: DmaStream, H> PortContents<D, H> {
     /// Looks where the DMA is, and returns its position in sample frames.
     pub(crate) fn look(&mut self, now: Instant) -> u64 {
         let index = self.index();
-        self.counter.update(index, now)
+        self.next += self.counter.update_after_pause(index, now);
+        self.counter.position()
     }
 
     /// Begins the work of an interrupt: returns its time and the DMA's position, or `None` if there is nothing to do.
@@ -98,11 +99,16 @@ impl<D: DmaStream, H> PortContents<D, H> {
         let head = self.look(called);
         state.see(called);
         // After the look: what was captured before it has its slots in their places.
+        self.take_fault(state);
+        (self.half.is_some() && !self.is_faulty).then_some((called, head))
+    }
+
+    /// Looks if the interface has had a fault.
+    pub(crate) fn take_fault(&mut self, state: &PortState) {
         if self.dma.take_fault() {
             self.is_faulty = true;
             PortState::count(&state.faults, 1);
         }
-        (self.half.is_some() && !self.is_faulty).then_some((called, head))
     }
 
     /// Begins a stream at the begin of the ring, whose first period to be read or written comes `ahead` sample frames later.

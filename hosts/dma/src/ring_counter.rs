@@ -2,8 +2,10 @@
 
 use core::num::{NonZeroU32, NonZeroU64};
 
-use handsfree_core::{Instant, SampleRate};
+use handsfree_core::{Duration, Instant, SampleRate};
 
+/// Least pause of a clock that time and places tell from none, in sample frames: both tell whole ones.
+const LEAST_PAUSE: u64 = 2;
 /// Longest time that is counted at once, in nanoseconds: an hour.
 const LONGEST_NS: i64 = 3_600_000_000_000;
 
@@ -21,6 +23,8 @@ pub(crate) struct RingCounter {
     /// Position from which on the ring surely holds what the stream had there, as far as it is not overwritten.
     intact_from: u64,
     time: Instant,
+    /// Whether the clock stood still since the last look, for less than half a ring.
+    has_paused: bool,
 }
 
 impl RingCounter {
@@ -35,7 +39,29 @@ impl RingCounter {
             position: 0,
             intact_from: 0,
             time: Instant::ORIGIN,
+            has_paused: false,
         }
+    }
+
+    /// Notes that the clock stands still for a moment before the next look.
+    pub(crate) fn expect_pause(&mut self) {
+        self.has_paused = true;
+    }
+
+    /// Takes the DMA's place in the ring as [`update`](Self::update) does, after a pause if one was expected: what is missing of whole
+    /// rounds is its length. Lets the positions of the whole ring go on by it, and returns it.
+    pub(crate) fn update_after_pause(&mut self, index: u32, now: Instant) -> u64 {
+        let missing = self.passed(now).saturating_sub(self.ahead(index % self.length).into());
+        let length = NonZeroU64::from(self.length);
+        let paused = missing % length;
+        let is_certain = (LEAST_PAUSE..=length.get().saturating_sub(LEAST_PAUSE)).contains(&paused);
+        let paused = if core::mem::take(&mut self.has_paused) && is_certain { paused } else { 0 };
+        self.position += paused;
+        self.intact_from += paused;
+        // The rounds are counted from when the clock ran again.
+        self.time = self.time + Duration::of_sample_frames(paused, self.rate);
+        self.update(index, now);
+        paused
     }
 
     /// Begins anew at the begin of the ring. The position goes on by the time that has passed, as the converters do.
@@ -44,6 +70,7 @@ impl RingCounter {
         self.intact_from = self.position;
         self.index = 0;
         self.time = now;
+        self.has_paused = false;
     }
 
     /// Takes the DMA's place in the ring and returns the position that it has reached. Costs two 64-bit divisions.
@@ -125,5 +152,22 @@ mod tests {
         assert_eq!(counter.index_of(80 + 2_330 + 319), (80 + 969) % 320);
         // A timer that runs backwards counts as no time.
         assert_eq!(counter.update((80 + 980) % 320, at(1)), 80 + 2_340);
+    }
+
+    #[test]
+    fn a_pause_is_counted_by_time_if_it_was_expected() {
+        let mut counter = RingCounter::new(SampleRate::new(16_000).unwrap(), 320);
+        // 10 ms are 160 sample frames, of which the DMA moved 150.
+        assert_eq!(counter.update_after_pause(150, at(10)), 0, "none was expected");
+        assert_eq!(counter.position(), 150);
+        counter.expect_pause();
+        assert_eq!(counter.update_after_pause(300, at(20)), 10);
+        assert_eq!((counter.position(), counter.index_of(310)), (310, 300));
+        // 40 ms are 640 sample frames: a round, a pause of 200, and 120.
+        counter.expect_pause();
+        assert_eq!(counter.update_after_pause(100, at(60)), 200);
+        assert_eq!((counter.position(), counter.index_of(950)), (950, 100));
+        assert_eq!(counter.update_after_pause(260, at(70)), 0);
+        assert_eq!(counter.position(), 1_110);
     }
 }

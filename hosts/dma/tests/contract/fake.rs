@@ -13,6 +13,9 @@ pub(crate) const TICKS_PER_S: u32 = 16_000_000;
 /// Numbers of sample frames after which the fake's samples repeat themselves.
 pub(crate) const CYCLE: u64 = 8_001;
 
+/// Longest time that the clock of a duplex interface takes to start, in ns: less than half of the shortest ring.
+pub(crate) const LONGEST_SETTLING_NS: u64 = 1_500_000;
+
 /// Generator of random numbers (xorshift).
 pub(crate) struct Rng(u64);
 
@@ -53,6 +56,8 @@ pub(crate) struct Line {
     pub(crate) has_fault: bool,
     /// Number of slots by which an overrun has shifted what follows.
     shift: usize,
+    /// Whether the DMA stops at a fault.
+    pub(crate) stops_at_fault: bool,
     /// Time until which the bit clock stands still, in ns.
     pub(crate) stopped_until_ns: u64,
     /// What the loudspeaker played, with the sample frames' numbers.
@@ -74,6 +79,7 @@ impl Line {
             converted: 0,
             has_fault: false,
             shift: 0,
+            stops_at_fault: false,
             stopped_until_ns: 0,
             heard: Vec::new(),
             emitted: None,
@@ -85,21 +91,27 @@ impl Line {
         self.ring.len() / self.slots
     }
 
-    /// Lets the interface lose a word: from now on the slots are shifted.
+    pub(crate) fn is_running(&self) -> bool {
+        self.is_running
+    }
+
+    /// Lets the interface lose a word: from now on the slots are shifted, or nothing moves any more.
     pub(crate) fn overrun(&mut self) {
         if self.is_running {
             self.has_fault = true;
             self.shift += 1;
+            self.is_running = !self.stops_at_fault;
         }
     }
 
-    fn advance(&mut self, now_ns: u64, echo: Option<&[i16]>) {
+    /// Moves the samples until a time. `has_clock` tells whether the interface's clock runs, and `echo` what the loudspeaker played.
+    fn advance(&mut self, now_ns: u64, has_clock: bool, echo: Option<&[i16]>) {
         let end = (now_ns as f64 * 1e-9 * self.hz) as u64;
         let is_stopped = |frame: u64, until: u64| (frame as f64 / self.hz * 1e9) < until as f64;
         while self.converted < end {
             let frame = self.converted;
             self.converted += 1;
-            if !self.is_running || is_stopped(frame, self.stopped_until_ns) {
+            if !self.is_running || !has_clock || is_stopped(frame, self.stopped_until_ns) {
                 self.emitted.iter_mut().for_each(|emitted| emitted.push(0));
                 continue;
             }
@@ -134,6 +146,8 @@ pub(crate) struct World {
     access_ns: u64,
     /// Whether the copying of samples may be interrupted for long.
     preempts: bool,
+    /// Whether one interface serves both directions, and its loudspeaker's side makes the clock.
+    pub(crate) is_duplex: Cell<bool>,
     /// What happens when the timer is read next: an interrupt that comes just then.
     pub(crate) nested: RefCell<Option<Box<dyn FnOnce()>>>,
 }
@@ -151,6 +165,7 @@ impl World {
             rng: RefCell::new(Rng::new(seed ^ 0x5555)),
             access_ns: 2_000,
             preempts,
+            is_duplex: Cell::new(false),
             nested: RefCell::new(None),
         })
     }
@@ -158,8 +173,9 @@ impl World {
     pub(crate) fn advance_to(&self, now_ns: u64) {
         self.now_ns.set(self.now_ns.get().max(now_ns));
         let mut loudspeaker = self.lines[1].borrow_mut();
-        loudspeaker.advance(self.now_ns.get(), None);
-        self.lines[0].borrow_mut().advance(self.now_ns.get(), loudspeaker.emitted.as_deref());
+        loudspeaker.advance(self.now_ns.get(), true, None);
+        let has_clock = loudspeaker.is_running || !self.is_duplex.get();
+        self.lines[0].borrow_mut().advance(self.now_ns.get(), has_clock, loudspeaker.emitted.as_deref());
     }
 
     /// Lets the microphone hear the loudspeaker's last slot, in all of its slots, at once.
@@ -204,6 +220,11 @@ impl DmaStream for FakeDma {
 
     fn start(&mut self) {
         self.world.access();
+        if self.line == 1 && self.world.is_duplex.get() {
+            // A clock that is started has to settle.
+            let took = self.world.rng.borrow_mut().below(LONGEST_SETTLING_NS);
+            self.world.advance_to(self.world.now_ns.get() + took);
+        }
         let mut line = self.world.lines[self.line].borrow_mut();
         line.is_running = true;
         (line.index, line.shift) = (0, 0);

@@ -10,6 +10,9 @@ use crate::fake::{CYCLE, World, sample_at};
 /// is 1000 ppm wrong adds 0.16 in a period and a frame of 80, and the accesses to the hardware take some microseconds.
 const TIME_ERROR: f64 = 1.0 + 0.2;
 
+/// The same in a frame with a gap whose length only the time tells: a restart after a DMA that stopped, or a pause of the clock.
+const GAP_TIME_ERROR: f64 = 2.0 + 0.2;
+
 /// Frames that the worker received, as they come.
 pub(crate) struct Recorded {
     slot: usize,
@@ -23,6 +26,8 @@ pub(crate) struct Recorded {
     inexact: Vec<(Range<u64>, u64)>,
     /// Sample frames around the stops of the clock. It is not known whether they came before or after the stop.
     untimed: Vec<Range<u64>>,
+    /// Sample frames around gaps whose length only the time tells.
+    gaps: Vec<Range<u64>>,
     pub(crate) sample_frames: u64,
     pub(crate) lost: u64,
 }
@@ -36,6 +41,7 @@ impl Recorded {
             missing: 0,
             inexact: Vec::new(),
             untimed: Vec::new(),
+            gaps: Vec::new(),
             sample_frames: 0,
             lost: 0,
         }
@@ -49,6 +55,11 @@ impl Recorded {
     /// Notes that the clock stands still near these sample frames.
     pub(crate) fn expect_stop(&mut self, numbers: Range<u64>) {
         self.untimed.push(numbers);
+    }
+
+    /// Notes that there is a gap near these sample frames whose length only the time tells.
+    pub(crate) fn expect_gap(&mut self, numbers: Range<u64>) {
+        self.gaps.push(numbers);
     }
 
     /// Notes that the stream was stopped, after which the number of lost sample frames is not told.
@@ -106,8 +117,10 @@ impl Recorded {
             let time_ns = begin_ns + at as f64 / rate * 1e9;
             let true_ns = number as f64 / hz * 1e9;
             let error = (time_ns - true_ns) * 1e-9 * rate;
+            let has_gap = self.gaps.iter().any(|near| near.contains(&number));
+            let most = if has_gap { GAP_TIME_ERROR } else { TIME_ERROR };
             assert!(
-                self.untimed.iter().any(|near| near.contains(&number)) || error.abs() <= TIME_ERROR,
+                self.untimed.iter().any(|near| near.contains(&number)) || error.abs() <= most,
                 "{context}: sample frame {number} has a time {error:.2} sample frames late"
             );
         }

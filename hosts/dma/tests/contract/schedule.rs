@@ -12,7 +12,7 @@ use handsfree_core::playback::Outlet;
 use handsfree_core::{ChannelMap, Duration, Frame, Gain, SampleRate, Session, SessionFormat};
 use handsfree_dma::{DmaIo, DmaPort, StreamProperties};
 
-use crate::fake::{FakeDma, Line, Rng, World};
+use crate::fake::{FakeDma, LONGEST_SETTLING_NS, Line, Rng, World};
 use crate::heard::{Heard, value};
 use crate::recorded::Recorded;
 
@@ -70,6 +70,14 @@ impl Schedule {
         // The timer wraps during most schedules.
         let first_tick = u32::MAX - rng.below(4_000_000) as u32;
         let world = World::new(self.seed, first_tick, true, lines);
+        // What the hardware is like: a DMA that stops at a fault, and one interface for both directions.
+        let (stops_at_fault, is_duplex) =
+            [(false, false), (false, true), (true, false)][rng.below(3) as usize];
+        world.lines.iter().for_each(|line| line.borrow_mut().stops_at_fault = stops_at_fault);
+        world.is_duplex.set(is_duplex);
+        if self.is_verbose {
+            println!("{periods} periods, {ppm} ppm, stops at a fault: {stops_at_fault}, duplex: {is_duplex}");
+        }
         let slots = [rng.below(capture_slots.into()) as usize, rng.below(playback_slots.into()) as usize];
 
         let mut session = Box::new(Terminal::new());
@@ -195,12 +203,16 @@ impl Schedule {
                     late_ns / 1_000
                 );
             }
-            if rng.one_in(2) {
-                ports.0.on_interrupt();
-                ports.1.on_interrupt();
-            } else {
-                ports.1.on_interrupt();
-                ports.0.on_interrupt();
+            let order = if rng.one_in(2) { [0, 1] } else { [1, 0] };
+            for line in order {
+                // A DMA that has stopped has no interrupt.
+                if !world.lines[line].borrow().is_running() {
+                    continue;
+                }
+                match line {
+                    0 => ports.0.on_interrupt(),
+                    _ => ports.1.on_interrupt(),
+                };
             }
             playback.poll();
             capture.poll(&|| world.now(), &mut |frame: &Frame<CAP>| recorded.take(frame, &world, &context));
@@ -220,10 +232,29 @@ impl Schedule {
                             self.counts[7] += 1;
                             let now = world.lines[0].borrow().converted;
                             recorded.expect_error(now..now, 2);
+                            let pause = (LONGEST_SETTLING_NS as f64 * 1e-9 * hz) as u64 + 3;
+                            let near = now.saturating_sub(capture_ring + pause);
+                            if direction == Direction::Playback {
+                                // Playback may have stopped the clock of capture. Only the time tells for how long, and not which of
+                                // the sample frames in the ring came before.
+                                recorded.expect_error(near..now + 2, if is_duplex { pause } else { 0 });
+                                if is_duplex {
+                                    recorded.expect_stop(near..now + 2);
+                                }
+                            }
+                            if is_duplex || stops_at_fault {
+                                recorded.expect_gap(near..now + CAP as u64);
+                            }
                         }
                         Event::DeviceLost { .. } => {}
                         other => panic!("{context}: {other:?}"),
                     }
+                }
+                for (line, name) in world.lines.iter().zip(["capture", "playback"]) {
+                    assert!(
+                        line.borrow().is_running(),
+                        "{context}: {name} was not restarted after its fault"
+                    );
                 }
             }
         }
