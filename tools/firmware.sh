@@ -30,7 +30,8 @@ runner="$image/target/debug/handsfree-runner"
 "$runner" vectors "$image/target/$target/release/vectors"
 "$runner" text cortex-m4 "$image/target/$target/release/rtic"
 for processor in cortex-m4 cortex-m7; do "$runner" text "$processor" "$image/target/$target/release/dma"; done
-"$runner" panics "$image/target/$target/release/dma"
+"$runner" text fast-cortex-m4 "$image/target/$target/release/conversation"
+"$runner" panics "$image/target/$target/release/dma" "$image/target/$target/release/conversation"
 
 step "building and testing the C library"
 (cd "$library" && cargo build --locked -q --release -p handsfree-c && cargo build --locked -q --release -p handsfree-c --target "$target" \

@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 
+mod argument;
 mod output;
 
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
@@ -23,7 +24,8 @@ use handsfree_vectors::conversation::{ConversationMemory, converse};
 use handsfree_vectors::meter::TickMeter;
 use static_cell::ConstStaticCell;
 
-use crate::output::{argument, figure};
+use crate::argument::argument;
+use crate::output::figure;
 
 /// Returns the voice processor, once.
 #[cfg(not(feature = "light"))]

@@ -17,6 +17,7 @@ pub mod pac;
 pub mod reference_checker;
 pub mod room;
 pub mod stack;
+pub mod timer_dma;
 
 use handsfree_core::Session;
 

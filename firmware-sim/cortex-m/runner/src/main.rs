@@ -2,7 +2,7 @@
 //!
 //!     handsfree-runner board SECONDS DIRECTORY     the figures of the images in a directory
 //!     handsfree-runner log ELF ARGUMENT            one image and its log
-//!     handsfree-runner text PROCESSOR ELF          one image and its printed text, on cortex-m4 or cortex-m7
+//!     handsfree-runner text PROCESSOR ELF          one image and its printed text, on cortex-m4, fast-cortex-m4 or cortex-m7
 //!     handsfree-runner vectors ELF                 the recorded schedules and conversations, on this machine and on
 //!                                                  an image
 //!     handsfree-runner canceller ELF               the figures of the canceller's image

@@ -38,6 +38,8 @@ impl ImageOutput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processor {
     CortexM4,
+    /// With 8 ns for each instruction, which leaves a conversation in real time enough of them.
+    FastCortexM4,
     /// On the board's successor, with the same peripherals.
     CortexM7,
     RiscV32,
@@ -47,16 +49,17 @@ impl Processor {
     pub(crate) fn of_name(name: &str) -> Result<Self> {
         match name {
             "cortex-m4" => Ok(Self::CortexM4),
+            "fast-cortex-m4" => Ok(Self::FastCortexM4),
             "cortex-m7" => Ok(Self::CortexM7),
             "riscv32" => Ok(Self::RiscV32),
-            _ => bail!("{name:?}: expected cortex-m4, cortex-m7 or riscv32"),
+            _ => bail!("{name:?}: expected cortex-m4, fast-cortex-m4, cortex-m7 or riscv32"),
         }
     }
 
     /// Returns QEMU's program, the package with it, and the machine.
     fn machine(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
-            Self::CortexM4 => {
+            Self::CortexM4 | Self::FastCortexM4 => {
                 ("qemu-system-arm", "qemu-system-arm", &["-M", "mps2-an386", "-cpu", "cortex-m4"])
             }
             Self::CortexM7 => {
@@ -71,6 +74,7 @@ impl Processor {
     const fn counted(self) -> &'static str {
         match self {
             Self::CortexM4 | Self::CortexM7 => COUNTED,
+            Self::FastCortexM4 => "shift=3,sleep=off",
             Self::RiscV32 => "shift=0,sleep=off",
         }
     }

@@ -15,24 +15,22 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use handsfree_core::audio_io::{AudioIo as _, DirectionRequest, Event, StreamHalves, StreamRequest};
 use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
-use handsfree_core::{Duration, Frame, Gain, Instant, SampleRate, Session, SessionFormat};
-use handsfree_dma::{DmaError, DmaIo, DmaPort, DmaStream, StreamProperties};
-use handsfree_image::machine::{self, Timer};
+use handsfree_core::{Duration, Frame, Gain, SampleRate, Session, SessionFormat};
+use handsfree_dma::{DmaError, DmaIo, DmaPort, StreamProperties};
+use handsfree_image::machine;
 use handsfree_image::noise::Noise;
 use handsfree_image::pac::Interrupt;
 use handsfree_image::reference_checker::{self, ReferenceChecker};
-use handsfree_image::room::{self, PLAYBACK_STARTS_LATER};
-use handsfree_image::{CAP, CAPTURE_TICKS, PLAYBACK_TICKS, SLOTS, TerminalSession, clock};
+use handsfree_image::timer_dma::TimerDma;
+use handsfree_image::{CAP, SLOTS, TerminalSession, clock};
 use static_cell::ConstStaticCell;
 
 type Mutex = CriticalSectionRawMutex;
 
-/// Number of samples in a ring: two periods.
-const RING: u64 = 2 * CAP as u64;
-/// Ticks by which the timers' interrupts are later than the DMA's counters, so that they are never before them.
-const LATE_TICKS: u32 = 50;
 /// Frames of each of the two parts.
 const FRAMES: u32 = 1_000;
+/// Frames in which the clocks learn, at the begin of each part.
+const LEARNT: u32 = 300;
 /// Largest part of the echo that the reference may leave unexplained in any second: -20 dB, which this noise has when it is moved by
 /// nine tenths of a sample. A DMA's counter tells whole samples only.
 const MOST_PPM: u32 = 10_000;
@@ -40,74 +38,8 @@ const MOST_PPM: u32 = 10_000;
 static SESSION: ConstStaticCell<TerminalSession> = ConstStaticCell::new(Session::new());
 static MICROPHONE: DmaPort<Mutex, TimerDma, Intake<'static, CAP>, CAP> = DmaPort::new();
 static LOUDSPEAKER: DmaPort<Mutex, TimerDma, Outlet<'static, CAP, SLOTS>, CAP> = DmaPort::new();
-/// Tick at which the loudspeaker's DMA started. The microphone's has run for some samples then.
-static STARTED: AtomicU32 = AtomicU32::new(0);
 static DISTURBANCE_ENABLED: AtomicBool = AtomicBool::new(false);
 static SEED: AtomicU32 = AtomicU32::new(0x5EED);
-
-/// A timer in place of a converter with its DMA.
-struct TimerDma {
-    timer: Timer,
-    /// Ticks in a period.
-    ticks: u32,
-    is_playback: bool,
-    started: u64,
-}
-
-impl TimerDma {
-    /// Returns the number of samples since the start.
-    fn samples(&self) -> u64 {
-        clock::ticks().saturating_sub(self.started) * CAP as u64 / u64::from(self.ticks).max(1)
-    }
-}
-
-impl DmaStream for TimerDma {
-    type Sample = i16;
-
-    fn start(&mut self) {
-        let now = clock::ticks();
-        let later = u64::from(PLAYBACK_STARTS_LATER * CAPTURE_TICKS / CAP as u32);
-        if self.is_playback {
-            STARTED.store(now as u32, Ordering::Relaxed);
-            self.started = now;
-        } else {
-            self.started = u64::from(STARTED.load(Ordering::Relaxed)).saturating_sub(later);
-        }
-        // The interrupt comes when the DMA has filled or played half of its ring.
-        let passed = clock::ticks().saturating_sub(self.started) % u64::from(self.ticks).max(1);
-        self.timer.start_within(self.ticks - passed as u32 + LATE_TICKS, self.ticks);
-    }
-
-    fn stop(&mut self) {}
-
-    fn moved(&self) -> usize {
-        (self.samples() % RING) as usize
-    }
-
-    fn take_fault(&mut self) -> bool {
-        false
-    }
-
-    fn read(&mut self, index: usize, samples: &mut [i16]) {
-        let now = self.samples();
-        let behind = (now + RING - index as u64) % RING;
-        let whole = if behind >= samples.len() as u64 { behind } else { behind + RING };
-        room::capture(now.saturating_sub(whole) as u32, samples);
-    }
-
-    fn write(&mut self, index: usize, samples: &[i16]) {
-        let now = self.samples();
-        let position = now + (index as u64 + RING - now % RING) % RING;
-        // The room counts from the first sample that is not the ring's silence.
-        if let Some(position) = position.checked_sub(RING) {
-            room::play(position as u32, samples);
-        }
-    }
-
-    fn now(&self) -> Instant {
-        clock::now()
-    }
-}
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -130,9 +62,8 @@ fn run() -> Result<bool, DmaError> {
         latency: Duration::ZERO,
         clock_domain: 0,
     };
-    let dma = |timer, ticks, is_playback| TimerDma { timer, ticks, is_playback, started: 0 };
-    MICROPHONE.install(properties("microphone"), dma(machine::CAPTURE_DMA, CAPTURE_TICKS, false))?;
-    LOUDSPEAKER.install(properties("loudspeaker"), dma(machine::PLAYBACK_DMA, PLAYBACK_TICKS, true))?;
+    MICROPHONE.install(properties("microphone"), TimerDma::MICROPHONE)?;
+    LOUDSPEAKER.install(properties("loudspeaker"), TimerDma::LOUDSPEAKER)?;
     let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
     let Some(session) = SESSION.try_take() else { return Ok(false) };
     let mut halves = session.split::<Mutex, _, _>(terminal, ReferenceChecker::new(), ())?;
@@ -164,7 +95,7 @@ fn run() -> Result<bool, DmaError> {
     let mut period = [0i16; CAP];
     noise.fill(&mut period);
     let (mut xruns, mut lost, mut frames) = (0u32, 0u32, 0u32);
-    let mut first = None;
+    let (mut first, mut restart_at) = (None, LEARNT);
     loop {
         while track.push(&period) == Ok(CAP) {
             noise.fill(&mut period);
@@ -178,18 +109,16 @@ fn run() -> Result<bool, DmaError> {
                 lost += sample_frames;
             }
         }
-        // The clocks need some seconds until the reference fits.
-        if frames == 300 && first.is_none() {
+        // The clocks need some seconds until the reference fits. Two frames may come at once.
+        if frames >= restart_at {
             reference_checker::restart();
+            restart_at = if first.is_none() { FRAMES + LEARNT } else { u32::MAX };
         }
         if frames >= FRAMES && first.is_none() {
             first = Some((reference_checker::worst_ppm(), reference_checker::seconds(), xruns));
             cortex_m::interrupt::free(|_| busy_wait(45 * 25_000));
         }
         if let Some((worst_ppm, seconds, first_xruns)) = first {
-            if frames == FRAMES + 300 {
-                reference_checker::restart();
-            }
             if frames >= 2 * FRAMES {
                 let stats = halves.stats.read();
                 let drift_ppm = halves.capture.drift_ppm().map_or(0, |ppm| ppm as i32);
