@@ -118,35 +118,34 @@ fn run() -> Result<bool, DmaError> {
             first = Some((reference_checker::worst_ppm(), reference_checker::seconds(), xruns));
             cortex_m::interrupt::free(|_| busy_wait(45 * 25_000));
         }
-        if let Some((worst_ppm, seconds, first_xruns)) = first {
-            if frames >= 2 * FRAMES {
-                let stats = halves.stats.read();
-                let drift_ppm = halves.capture.drift_ppm().map_or(0, |ppm| ppm as i32);
-                let (again_ppm, again_seconds) =
-                    (reference_checker::worst_ppm(), reference_checker::seconds());
-                hprintln!(
-                    "DMA: {} frames captured, {} played, drift {} ppm; reference to {} ppm in {} s with interrupts up to 2 ms late, no \
+        if let Some((worst_ppm, seconds, first_xruns)) = first
+            && frames >= 2 * FRAMES
+        {
+            let stats = halves.stats.read();
+            let drift_ppm = halves.capture.drift_ppm().map_or(0, |ppm| ppm as i32);
+            let (again_ppm, again_seconds) = (reference_checker::worst_ppm(), reference_checker::seconds());
+            hprintln!(
+                "DMA: {} frames captured, {} played, drift {} ppm; reference to {} ppm in {} s with interrupts up to 2 ms late, no \
                      xrun ({}); one 45 ms late: {} xruns told, {} sample frames; then reference to {} ppm in {} s",
-                    stats.capture.frames,
-                    stats.outlet.frames,
-                    drift_ppm,
-                    worst_ppm,
-                    seconds,
-                    first_xruns,
-                    xruns,
-                    lost,
-                    again_ppm,
-                    again_seconds
-                );
-                return Ok(first_xruns == 0
-                    && xruns >= 2
-                    && (300..2_000).contains(&lost)
-                    && worst_ppm <= MOST_PPM
-                    && again_ppm <= MOST_PPM
-                    && seconds >= 6
-                    && again_seconds >= 6
-                    && (98..=102).contains(&drift_ppm));
-            }
+                stats.capture.frames,
+                stats.outlet.frames,
+                drift_ppm,
+                worst_ppm,
+                seconds,
+                first_xruns,
+                xruns,
+                lost,
+                again_ppm,
+                again_seconds
+            );
+            return Ok(first_xruns == 0
+                && xruns >= 2
+                && (300..2_000).contains(&lost)
+                && worst_ppm <= MOST_PPM
+                && again_ppm <= MOST_PPM
+                && seconds >= 6
+                && again_seconds >= 6
+                && (98..=102).contains(&drift_ppm));
         }
         cortex_m::asm::wfi();
     }
