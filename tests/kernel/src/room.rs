@@ -8,9 +8,9 @@
 //!
 //! A card's speed is that of its rate shift only nearly: the kernel's loopback driver rounds the positions of both ends of a
 //! cable, and where they round differently it plays up to 60 ppm faster (Linux, `sound/drivers/aloop.c`,
-//! `loopback_jiffies_timer_pos_update`). The program cannot know that before, so that the sound it carries is at another
-//! speed than the card's positions. It counts how fast the loudspeaker's card really was, and a test that needs both at
-//! one speed boots again.
+//! `loopback_jiffies_timer_pos_update`), while the program carries the sound at the speed that is set: the echo would move
+//! against times that are true, as with no device. Both ends round alike if they are started in the same tick of the kernel's
+//! timer. So the program starts its end when the loudspeaker's is running, and counts how fast the card really was.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -36,6 +36,8 @@ const PERIOD: Frames = 160;
 const BUFFER: Frames = 160 * 100;
 /// Part of the run over which the cards' speeds are compared: when both play, and before the terminal may end.
 const COMPARED: std::ops::Range<f64> = 0.3..0.9;
+/// Interval at which the state of the loudspeaker is read: far shorter than a tick of the kernel's timer, 4 ms.
+const STATE_INTERVAL: std::time::Duration = std::time::Duration::from_micros(200);
 /// Real-time priority, above that of the terminal's audio thread, so that its computing never delays the acoustics.
 const PRIORITY: u8 = 80;
 
@@ -53,6 +55,9 @@ struct RoomArgs {
     /// Capture device of the loudspeaker's cable
     #[arg(long)]
     from: String,
+    /// File with the state of the loudspeaker, for which the program waits to be RUNNING
+    #[arg(long)]
+    after: std::path::PathBuf,
     /// Playback device of the microphone's cable
     #[arg(long)]
     to: String,
@@ -100,6 +105,9 @@ fn run(args: &RoomArgs) -> Result<Value, Box<dyn std::error::Error>> {
     let (input, output) = (from.io_i16()?, to.io_i16()?);
     let mut air = EchoPath::new(args.from_shift, args.to_shift);
     output.writei(&vec![0; args.delay as usize])?;
+    while !std::fs::read_to_string(&args.after)?.contains("RUNNING") {
+        std::thread::sleep(STATE_INTERVAL);
+    }
     from.start()?;
     to.start()?;
     let mut block = vec![0; PERIOD as usize];
