@@ -59,7 +59,7 @@ impl RingCounter {
         self.position += paused;
         self.intact_from += paused;
         // The rounds are counted from when the clock ran again.
-        self.time = self.time + Duration::of_sample_frames(paused, self.rate);
+        self.time += Duration::of_sample_frames(paused, self.rate);
         self.update(index, now);
         paused
     }
