@@ -5,8 +5,8 @@
 #   tools/boards.sh [BOARD...]     default: all
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
-source "$handsfree_root/tools/versions.sh"
 cd "$handsfree_root/firmware-sim/boards"
+"$handsfree_root/tools/setup-firmware.sh" others
 
 boards=("$@")
 if [ "${#boards[@]}" -eq 0 ]; then
@@ -40,11 +40,6 @@ used() {
 for board in "${boards[@]}"; do
     board="${board%/}"
     target="$(sed -n 's/^target = "\(.*\)"/\1/p' "$board/.cargo/config.toml")"
-    if [ ! -d "$(rustc --print target-libdir --target "$target")" ]; then
-        command -v rustup >/dev/null || fail "rustc $(installed_rust_version) lacks $target: install Rust by https://rustup.rs, then: rustup target add $target"
-        say "adding Rust target: $target"
-        rustup target add "$target"
-    fi
     (cd "$board" && cargo fmt --check && cargo build --locked --release --quiet)
     image="$board/target/$target/release/handsfree-$board"
     if [[ "$target" == riscv* ]]; then
@@ -55,7 +50,6 @@ for board in "${boards[@]}"; do
         mapfile -t executors < <(sed -nE 's/^unsafe fn ([A-Z0-9_]+)\(.*/\1/p' "$board/src/main.rs")
     fi
     objdump="$tools-objdump"
-    command -v "$objdump" >/dev/null || fail "$objdump is missing: make setup"
 
     read -r flash flash_bytes < <(region "$board" FLASH)
     read -r ram ram_bytes < <(region "$board" RAM)

@@ -2,14 +2,16 @@
 # Installs what the Cortex-M image and the C firmware need in addition to setup.sh. Can be run repeatedly.
 #   tools/setup-firmware.sh           installs what is missing
 #   tools/setup-firmware.sh --check   installs nothing; fails with the commands to run if something is missing
-#   tools/setup-firmware.sh others    what other processors need too: an emulator of RISC-V
+#   tools/setup-firmware.sh others    what the boards and other processors need too: their Rust targets and an emulator of RISC-V
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
 
 firmware_targets=(thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imc-unknown-none-elf)
 
-[ "${1:-}" != others ] || firmware_targets+=(riscv32imac-unknown-none-elf riscv32imafc-unknown-none-elf)
+if [ "${1:-}" = others ]; then
+    firmware_targets+=(thumbv8m.main-none-eabihf riscv32imac-unknown-none-elf riscv32imafc-unknown-none-elf)
+fi
 
 missing_packages() {
     [ "$1" != others ] || command -v qemu-system-riscv32 >/dev/null || echo qemu-system-misc
