@@ -5,6 +5,7 @@ use handsfree_core::capture::{Intake, VoiceProcessor};
 use handsfree_core::playback::{Outlet, TrackPool};
 use handsfree_core::{ConfigError, SampleRate, Session, SessionFormat};
 
+use crate::periods::{Board, Loudspeaker, Microphone};
 use crate::prompt::Prompt;
 use crate::worker::Worker;
 use crate::{CAP, Mutex, RATE_HZ, SLOTS};
@@ -19,14 +20,29 @@ pub static WORK: Signal<Mutex, ()> = Signal::new();
 
 /// A terminal whose parts are handed to their tasks.
 pub struct Terminal<V: VoiceProcessor + 'static> {
-    /// For the audio interface: [`Microphone`](crate::Microphone) or `DmaIo`.
+    /// For the audio interface: [`Microphone`] or `DmaIo`.
     pub intake: Intake<'static, CAP>,
-    /// For the audio interface: [`Loudspeaker`](crate::Loudspeaker) or `DmaIo`.
+    /// For the audio interface: [`Loudspeaker`] or `DmaIo`.
     pub outlet: Outlet<'static, CAP, SLOTS>,
     /// For the task below it.
     pub worker: Worker<V>,
     /// The application.
     pub prompt: Prompt,
+}
+
+impl<V: VoiceProcessor> Terminal<V> {
+    /// Returns the parts for a driver that hands over whole periods, configured for the board.
+    ///
+    /// # Errors
+    /// Names a slot that the interface does not have.
+    pub fn with_periods(
+        self,
+        board: &Board,
+    ) -> Result<(Microphone, Loudspeaker, Worker<V>, Prompt), ConfigError> {
+        let microphone = Microphone::new(self.intake, board)?;
+        let loudspeaker = Loudspeaker::new(self.outlet, board)?;
+        Ok((microphone, loudspeaker, self.worker, self.prompt))
+    }
 }
 
 /// Returns the parts of a terminal with the voice processor `voice`. Once, before the tasks are started. `keep` gives the tracks a place

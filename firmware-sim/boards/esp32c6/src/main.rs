@@ -47,11 +47,8 @@ async fn main(spawner: Spawner) {
     esp_rtos::start(TimerGroup::new(p.TIMG0).timer0, p.FROM_CPU_INTR0);
     // The chip has no floating point, so an echo canceller does not fit: half duplex.
     let voice = LightVoice::new(LightConfig::default());
-    let terminal = terminal(SESSION.take(), |pool| POOL.init(pool), voice).and_then(|terminal| {
-        let microphone = Microphone::new(terminal.intake, &BOARD)?;
-        let loudspeaker = Loudspeaker::new(terminal.outlet, &BOARD)?;
-        Ok((microphone, loudspeaker, terminal.worker, terminal.prompt))
-    });
+    let terminal = terminal(SESSION.take(), |pool| POOL.init(pool), voice)
+        .and_then(|terminal| terminal.with_periods(&BOARD));
     let (microphone, loudspeaker, processing, application) = match terminal {
         Ok(parts) => parts,
         Err(error) => {

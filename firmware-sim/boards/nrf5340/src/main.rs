@@ -64,11 +64,8 @@ async fn main(spawner: Spawner) {
     CACHE.enable().write(|w| w.set_enable(true));
     let canceller = CANCELLER.take();
     canceller.configure(CancellerSettings { corrected_linear: false, ..CancellerSettings::default() });
-    let terminal = terminal(SESSION.take(), |pool| POOL.init(pool), canceller).and_then(|terminal| {
-        let microphone = Microphone::new(terminal.intake, &BOARD)?;
-        let loudspeaker = Loudspeaker::new(terminal.outlet, &BOARD)?;
-        Ok((microphone, loudspeaker, terminal.worker, terminal.prompt))
-    });
+    let terminal = terminal(SESSION.take(), |pool| POOL.init(pool), canceller)
+        .and_then(|terminal| terminal.with_periods(&BOARD));
     let (microphone, loudspeaker, processing, application) = match terminal {
         Ok(parts) => parts,
         Err(error) => {
