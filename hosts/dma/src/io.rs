@@ -260,23 +260,28 @@ impl<
                 contents.begin(state, 0);
             })
         });
-        let event = capture.flatten();
-        event.or_else(|| {
-            let mut restarted = 0;
-            let playback = self.playback.with(|contents, state| {
-                played.poll(contents, state, Direction::Playback, |contents| {
-                    contents.stop_playback();
-                    contents.begin_playback::<PLAYBACK_PERIOD>(state);
-                    restarted = contents.properties.clock_domain;
-                })
-            });
-            // It may have stopped the clock of capture for a moment.
-            self.capture.with(|contents, _| {
+        capture.flatten().or_else(|| {
+            let mut poll_playback = || {
+                let mut restarted = 0;
+                let event = self.playback.with(|contents, state| {
+                    played.poll(contents, state, Direction::Playback, |contents| {
+                        contents.stop_playback();
+                        contents.begin_playback::<PLAYBACK_PERIOD>(state);
+                        restarted = contents.properties.clock_domain;
+                    })
+                });
+                (event.flatten(), restarted)
+            };
+            // A restart may stop the clock of capture for a moment. Capture is held meanwhile, so that no interrupt looks between the
+            // pause and its note.
+            let held = self.capture.with(|contents, _| {
+                let (event, restarted) = poll_playback();
                 if restarted != 0 && contents.properties.clock_domain == restarted {
                     contents.counter.expect_pause();
                 }
+                event
             });
-            playback.flatten()
+            held.unwrap_or_else(|| poll_playback().0)
         })
     }
 }

@@ -168,7 +168,7 @@ fn a_clock_that_stops_is_a_lost_device_once() {
         assert_eq!(io.poll_event(), None);
     }
     let lost = |direction| Event::DeviceLost { direction };
-    // A second stop is told as well, if interrupts came in between.
+    // A clock that stops again is reported again, if interrupts came in between.
     for stop in 0..2 {
         let mut events = Vec::new();
         for _ in 0..20 {
