@@ -7,8 +7,6 @@
 
 mod output;
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
 use cortex_m::peripheral::NVIC;
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
@@ -20,7 +18,7 @@ use handsfree_dma::{DmaError, DmaIo, DmaPort, StreamProperties};
 use handsfree_image::noise::Noise;
 use handsfree_image::pac::Interrupt;
 use handsfree_image::timer_dma::TimerDma;
-use handsfree_image::{CAP, SLOTS, TerminalSession, clock, machine, room};
+use handsfree_image::{CAP, SLOTS, TerminalSession, clock, disturbance, machine, room};
 use handsfree_vectors::cancellers::Lean64;
 use handsfree_vectors::conversation::OUTPUT_ONLY;
 use static_cell::ConstStaticCell;
@@ -44,13 +42,12 @@ static SESSION: ConstStaticCell<TerminalSession> = ConstStaticCell::new(Session:
 static CANCELLER: ConstStaticCell<Lean64> = ConstStaticCell::new(Lean64::new());
 static MICROPHONE: DmaPort<Mutex, TimerDma, Intake<'static, CAP>, CAP> = DmaPort::new();
 static LOUDSPEAKER: DmaPort<Mutex, TimerDma, Outlet<'static, CAP, SLOTS>, CAP> = DmaPort::new();
-static SEED: AtomicU32 = AtomicU32::new(0x5EED);
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     machine::start_counter();
     // The counter is needed from 0 on, so that the microphone's start is not before it.
-    busy_wait(100_000);
+    disturbance::busy_wait(100_000);
     let status = if run() == Ok(true) { EXIT_SUCCESS } else { EXIT_FAILURE };
     loop {
         debug::exit(status);
@@ -117,7 +114,7 @@ fn run() -> Result<bool, DmaError> {
         NVIC::unmask(Interrupt::TIMER1);
         NVIC::unmask(Interrupt::DUALTIMER);
     }
-    machine::disturb_in(25_000);
+    disturbance::start();
     let Ok(mut track) = halves.tracks.open() else { return Ok(false) };
     let mut noise = Noise::new(1);
     let mut period = [0i16; CAP];
@@ -167,20 +164,10 @@ extern "C" fn TIMER1() {
     LOUDSPEAKER.on_interrupt();
 }
 
-/// Disturbing interrupt: occupies the processor for up to 2 ms every 3 to 13 ms.
+/// Interrupt that delays the others.
 #[unsafe(no_mangle)]
 extern "C" fn DUALTIMER() {
-    machine::acknowledge_disturbance();
-    let mut noise = Noise::new(SEED.load(Ordering::Relaxed));
-    let (busy, pause) = (noise.word() % 50_000, 75_000 + noise.word() % 250_000);
-    SEED.store(noise.word(), Ordering::Relaxed);
-    busy_wait(busy);
-    machine::disturb_in(pause);
-}
-
-fn busy_wait(ticks: u32) {
-    let started = machine::counter();
-    while machine::counter().wrapping_sub(started) < ticks {}
+    disturbance::on_interrupt();
 }
 
 #[panic_handler]

@@ -10,6 +10,7 @@
 
 pub mod cell;
 pub mod clock;
+pub mod disturbance;
 pub mod instruction_counter;
 pub mod machine;
 pub mod noise;

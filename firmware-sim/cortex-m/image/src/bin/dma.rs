@@ -7,8 +7,6 @@
 #![no_std]
 #![no_main]
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
 use cortex_m::peripheral::NVIC;
 use cortex_m_semihosting::{debug, hprintln};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
@@ -22,7 +20,7 @@ use handsfree_image::noise::Noise;
 use handsfree_image::pac::Interrupt;
 use handsfree_image::reference_checker::{self, ReferenceChecker};
 use handsfree_image::timer_dma::TimerDma;
-use handsfree_image::{CAP, SLOTS, TerminalSession, clock};
+use handsfree_image::{CAP, SLOTS, TerminalSession, clock, disturbance};
 use static_cell::ConstStaticCell;
 
 type Mutex = CriticalSectionRawMutex;
@@ -38,14 +36,12 @@ const MOST_PPM: u32 = 10_000;
 static SESSION: ConstStaticCell<TerminalSession> = ConstStaticCell::new(Session::new());
 static MICROPHONE: DmaPort<Mutex, TimerDma, Intake<'static, CAP>, CAP> = DmaPort::new();
 static LOUDSPEAKER: DmaPort<Mutex, TimerDma, Outlet<'static, CAP, SLOTS>, CAP> = DmaPort::new();
-static DISTURBANCE_ENABLED: AtomicBool = AtomicBool::new(false);
-static SEED: AtomicU32 = AtomicU32::new(0x5EED);
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     machine::start_counter();
     // The counter is needed from 0 on, so that the microphone's start is not before it.
-    busy_wait(100_000);
+    disturbance::busy_wait(100_000);
     let passed = run().unwrap_or(false);
     debug::exit(if passed { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
     cortex_m::asm::udf()
@@ -88,8 +84,7 @@ fn run() -> Result<bool, DmaError> {
         NVIC::unmask(Interrupt::TIMER1);
         NVIC::unmask(Interrupt::DUALTIMER);
     }
-    DISTURBANCE_ENABLED.store(true, Ordering::Relaxed);
-    machine::disturb_in(25_000);
+    disturbance::start();
     let Ok(mut track) = halves.tracks.open() else { return Ok(false) };
     let mut noise = Noise::new(1);
     let mut period = [0i16; CAP];
@@ -116,7 +111,7 @@ fn run() -> Result<bool, DmaError> {
         }
         if frames >= FRAMES && first.is_none() {
             first = Some((reference_checker::worst_ppm(), reference_checker::seconds(), xruns));
-            cortex_m::interrupt::free(|_| busy_wait(45 * 25_000));
+            cortex_m::interrupt::free(|_| disturbance::busy_wait(45 * 25_000));
         }
         if let Some((worst_ppm, seconds, first_xruns)) = first
             && frames >= 2 * FRAMES
@@ -165,23 +160,10 @@ extern "C" fn TIMER1() {
     LOUDSPEAKER.on_interrupt();
 }
 
-/// Disturbing interrupt: occupies the processor for up to 2 ms every 3 to 13 ms.
+/// Interrupt that delays the others.
 #[unsafe(no_mangle)]
 extern "C" fn DUALTIMER() {
-    machine::acknowledge_disturbance();
-    if !DISTURBANCE_ENABLED.load(Ordering::Relaxed) {
-        return;
-    }
-    let mut noise = Noise::new(SEED.load(Ordering::Relaxed));
-    let (busy, pause) = (noise.word() % 50_000, 75_000 + noise.word() % 250_000);
-    SEED.store(noise.word(), Ordering::Relaxed);
-    busy_wait(busy);
-    machine::disturb_in(pause);
-}
-
-fn busy_wait(ticks: u32) {
-    let started = machine::counter();
-    while machine::counter().wrapping_sub(started) < ticks {}
+    disturbance::on_interrupt();
 }
 
 #[panic_handler]
