@@ -43,6 +43,7 @@ fn the_default_canceller_keeps_its_echo_low_with_bad_times() {
         "--timestamp-jitter-us 1000 --timestamp-jitter-normal --playback-ppm -200",
         "--timestamp-bias-ms 60 --playback-ppm -300",
         "--timestamp-bias-ms 250",
+        "--timestamp-bias-ms 85 --rt60-ms 580 --timestamp-jitter-us 300 --timestamp-jitter-normal --playback-ppm 5000",
         "--capture-period 441 --playback-period 1024 --playback-ppm 300",
     ]);
 }

@@ -145,21 +145,12 @@ impl<
         for reference in &mut self.reference {
             reference.reset();
         }
-        for main in &mut self.main {
-            main.reset(FIRST_POWER, &Self::DECAY);
-        }
-        for shadow in &mut self.shadow {
-            shadow.reset();
-        }
+        self.forget_path();
         self.main_noise[0].fill(1e-6);
         self.main_noise[1].fill(0.0);
         self.shadow_noise.fill(1e-6);
-        (self.main_power, self.shadow_power) = (0.0, 0.0);
-        self.path_change = FIRST_CHANGE;
         self.frames = 0;
         self.selection.reset();
-        self.path_shift.reset();
-        self.shifted = [0.0; 2];
         self.residual.reset();
         self.suppressor.reset();
         self.noise_reduction.reset();
@@ -171,8 +162,23 @@ impl<
         self.last_near_energy = 0.0;
         self.last_far_energy = 0.0;
         self.kept = (0.0, 0.0);
-        self.levels = EchoLevels::new();
         (self.path_changes, self.divergences) = (0, 0);
+    }
+
+    /// Forgets the echo path, but not what was learned of the microphone's noise and of the talker.
+    #[inline(never)]
+    pub(super) fn forget_path(&mut self) {
+        for main in &mut self.main {
+            main.reset(FIRST_POWER, &Self::DECAY);
+        }
+        for shadow in &mut self.shadow {
+            shadow.reset();
+        }
+        (self.main_power, self.shadow_power) = (0.0, 0.0);
+        self.path_change = FIRST_CHANGE;
+        self.path_shift.reset();
+        self.shifted = [0.0; 2];
+        self.levels = EchoLevels::new();
     }
 
     /// Cleans a frame.

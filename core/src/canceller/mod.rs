@@ -345,6 +345,12 @@ impl<
         if self.is_prepared { self.path_shift.shift(HOP) } else { None }
     }
 
+    fn on_reference_moved(&mut self) {
+        if self.is_prepared {
+            self.forget_path();
+        }
+    }
+
     fn near_end_likelihood(&self) -> Option<f32> {
         self.is_prepared.then(|| self.suppressor.presence())
     }

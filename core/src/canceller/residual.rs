@@ -45,6 +45,11 @@ const CHANCE: f32 = 0.1;
 /// Energy of the whole estimated echo above which distortion is measured.
 const WHOLE_ABOVE: f32 = 1e-4;
 
+/// The highest bins, one of this number, are those of which the reference tells nothing: from 0.95 of the Nyquist
+/// frequency on. There the interpolation of [`ReferenceQuality::Full`](crate::timing::ReferenceQuality) errs by more
+/// than -25 dB.
+const UNKNOWN_PART: usize = 20;
+
 /// Estimator of the residual echo.
 #[derive(Debug)]
 pub(super) struct ResidualEcho<const BINS: usize> {
@@ -209,5 +214,41 @@ impl<const BINS: usize> ResidualEcho<BINS> {
                 *power = larger(larger(found, inputs.shifted * error), HELD * *power);
             }
         }
+        self.extend_to_nyquist(error_power);
+    }
+
+    /// Lets the residual's part of the error in the highest bins be at least that in as many bins below them, because
+    /// their echo is in no reference that is read between its samples.
+    fn extend_to_nyquist(&mut self, error_power: &[f32; BINS]) {
+        let unknown_from = const { BINS - BINS / UNKNOWN_PART };
+        let known_from = const { BINS - 2 * (BINS / UNKNOWN_PART) };
+        let known = self.power.iter().zip(error_power).take(unknown_from).skip(known_from);
+        let (residual, error) =
+            known.fold((0.0, 1e-20), |(residual, error), (r, e)| (residual + r, error + e));
+        let part = (residual / error).min(1.0);
+        for (power, error) in self.power.iter_mut().zip(error_power).skip(unknown_from) {
+            *power = larger(*power, part * error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_bins_share_the_residual_of_those_below() {
+        const BINS: usize = 161;
+        let mut residual = Box::new(ResidualEcho::<BINS>::new());
+        let error: [f32; BINS] = core::array::from_fn(|bin| 1.0 + bin as f32);
+        residual.power = core::array::from_fn(|bin| if bin < 153 { 0.5 * error[bin] } else { 1e-3 });
+        residual.power[160] = 400.0;
+        residual.extend_to_nyquist(&error);
+        assert!((0..160).all(|bin| (residual.power[bin] / error[bin] - 0.5).abs() < 1e-4));
+        // More than that, and silence, are left as they are.
+        assert_eq!(residual.power[160], 400.0);
+        residual.power = [0.0; BINS];
+        residual.extend_to_nyquist(&[0.0; BINS]);
+        assert_eq!(residual.power, [0.0; BINS]);
     }
 }

@@ -106,3 +106,39 @@ fn a_new_canceller_is_all_zero_bytes_of_a_static() {
     static CANCELLER: std::sync::Mutex<Mono> = std::sync::Mutex::new(Mono::new());
     assert_eq!(CANCELLER.lock().unwrap().settings(), CancellerSettings::DEFAULT);
 }
+
+/// Passes noise whose echo comes `later` samples later, and returns the echo's reduction in the last 50 of `frames`.
+fn reduction_db(canceller: &mut Mono, random: &mut RandomBits, later: usize, frames: usize) -> f64 {
+    let format = Format::new(8_000, 1).unwrap();
+    let mut line = vec![0; later];
+    let (mut before, mut after) = (0.0, 0.0);
+    for frame in 0..frames {
+        let far: [i16; HOP] = array_of(random);
+        line.extend(far.map(|x| x / 2));
+        let mut near: Vec<i16> = line.drain(..HOP).collect();
+        let loud = power(&near);
+        canceller.process_reverse(PcmRef { format, samples: &far }).unwrap();
+        canceller.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
+        if frame + 50 >= frames {
+            (before, after) = (before + loud, after + power(&canceller.linear().collect::<Vec<_>>()));
+        }
+    }
+    10.0 * (before / after).log10()
+}
+
+#[test]
+fn a_canceller_that_is_told_of_a_moved_reference_converges_like_a_new_one() {
+    let reduction_db = |told: bool, learned: usize| {
+        let (mut canceller, mut random) = (Box::new(Mono::new()), RandomBits::new());
+        reduction_db(&mut canceller, &mut random, 150, learned);
+        if told {
+            canceller.on_reference_moved();
+        }
+        reduction_db(&mut canceller, &mut random, 3, 80)
+    };
+    let (new, told, untold) = (reduction_db(false, 0), reduction_db(true, 500), reduction_db(false, 500));
+    assert!(
+        told > new - 6.0 && told > untold + 20.0,
+        "new {new:.1} dB, told {told:.1} dB, untold {untold:.1} dB"
+    );
+}

@@ -28,8 +28,6 @@ const EXPECTED_SOON: Duration = Duration::from_millis(50);
 /// Longest time that a frame waits until it is decided if the loudspeaker stalled. Then the reference is read where
 /// it was expected.
 const MAX_HOLD: Duration = Duration::from_millis(60);
-/// Convergence from which on a canceller's own report outweighs everything else: 6 dB of the echo are removed.
-const CONVERGED: f32 = 0.75;
 
 /// Rate difference, as a fraction, up to which two clocks may be one clock that is measured twice.
 const CLOCKS_DIFFER: f32 = 5e-6;
@@ -217,24 +215,26 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
     }
 
     /// Lets the acoustic delay estimate, if there is one, learn from an aligned pair of frames and correct
-    /// the next reads.
+    /// the next reads, which the voice processor is told if they no longer fit what it learned.
     pub(crate) fn observe_echo<V: VoiceProcessor>(
         &mut self,
         frames: EchoFrames<'_>,
-        voice: &V,
+        voice: &mut V,
         output: EchoEventOutput<'_, '_>,
     ) {
         let Some(corrector) = &mut self.corrector else { return };
-        let report = voice.echo_report();
-        corrector.observe(CorrectorInput {
+        let moved = corrector.observe(CorrectorInput {
             frames,
-            converged: report.is_some_and(|report| report.convergence >= CONVERGED),
+            convergence: voice.echo_report().map(|report| report.convergence),
             reach: voice.reach(),
             reference: &mut self.reference,
             clock: &self.clock,
             delay: &mut self.delay,
             output,
         });
+        if moved {
+            voice.on_reference_moved();
+        }
     }
 
     /// Lets the next read follow the echo, which the canceller found `shift` from its expected place in this frame.

@@ -157,6 +157,10 @@ pub trait VoiceProcessor {
         None
     }
 
+    /// Tells that the reference is read at another place from the next frame on while the echo stayed where it was,
+    /// so that what the processor learned of the echo path no longer fits. Called between frames.
+    fn on_reference_moved(&mut self) {}
+
     /// Returns the likelihood that the near talker spoke in the last capture frame, from 0 to 1, or `None` if the
     /// processor does not know it. Called after each frame.
     fn near_end_likelihood(&self) -> Option<f32> {
@@ -229,6 +233,10 @@ macro_rules! forward_to_reference {
 
         fn echo_shift(&self) -> Option<EchoShift> {
             (**self).echo_shift()
+        }
+
+        fn on_reference_moved(&mut self) {
+            (**self).on_reference_moved();
         }
 
         fn near_end_likelihood(&self) -> Option<f32> {

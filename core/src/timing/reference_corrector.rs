@@ -33,6 +33,13 @@ const TARGET_LAG: Duration = Duration::from_millis(3);
 /// Active frames for which a canceller may fail to remove an echo within its reach before the reference is
 /// moved for it (4 s). Most cancellers have found it by then, and would have to begin anew after a move.
 const CHANCE_FRAMES: u16 = 400;
+/// Convergence from which on a canceller's own report outweighs everything else: 6 dB of the echo are removed.
+const CONVERGED: f32 = 0.75;
+/// Convergence up to which a canceller that works gains by a move of its reference: 13 dB. An echo beyond half of its
+/// tail, or before its reference, leaves it a part that it cannot remove.
+const GAINS_BELOW: f32 = 0.95;
+/// Successive active frames in which it must gain by the move (2 s), so that a canceller that is learning may finish.
+const GAINS_FRAMES: u8 = 200;
 /// Active frames without cancellation after which an echo that was removed before counts as lost (1.5 s).
 const LOST_FRAMES: u16 = 150;
 /// Active frames without a peak of the search after which a lost echo is searched elsewhere in the history
@@ -92,8 +99,8 @@ impl EchoEventOutput<'_, '_> {
 /// One frame of both directions, and what the corrector acts on.
 pub(crate) struct CorrectorInput<'i, 'r, 'e, const CAP: usize> {
     pub(crate) frames: EchoFrames<'i>,
-    /// Whether the voice processor itself reports that it cancels.
-    pub(crate) converged: bool,
+    /// Part of the echo's power that the voice processor itself reports to remove.
+    pub(crate) convergence: Option<f32>,
     /// Longest lag at which the voice processor cancels.
     pub(crate) reach: Duration,
     pub(crate) reference: &'i mut EchoReference<'r, CAP>,
@@ -104,7 +111,7 @@ pub(crate) struct CorrectorInput<'i, 'r, 'e, const CAP: usize> {
 }
 
 type ObserveFn<const CAP: usize> =
-    for<'a, 'i, 'r, 'e> fn(&mut ReferenceCorrector<'a, CAP>, CorrectorInput<'i, 'r, 'e, CAP>);
+    for<'a, 'i, 'r, 'e> fn(&mut ReferenceCorrector<'a, CAP>, CorrectorInput<'i, 'r, 'e, CAP>) -> bool;
 type DistrustFn<const CAP: usize> =
     for<'a, 'r> fn(&mut ReferenceCorrector<'a, CAP>, &mut EchoReference<'r, CAP>, Duration);
 
@@ -132,6 +139,8 @@ pub(crate) struct ReferenceCorrector<'a, const CAP: usize> {
     is_lost: bool,
     /// Number of successive active frames in which the canceller did not work.
     failing_frames: u16,
+    /// Number of successive active frames in which a canceller that works would gain by a move.
+    gaining_frames: u8,
     /// Active frames since the search began where it is.
     searched_frames: u16,
     /// Shift at which a lost echo was searched first.
@@ -155,6 +164,7 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             has_cancelled: false,
             is_lost: false,
             failing_frames: 0,
+            gaining_frames: 0,
             searched_frames: 0,
             search_from: Duration::ZERO,
             untrue: [false; 2],
@@ -162,9 +172,9 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
     }
 
     /// Takes a frame of both directions, corrects the reference if needed, and reports an echo that was lost or
-    /// found.
-    pub(crate) fn observe(&mut self, input: CorrectorInput<'_, '_, '_, CAP>) {
-        (self.observe)(self, input);
+    /// found. Returns whether the reference was moved while the echo stayed where it was.
+    pub(crate) fn observe(&mut self, input: CorrectorInput<'_, '_, '_, CAP>) -> bool {
+        (self.observe)(self, input)
     }
 
     /// Reads the reference later by `shift`, because its timestamps are distrusted.
@@ -179,6 +189,7 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             self.lag = self.lag - correction.shift;
             self.meter.restart();
             self.failing_frames = 0;
+            self.gaining_frames = 0;
             self.searched_frames = 0;
         }
         if correction.slower_ppm != 0.0 {
@@ -211,11 +222,14 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
 fn observe<const CAP: usize>(
     corrector: &mut ReferenceCorrector<'_, CAP>,
     input: CorrectorInput<'_, '_, '_, CAP>,
-) {
-    let CorrectorInput { frames, converged, reach, reference, clock, delay, output } = input;
+) -> bool {
+    let CorrectorInput { frames, convergence, reach, reference, clock, delay, output } = input;
     corrector.acoustic_delay.observe(frames.far, frames.before);
-    let mut event = corrector.weigh_cancellation(frames, converged);
+    let mut event = corrector.weigh_cancellation(frames, convergence);
+    // A canceller that worked before the echo moved may fit again where the reference follows it.
+    let fits_nowhere = !corrector.has_cancelled || corrector.failing_frames == 0;
     let mut correction = corrector.correction(reference, clock, reach);
+    let moved = correction.shift != Duration::ZERO && fits_nowhere;
     if correction.shift != Duration::ZERO {
         event = Some(SessionEvent::EchoFound { lag_ms: 0 });
         corrector.is_lost = false;
@@ -238,11 +252,16 @@ fn observe<const CAP: usize>(
     if let Some(event) = event.or_else(|| corrector.untrue_rate(reference, clock, &output)) {
         output.report(event);
     }
+    moved
 }
 
 impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
     /// Counts for how long the canceller has not worked, and notices an echo that is lost or removed again.
-    fn weigh_cancellation(&mut self, frames: EchoFrames<'_>, converged: bool) -> Option<SessionEvent> {
+    fn weigh_cancellation(
+        &mut self,
+        frames: EchoFrames<'_>,
+        convergence: Option<f32>,
+    ) -> Option<SessionEvent> {
         // A tone is cancelled at many delays, so it does not show that the reference fits.
         let shows_delay = self.acoustic_delay.hears_wide_sound();
         if !self.meter.observe(frames.far, frames.before, frames.after) || !shows_delay {
@@ -250,6 +269,9 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         }
         self.searched_frames = self.searched_frames.saturating_add(1);
         self.failing_frames = self.failing_frames.saturating_add(1);
+        let gains = convergence.is_some_and(|convergence| convergence < GAINS_BELOW);
+        self.gaining_frames = if gains { self.gaining_frames.saturating_add(1) } else { 0 };
+        let converged = convergence.is_some_and(|convergence| convergence >= CONVERGED);
         if converged || self.meter.cancellation() == Cancellation::Works {
             self.failing_frames = 0;
             self.has_cancelled = true;
@@ -287,7 +309,8 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         self.lag = echo.lag;
         let early = echo.lag < (lead - EARLY).max(-SURELY_EARLY);
         let is_due = early || error > reach || error > LATE && self.failing_frames > CHANCE_FRAMES;
-        if is_due && self.failing_frames > 0 {
+        let gains = (echo.lag < -SURELY_EARLY || error > reach) && self.gaining_frames >= GAINS_FRAMES;
+        if is_due && self.failing_frames > 0 || gains {
             correction.shift = echo.lag - lead.max(TARGET_LAG);
         }
         self.until_check = self.until_check.saturating_sub(1);

@@ -356,7 +356,7 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let [played, captured] = [self.played_format, self.captured_format]
             .map(|format| format.map_or(rate, |format| format.rate()));
         let output = EchoEventOutput { counters: self.counters, events: &mut self.events, played, captured };
-        self.alignment.observe_echo(frames, &self.voice.voice, output);
+        self.alignment.observe_echo(frames, &mut self.voice.voice, output);
     }
 }
 

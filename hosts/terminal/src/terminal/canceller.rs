@@ -173,6 +173,10 @@ impl VoiceProcessor for OwnCancellerVoice {
         at_any_rate!(&self.canceller, canceller => canceller.echo_shift())
     }
 
+    fn on_reference_moved(&mut self) {
+        at_any_rate!(&mut self.canceller, canceller => canceller.on_reference_moved());
+    }
+
     fn near_end_likelihood(&self) -> Option<f32> {
         at_any_rate!(&self.canceller, canceller => canceller.near_end_likelihood())
     }

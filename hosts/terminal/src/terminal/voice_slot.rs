@@ -120,6 +120,10 @@ impl VoiceProcessor for VoiceSlot {
         self.current.echo_shift()
     }
 
+    fn on_reference_moved(&mut self) {
+        self.current.on_reference_moved();
+    }
+
     fn near_end_likelihood(&self) -> Option<f32> {
         self.current.near_end_likelihood()
     }
