@@ -9,10 +9,12 @@ use handsfree_cli::args::{Cli, Command};
 use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
 use handsfree_cli::sim;
 use handsfree_cli::switches::{CancellerName, Switches};
+use handsfree_core::capture::{EchoReport, ProcessError, VoiceProcessor, VoiceStats};
 use handsfree_core::time::{Duration, Instant, PeriodTime};
 use handsfree_core::timing::AcousticMemory;
-use handsfree_core::{ChannelMap, Format, Frame, SampleRate, SessionFormat};
+use handsfree_core::{ChannelMap, Format, Frame, PcmMut, PcmRef, SampleRate, SessionFormat};
 use handsfree_sim::measure::{erle_windows, median};
+use handsfree_sim::noise::Rng;
 use handsfree_sim::scenario::{CAP, SimSession};
 use handsfree_tests::{intake_config, outlet_config, with_large_stack};
 
@@ -35,11 +37,22 @@ fn recordings(rate_hz: u32) -> (Vec<i16>, Vec<i16>) {
 /// the cleaned signal and the number of reference jumps.
 fn clean(rate: SampleRate, far: &[i16], mic: &[i16], late: Duration, honest: bool) -> (Vec<i16>, u32) {
     let format = Format::with_rate(rate, 1).unwrap();
-    let mut voice = SWITCHES.voice(format, format).unwrap();
+    clean_with(SWITCHES.voice(format, format).unwrap().as_dyn(), rate, far, mic, late, honest)
+}
+
+/// Does the same with any voice processor.
+fn clean_with<V: VoiceProcessor>(
+    voice: V,
+    rate: SampleRate,
+    far: &[i16],
+    mic: &[i16],
+    late: Duration,
+    honest: bool,
+) -> (Vec<i16>, u32) {
     let mut session = Box::new(SimSession::new());
     let mut acoustic_memory = Box::new(AcousticMemory::new());
     let terminal = SessionFormat { rate, near_channels: 1, far_channels: 1 };
-    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice.as_dyn(), ()).unwrap();
+    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ()).unwrap();
     halves.capture.use_acoustic_delay(&mut acoustic_memory);
     let map = ChannelMap::natural(1, 1).unwrap();
     let length = rate.sample_frames();
@@ -105,4 +118,63 @@ fn a_late_reference_hardly_reduces_the_echo_cancellation() {
             }
         }
     });
+}
+
+/// Canceller that reports a convergence, removes 12 dB, reaches 64 ms, and counts the moves that it is told.
+struct ReportingVoice<'c> {
+    convergence: f32,
+    moves: &'c mut u32,
+}
+
+impl VoiceProcessor for ReportingVoice<'_> {
+    fn process_reverse(&mut self, _: PcmRef<'_>) -> Result<(), ProcessError> {
+        Ok(())
+    }
+
+    fn process_capture(&mut self, near: PcmMut<'_>, _: Duration) -> Result<(), ProcessError> {
+        near.samples.iter_mut().for_each(|sample| *sample /= 4);
+        Ok(())
+    }
+
+    fn stats(&self) -> VoiceStats {
+        VoiceStats::default()
+    }
+
+    fn echo_report(&self) -> Option<EchoReport> {
+        Some(EchoReport { lag: Duration::ZERO, strength_db: -12.0, convergence: self.convergence })
+    }
+
+    fn on_reference_moved(&mut self) {
+        *self.moves += 1;
+    }
+
+    fn reach(&self) -> Duration {
+        Duration::from_millis(64)
+    }
+
+    fn reset(&mut self) {}
+}
+
+#[test]
+fn a_reference_whose_echo_is_partly_out_of_reach_is_moved_once_and_the_canceller_told() {
+    let rate = SampleRate::new(16_000).unwrap();
+    let mut rng = Rng::for_stream(1, "far end");
+    let far: Vec<i16> = (0..160_000).map(|_| (2_000.0 * rng.gaussian()) as i16).collect();
+    // Convergence, delay of the echo, lateness of a reference whose times do not tell it, and the expected moves.
+    for (convergence, echo_ms, late_ms, expected) in
+        [(0.9, 85, 0, 1), (0.99, 85, 0, 0), (0.9, 40, 0, 0), (0.9, 0, 20, 1), (0.99, 0, 20, 0)]
+    {
+        let mut mic = vec![0; 16 * echo_ms];
+        mic.extend(far.iter().map(|sample| sample / 4));
+        mic.truncate(far.len());
+        let mut moves = 0;
+        let voice = ReportingVoice { convergence, moves: &mut moves };
+        let late = Duration::from_millis(late_ms);
+        let (_, jumps) = with_large_stack(|| clean_with(voice, rate, &far, &mic, late, false));
+        assert_eq!(
+            (moves, jumps),
+            (expected, expected + 1),
+            "convergence {convergence}, echo {echo_ms} ms later, reference {late_ms} ms late"
+        );
+    }
 }

@@ -2,12 +2,12 @@
 
 use super::ceiling;
 use super::kalman::{FilterBin, PathChange};
+use super::levels::{EchoLevels, FAR_ACTIVE};
 use super::noise_reduction;
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, Crossing, FrameEnergies, Repair};
 use super::suppressor::Pressing;
 use super::{CancellerReading, CancellerStorage, EchoCanceller};
-use crate::capture::VoiceStats;
 use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
 use crate::dsp::select::{larger, smaller};
@@ -46,8 +46,6 @@ const LEAST_BIN_POWER: f32 = 1e-3;
 const RAISED: f32 = 1.0;
 /// Part of the path that is left after a divergence.
 const HALVED: f32 = 0.5;
-/// Energy of a reference frame above which the far end counts as speaking.
-const FAR_ACTIVE: f32 = 1e-4;
 /// Inverse of the part of the microphone's energy that an output of the talker alone has at least.
 const WHOLE_TALKER: f32 = 2.0;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
@@ -506,78 +504,5 @@ fn overlap_add<const HOP: usize>(time: &mut [[f32; HOP]; 2], overlap: &mut [f32;
     }
     for ((overlap, second), window) in overlap.iter_mut().zip(second.iter()).zip(rising.iter().rev()) {
         *overlap = second * window;
-    }
-}
-
-/// Part of the levels that is replaced in 10 ms: a time constant of 1 s of far end.
-const LEVEL_STEP: f32 = 0.01;
-
-/// Levels of the far end, of the estimated echo and of what is left, while the far end speaks.
-#[derive(Debug)]
-pub(super) struct EchoLevels {
-    far: f32,
-    near: f32,
-    echo: f32,
-    error: f32,
-    both: f32,
-    frames: u8,
-}
-
-impl EchoLevels {
-    pub(super) const fn new() -> Self {
-        Self { far: 0.0, near: 0.0, echo: 0.0, error: 0.0, both: 0.0, frames: 0 }
-    }
-
-    fn observe(&mut self, far: f32, near: &[f32], error: &[f32]) {
-        if far <= FAR_ACTIVE {
-            return;
-        }
-        let (mut echo_energy, mut error_energy, mut near_energy, mut both) = (0.0, 0.0, 0.0, 0.0);
-        for (near, error) in near.iter().zip(error) {
-            let echo = near - error;
-            echo_energy += echo * echo;
-            error_energy += error * error;
-            near_energy += near * near;
-            both += echo * error;
-        }
-        for (level, now) in [
-            (&mut self.far, far),
-            (&mut self.near, near_energy),
-            (&mut self.echo, echo_energy),
-            (&mut self.error, error_energy),
-            (&mut self.both, both),
-        ] {
-            *level += LEVEL_STEP * (now - *level);
-        }
-        self.frames = self.frames.saturating_add(1);
-    }
-
-    /// Returns whether the far end spoke for a second.
-    pub(super) fn is_known(&self) -> bool {
-        self.frames >= 100 && self.far > 0.0
-    }
-
-    /// Returns ERL and ERLE.
-    pub(super) fn stats(&self) -> VoiceStats {
-        let decibels = |ratio: f32| 10.0 * libm::log10f(ratio.max(1e-12));
-        if !self.is_known() {
-            return VoiceStats::default();
-        }
-        VoiceStats {
-            erl_db: (self.echo > 0.0).then(|| decibels(self.far / self.echo)),
-            erle_db: (self.error > 0.0).then(|| decibels(self.near / self.error)),
-            ..VoiceStats::default()
-        }
-    }
-
-    /// Returns how much of the error correlates with the estimated echo, from 0 to 1.
-    pub(super) fn residual_likelihood(&self) -> f32 {
-        let product = self.echo * self.error;
-        if product > 0.0 { (self.both * self.both / product).min(1.0) } else { 0.0 }
-    }
-
-    /// Returns the part of the microphone's power while the far end speaks that the filter explains.
-    pub(super) fn convergence(&self) -> f32 {
-        if self.near > 0.0 { (1.0 - self.error / self.near).clamp(0.0, 1.0) } else { 0.0 }
     }
 }

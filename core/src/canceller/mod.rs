@@ -20,6 +20,7 @@ mod frame;
 mod high_pass;
 mod kalman;
 mod lanes;
+mod levels;
 mod noise_reduction;
 mod path_shift;
 mod residual;
@@ -141,7 +142,7 @@ pub struct EchoCanceller<
     last_far_energy: f32,
     /// Energy of the last output and of the microphone's frame of the same time.
     kept: (f32, f32),
-    levels: frame::EchoLevels,
+    levels: levels::EchoLevels,
     path_changes: u32,
     divergences: u32,
     memory: FrameMemory<HOP, BINS>,
@@ -218,7 +219,7 @@ impl<
             last_near_energy: 0.0,
             last_far_energy: 0.0,
             kept: (0.0, 0.0),
-            levels: frame::EchoLevels::new(),
+            levels: levels::EchoLevels::new(),
             path_changes: 0,
             divergences: 0,
             memory: FrameMemory::new(),

@@ -45,9 +45,9 @@ const CHANCE: f32 = 0.1;
 /// Energy of the whole estimated echo above which distortion is measured.
 const WHOLE_ABOVE: f32 = 1e-4;
 
-/// The highest bins, one of this number, are those of which the reference tells nothing: from 0.95 of the Nyquist
-/// frequency on. There the interpolation of [`ReferenceQuality::Full`](crate::timing::ReferenceQuality) errs by more
-/// than -25 dB.
+/// One of this number of bins, the highest ones, is not known from the reference: from 0.95 of the Nyquist frequency on
+/// the interpolation of [`ReferenceQuality::Full`](crate::timing::ReferenceQuality) errs by more than -25 dB. That of
+/// `Medium` does from 0.87 on, which is left as it is.
 const UNKNOWN_PART: usize = 20;
 
 /// Estimator of the residual echo.
@@ -217,8 +217,8 @@ impl<const BINS: usize> ResidualEcho<BINS> {
         self.extend_to_nyquist(error_power);
     }
 
-    /// Lets the residual's part of the error in the highest bins be at least that in as many bins below them, because
-    /// their echo is in no reference that is read between its samples.
+    /// Raises the residual of the highest bins to the same part of the error as in as many bins below them, because a
+    /// reference that is read between its samples does not contain their echo.
     fn extend_to_nyquist(&mut self, error_power: &[f32; BINS]) {
         let unknown_from = const { BINS - BINS / UNKNOWN_PART };
         let known_from = const { BINS - 2 * (BINS / UNKNOWN_PART) };

@@ -127,7 +127,7 @@ fn reduction_db(canceller: &mut Mono, random: &mut RandomBits, later: usize, fra
 }
 
 #[test]
-fn a_canceller_that_is_told_of_a_moved_reference_converges_like_a_new_one() {
+fn a_canceller_that_is_told_of_a_moved_reference_need_not_unlearn() {
     let reduction_db = |told: bool, learned: usize| {
         let (mut canceller, mut random) = (Box::new(Mono::new()), RandomBits::new());
         reduction_db(&mut canceller, &mut random, 150, learned);

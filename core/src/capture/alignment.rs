@@ -215,7 +215,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
     }
 
     /// Lets the acoustic delay estimate, if there is one, learn from an aligned pair of frames and correct
-    /// the next reads, which the voice processor is told if they no longer fit what it learned.
+    /// the next reads. Tells the voice processor if the reference moves while the echo stays where it is.
     pub(crate) fn observe_echo<V: VoiceProcessor>(
         &mut self,
         frames: EchoFrames<'_>,
@@ -223,7 +223,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         output: EchoEventOutput<'_, '_>,
     ) {
         let Some(corrector) = &mut self.corrector else { return };
-        let moved = corrector.observe(CorrectorInput {
+        let moved_alone = corrector.observe(CorrectorInput {
             frames,
             convergence: voice.echo_report().map(|report| report.convergence),
             reach: voice.reach(),
@@ -232,7 +232,7 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
             delay: &mut self.delay,
             output,
         });
-        if moved {
+        if moved_alone {
             voice.on_reference_moved();
         }
     }

@@ -157,8 +157,9 @@ pub trait VoiceProcessor {
         None
     }
 
-    /// Tells that the reference is read at another place from the next frame on while the echo stayed where it was,
-    /// so that what the processor learned of the echo path no longer fits. Called between frames.
+    /// Tells that the next reverse frames come earlier or later than before against their echo, so that an echo path
+    /// that was learned is wrong from now on. Called between frames, after the acoustic delay estimate corrected the
+    /// reference. The default does nothing.
     fn on_reference_moved(&mut self) {}
 
     /// Returns the likelihood that the near talker spoke in the last capture frame, from 0 to 1, or `None` if the

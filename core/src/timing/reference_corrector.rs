@@ -35,11 +35,11 @@ const TARGET_LAG: Duration = Duration::from_millis(3);
 const CHANCE_FRAMES: u16 = 400;
 /// Convergence from which on a canceller's own report outweighs everything else: 6 dB of the echo are removed.
 const CONVERGED: f32 = 0.75;
-/// Convergence up to which a canceller that works gains by a move of its reference: 13 dB. An echo beyond half of its
-/// tail, or before its reference, leaves it a part that it cannot remove.
-const GAINS_BELOW: f32 = 0.95;
-/// Successive active frames in which it must gain by the move (2 s), so that a canceller that is learning may finish.
-const GAINS_FRAMES: u8 = 200;
+/// Convergence below which a canceller removes the echo only in part: 13 dB.
+const PARTLY_BELOW: f32 = 0.95;
+/// Successive active frames in which the echo is removed only in part (2 s) before the reference is moved to an echo out
+/// of reach. A canceller that is still learning may finish within that time.
+const PARTLY_FRAMES: u8 = 200;
 /// Active frames without cancellation after which an echo that was removed before counts as lost (1.5 s).
 const LOST_FRAMES: u16 = 150;
 /// Active frames without a peak of the search after which a lost echo is searched elsewhere in the history
@@ -139,8 +139,8 @@ pub(crate) struct ReferenceCorrector<'a, const CAP: usize> {
     is_lost: bool,
     /// Number of successive active frames in which the canceller did not work.
     failing_frames: u16,
-    /// Number of successive active frames in which a canceller that works would gain by a move.
-    gaining_frames: u8,
+    /// Number of successive active frames in which the canceller removed the echo only in part.
+    partly_frames: u8,
     /// Active frames since the search began where it is.
     searched_frames: u16,
     /// Shift at which a lost echo was searched first.
@@ -164,7 +164,7 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             has_cancelled: false,
             is_lost: false,
             failing_frames: 0,
-            gaining_frames: 0,
+            partly_frames: 0,
             searched_frames: 0,
             search_from: Duration::ZERO,
             untrue: [false; 2],
@@ -189,7 +189,7 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             self.lag = self.lag - correction.shift;
             self.meter.restart();
             self.failing_frames = 0;
-            self.gaining_frames = 0;
+            self.partly_frames = 0;
             self.searched_frames = 0;
         }
         if correction.slower_ppm != 0.0 {
@@ -226,10 +226,10 @@ fn observe<const CAP: usize>(
     let CorrectorInput { frames, convergence, reach, reference, clock, delay, output } = input;
     corrector.acoustic_delay.observe(frames.far, frames.before);
     let mut event = corrector.weigh_cancellation(frames, convergence);
-    // A canceller that worked before the echo moved may fit again where the reference follows it.
-    let fits_nowhere = !corrector.has_cancelled || corrector.failing_frames == 0;
+    // If a canceller worked until now and fails, the echo moved, and what it learned fits again after the correction.
+    let echo_stayed = !corrector.has_cancelled || corrector.failing_frames == 0;
     let mut correction = corrector.correction(reference, clock, reach);
-    let moved = correction.shift != Duration::ZERO && fits_nowhere;
+    let moved_alone = correction.shift != Duration::ZERO && echo_stayed;
     if correction.shift != Duration::ZERO {
         event = Some(SessionEvent::EchoFound { lag_ms: 0 });
         corrector.is_lost = false;
@@ -252,7 +252,7 @@ fn observe<const CAP: usize>(
     if let Some(event) = event.or_else(|| corrector.untrue_rate(reference, clock, &output)) {
         output.report(event);
     }
-    moved
+    moved_alone
 }
 
 impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
@@ -269,8 +269,8 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         }
         self.searched_frames = self.searched_frames.saturating_add(1);
         self.failing_frames = self.failing_frames.saturating_add(1);
-        let gains = convergence.is_some_and(|convergence| convergence < GAINS_BELOW);
-        self.gaining_frames = if gains { self.gaining_frames.saturating_add(1) } else { 0 };
+        let partly = convergence.is_some_and(|convergence| convergence < PARTLY_BELOW);
+        self.partly_frames = if partly { self.partly_frames.saturating_add(1) } else { 0 };
         let converged = convergence.is_some_and(|convergence| convergence >= CONVERGED);
         if converged || self.meter.cancellation() == Cancellation::Works {
             self.failing_frames = 0;
@@ -309,8 +309,9 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         self.lag = echo.lag;
         let early = echo.lag < (lead - EARLY).max(-SURELY_EARLY);
         let is_due = early || error > reach || error > LATE && self.failing_frames > CHANCE_FRAMES;
-        let gains = (echo.lag < -SURELY_EARLY || error > reach) && self.gaining_frames >= GAINS_FRAMES;
-        if is_due && self.failing_frames > 0 || gains {
+        let out_of_reach = echo.lag < -SURELY_EARLY || error > reach;
+        let is_cut_off = out_of_reach && self.partly_frames >= PARTLY_FRAMES;
+        if is_due && self.failing_frames > 0 || is_cut_off {
             correction.shift = echo.lag - lead.max(TARGET_LAG);
         }
         self.until_check = self.until_check.saturating_sub(1);
