@@ -4,6 +4,8 @@
 //! sample and interpolated linearly between them. The simulator deliberately does not use the core's
 //! interpolator, which would otherwise be measured with itself.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::convolver::dot;
 
 /// Taps of the kernel at a step of 1. Larger steps lengthen it in proportion.
@@ -26,7 +28,7 @@ pub struct Interpolator {
     step: f64,
     half: usize,
     /// `PHASES + 1` rows of `2 * half` taps.
-    table: Vec<f32>,
+    table: Arc<[f32]>,
     /// Whether the kernel at a whole position is a single tap of exactly 1, so that samples can be copied
     /// there.
     passes_through: bool,
@@ -43,22 +45,9 @@ impl Interpolator {
         let passes_through = step <= CLOCK_ERROR_MAX;
         let width = if passes_through { 1.0 } else { step };
         let half = ((TAPS / 2) as f64 * width).ceil() as usize;
-        let half_width = half as f64;
-        let taps = 2 * half;
-        let mut table = Vec::with_capacity((PHASES + 1) * taps);
-        for phase in 0..=PHASES {
-            let fraction = phase as f64 / PHASES as f64;
-            let row: Vec<f64> = (0..taps)
-                .map(|k| {
-                    // Tap `half - 1` lies on the whole part of the position.
-                    let distance = k as f64 - (half - 1) as f64 - fraction;
-                    sinc(distance / width) / width * kaiser(distance / half_width)
-                })
-                .collect();
-            // Rows with different sums would modulate the amplitude with the phase.
-            let sum: f64 = row.iter().sum();
-            table.extend(row.iter().map(|tap| (tap / sum) as f32));
-        }
+        // Almost all interpolators have this table, and it takes longer to make than a minute takes to read.
+        static WHOLE_BAND: LazyLock<Arc<[f32]>> = LazyLock::new(|| table(TAPS / 2, 1.0));
+        let table = if passes_through { Arc::clone(&WHOLE_BAND) } else { table(half, width) };
         Self { step, half, table, passes_through }
     }
 
@@ -243,6 +232,27 @@ pub fn resample_to(signal: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
         .collect()
 }
 
+/// Returns `PHASES + 1` rows of `2 * half` taps, each with the sum 1, for a kernel that is `width` times as long
+/// as that of the whole band.
+fn table(half: usize, width: f64) -> Arc<[f32]> {
+    let taps = 2 * half;
+    let kaiser_norm = bessel_i0(KAISER_BETA);
+    let mut table = Vec::with_capacity((PHASES + 1) * taps);
+    let mut row = vec![0.0; taps];
+    for phase in 0..=PHASES {
+        let fraction = phase as f64 / PHASES as f64;
+        for (k, tap) in row.iter_mut().enumerate() {
+            // Tap `half - 1` lies on the whole part of the position.
+            let distance = k as f64 - (half - 1) as f64 - fraction;
+            *tap = sinc(distance / width) / width * kaiser(distance / half as f64) / kaiser_norm;
+        }
+        // Rows with different sums would modulate the amplitude with the phase.
+        let sum: f64 = row.iter().sum();
+        table.extend(row.iter().map(|tap| (tap / sum) as f32));
+    }
+    table.into()
+}
+
 fn sinc(x: f64) -> f64 {
     if x == 0.0 {
         1.0
@@ -255,10 +265,10 @@ fn sinc(x: f64) -> f64 {
     }
 }
 
-/// Kaiser window on -1.0 ..= 1.0; 0 outside.
+/// Kaiser window on -1.0 ..= 1.0, times `bessel_i0(KAISER_BETA)`; 0 outside.
 fn kaiser(x: f64) -> f64 {
     let inside = 1.0 - x * x;
-    if inside < 0.0 { 0.0 } else { bessel_i0(KAISER_BETA * inside.sqrt()) / bessel_i0(KAISER_BETA) }
+    if inside < 0.0 { 0.0 } else { bessel_i0(KAISER_BETA * inside.sqrt()) }
 }
 
 /// Modified Bessel function of the first kind, order 0, by its power series.
@@ -268,6 +278,9 @@ fn bessel_i0(x: f64) -> f64 {
     let mut sum = 1.0;
     for k in 1..60 {
         term *= quarter / f64::from(k * k);
+        if sum + term == sum {
+            break;
+        }
         sum += term;
     }
     sum
