@@ -1,10 +1,12 @@
-//! Test support: counts the calls of malloc and free by Rust and C++ code on the current thread.
+//! Test support: counts the calls of malloc and free by Rust and C++ code on the current thread or on threads of a name.
 //!
 //! Tests that count include this file by path. It is not part of the shared test library because it replaces malloc in
 //! every program that links it.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Number of calls since the previous query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,11 +24,36 @@ thread_local! {
     static STRETCHES: Cell<u64> = const { Cell::new(0) };
 }
 
+/// Beginning of the names of the threads whose calls [`of_threads`] returns.
+static THREADS: OnceLock<&'static str> = OnceLock::new();
+static OF_THREADS: AtomicU64 = AtomicU64::new(0);
+
 fn count(calls: &'static std::thread::LocalKey<Cell<u64>>) {
     if WATCHING.get() {
         calls.set(calls.get() + 1);
     }
+    if THREADS.get().is_some_and(|prefix| is_named(prefix)) {
+        OF_THREADS.fetch_add(1, Ordering::Relaxed);
+    }
 }
+
+/// Returns whether the name of the current thread begins with `prefix`. Asks the kernel, because the library's answer may
+/// allocate.
+fn is_named(prefix: &str) -> bool {
+    let mut name = [0_u8; 16];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes to the buffer.
+    unsafe { prctl(PR_GET_NAME, name.as_mut_ptr()) };
+    name.starts_with(prefix.as_bytes())
+}
+
+/// Returns the number of calls by all threads whose names begin with `prefix` since the previous query. Counts from the
+/// first query on.
+pub(crate) fn of_threads(prefix: &'static str) -> u64 {
+    THREADS.get_or_init(|| prefix);
+    OF_THREADS.swap(0, Ordering::Relaxed)
+}
+
+const PR_GET_NAME: c_int = 16;
 
 /// Starts or stops counting on this thread.
 pub(crate) fn watch(on: bool) {
@@ -54,6 +81,7 @@ pub(crate) fn stretches() -> u64 {
 }
 
 unsafe extern "C" {
+    fn prctl(option: c_int, ...) -> c_int;
     fn __libc_malloc(size: usize) -> *mut c_void;
     fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
     fn __libc_realloc(block: *mut c_void, size: usize) -> *mut c_void;

@@ -5,6 +5,7 @@
 //! (see allocation_apm.rs).
 #![allow(missing_docs)]
 
+#[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../support/malloc_counter.rs"]
 mod malloc_counter;
 

@@ -5,6 +5,7 @@
 //! No other block is freed.
 #![allow(missing_docs)]
 
+#[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../support/malloc_counter.rs"]
 mod malloc_counter;
 

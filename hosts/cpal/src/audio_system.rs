@@ -47,11 +47,6 @@ impl AudioSystem {
     pub(crate) fn moves_streams(&self) -> bool {
         self.name == "pulseaudio"
     }
-
-    /// Returns whether the period requested for a microphone also limits how much the system buffers of it.
-    pub(crate) fn period_limits_capture_buffer(&self) -> bool {
-        self.name == "pulseaudio"
-    }
 }
 
 fn built_in() -> Vec<HostId> {

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cpal::{Data, InputCallbackInfo, OutputCallbackInfo};
 use handsfree_core::audio_io::Direction;
 use handsfree_core::capture::Intake;
 use handsfree_core::playback::Outlet;
@@ -14,7 +13,7 @@ use handsfree_core::{DeviceSample, PeriodTime, SampleRate};
 use handsfree_host::clock;
 use handsfree_host::worker::Wake;
 
-use crate::format::{self, PieceSink, PieceSource};
+use crate::format::{self, CapturedSamples, PieceSink, PieceSource, SamplesToPlay};
 use crate::signals::CallbackSignals;
 use crate::slot::HalfSlot;
 use crate::timing::{CallbackTiming, CpalTimestamps};
@@ -172,14 +171,12 @@ impl PieceSource for SilentPieces {
 
 impl<const CAP: usize> StreamCallback<Intake<'static, CAP>> {
     /// Handles samples from the microphone.
-    pub(crate) fn on_input(&mut self, data: &Data, info: &InputCallbackInfo) {
-        let info = info.timestamp();
-        let timestamps = CpalTimestamps { callback: info.callback, converter: info.capture };
-        let (cursor, longest) = self.begin(data.len(), timestamps);
+    pub(crate) fn on_input(&mut self, samples: &CapturedSamples<'_>, timestamps: CpalTimestamps) {
+        let (cursor, longest) = self.begin(samples.len(), timestamps);
         let channels = self.channels;
         let frames = self.slot.try_with(|intake| {
             let mut sink = IntakePieces(intake, cursor);
-            format::read_pieces(data, channels, longest, &mut sink);
+            format::read_pieces(samples, channels, longest, &mut sink);
             sink.1.frames
         });
         self.end(frames);
@@ -188,14 +185,12 @@ impl<const CAP: usize> StreamCallback<Intake<'static, CAP>> {
 
 impl<const CAP: usize, const SLOTS: usize> StreamCallback<Outlet<'static, CAP, SLOTS>> {
     /// Handles a request for samples for the loudspeaker.
-    pub(crate) fn on_output(&mut self, data: &mut Data, info: &OutputCallbackInfo) {
-        let info = info.timestamp();
-        let timestamps = CpalTimestamps { callback: info.callback, converter: info.playback };
-        let (cursor, longest) = self.begin(data.len(), timestamps);
+    pub(crate) fn on_output(&mut self, samples: &mut SamplesToPlay<'_>, timestamps: CpalTimestamps) {
+        let (cursor, longest) = self.begin(samples.len(), timestamps);
         let channels = self.channels;
         let frames = self.slot.try_with(|outlet| {
             let mut source = OutletPieces(outlet, cursor);
-            format::write_pieces(data, channels, longest, &mut source);
+            format::write_pieces(samples, channels, longest, &mut source);
             source.1.frames
         });
         if frames.is_some() {
@@ -203,7 +198,7 @@ impl<const CAP: usize, const SLOTS: usize> StreamCallback<Outlet<'static, CAP, S
             self.signals.record_playback_end(cursor.begin + length);
         } else {
             // Some hosts hand over their memory with its old content.
-            format::write_pieces(data, channels, longest, &mut SilentPieces);
+            format::write_pieces(samples, channels, longest, &mut SilentPieces);
         }
         self.end(frames);
     }

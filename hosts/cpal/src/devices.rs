@@ -7,6 +7,7 @@ use handsfree_host::request::{BOTH_DIRECTIONS, UNKNOWN_CAPABILITIES};
 
 use crate::error::CpalError;
 use crate::negotiation::{self, CpalCapabilities};
+use crate::pulse;
 use crate::quiet;
 
 /// A device in one direction.
@@ -74,14 +75,18 @@ pub(crate) fn ranges(
         cpal::ErrorKind::UnsupportedOperation => Ok(Vec::new()),
         _ => Err(error),
     };
-    match direction {
+    let mut ranges: Vec<_> = match direction {
         Direction::Capture => {
             device.supported_input_configs().map(Iterator::collect).or_else(empty_if_unsupported)
         }
         Direction::Playback => {
             device.supported_output_configs().map(Iterator::collect).or_else(empty_if_unsupported)
         }
+    }?;
+    if pulse::is_on_pulseaudio(device) {
+        ranges.retain(|range| pulse::FORMATS.contains(&range.sample_format()));
     }
+    Ok(ranges)
 }
 
 /// Returns the device of this name, or for `None` the default device. The result is `Ok(None)` if there is no

@@ -30,6 +30,48 @@ pub(crate) fn rank(format: SampleFormat, wide: bool) -> Option<usize> {
 /// at least one sample frame.
 const PIECE_SAMPLES: usize = 512;
 
+/// The samples of a callback of the microphone.
+pub(crate) enum CapturedSamples<'a> {
+    Cpal(&'a Data),
+    I16(&'a [i16]),
+    I32(&'a [i32]),
+    I24(&'a [I24]),
+    F32(&'a [f32]),
+}
+
+impl CapturedSamples<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Cpal(data) => data.len(),
+            Self::I16(samples) => samples.len(),
+            Self::I32(samples) => samples.len(),
+            Self::I24(samples) => samples.len(),
+            Self::F32(samples) => samples.len(),
+        }
+    }
+}
+
+/// The samples that a callback of the loudspeaker fills in.
+pub(crate) enum SamplesToPlay<'a> {
+    Cpal(&'a mut Data),
+    I16(&'a mut [i16]),
+    I32(&'a mut [i32]),
+    I24(&'a mut [I24]),
+    F32(&'a mut [f32]),
+}
+
+impl SamplesToPlay<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Cpal(data) => data.len(),
+            Self::I16(samples) => samples.len(),
+            Self::I32(samples) => samples.len(),
+            Self::I24(samples) => samples.len(),
+            Self::F32(samples) => samples.len(),
+        }
+    }
+}
+
 /// Receives a period piece by piece in the core's formats.
 pub(crate) trait PieceSink {
     fn take<S: DeviceSample>(&mut self, samples: &[S]);
@@ -77,15 +119,13 @@ converted_samples! {
 /// Passes a callback's samples to `sink` in pieces of at most `longest_sample_frames`. Returns `false` if the
 /// format is unsupported, which does not happen for a stream that [`rank`] accepted.
 pub(crate) fn read_pieces(
-    data: &Data,
+    samples: &CapturedSamples<'_>,
     channels: usize,
     longest_sample_frames: usize,
     sink: &mut impl PieceSink,
 ) -> bool {
     fn direct<S: DeviceSample + SizedSample>(data: &Data, longest: usize, sink: &mut impl PieceSink) -> bool {
-        let Some(samples) = data.as_slice::<S>() else { return false };
-        samples.chunks(longest).for_each(|piece| sink.take(piece));
-        true
+        data.as_slice::<S>().is_some_and(|samples| pieces(samples, longest, sink))
     }
     fn converted<S: ConvertedSample>(data: &Data, longest: usize, sink: &mut impl PieceSink) -> bool {
         let Some(samples) = data.as_slice::<S>() else { return false };
@@ -97,7 +137,18 @@ pub(crate) fn read_pieces(
         }
         true
     }
+    fn pieces<S: DeviceSample>(samples: &[S], longest: usize, sink: &mut impl PieceSink) -> bool {
+        samples.chunks(longest).for_each(|piece| sink.take(piece));
+        true
+    }
     let (direct_samples, converted_samples) = piece_samples(channels, longest_sample_frames);
+    let data = match samples {
+        CapturedSamples::Cpal(data) => data,
+        CapturedSamples::I16(samples) => return pieces(samples, direct_samples, sink),
+        CapturedSamples::I32(samples) => return pieces(samples, direct_samples, sink),
+        CapturedSamples::I24(samples) => return pieces(samples, direct_samples, sink),
+        CapturedSamples::F32(samples) => return pieces(samples, direct_samples, sink),
+    };
     match data.sample_format() {
         SampleFormat::I16 => direct::<i16>(data, direct_samples, sink),
         SampleFormat::I32 => direct::<i32>(data, direct_samples, sink),
@@ -115,7 +166,7 @@ pub(crate) fn read_pieces(
 /// Fills a callback's samples from `source` in pieces of at most `longest_sample_frames`. Returns `false` if
 /// the format is unsupported.
 pub(crate) fn write_pieces(
-    data: &mut Data,
+    samples: &mut SamplesToPlay<'_>,
     channels: usize,
     longest_sample_frames: usize,
     source: &mut impl PieceSource,
@@ -125,9 +176,7 @@ pub(crate) fn write_pieces(
         longest: usize,
         source: &mut impl PieceSource,
     ) -> bool {
-        let Some(samples) = data.as_slice_mut::<S>() else { return false };
-        samples.chunks_mut(longest).for_each(|piece| source.fill(piece));
-        true
+        data.as_slice_mut::<S>().is_some_and(|samples| pieces(samples, longest, source))
     }
     fn converted<S: ConvertedSample>(data: &mut Data, longest: usize, source: &mut impl PieceSource) -> bool {
         let Some(samples) = data.as_slice_mut::<S>() else { return false };
@@ -139,7 +188,18 @@ pub(crate) fn write_pieces(
         }
         true
     }
+    fn pieces<S: DeviceSample>(samples: &mut [S], longest: usize, source: &mut impl PieceSource) -> bool {
+        samples.chunks_mut(longest).for_each(|piece| source.fill(piece));
+        true
+    }
     let (direct_samples, converted_samples) = piece_samples(channels, longest_sample_frames);
+    let data = match samples {
+        SamplesToPlay::Cpal(data) => data,
+        SamplesToPlay::I16(samples) => return pieces(samples, direct_samples, source),
+        SamplesToPlay::I32(samples) => return pieces(samples, direct_samples, source),
+        SamplesToPlay::I24(samples) => return pieces(samples, direct_samples, source),
+        SamplesToPlay::F32(samples) => return pieces(samples, direct_samples, source),
+    };
     match data.sample_format() {
         SampleFormat::I16 => direct::<i16>(data, direct_samples, source),
         SampleFormat::I32 => direct::<i32>(data, direct_samples, source),
@@ -205,9 +265,12 @@ mod tests {
         let mut memory = vec![0; samples.len()];
         for format in FORMATS {
             let mut data = data(&mut memory, samples.len(), format);
-            assert!(write_pieces(&mut data, 1, 480, &mut GivenSamples(samples.iter())), "{format}");
+            assert!(
+                write_pieces(&mut SamplesToPlay::Cpal(&mut data), 1, 480, &mut GivenSamples(samples.iter())),
+                "{format}"
+            );
             let mut found = CollectedPieces::default();
-            assert!(read_pieces(&data, 1, 480, &mut found), "{format}");
+            assert!(read_pieces(&CapturedSamples::Cpal(&data), 1, 480, &mut found), "{format}");
             let tolerance = if format.sample_size() == 1 { 0x80 } else { 0 };
             let worst = found.samples.iter().zip(&samples).map(|(a, b)| a.abs_diff(*b)).max();
             // The highest 8-bit value lies below full scale.
@@ -228,7 +291,7 @@ mod tests {
             let samples = 1_000 * channels / channels.min(30);
             let data = data(&mut memory, samples, format);
             let mut found = CollectedPieces::default();
-            assert!(read_pieces(&data, channels, longest, &mut found));
+            assert!(read_pieces(&CapturedSamples::Cpal(&data), channels, longest, &mut found));
             assert_eq!(found.lengths.iter().sum::<usize>(), samples);
             let (last, whole) = found.lengths.split_last().unwrap();
             assert!(whole.iter().all(|piece| piece % channels == 0 && *piece <= longest * channels));
@@ -240,9 +303,14 @@ mod tests {
     fn an_unsupported_format_is_refused() {
         let mut memory = vec![0; 16];
         let mut found = CollectedPieces::default();
-        assert!(!read_pieces(&data(&mut memory, 8, SampleFormat::DsdU8), 1, 8, &mut found));
+        assert!(!read_pieces(
+            &CapturedSamples::Cpal(&data(&mut memory, 8, SampleFormat::DsdU8)),
+            1,
+            8,
+            &mut found
+        ));
         assert!(!write_pieces(
-            &mut data(&mut memory, 8, SampleFormat::U64),
+            &mut SamplesToPlay::Cpal(&mut data(&mut memory, 8, SampleFormat::U64)),
             1,
             8,
             &mut GivenSamples([].iter())

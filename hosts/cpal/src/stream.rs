@@ -83,10 +83,10 @@ impl<T: CallbackHalf> CpalStream<T> {
             None => StreamThread::spawn(setup.system.clone(), self.direction)?,
         };
         let callbacks = T::callbacks(&setup, Arc::clone(&self.slot), Arc::clone(&self.signals));
-        let StreamSetup { device, request, buffer_periods, .. } = setup;
+        let StreamSetup { device, request, .. } = setup;
         let requested_device = device.clone();
         let signals = Arc::clone(&self.signals);
-        let built = thread.open(StreamOrder { device, request, buffer_periods, callbacks, signals });
+        let built = thread.open(StreamOrder { device, request, callbacks, signals });
         if !matches!(built, Err(CpalError::NoAnswer { .. })) {
             self.thread = Some(thread);
         }

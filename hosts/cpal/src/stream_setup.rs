@@ -24,8 +24,6 @@ pub(crate) struct StreamSetup {
     /// Device name that was requested; `None` for the default device.
     pub(crate) device: Option<String>,
     pub(crate) request: CpalDeviceRequest,
-    /// Length of the buffer to request, in periods.
-    pub(crate) buffer_periods: u32,
     wake: Wake,
     priority: Option<u8>,
 }
@@ -38,16 +36,15 @@ impl StreamSetup {
         system: &AudioSystem,
         wake: Wake,
     ) -> Self {
-        let (format, buffer_is_period) = match direction {
-            Direction::Capture => (config.capture_format, system.period_limits_capture_buffer()),
-            Direction::Playback => (config.playback_format, false),
+        let format = match direction {
+            Direction::Capture => config.capture_format,
+            Direction::Playback => config.playback_format,
         };
         Self {
             direction,
             system: system.clone(),
             device: request.device.map(str::to_owned),
             request: CpalDeviceRequest::new(direction, request, format),
-            buffer_periods: if buffer_is_period { config.capture_buffer_periods } else { 1 },
             wake,
             priority: config.priority.filter(|_| system.has_plain_threads()),
         }
@@ -92,7 +89,7 @@ impl<const CAP: usize> CallbackHalf for Intake<'static, CAP> {
         let create = setup.callback_factory(slot, signals);
         CallbackFactory::Capture(Box::new(move |format| {
             let mut callback = create(format);
-            Box::new(move |data, info| callback.on_input(data, info))
+            Box::new(move |samples, timestamps| callback.on_input(samples, timestamps))
         }))
     }
 }
@@ -106,7 +103,7 @@ impl<const CAP: usize, const SLOTS: usize> CallbackHalf for Outlet<'static, CAP,
         let create = setup.callback_factory(slot, signals);
         CallbackFactory::Playback(Box::new(move |format| {
             let mut callback = create(format);
-            Box::new(move |data, info| callback.on_output(data, info))
+            Box::new(move |samples, timestamps| callback.on_output(samples, timestamps))
         }))
     }
 }

@@ -4,9 +4,8 @@
 //! no such call: a [`StreamThread`] makes it, and the caller waits for the reply with a timeout. A thread that
 //! hangs is detached; it drops its stream and exits once the call returns.
 //!
-//! Each stream thread has its own connection, so on PulseAudio the callbacks of the two directions run on two
-//! threads. The connection is kept from one stream to the next because cpal's PulseAudio host cannot close a
-//! connection.
+//! Each stream thread has its own connection. It is kept from one stream to the next because cpal's PulseAudio host, which
+//! lists the devices, cannot close a connection.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -19,9 +18,11 @@ use handsfree_core::audio_io::Direction;
 use crate::audio_system::AudioSystem;
 use crate::devices;
 use crate::error::{CpalError, word};
+use crate::format::{CapturedSamples, SamplesToPlay};
 use crate::negotiation::{self, CpalDeviceRequest, NegotiatedFormat};
 use crate::pulse;
 use crate::signals::CallbackSignals;
+use crate::timing::CpalTimestamps;
 
 /// Maximum time that control waits for a reply of the audio system. A server that starts or takes up another
 /// device may need a second or two; after five it hangs.
@@ -32,9 +33,9 @@ pub(crate) const REPLY_TIMEOUT: Span = Span::from_secs(5);
 const BUILD_TIMEOUT: Span = Span::from_secs(3);
 
 /// Callback that receives the microphone's samples.
-pub(crate) type InputCallback = Box<dyn FnMut(&Data, &InputCallbackInfo) + Send>;
+pub(crate) type InputCallback = Box<dyn FnMut(&CapturedSamples<'_>, CpalTimestamps) + Send>;
 /// Callback that fills in the loudspeaker's samples.
-pub(crate) type OutputCallback = Box<dyn FnMut(&mut Data, &OutputCallbackInfo) + Send>;
+pub(crate) type OutputCallback = Box<dyn FnMut(&mut SamplesToPlay<'_>, CpalTimestamps) + Send>;
 
 /// Creates a stream's callback for the negotiated format.
 pub(crate) enum CallbackFactory {
@@ -47,8 +48,6 @@ pub(crate) struct StreamOrder {
     /// Name of the device; `None` for the default device.
     pub(crate) device: Option<String>,
     pub(crate) request: CpalDeviceRequest,
-    /// Length of the buffer to request, in periods.
-    pub(crate) buffer_periods: u32,
     pub(crate) callbacks: CallbackFactory,
     pub(crate) signals: Arc<CallbackSignals>,
 }
@@ -124,7 +123,14 @@ struct StreamThreadState {
     direction: Direction,
     host: Option<Host>,
     /// The open stream and the stable name of its device.
-    stream: Option<(String, Stream)>,
+    stream: Option<(String, OpenStream)>,
+}
+
+/// A stream that is open.
+enum OpenStream {
+    Cpal(Stream),
+    #[cfg(all(target_os = "linux", feature = "pulseaudio"))]
+    Pulse(pulse::PulseStream),
 }
 
 impl StreamThreadState {
@@ -158,31 +164,16 @@ impl StreamThreadState {
         let query_error = |error| CpalError::on(&id, self.direction, "querying", &error);
         let ranges = devices::ranges(&device, self.direction).map_err(query_error)?;
         let format = negotiation::negotiate(&id, self.direction, &ranges, &order.request)?;
-        // PulseAudio takes the buffer size for the most to keep. PipeWire takes it for the length of a period,
-        // and keeps four periods.
-        let periods =
-            if order.buffer_periods > 1 && pulse::is_pipewire() { 1 } else { order.buffer_periods.max(1) };
-        let buffer_sample_frames = format.period_sample_frames.saturating_mul(periods);
-        let stream = match build(&device, order, &format, BufferSize::Fixed(buffer_sample_frames)) {
-            // Some systems do not allow the choice of a buffer size.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    cpal::ErrorKind::UnsupportedConfig | cpal::ErrorKind::UnsupportedOperation
-                ) =>
-            {
-                build(&device, order, &format, BufferSize::Default)
-            }
-            built => built,
+        let opened = if pulse::is_on_pulseaudio(&device) {
+            open_on_pulseaudio(&device, order, &format)
+        } else {
+            open_with_cpal(&device, order, &format)
         };
-        let stream = stream.map_err(|error| {
+        let (stream, longest_sample_frames) = opened.map_err(|error| {
             // The connection may belong to a server that is gone, so the next attempt makes a new one.
             self.host = None;
             CpalError::on(&id, self.direction, "opening", &error)
         })?;
-        // Some systems report a buffer size that is rounded down.
-        let longest_sample_frames =
-            stream.buffer_size().map_or(buffer_sample_frames, |reported| reported.max(buffer_sample_frames));
         self.stream = Some((id.clone(), stream));
         Ok(BuiltStream { device: id, format, longest_sample_frames })
     }
@@ -203,11 +194,53 @@ impl StreamThreadState {
     }
 
     fn start(&mut self) -> Result<(), CpalError> {
-        let Some((id, stream)) = &self.stream else {
+        let Some((id, stream)) = &mut self.stream else {
             return Err(CpalError::Misuse("there is no stream to start"));
         };
-        stream.play().map_err(|error| CpalError::on(id, self.direction, "starting", &error))
+        let started = match stream {
+            OpenStream::Cpal(stream) => stream.play(),
+            #[cfg(all(target_os = "linux", feature = "pulseaudio"))]
+            OpenStream::Pulse(stream) => stream.start(),
+        };
+        started.map_err(|error| CpalError::on(id, self.direction, "starting", &error))
     }
+}
+
+/// Opens a stream of PulseAudio. Returns it with the length of its longest expected callback.
+#[cfg(all(target_os = "linux", feature = "pulseaudio"))]
+fn open_on_pulseaudio(
+    device: &Device,
+    order: &StreamOrder,
+    format: &NegotiatedFormat,
+) -> Result<(OpenStream, u32), cpal::Error> {
+    let stream = pulse::PulseStream::open(device.id()?.id(), order, format)?;
+    Ok((OpenStream::Pulse(stream), format.period_sample_frames))
+}
+
+#[cfg(not(all(target_os = "linux", feature = "pulseaudio")))]
+use open_with_cpal as open_on_pulseaudio;
+
+/// Opens a stream of cpal. Returns it with the length of its longest expected callback.
+fn open_with_cpal(
+    device: &Device,
+    order: &StreamOrder,
+    format: &NegotiatedFormat,
+) -> Result<(OpenStream, u32), cpal::Error> {
+    let stream = match build(device, order, format, BufferSize::Fixed(format.period_sample_frames)) {
+        // Some systems do not allow the choice of a buffer size.
+        Err(error)
+            if matches!(
+                error.kind(),
+                cpal::ErrorKind::UnsupportedConfig | cpal::ErrorKind::UnsupportedOperation
+            ) =>
+        {
+            build(device, order, format, BufferSize::Default)?
+        }
+        built => built?,
+    };
+    // Some systems report a buffer size that is rounded down.
+    let reported = stream.buffer_size().unwrap_or(format.period_sample_frames);
+    Ok((OpenStream::Cpal(stream), reported.max(format.period_sample_frames)))
 }
 
 fn build(
@@ -221,19 +254,23 @@ fn build(
     let signals = Arc::clone(&order.signals);
     let on_error = move |error: cpal::Error| signals.record_error(error.kind());
     match &order.callbacks {
-        CallbackFactory::Capture(create) => device.build_input_stream_raw(
-            config,
-            sample_format,
-            create(format),
-            on_error,
-            Some(BUILD_TIMEOUT),
-        ),
-        CallbackFactory::Playback(create) => device.build_output_stream_raw(
-            config,
-            sample_format,
-            create(format),
-            on_error,
-            Some(BUILD_TIMEOUT),
-        ),
+        CallbackFactory::Capture(create) => {
+            let mut callback = create(format);
+            let on_data = move |data: &Data, info: &InputCallbackInfo| {
+                let info = info.timestamp();
+                let timestamps = CpalTimestamps { callback: info.callback, converter: info.capture };
+                callback(&CapturedSamples::Cpal(data), timestamps);
+            };
+            device.build_input_stream_raw(config, sample_format, on_data, on_error, Some(BUILD_TIMEOUT))
+        }
+        CallbackFactory::Playback(create) => {
+            let mut callback = create(format);
+            let on_data = move |data: &mut Data, info: &OutputCallbackInfo| {
+                let info = info.timestamp();
+                let timestamps = CpalTimestamps { callback: info.callback, converter: info.playback };
+                callback(&mut SamplesToPlay::Cpal(data), timestamps);
+            };
+            device.build_output_stream_raw(config, sample_format, on_data, on_error, Some(BUILD_TIMEOUT))
+        }
     }
 }

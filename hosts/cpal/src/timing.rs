@@ -42,9 +42,8 @@ pub(crate) struct ConverterTime {
 
 /// Converts cpal's timestamps into plausible times.
 ///
-/// cpal's PulseAudio host queries the server for the latency from time to time, and between two replies it
-/// reports the same converter instant for each period. The instant is correct for the first of these periods;
-/// the others follow it by their lengths.
+/// A host that asks its server for the latency from time to time may report the same converter instant for each period until
+/// the next reply. The instant is correct for the first of these periods; the others follow it by their lengths.
 #[derive(Debug)]
 pub(crate) struct CallbackTiming {
     direction: Direction,

@@ -3,6 +3,7 @@
 //! counted too.
 #![allow(missing_docs)]
 
+#[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "support/malloc_counter.rs"]
 mod malloc_counter;
 mod support;

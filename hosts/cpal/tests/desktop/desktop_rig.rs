@@ -1,6 +1,5 @@
 //! A complete terminal on the cpal host under a supervisor, which plays the test signal and records it.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration as Span, Instant as Moment};
 
@@ -14,24 +13,16 @@ use handsfree_host::clock;
 use handsfree_host::supervisor::{DirectionConfig, Notice, StreamSupervisor};
 
 use crate::signal_checker::{SignalChecker, sample};
-use crate::watched_host;
+use crate::{BOTH_DIRECTIONS, malloc_counter};
 
 pub(crate) const CAP: usize = 480;
 type DesktopSession = Session<CAP, 2, 64, 64, 128, 64, 192_000>;
 type DesktopIo = CpalIo<CAP, 2>;
 
-/// Number of calls of malloc and free inside callbacks, and number of callbacks.
-#[derive(Debug, Default)]
-pub(crate) struct CallbackCalls {
-    pub(crate) callbacks: AtomicU64,
-    pub(crate) allocator_calls: AtomicU64,
-}
-
 pub(crate) struct DesktopRig {
     pub(crate) supervisor: StreamSupervisor<'static, DesktopIo, CAP, 2>,
     pub(crate) stats: StatsReader<'static>,
     pub(crate) checker: SignalChecker,
-    pub(crate) calls: Arc<CallbackCalls>,
     pub(crate) rate: SampleRate,
     tracks: &'static TrackPool<'static, CriticalSectionRawMutex, CAP, 2>,
     track: Track<'static, 'static, CriticalSectionRawMutex, CAP, 2>,
@@ -67,20 +58,14 @@ impl DesktopRig {
                 sink.lock().unwrap().extend_from_slice(frame.samples());
             });
         };
-        let calls = Arc::new(CallbackCalls::default());
-        let counted = Arc::clone(&calls);
-        let connect = move || {
-            let host = cpal::host_from_id("pulseaudio".parse()?)?;
-            Ok(watched_host::watch(host, Arc::clone(&counted)))
-        };
-        let io = handsfree_cpal::open_on("pulseaudio", connect, config, Box::new(work)).unwrap();
+        let config = CpalConfig { host: Some("pulseaudio".to_owned()), ..config };
+        let io = handsfree_cpal::open(config, Box::new(work)).unwrap();
         let tracks: &'static _ = Box::leak(Box::new(halves.tracks));
         let stream_halves = StreamHalves { intake: Some(halves.intake), outlet: Some(halves.outlet) };
         Self {
             supervisor: StreamSupervisor::new(io, stream_halves),
             stats: halves.stats,
             checker: SignalChecker::default(),
-            calls,
             rate,
             track: TrackPool::open(tracks).unwrap(),
             tracks,
@@ -133,6 +118,19 @@ impl DesktopRig {
         self.checker.restart();
         let wanted = (seconds * f64::from(self.rate.hz())) as u64;
         self.until(Span::from_secs_f64(seconds * 2.0 + 20.0), |rig| rig.checker.found >= wanted)
+    }
+
+    /// Asserts that the streams' threads do not allocate or free memory while `seconds` are played and recorded.
+    pub(crate) fn check_allocations(&mut self, seconds: f64) {
+        let called =
+            |rig: &Self| BOTH_DIRECTIONS.map(|direction| rig.supervisor.io().callbacks(direction).callbacks);
+        let before = called(self);
+        malloc_counter::of_threads("pulse ");
+        self.record(seconds);
+        let calls = malloc_counter::of_threads("pulse ");
+        let callbacks = called(self).iter().zip(before).map(|(now, before)| now - before).min().unwrap();
+        assert!(callbacks > 10, "{callbacks}");
+        assert_eq!(calls, 0, "calls of the allocator in {callbacks} callbacks of each direction");
     }
 
     pub(crate) fn underrun_sample_frames(&self) -> u64 {

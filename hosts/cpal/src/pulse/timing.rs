@@ -1,0 +1,154 @@
+//! Interrupt side: the times at which a stream's bytes are at the converter, from the server's replies about its latency.
+//!
+//! A reply holds a position of the stream, the time at which the server looked, and the latency of the device at that
+//! time (`pa_timing_info` in PulseAudio's documentation). Any other position lies its length before or after it.
+
+use std::time::{Duration as Span, Instant as Moment, SystemTime};
+
+use cpal::StreamInstant;
+use handsfree_core::audio_io::Direction;
+use pulseaudio::protocol::{PlaybackLatency, RecordLatency};
+
+/// Conversion from positions in bytes to times. Times count from the start of the stream.
+#[derive(Debug)]
+pub(super) struct PulseTiming {
+    started: Moment,
+    bytes_per_second: i64,
+    /// Position in bytes and its time in nanoseconds, by the last reply.
+    known: Option<(i64, i64)>,
+}
+
+/// A request for the latency.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LatencyQuery {
+    pub(super) sequence: u32,
+    pub(super) sent: Moment,
+}
+
+/// The part of a reply that both directions share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Latency {
+    /// Time from the read position to the loudspeaker, or from the microphone to the write position.
+    device: Span,
+    /// Position of the stream's buffer, in bytes, that the device's latency belongs to.
+    position: i64,
+    /// Time at which the server looked, by the wall clock.
+    looked: SystemTime,
+}
+
+impl From<PlaybackLatency> for Latency {
+    fn from(reply: PlaybackLatency) -> Self {
+        Self {
+            device: Span::from_micros(reply.sink_usec),
+            position: reply.read_offset,
+            looked: reply.remote_time,
+        }
+    }
+}
+
+impl From<RecordLatency> for Latency {
+    fn from(reply: RecordLatency) -> Self {
+        Self {
+            device: Span::from_micros(reply.source_usec),
+            position: reply.write_offset,
+            looked: reply.remote_time,
+        }
+    }
+}
+
+impl PulseTiming {
+    pub(super) fn new(bytes_per_second: u32) -> Self {
+        Self { started: Moment::now(), bytes_per_second: i64::from(bytes_per_second.max(1)), known: None }
+    }
+
+    /// Returns the present time.
+    pub(super) fn now(&self) -> StreamInstant {
+        stream_instant(nanos(self.started.elapsed()))
+    }
+
+    /// Takes the reply to a query, which arrived at `arrived`, and by the wall clock at `arrived_wall`.
+    pub(super) fn observe(
+        &mut self,
+        direction: Direction,
+        latency: Latency,
+        query: LatencyQuery,
+        (arrived, arrived_wall): (Moment, SystemTime),
+    ) {
+        let round_trip = arrived.saturating_duration_since(query.sent);
+        // The server reads the wall clock of this machine, which tells how long ago that was however late this thread is
+        // called. A wall clock that was set meanwhile does not.
+        let age = arrived_wall.duration_since(latency.looked).ok().filter(|&age| age <= round_trip);
+        let age = age.unwrap_or(round_trip / 2);
+        let looked = nanos(arrived.saturating_duration_since(self.started)) - nanos(age);
+        let at_converter = match direction {
+            Direction::Capture => looked - nanos(latency.device),
+            Direction::Playback => looked + nanos(latency.device),
+        };
+        self.known = Some((latency.position, at_converter));
+    }
+
+    /// Returns the time at which the byte at `position` was or will be at the converter; `None` before the first reply.
+    pub(super) fn converter_time(&self, position: i64) -> Option<StreamInstant> {
+        let (known, at) = self.known?;
+        let distance = i128::from(position - known) * 1_000_000_000 / i128::from(self.bytes_per_second);
+        Some(stream_instant(at.saturating_add(i64::try_from(distance).ok()?)))
+    }
+}
+
+/// Origin of the times that are handed on, so that a time before the stream's start is not negative.
+const ORIGIN_NANOS: i64 = 10_000_000_000;
+
+fn stream_instant(nanos: i64) -> StreamInstant {
+    StreamInstant::from_nanos(u64::try_from(nanos.saturating_add(ORIGIN_NANOS)).unwrap_or(0))
+}
+
+fn nanos(span: Span) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES_PER_SECOND: u32 = 96_000;
+
+    fn ms(span: u64) -> Span {
+        Span::from_millis(span)
+    }
+
+    /// Returns the time of the byte at `position` relative to the stream's start in ms, after a reply that the server wrote
+    /// `looked` after it and that arrived `late` later.
+    fn time_ms(direction: Direction, position: i64, looked: Span, late: Span, wall_step_s: i64) -> f64 {
+        let mut timing = PulseTiming::new(BYTES_PER_SECOND);
+        let wall = SystemTime::now();
+        let query = LatencyQuery { sequence: 1, sent: timing.started + looked - ms(1) };
+        let latency = Latency { device: ms(25), position: 9_600, looked: wall + looked };
+        let arrived_wall = wall + looked + late;
+        let arrived_wall = if wall_step_s < 0 { arrived_wall - Span::from_secs(60) } else { arrived_wall };
+        timing.observe(direction, latency, query, (timing.started + looked + late, arrived_wall));
+        let time = timing.converter_time(position).unwrap();
+        (time.as_nanos() as f64 - ORIGIN_NANOS as f64) / 1e6
+    }
+
+    #[test]
+    fn a_position_is_at_the_converter_its_length_after_the_one_that_the_server_reported() {
+        for late in [0, 1, 40] {
+            let at = |direction, position| time_ms(direction, position, ms(500), ms(late), 0);
+            assert!((at(Direction::Playback, 9_600) - 525.0).abs() < 1e-3, "{late}");
+            assert!((at(Direction::Playback, 9_600 + 960) - 535.0).abs() < 1e-3, "{late}");
+            assert!((at(Direction::Capture, 9_600) - 475.0).abs() < 1e-3, "{late}");
+            assert!((at(Direction::Capture, 9_600 - 1_920) - 455.0).abs() < 1e-3, "{late}");
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_costs_no_more_than_half_of_the_round_trip() {
+        let time = time_ms(Direction::Playback, 9_600, ms(500), ms(3), -60);
+        assert!((time - 526.0).abs() < 1e-3, "{time}: the middle of the round trip is 1 ms late");
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_reply() {
+        assert!(PulseTiming::new(BYTES_PER_SECOND).converter_time(0).is_none());
+    }
+}
