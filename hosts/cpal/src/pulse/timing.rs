@@ -1,7 +1,9 @@
 //! Interrupt side: the times at which a stream's bytes are at the converter, from the server's replies about its latency.
 //!
 //! A reply holds a position of the stream, the time at which the server looked, and the latency of the device at that
-//! time (`pa_timing_info` in PulseAudio's documentation). Any other position lies its length before or after it.
+//! time (`pa_timing_info` in PulseAudio's documentation). Any other position lies its length before or after it. A reply that
+//! took long, or for which a thread of the server was called late, may be wrong by as much, because the server looked at its
+//! parts at different times. Such replies are left out, as in the clock filter of NTP (Mills, RFC 5905, section 10).
 
 use std::time::{Duration as Span, Instant as Moment, SystemTime};
 
@@ -14,9 +16,23 @@ use pulseaudio::protocol::{PlaybackLatency, RecordLatency};
 pub(super) struct PulseTiming {
     started: Moment,
     bytes_per_second: i64,
-    /// Position in bytes and its time in nanoseconds, by the last reply.
+    /// Position in bytes and its time in nanoseconds, by the last reply that counted.
     known: Option<(i64, i64)>,
+    /// Arrival of that reply.
+    known_at: Moment,
+    /// Shortest time that a reply took lately.
+    quickest: Span,
 }
+
+/// A reply counts if it took at most this multiple of the quickest one's time.
+const SLOW_FROM: u32 = 2;
+/// A reply counts if it puts the stream at most this much later than the last one did. A server that is called late finds
+/// positions that are behind, never ahead.
+const LATE_NANOS: i64 = 200_000;
+/// Part by which the quickest reply is forgotten with each further one: the replies of half a second count.
+const FORGOTTEN_PART: u32 = 50;
+/// Time after which any reply counts. A clock that is off by 1000 ppm moves by 0.2 ms within it.
+const KEPT: Span = Span::from_millis(200);
 
 /// A request for the latency.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +74,13 @@ impl From<RecordLatency> for Latency {
 
 impl PulseTiming {
     pub(super) fn new(bytes_per_second: u32) -> Self {
-        Self { started: Moment::now(), bytes_per_second: i64::from(bytes_per_second.max(1)), known: None }
+        Self {
+            started: Moment::now(),
+            bytes_per_second: i64::from(bytes_per_second.max(1)),
+            known: None,
+            known_at: Moment::now(),
+            quickest: Span::MAX,
+        }
     }
 
     /// Returns the present time.
@@ -75,6 +97,8 @@ impl PulseTiming {
         (arrived, arrived_wall): (Moment, SystemTime),
     ) {
         let round_trip = arrived.saturating_duration_since(query.sent);
+        self.quickest = round_trip.min(self.quickest.saturating_add(self.quickest / FORGOTTEN_PART));
+        let is_slow = round_trip > self.quickest.saturating_mul(SLOW_FROM);
         // The server reads the wall clock of this machine, which tells how long ago that was however late this thread is
         // called. A wall clock that was set meanwhile does not.
         let age = arrived_wall.duration_since(latency.looked).ok().filter(|&age| age <= round_trip);
@@ -84,14 +108,25 @@ impl PulseTiming {
             Direction::Capture => looked - nanos(latency.device),
             Direction::Playback => looked + nanos(latency.device),
         };
+        let is_late =
+            self.nanos_at(latency.position).is_some_and(|expected| at_converter > expected + LATE_NANOS);
+        let is_known = self.known.is_some() && arrived.saturating_duration_since(self.known_at) < KEPT;
+        if is_known && (is_slow || is_late) {
+            return;
+        }
         self.known = Some((latency.position, at_converter));
+        self.known_at = arrived;
     }
 
     /// Returns the time at which the byte at `position` was or will be at the converter; `None` before the first reply.
     pub(super) fn converter_time(&self, position: i64) -> Option<StreamInstant> {
+        self.nanos_at(position).map(stream_instant)
+    }
+
+    fn nanos_at(&self, position: i64) -> Option<i64> {
         let (known, at) = self.known?;
         let distance = i128::from(position - known) * 1_000_000_000 / i128::from(self.bytes_per_second);
-        Some(stream_instant(at.saturating_add(i64::try_from(distance).ok()?)))
+        Some(at.saturating_add(i64::try_from(distance).ok()?))
     }
 }
 
@@ -145,6 +180,29 @@ mod tests {
     fn a_wall_clock_that_was_set_costs_no_more_than_half_of_the_round_trip() {
         let time = time_ms(Direction::Playback, 9_600, ms(500), ms(3), -60);
         assert!((time - 526.0).abs() < 1e-3, "{time}: the middle of the round trip is 1 ms late");
+    }
+
+    #[test]
+    fn a_slow_or_late_reply_counts_only_when_there_was_no_other_for_a_while() {
+        let mut timing = PulseTiming::new(BYTES_PER_SECOND);
+        let wall = SystemTime::now();
+        // A reply for the position that is played 25 ms after it, which took `took` and whose parts do not fit by `wrong`.
+        let mut reply = |at: u64, took: Span, wrong: Span| {
+            let latency = Latency { device: ms(25) + wrong, position: at as i64 * 96, looked: wall + ms(at) };
+            let query = LatencyQuery { sequence: 1, sent: timing.started + ms(at) - took };
+            timing.observe(Direction::Playback, latency, query, (timing.started + ms(at), wall + ms(at)));
+            (timing.converter_time(0).unwrap().as_nanos() as f64 - ORIGIN_NANOS as f64) / 1e6
+        };
+        assert_eq!(reply(1_000, ms(1), ms(0)), 25.0);
+        for k in 1..20 {
+            assert_eq!(reply(1_000 + 10 * k, ms(5), ms(4)), 25.0, "{k}");
+        }
+        assert_eq!(reply(1_200, ms(5), ms(4)), 29.0);
+        assert_eq!(reply(1_210, ms(1), ms(0)), 25.0);
+        // Nor does a quick one that is late, whereas an early one does.
+        assert_eq!(reply(1_220, ms(1), ms(2)), 25.0);
+        assert_eq!(reply(1_410, ms(1), ms(2)), 27.0);
+        assert_eq!(reply(1_420, ms(1), ms(1)), 26.0);
     }
 
     #[test]

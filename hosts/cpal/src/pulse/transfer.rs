@@ -107,7 +107,14 @@ impl StreamConnection {
             };
         }
         let mut body = Read::take(&mut self.connection.socket, length.into());
-        let (sequence, command) = Command::read_tag_prefixed(&mut body, self.connection.version)?;
+        let (sequence, command) = match Command::read_tag_prefixed(&mut body, self.connection.version) {
+            // A newer server has messages that are not known here.
+            Err(ProtocolError::Unimplemented(..)) => {
+                discard(&mut body)?;
+                return Ok(Message::Other);
+            }
+            read => read?,
+        };
         let message = match command {
             Command::Request(request) if request.channel == self.channel => {
                 Message::Request(request.length as usize)
