@@ -31,6 +31,10 @@ pub(crate) fn rank(format: SampleFormat, wide: bool) -> Option<usize> {
 const PIECE_SAMPLES: usize = 512;
 
 /// The samples of a callback of the microphone.
+#[cfg_attr(
+    not(all(target_os = "linux", feature = "pulseaudio")),
+    allow(dead_code, reason = "cpal's streams have samples of `Data` only")
+)]
 pub(crate) enum CapturedSamples<'a> {
     Cpal(&'a Data),
     I16(&'a [i16]),
@@ -52,6 +56,10 @@ impl CapturedSamples<'_> {
 }
 
 /// The samples that a callback of the loudspeaker fills in.
+#[cfg_attr(
+    not(all(target_os = "linux", feature = "pulseaudio")),
+    allow(dead_code, reason = "cpal's streams have samples of `Data` only")
+)]
 pub(crate) enum SamplesToPlay<'a> {
     Cpal(&'a mut Data),
     I16(&'a mut [i16]),

@@ -1,7 +1,7 @@
-//! PulseAudio's native protocol, and PipeWire's implementation of it: the streams of this host, and queries for what cpal
-//! does not report (which of the two servers it is, and on which devices the streams of this process are).
+//! PulseAudio's native protocol, and PipeWire's implementation of it: the streams of this host, and a query for the devices
+//! that the streams of this process are on.
 //!
-//! cpal lists the devices. Its streams are not used on PulseAudio, for reasons that `stream.rs` gives.
+//! cpal lists the devices. Its streams are not used here, for reasons that `stream.rs` gives.
 //!
 //! PulseAudio moves streams when the default device changes, even streams that were opened on a device by name;
 //! PipeWire's session manager does not. Each query makes a short connection of its own to the server.
