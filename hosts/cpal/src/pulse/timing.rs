@@ -26,12 +26,14 @@ pub(super) struct PulseTiming {
 
 /// A reply counts if it took at most this multiple of the quickest one's time.
 const SLOW_FROM: u32 = 2;
-/// A reply counts if it puts the stream at most this much later than the last one did. A server that is called late finds
-/// positions that are behind, never ahead.
+/// A reply counts if it puts the stream at most this much later than the last one did, besides what a clock may be off. A
+/// server that is called late finds positions that are behind, never ahead.
 const LATE_NANOS: i64 = 200_000;
+/// Inverse of the most that a device's clock may be off: 2.5 %, of which the terminal tracks 2 %.
+const CLOCK_PART: i64 = 40;
 /// Part by which the quickest reply is forgotten with each further one: the replies of half a second count.
 const FORGOTTEN_PART: u32 = 50;
-/// Time after which any reply counts. A clock that is off by 1000 ppm moves by 0.2 ms within it.
+/// Time after the last reply that counted after which any reply counts.
 const KEPT: Span = Span::from_millis(200);
 
 /// A request for the latency.
@@ -108,9 +110,11 @@ impl PulseTiming {
             Direction::Capture => looked - nanos(latency.device),
             Direction::Playback => looked + nanos(latency.device),
         };
+        let since = arrived.saturating_duration_since(self.known_at);
+        let latest = LATE_NANOS + nanos(since) / CLOCK_PART;
         let is_late =
-            self.nanos_at(latency.position).is_some_and(|expected| at_converter > expected + LATE_NANOS);
-        let is_known = self.known.is_some() && arrived.saturating_duration_since(self.known_at) < KEPT;
+            self.nanos_at(latency.position).is_some_and(|expected| at_converter > expected + latest);
+        let is_known = self.known.is_some() && since < KEPT;
         if is_known && (is_slow || is_late) {
             return;
         }
@@ -203,6 +207,22 @@ mod tests {
         assert_eq!(reply(1_220, ms(1), ms(2)), 25.0);
         assert_eq!(reply(1_410, ms(1), ms(2)), 27.0);
         assert_eq!(reply(1_420, ms(1), ms(1)), 26.0);
+    }
+
+    #[test]
+    fn each_reply_of_a_device_that_is_two_percent_slow_counts() {
+        let mut timing = PulseTiming::new(BYTES_PER_SECOND);
+        let wall = SystemTime::now();
+        for at in (0..2_000_u64).step_by(40) {
+            // In `at` ms the device plays 98 % of `at` ms.
+            let position = at as i64 * 96 * 98 / 100;
+            let latency = Latency { device: ms(25), position, looked: wall + ms(at) };
+            let query = LatencyQuery { sequence: 1, sent: timing.started + ms(at) };
+            let arrived = (timing.started + ms(at + 1), wall + ms(at + 1));
+            timing.observe(Direction::Playback, latency, query, arrived);
+            let time = timing.converter_time(position).unwrap().as_nanos() as f64 - ORIGIN_NANOS as f64;
+            assert!((time / 1e6 - (at as f64 + 25.0)).abs() < 1e-3, "{at}: {time}");
+        }
     }
 
     #[test]
