@@ -13,6 +13,7 @@ mod signal_checker;
 
 use std::time::{Duration as Span, Instant as Moment};
 
+use handsfree_core::ChannelMap;
 use handsfree_core::audio_io::{AudioIo, Direction, Event};
 use handsfree_cpal::{CpalConfig, cpal::SampleFormat};
 use handsfree_host::supervisor::{DirectionConfig, DirectionState, Notice};
@@ -116,6 +117,26 @@ fn ten_minutes_lose_no_sample() {
 }
 
 #[test]
+fn a_channel_of_six_is_taken_by_its_index() {
+    with_server("a_channel_of_six_is_taken_by_its_index", |server| {
+        // The names of these channels are not the usual ones of six.
+        let map = "channel_map=front-left,front-left-of-center,front-center,front-right,aux0,aux1";
+        server.pactl(&["load-module", "module-null-sink", "sink_name=six", "rate=48000", "channels=6", map]);
+        for channel in [1, 5] {
+            let mut rig = DesktopRig::new(48_000, CpalConfig::default());
+            let capture = DirectionConfig {
+                device_channels: 6,
+                map: Some(ChannelMap::select(6, &[channel]).unwrap()),
+                ..direction_config(48_000, Some("six.monitor"))
+            };
+            let playback = DirectionConfig { device_channels: 6, ..direction_config(48_000, Some("six")) };
+            rig.open(&capture, &playback);
+            check_every_sample(&mut rig, &server, 1.0, &format!("channel {channel}"));
+        }
+    });
+}
+
+#[test]
 fn a_sink_without_a_clock_of_its_own_transfers_whole_periods() {
     with_server("a_sink_without_a_clock_of_its_own_transfers_whole_periods", |_| {
         let mut rig = DesktopRig::new(48_000, CpalConfig::default());
@@ -128,7 +149,10 @@ fn a_sink_without_a_clock_of_its_own_transfers_whole_periods() {
         let before = callbacks(&rig);
         rig.record(3.0);
         let counts: Vec<u32> = callbacks(&rig).iter().zip(before).map(|(now, before)| now - before).collect();
-        println!("callbacks in three seconds of 10 ms periods, capture and playback: {counts:?}");
+        let latency_us = BOTH_DIRECTIONS.map(|direction| rig.supervisor.io().callbacks(direction).latency_us);
+        println!(
+            "in three seconds of 10 ms periods, capture and playback: {counts:?} callbacks, latency {latency_us:?} us"
+        );
         // The sink's lowest latency would be 0.5 ms, and its monitor would deliver 6,000 pieces.
         assert!(counts.iter().all(|&count| count < 450), "{counts:?}");
     });
