@@ -45,7 +45,7 @@ impl Interpolator {
         let passes_through = step <= CLOCK_ERROR_MAX;
         let width = if passes_through { 1.0 } else { step };
         let half = ((TAPS / 2) as f64 * width).ceil() as usize;
-        // Almost all interpolators have this table, and it takes longer to make than a minute takes to read.
+        // Almost all interpolators have this table, and making it takes a tenth of the time of a simulated minute.
         static WHOLE_BAND: LazyLock<Arc<[f32]>> = LazyLock::new(|| table(TAPS / 2, 1.0));
         let table = if passes_through { Arc::clone(&WHOLE_BAND) } else { table(half, width) };
         Self { step, half, table, passes_through }

@@ -120,7 +120,8 @@ fn a_late_reference_hardly_reduces_the_echo_cancellation() {
     });
 }
 
-/// Canceller that reports a convergence, removes 12 dB, reaches 64 ms, and counts the moves that it is told.
+/// Voice processor that removes 12 dB, reports a convergence and a reach of 64 ms, and counts the calls of
+/// `on_reference_moved`.
 struct ReportingVoice<'c> {
     convergence: f32,
     moves: &'c mut u32,

@@ -41,7 +41,7 @@ impl PulseConnection {
         connection.version = auth.version.min(MAX_VERSION);
         let mut props = Props::new();
         props.set(Prop::ApplicationName, c"handsfree");
-        // By this, the streams of this process are told from those of others.
+        // `has_streams` finds the streams of this process by its id.
         if let Ok(id) = CString::new(std::process::id().to_string()) {
             props.set(Prop::ApplicationProcessId, id);
         }

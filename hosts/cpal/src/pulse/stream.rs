@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use cpal::{Error, ErrorKind, SampleFormat};
+use cpal::{Error, ErrorKind};
 use handsfree_core::audio_io::Direction;
 use pulseaudio::protocol::stream::{BufferAttr, StreamFlags};
 use pulseaudio::protocol::{
@@ -176,8 +176,7 @@ fn period_bytes(format: &NegotiatedFormat) -> u32 {
 }
 
 pub(super) fn bytes_per_sample_frame(format: &NegotiatedFormat) -> u32 {
-    let sample = if format.sample_format == SampleFormat::I16 { 2 } else { 4 };
-    sample * format.channels
+    format.sample_format.sample_size() as u32 * format.channels
 }
 
 fn props(direction: Direction) -> Props {
