@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the handsfree command for 64-bit ARM boards with Linux, such as a Raspberry Pi with a 64-bit system:
-# target/aarch64-unknown-linux-gnu/release/handsfree. Then tests it and prints the libraries that it needs on the board.
+# target/aarch64-unknown-linux-gnu/release/handsfree. Then tests it, counts the instructions of voice processing, and prints the
+# libraries that it needs on the board.
 #   tools/build-aarch64.sh [PROFILE]     default: release; others (deb, for the .deb file) are tested in their package
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -21,7 +22,10 @@ export PKG_CONFIG_aarch64_unknown_linux_gnu="$handsfree_root/tools/aarch64/aarch
 export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include"
 cargo build --locked --profile "$profile" --target "$target" -p handsfree-cli
 
-[ "$profile" != release ] || tools/test-aarch64.sh
+if [ "$profile" = release ]; then
+    tools/test-aarch64.sh
+    tools/aarch64-counts.sh
+fi
 binary="target/$target/$profile/handsfree"
 libraries="$(aarch64-linux-gnu-readelf --dynamic "$binary" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | paste -sd' ')"
 libc="$(aarch64-linux-gnu-readelf --version-info "$binary" | grep -o 'GLIBC_2\.[0-9]*' | sort -Vu | tail -n 1)"
