@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::limits::{FRAMES_PER_SECOND, MAX_CHANNELS, MAX_DEVICE_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ};
+use crate::sample::HAS_VECTORS;
 use crate::time::Duration;
 
 /// A sample rate from 8 to 192 kHz with a whole number of samples in 10 ms.
@@ -280,6 +281,18 @@ impl ChannelMap {
     /// otherwise.
     #[inline(never)]
     pub(crate) fn apply(&self, from: &[i16], to: &mut [i16]) {
+        // Loops of their own for usual maps, which compile to vector instructions.
+        if HAS_VECTORS {
+            let channels = self.from.get(..self.to_channels()).unwrap_or(&[]);
+            match (self.from_channels, channels) {
+                (2, [Self::MEAN]) => return means(from.as_chunks::<2>().0, to),
+                (4, [Self::MEAN]) => return means(from.as_chunks::<4>().0, to),
+                (8, [Self::MEAN]) => return means(from.as_chunks::<8>().0, to),
+                (1, [1, 1]) => return copies(from, to.as_chunks_mut::<2>().0),
+                (1, [1, 1, 1, 1, 1, 1, 1, 1]) => return copies(from, to.as_chunks_mut::<8>().0),
+                _ => {}
+            }
+        }
         let from = from.chunks_exact(self.from_channels().max(1));
         for (from, to) in from.zip(to.chunks_exact_mut(self.to_channels().max(1))) {
             for (sample, &source) in to.iter_mut().zip(&self.from) {
@@ -305,8 +318,19 @@ impl ChannelMap {
     }
 }
 
+/// Writes the mean of each sample frame.
+fn means<const CHANNELS: usize>(from: &[[i16; CHANNELS]], to: &mut [i16]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = mean(from));
+}
+
+/// Writes each sample to all channels.
+fn copies<const CHANNELS: usize>(from: &[i16], to: &mut [[i16; CHANNELS]]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to = [from; CHANNELS]);
+}
+
 /// Returns the mean of all channels, rounded half away from zero. The sum is at most 64 x 32768, which fits
 /// an i32.
+#[inline]
 fn mean(channels: &[i16]) -> i16 {
     let count = (channels.len() as i32).max(1);
     let sum: i32 = channels.iter().map(|&s| i32::from(s)).sum();
@@ -364,6 +388,34 @@ mod tests {
         assert_eq!(mapped(&ChannelMap::natural(4, 2).unwrap(), &[1, 2, 3, 4]), [1, 2]);
         assert!(ChannelMap::natural(2, 2).unwrap().is_identity());
         assert!(!ChannelMap::natural(1, 2).unwrap().is_identity());
+    }
+
+    /// Maps one sample frame at a time, as each sample's source says.
+    fn mapped_slowly(map: &ChannelMap, from: &[i16]) -> Vec<i16> {
+        let source = |from: &[i16], source| match source {
+            ChannelMap::MEAN => mean(from),
+            ChannelMap::SILENCE => 0,
+            channel => from[usize::from(channel) - 1],
+        };
+        let sources = &map.from[..map.to_channels()];
+        from.chunks_exact(map.from_channels())
+            .flat_map(|from| sources.iter().map(move |&channel| source(from, channel)))
+            .collect()
+    }
+
+    #[test]
+    fn maps_with_loops_of_their_own_do_as_the_others() {
+        let samples: Vec<i16> = (0..64 * 3u32).map(|n| n.wrapping_mul(40_503) as i16).collect();
+        for (from, to) in (1..=8).flat_map(|from| (1..=8).map(move |to| (from, to))) {
+            let map = ChannelMap::natural(from, to).unwrap();
+            for sample_frames in [0, 1, 2, 21] {
+                let given = &samples[..sample_frames * from as usize];
+                let mut out = vec![99; sample_frames * to as usize + 1];
+                map.apply(given, &mut out);
+                assert_eq!(out.pop(), Some(99), "only whole sample frames are written");
+                assert_eq!(out, mapped_slowly(&map, given), "{from} to {to}");
+            }
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub const MAX_CHANNELS: u8 = 8;
 /// Largest number of channels in a device period; an intake uses at most [`MAX_CHANNELS`] of them.
 pub const MAX_DEVICE_CHANNELS: u8 = 64;
 
+/// Number of samples that an interrupt maps to other channels at a time, on the stack.
+pub(crate) const MAPPED_SAMPLES: usize = 256;
+
 /// Longest gap in seconds that counts as an xrun; a position that jumps further ahead is a counter fault.
 pub const MAX_GAP_SECONDS: u32 = 60;
 
@@ -65,6 +68,7 @@ const _: () = {
     assert!(MIN_RATE_HZ.is_multiple_of(FRAMES_PER_SECOND));
     assert!(MAX_RATE_HZ / FRAMES_PER_SECOND <= u16::MAX as u32);
     assert!(MAX_CHANNELS <= MAX_DEVICE_CHANNELS);
+    assert!(MAX_DEVICE_CHANNELS as usize <= MAPPED_SAMPLES);
     assert!(FRAME_NS * FRAMES_PER_SECOND as i64 == 1_000_000_000);
     assert!(PROCESSOR_DEADLINE.as_nanos() > FRAME_NS);
     // A chain has one bit of a word for each step.

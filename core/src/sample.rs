@@ -39,7 +39,20 @@ impl Gain {
     /// Returns a 16-bit sample times this gain, rounded to nearest, bit-exact at unity; at most 2^15 x 64.
     #[inline]
     pub(crate) const fn amplify(self, sample: i16) -> i32 {
-        ((sample as i64 * self.q16 as i64 + 0x8000) >> 16) as i32
+        let whole = ((self.q16 + 0x8000) >> 16) as i16 as i32;
+        let rest = self.q16 as i16 as i32;
+        sample as i32 * whole + ((sample as i32 * rest + 0x8000) >> 16)
+    }
+
+    /// Adds to each sum what [`amplify`](Self::amplify) returns for its sample.
+    pub(crate) fn add_amplified(self, samples: &[i16], sums: &mut [i32]) {
+        let whole = ((self.q16 + 0x8000) >> 16) as i16;
+        let rest = self.q16 as i16;
+        let done = if HAS_VECTORS { add_products(samples, sums, &[whole; LANES], &[rest; LANES]) } else { 0 };
+        let left = samples.get(done..).unwrap_or(&[]);
+        for (sum, &sample) in sums.iter_mut().skip(done).zip(left) {
+            *sum += self.amplify(sample);
+        }
     }
 
     /// Returns the product of both gains, rounded to nearest; it must not exceed [`Self::MAX`].
@@ -53,6 +66,61 @@ impl Gain {
     pub fn factor(self) -> f32 {
         self.q16 as f32 / 65_536.0
     }
+}
+
+/// Whether the processor has vector instructions for 16-bit samples. Without them, loops are written to be small.
+pub(crate) const HAS_VECTORS: bool = cfg!(any(target_feature = "sse2", target_feature = "neon"));
+
+/// Number of products computed together.
+const LANES: usize = 8;
+
+/// Adds `sample * whole`, and `sample * rest` in 1/65536 rounded to nearest, to each sum. Does so for whole multiples of
+/// [`LANES`], and returns for how many samples.
+// Products of 16 bits, because not every processor multiplies vectors of more. Not inlined and with its factors in memory:
+// when the compiler sees that they are equal, it multiplies in 32 bits.
+#[inline(never)]
+fn add_products(samples: &[i16], sums: &mut [i32], whole: &[i16; LANES], rest: &[i16; LANES]) -> usize {
+    let (whole, rest) = (*whole, *rest);
+    let (samples, _) = samples.as_chunks::<LANES>();
+    let (sums, _) = sums.as_chunks_mut::<LANES>();
+    for (sums, samples) in sums.iter_mut().zip(samples) {
+        for lane in 0..LANES {
+            let sample = i32::from(samples[lane]);
+            let rest = (sample * i32::from(rest[lane]) + 0x8000) >> 16;
+            sums[lane] += sample * i32::from(whole[lane]) + rest;
+        }
+    }
+    samples.len().min(sums.len()) * LANES
+}
+
+/// Returns the nearest 16-bit sample to a value on the scale of such samples: halves are rounded away from zero, values out of
+/// range become the nearest one within, and what is not a number becomes 0.
+#[inline]
+pub(crate) const fn nearest_16_bits(value: f32) -> i16 {
+    // The cast saturates.
+    (if value < 0.0 { value - 0.5 } else { value + 0.5 }) as i16
+}
+
+/// As [`nearest_16_bits`], for loops over many values: with vector instructions it does without the cast, because x86-64 has
+/// no such cast of vectors that saturates.
+#[inline]
+pub(crate) const fn nearest_16_bits_in_loop(value: f32) -> i16 {
+    /// A float from this number on has no digits behind the point.
+    const WHOLE: f32 = 8_388_608.0;
+    /// The largest magnitude plus one half.
+    const LIMIT: f32 = 32_768.5;
+    if !HAS_VECTORS {
+        return nearest_16_bits(value);
+    }
+    let known = if value.is_nan() { 0.0 } else { value };
+    let above = known.abs() + 0.5;
+    let above = if above < LIMIT { above } else { LIMIT };
+    let nearest = above + WHOLE;
+    let rounded_up = nearest - WHOLE > above;
+    let magnitude = (nearest.to_bits() & 0xFFFF) as i32 - rounded_up as i32;
+    let sign = known.to_bits().cast_signed() >> 31;
+    let signed = (magnitude ^ sign) - sign;
+    (if signed < i16::MAX as i32 { signed } else { i16::MAX as i32 }) as i16
 }
 
 /// A sample in a device's own format.
@@ -119,23 +187,26 @@ pub struct I24(pub i32);
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PackedI24(pub [u8; 3]);
 
-/// Rounds a 32-bit full-scale value to 16 bits and returns whether it was out of range. Rounding down the
-/// last half step at the positive end is not clipping, so only values that a gain pushed out of 32 bits count
-/// as scrubbed.
-fn to_16_bits(wide: i64) -> (i16, bool) {
+/// Returns a 32-bit full-scale sample times a gain in 16 bits, rounded to nearest, and whether it was out of range. Rounding
+/// down the last half step at the positive end is not clipping, so only values that a gain pushed out of 32 bits count.
+// Not inlined, so that a loop at unity, the usual gain, has vector instructions.
+#[inline(never)]
+fn amplified(sample: i32, gain: Gain) -> (i16, bool) {
+    let wide = (i64::from(sample) * i64::from(gain.q16)) >> 16;
     let rounded = (wide + 0x8000) >> 16;
     let out_of_range = wide > i64::from(i32::MAX) || wide < i64::from(i32::MIN);
     (rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16, out_of_range)
 }
 
-fn amplify(sample: i32, gain: Gain) -> i64 {
-    (i64::from(sample) * i64::from(gain.q16)) >> 16
-}
-
-/// Converts with a gain. Not inlined, so that the usual gain of unity is a plain copy.
-#[inline(never)]
-fn amplified(sample: i16, gain: Gain) -> (i16, bool) {
-    to_16_bits(amplify(i32::from(sample) << 16, gain))
+/// As [`amplified`], with the sums at unity in 32 bits.
+#[inline]
+fn to_16_bits(sample: i32, gain: Gain) -> (i16, bool) {
+    if gain == Gain::UNITY {
+        let rounded = ((sample >> 15) + 1) >> 1;
+        (rounded.min(i32::from(i16::MAX)) as i16, false)
+    } else {
+        amplified(sample, gain)
+    }
 }
 
 impl DeviceSample for i16 {
@@ -144,7 +215,7 @@ impl DeviceSample for i16 {
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
-        if gain == Gain::UNITY { (self, false) } else { amplified(self, gain) }
+        if gain == Gain::UNITY { (self, false) } else { amplified(i32::from(self) << 16, gain) }
     }
 
     #[inline]
@@ -167,7 +238,7 @@ impl DeviceSample for i32 {
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
-        to_16_bits(amplify(self, gain))
+        to_16_bits(self, gain)
     }
 
     #[inline]
@@ -190,7 +261,7 @@ impl DeviceSample for I24 {
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
-        to_16_bits(amplify(self.0 << 8, gain))
+        to_16_bits(self.0 << 8, gain)
     }
 
     #[inline]
@@ -214,7 +285,7 @@ impl DeviceSample for PackedI24 {
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
         let [low, middle, high] = self.0;
-        to_16_bits(amplify(i32::from_le_bytes([0, low, middle, high]), gain))
+        to_16_bits(i32::from_le_bytes([0, low, middle, high]), gain)
     }
 
     #[inline]
@@ -240,16 +311,15 @@ impl DeviceSample for f32 {
 
     #[inline]
     fn to_pcm(self, gain: Gain) -> (i16, bool) {
-        let amplified = self * gain.factor();
-        if amplified.is_nan() {
-            return (0, true);
-        }
-        let scaled = amplified * 32_768.0;
-        let rounded = if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 };
-        // A float cast saturates, so infinities and 1e38 become full scale.
-        let whole = rounded as i32;
-        let pcm = whole.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
-        (pcm, !(-1.0..=1.0).contains(&amplified))
+        const FULL_SCALE: f32 = 32_768.0;
+        let scaled = self * (gain.factor() * FULL_SCALE);
+        let pcm = nearest_16_bits_in_loop(scaled);
+        // Not "greater than", because what is not a number is scrubbed too.
+        #[expect(
+            clippy::neg_cmp_op_on_partial_ord,
+            reason = "a comparison with what is not a number is false"
+        )]
+        (pcm, !(scaled.abs() <= FULL_SCALE))
     }
 
     #[inline]
@@ -297,6 +367,58 @@ mod tests {
         assert_eq!(1.0f32.to_pcm(Gain::UNITY), (i16::MAX, false));
         assert_eq!(i32::MAX.to_pcm(Gain::UNITY), (i16::MAX, false));
         assert_eq!(i32::MAX.to_pcm(Gain::linear(1.5).unwrap()), (i16::MAX, true));
+    }
+
+    /// Returns what a conversion to 16 bits gives, computed with a saturating cast.
+    fn by_cast(sample: f32, gain: Gain) -> (i16, bool) {
+        let amplified = sample * gain.factor();
+        let scaled = amplified * 32_768.0;
+        let rounded = if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 };
+        let whole = (rounded as i32).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+        (whole as i16, !(-1.0..=1.0).contains(&amplified))
+    }
+
+    #[test]
+    fn floats_become_what_a_saturating_cast_gives() {
+        let gains = [Gain::UNITY, Gain::MAX, Gain::SILENT, Gain::linear(0.3).unwrap()];
+        for high in 0..=u32::from(u16::MAX) {
+            for low in [0, 1, 0x7FFF, 0x8000, 0xFFFF] {
+                let sample = f32::from_bits(high << 16 | low);
+                for gain in gains {
+                    assert_eq!(sample.to_pcm(gain), by_cast(sample, gain), "{sample:?} times {gain:?}");
+                }
+            }
+        }
+        // Halves between two results, and their neighbours.
+        for twice in -65_540..=65_540 {
+            let half = twice as f32 / 65_536.0;
+            for sample in [half.next_down(), half, half.next_up()] {
+                assert_eq!(sample.to_pcm(Gain::UNITY), by_cast(sample, Gain::UNITY), "{sample:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn integers_at_unity_are_as_with_any_gain() {
+        for high in i16::MIN..=i16::MAX {
+            for low in [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF] {
+                let sample = i32::from(high) << 16 | low;
+                assert_eq!(sample.to_pcm(Gain::UNITY), amplified(sample, Gain::UNITY), "{sample}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_two_products_are_those_of_one() {
+        let samples: Vec<i16> = (i16::MIN..=i16::MAX).step_by(127).chain([i16::MAX, -1, 0, 1]).collect();
+        for q16 in (0..=Gain::MAX.q16()).step_by(4_099).chain([1, 0x7FFF, 0x8000, 0xFFFF, 0x1_8000, 64 << 16])
+        {
+            let gain = Gain::from_q16(q16);
+            let mut sums = vec![7; samples.len()];
+            gain.add_amplified(&samples, &mut sums);
+            let expected: Vec<i32> = samples.iter().map(|&sample| 7 + gain.amplify(sample)).collect();
+            assert_eq!(sums, expected, "times {q16}");
+        }
     }
 
     #[test]

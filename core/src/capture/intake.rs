@@ -5,7 +5,7 @@ use crate::devices::{self, ClockDomains};
 use crate::error::ConfigError;
 use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::Frame;
-use crate::limits::MAX_DEVICE_CHANNELS;
+use crate::limits::MAPPED_SAMPLES;
 use crate::position::{Continuity, PositionTracker};
 use crate::recorder::HalfRecorder;
 use crate::ring::FrameProducer;
@@ -257,8 +257,14 @@ fn convert<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig) -
     if config.map.is_identity() {
         return convert_each(from, to, config.gain);
     }
+    convert_and_map(from, to, config)
+}
+
+// Not inlined, so that a device whose channels need no map does not need this stack.
+#[inline(never)]
+fn convert_and_map<S: DeviceSample>(from: &[S], to: &mut [i16], config: &IntakeConfig) -> u32 {
     let mut scrubbed = 0;
-    let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
+    let mut device = [0; MAPPED_SAMPLES];
     let device_channels = config.map.from_channels().max(1);
     let block_sample_frames = (device.len() / device_channels).max(1);
     let blocks = to.chunks_mut(block_sample_frames * config.map.to_channels().max(1));

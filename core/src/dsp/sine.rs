@@ -5,6 +5,7 @@ use core::f32::consts::TAU;
 use crate::error::ConfigError;
 use crate::format::Format;
 use crate::frame::{Frame, Stamp};
+use crate::sample::nearest_16_bits;
 use crate::time::Duration;
 
 /// Configuration of a [`Sine`].
@@ -118,17 +119,12 @@ impl<const CAP: usize> Sine<CAP> {
         for channels in samples.chunks_exact_mut(self.format.channels().max(1)) {
             // From -1/2 to 1/2 cycle, because floats are most precise around 0.
             let cycles = (self.phase as i64 >> 32) as f32 / (1u64 << 32) as f32;
-            channels.fill(round(self.peak * libm::sinf(TAU * cycles)));
+            channels.fill(nearest_16_bits(self.peak * libm::sinf(TAU * cycles)));
             self.phase = self.phase.wrapping_add(self.step);
             self.position += 1;
         }
         true
     }
-}
-
-fn round(sample: f32) -> i16 {
-    // The cast saturates.
-    (if sample < 0.0 { sample - 0.5 } else { sample + 0.5 }) as i16
 }
 
 /// Returns the number of sample frames nearest to `duration`, or 0 if it is negative.

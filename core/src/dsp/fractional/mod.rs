@@ -7,6 +7,7 @@
 
 use crate::dsp::products::dot;
 use crate::dsp::special::{bessel_i0_of_quarter_square, sinc};
+use crate::sample::nearest_16_bits;
 use crate::timing::HistorySample;
 
 mod quick;
@@ -70,9 +71,7 @@ fn interpolate(window: &[f32; TAPS], fraction: f32) -> i16 {
     let blend = scaled - phase as f32;
     let Some([low, high]) = ROWS.get(phase..phase + 2) else { return 0 };
     let (low, high) = (dot(window, low), dot(window, high));
-    let value = low + (high - low) * blend;
-    let rounded = if value < 0.0 { value - 0.5 } else { value + 0.5 };
-    (rounded as i32).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+    nearest_16_bits(low + (high - low) * blend)
 }
 
 /// Computes a row of `N` weights for each of `PHASES` fractions of a sample, and one for the next sample.

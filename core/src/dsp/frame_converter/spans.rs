@@ -1,13 +1,20 @@
 //! Worker side: computes the samples of one channel at one rate from its samples at another.
+//!
+//! In 10 ms, the same few fractions of a sample repeat, so that each row of the kernel is computed once and used for all
+//! samples at its fraction.
 
 use super::{HALF, KERNEL, TAPS};
 use crate::dsp::products::{accumulate, dot};
-use crate::dsp::resampler::ResamplerSample;
 use crate::format::SampleRate;
 use crate::limits::MAX_CHANNELS;
+use crate::sample::nearest_16_bits_in_loop;
 
-/// Number of output samples computed from one stretch of input that is converted to floats once.
-const CHUNK: usize = 128;
+/// Number of output samples computed together: 10 ms at 48 kHz.
+const CHUNK: usize = 480;
+/// Length of a line of samples or sums around a chunk.
+const LINE: usize = CHUNK + 2 * TAPS;
+/// Number of sums computed together, in vectors.
+const TOGETHER: usize = 16;
 
 /// One channel of the last two frames as one signal. Position 0 is the first sample of the newer frame.
 pub(super) struct ChannelSignal<'a> {
@@ -18,107 +25,169 @@ pub(super) struct ChannelSignal<'a> {
 }
 
 impl<'a> ChannelSignal<'a> {
-    /// Returns the samples from a position on, which must not lie before the older frame.
-    fn from(&self, position: isize) -> impl Iterator<Item = f32> + use<'a> {
-        let ago = position.min(0).unsigned_abs() * self.channels;
-        let old = self.before.get(self.before.len().saturating_sub(ago)..).unwrap_or(&[]);
-        let new = self.now.get(position.max(0) as usize * self.channels..).unwrap_or(&[]);
-        let of_channel = |samples: &'a [i16]| samples.iter().skip(self.channel).step_by(self.channels.max(1));
+    /// Returns every `step`-th sample from a position on, which must not lie before the older frame.
+    fn from(&self, position: isize, step: usize) -> impl Iterator<Item = f32> + use<'a> {
+        let ago = position.min(0).unsigned_abs();
+        let skipped = (step - ago % step) % step;
+        let new_from = if ago > 0 { skipped } else { position as usize };
+        let channels = self.channels.max(1);
+        let old = self.before.get(self.before.len().saturating_sub(ago * channels)..).unwrap_or(&[]);
+        let new = self.now.get(new_from * channels..).unwrap_or(&[]);
+        let of_channel =
+            |samples: &'a [i16]| samples.iter().skip(self.channel).step_by(step.saturating_mul(channels));
         of_channel(old).chain(of_channel(new)).map(|&sample| f32::from(sample))
     }
+
+    /// Fills a line with the samples from a position on, which must not lie before the older frame.
+    fn fill(&self, line: &mut [f32], position: isize) {
+        if self.channels != 1 {
+            let samples = self.from(position, 1);
+            return line.iter_mut().zip(samples).for_each(|(known, sample)| *known = sample);
+        }
+        // Of a single channel in two plain loops, which compile to vector instructions.
+        let ago = position.min(0).unsigned_abs().min(self.before.len()).min(line.len());
+        let old = self.before.get(self.before.len() - ago..).unwrap_or(&[]);
+        let new = self.now.get(position.max(0) as usize..).unwrap_or(&[]);
+        let (first, second) = line.split_at_mut_checked(ago).unwrap_or((&mut [], &mut []));
+        first.iter_mut().zip(old).for_each(|(known, &sample)| *known = f32::from(sample));
+        second.iter_mut().zip(new).for_each(|(known, &sample)| *known = f32::from(sample));
+    }
 }
 
-/// A position among the samples of the lower rate, which advances with each sample of the higher rate.
-pub(super) struct RatePosition {
-    whole: isize,
-    /// Fraction of a sample, in parts of `high`.
-    part: usize,
+/// Writes one channel of interleaved samples.
+fn write(out: &mut [i16], channel: usize, channels: usize, values: &[f32]) {
+    if channels == 1 {
+        return out.iter_mut().zip(values).for_each(|(out, &value)| *out = nearest_16_bits_in_loop(value));
+    }
+    let out = out.iter_mut().skip(channel).step_by(channels);
+    out.zip(values).for_each(|(out, &value)| *out = nearest_16_bits_in_loop(value));
+}
+
+/// The positions of the higher rate's samples among those of the lower rate.
+pub(super) struct RateRatio {
+    /// Samples of the lower rate in the time after which fractions repeat.
     low: usize,
+    /// Samples of the higher rate in that time, which is the number of fractions.
     high: usize,
-    /// One part of `high` in 1/2^48, because a multiplication costs less than a division.
-    part_q48: u64,
-    /// Whether the kernel has a row for every fraction that occurs.
-    exact: bool,
+    /// One part of `high` in 1/2^32.
+    part_q32: u64,
 }
 
-impl RatePosition {
-    /// Returns the position reached from 0 in `steps` steps.
-    pub(super) fn new(low: SampleRate, high: SampleRate, steps: isize) -> Self {
-        let (low, high) = (low.sample_frames(), high.sample_frames().max(1));
-        let exact = (low * KERNEL.phases()).is_multiple_of(high);
-        let reached = steps * low as isize;
-        let (whole, part) = (reached.div_euclid(high as isize), reached.rem_euclid(high as isize) as usize);
-        Self { whole, part, low, high, part_q48: (1 << 48) / high as u64, exact }
+impl RateRatio {
+    pub(super) fn new(low: SampleRate, high: SampleRate) -> Self {
+        let (mut common, mut rest) = (high.sample_frames().max(1), low.sample_frames());
+        while rest > 0 {
+            (common, rest) = (rest, common % rest);
+        }
+        let [low, high] = [low, high].map(|rate| (rate.sample_frames() / common).max(1));
+        Self { low, high, part_q32: (1 << 32) / high as u64 }
     }
 
-    /// Advances by a step. Returns whether that passed a sample.
-    #[inline]
-    fn advance(&mut self) -> bool {
-        self.part += self.low;
-        let passed = self.part >= self.high;
-        if passed {
-            self.part -= self.high;
-            self.whole += 1;
-        }
-        passed
+    /// Returns the position of a sample: the last sample of the lower rate before it, and the parts of `high` in between.
+    fn position(&self, sample: isize) -> (isize, usize) {
+        let reached = sample * self.low as isize;
+        (reached.div_euclid(self.high as isize), reached.rem_euclid(self.high as isize) as usize)
     }
 
-    /// Returns the row of the kernel at this position.
-    #[inline]
-    fn row<'a>(&self, between: &'a mut [f32; TAPS]) -> &'a [f32] {
-        if self.exact {
-            return KERNEL.row(self.part * KERNEL.phases() / self.high.max(1));
+    /// Returns the first sample of the higher rate that is not before a sample of the lower one.
+    fn first_at(&self, low_sample: isize) -> isize {
+        -(-low_sample * self.high as isize).div_euclid(self.low as isize)
+    }
+
+    /// Returns the row of the kernel at a fraction in parts of `high`.
+    fn row<'a>(&self, part: usize, between: &'a mut [f32; TAPS]) -> &'a [f32] {
+        if KERNEL.phases().is_multiple_of(self.high) {
+            return KERNEL.row(part * (KERNEL.phases() / self.high.max(1)));
         }
-        KERNEL.interpolate(((self.part as u64 * self.part_q48) >> 16) as u32, between);
+        KERNEL.interpolate((part as u64 * self.part_q32) as u32, between);
         between
     }
 }
 
-/// Converts to the higher rate: each output is a weighted sum of the inputs around `at`.
-pub(super) fn gather(signal: &ChannelSignal<'_>, mut at: RatePosition, out: &mut [i16]) {
-    let (mut line, mut between) = ([0.0; CHUNK + TAPS], [0.0; TAPS]);
+/// Converts to the higher rate: each output is a weighted sum of the inputs around its position, `latency` samples before
+/// it.
+pub(super) fn gather(signal: &ChannelSignal<'_>, ratio: &RateRatio, latency: usize, out: &mut [i16]) {
+    let (mut line, mut sums, mut between) = ([0.0; LINE], [0.0; CHUNK], [0.0; TAPS]);
     let channels = signal.channels.clamp(1, usize::from(MAX_CHANNELS));
+    let mut begin = -(latency as isize);
     for chunk in out.chunks_mut(CHUNK * channels) {
-        let first = at.whole;
-        let samples = signal.from(first - KERNEL.centre() as isize);
-        line.iter_mut().zip(samples).for_each(|(known, sample)| *known = sample);
-        for sample in chunk.iter_mut().skip(signal.channel).step_by(channels) {
-            let begin = (at.whole - first) as usize;
-            let window = line.get(begin..begin + TAPS).unwrap_or(&[]);
-            *sample = i16::narrow(dot(window, at.row(&mut between))).0;
-            at.advance();
+        let (first, _) = ratio.position(begin);
+        signal.fill(&mut line, first - KERNEL.centre() as isize);
+        let sample_frames = chunk.len() / channels;
+        for at in 0..sample_frames.min(ratio.high) {
+            let (whole, part) = ratio.position(begin + at as isize);
+            let row = ratio.row(part, &mut between);
+            let line = line.get((whole - first) as usize..).unwrap_or(&[]);
+            let mut sums = sums.iter_mut().take(sample_frames).skip(at).step_by(ratio.high);
+            if ratio.low == 1 {
+                filter(line, row.iter(), |sum| sums.next().map(|known| *known = sum).is_some());
+            } else {
+                let windows = line.windows(TAPS).step_by(ratio.low);
+                sums.zip(windows).for_each(|(sum, window)| *sum = dot(window, row));
+            }
         }
+        write(chunk, signal.channel, channels, &sums);
+        begin += sample_frames as isize;
     }
 }
 
-/// Converts to the lower rate: each input is added to the outputs around it, and an output is complete when
-/// the next input no longer contributes to it.
-pub(super) fn spread(signal: &ChannelSignal<'_>, to: SampleRate, from: SampleRate, out: &mut [i16]) {
-    let mut out = out.iter_mut().skip(signal.channel).step_by(signal.channels.max(1));
-    let (mut sums, mut between) = ([0.0; 2 * TAPS], [0.0; TAPS]);
-    let scale = to.sample_frames() as f32 / from.sample_frames().max(1) as f32;
-    // The first input that contributes to the first output.
-    let begin = -((TAPS * from.sample_frames() / to.sample_frames().max(1)) as isize);
-    let mut at = RatePosition::new(to, from, begin);
-    let mut start = 0;
-    for sample in signal.from(begin) {
-        if let Some(sums) = sums.get_mut(start..start + TAPS) {
-            accumulate(sums, false, at.row(&mut between), sample * scale);
+/// Converts to the lower rate: each input is added to the outputs around it.
+pub(super) fn spread(signal: &ChannelSignal<'_>, ratio: &RateRatio, out: &mut [i16]) {
+    let (mut line, mut between) = ([0.0; LINE], [0.0; TAPS]);
+    let channels = signal.channels.clamp(1, usize::from(MAX_CHANNELS));
+    let scale = ratio.low as f32 / ratio.high.max(1) as f32;
+    let mut begin = 0;
+    for chunk in out.chunks_mut(CHUNK * channels) {
+        let sample_frames = chunk.len() / channels;
+        // An input is added to the outputs from its position, later by the latency, on.
+        let late = HALF as isize - KERNEL.centre() as isize;
+        // The sums begin with those of the first input that contributes to the chunk.
+        let first = begin - TAPS as isize + 1;
+        let inputs = ratio.first_at(first - late)..ratio.first_at(begin + sample_frames as isize - late);
+        let mut sums = [0.0; LINE];
+        for input in inputs.clone().take(ratio.high) {
+            let (whole, part) = ratio.position(input);
+            let row = ratio.row(part, &mut between);
+            let to = (whole + late - first) as usize;
+            let count = (inputs.end - input) as usize;
+            let samples = signal.from(input, ratio.high).take(count.div_ceil(ratio.high.max(1)));
+            if ratio.low == 1 {
+                line.fill(0.0);
+                line.iter_mut().skip(to).zip(samples).for_each(|(known, sample)| *known = sample * scale);
+                let mut sums = sums.iter_mut().skip(TAPS - 1).take(sample_frames);
+                filter(&line, row.iter().rev(), |sum| sums.next().map(|known| *known += sum).is_some());
+            } else {
+                for (sample, to) in samples.zip((to..).step_by(ratio.low)) {
+                    if let Some(sums) = sums.get_mut(to..to + TAPS) {
+                        accumulate(sums, false, row, sample * scale);
+                    }
+                }
+            }
         }
-        // The first of the outputs that this input was added to, each late by the latency.
-        let complete = at.whole - KERNEL.centre() as isize + HALF as isize;
-        if !at.advance() {
-            continue;
+        write(chunk, signal.channel, channels, sums.get(TAPS - 1..).unwrap_or(&[]));
+        begin += sample_frames as isize;
+    }
+}
+
+/// Gives the sum of products of the weights with each window of the signal, one after the other, until `take` returns false.
+/// The signal must go on for 15 samples after the last window that is taken.
+fn filter<'a>(
+    signal: &[f32],
+    weights: impl Iterator<Item = &'a f32> + Clone,
+    mut take: impl FnMut(f32) -> bool,
+) {
+    for begin in (0..signal.len()).step_by(TOGETHER) {
+        let windows = signal.get(begin..).unwrap_or(&[]).windows(TOGETHER);
+        let mut sums = [0.0; TOGETHER];
+        for (window, weight) in windows.zip(weights.clone()) {
+            for lane in 0..TOGETHER {
+                sums[lane] += window[lane] * weight;
+            }
         }
-        if complete >= 0 {
-            let Some(output) = out.next() else { return };
-            *output = i16::narrow(sums.get(start).copied().unwrap_or(0.0)).0;
-        }
-        start += 1;
-        if start == TAPS {
-            sums.copy_within(TAPS.., 0);
-            sums.iter_mut().skip(TAPS).for_each(|sum| *sum = 0.0);
-            start = 0;
+        for sum in sums {
+            if !take(sum) {
+                return;
+            }
         }
     }
 }

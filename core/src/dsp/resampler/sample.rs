@@ -1,6 +1,7 @@
 //! Application side: configuration, samples and results of a resampler.
 
 use super::quality::Quality;
+use crate::sample::nearest_16_bits;
 
 /// Configuration of a [`Resampler`](crate::dsp::Resampler).
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +66,7 @@ impl ResamplerSample for i16 {
 
     #[inline]
     fn narrow(value: f32) -> (Self, bool) {
-        let rounded = (if value < 0.0 { value - 0.5 } else { value + 0.5 }) as i32;
-        let fitting = rounded.clamp(i32::from(i16::MIN), i32::from(i16::MAX));
-        (fitting as i16, fitting != rounded)
+        let clipped = value >= f32::from(i16::MAX) + 0.5 || value <= f32::from(i16::MIN) - 0.5;
+        (nearest_16_bits(value), clipped)
     }
 }

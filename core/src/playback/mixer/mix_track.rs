@@ -176,9 +176,7 @@ fn add(samples: &[i16], gains: &mut SlotGains, channels: usize, sum: &mut [i32],
     }
     if gains.are_constant() {
         let gain = gains.next();
-        for (sum, &sample) in sum.iter_mut().zip(samples) {
-            *sum += gain.amplify(sample);
-        }
+        gain.add_amplified(samples, sum);
         return scale(samples, gain, copy);
     }
     let channels = channels.max(1);

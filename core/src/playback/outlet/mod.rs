@@ -6,9 +6,9 @@ mod config;
 use crate::audio_io::Direction;
 use crate::devices::{self, DeviceState, PlaybackTarget};
 use crate::error::ConfigError;
-use crate::format::{Format, SampleRate};
+use crate::format::{ChannelMap, Format, SampleRate};
 use crate::frame::{Frame, Stamp};
-use crate::limits::{MAX_DEVICE_CHANNELS, MAX_FOREIGN_PER_PERIOD};
+use crate::limits::{MAPPED_SAMPLES, MAX_FOREIGN_PER_PERIOD};
 use crate::position::{Continuity, PositionTracker};
 use crate::recorder::HalfRecorder;
 use crate::ring::{FrameConsumer, FrameProducer};
@@ -362,14 +362,20 @@ impl<'a, const CAP: usize, const SLOTS: usize> Outlet<'a, CAP, SLOTS> {
         if config.map.is_identity() {
             return convert_each(from, out);
         }
-        let mut device = [0i16; MAX_DEVICE_CHANNELS as usize];
-        let device_channels = config.map.to_channels().max(1);
-        let together = (device.len() / device_channels).max(1);
-        let blocks = out.chunks_mut(together * device_channels);
-        for (samples, pcm) in blocks.zip(from.chunks(together * channels)) {
-            config.map.apply(pcm, device.get_mut(..samples.len()).unwrap_or(&mut []));
-            convert_each(&device, samples);
-        }
+        map_and_convert(from, channels, out, &config.map);
+    }
+}
+
+// Not inlined, so that a device whose channels need no map does not need this stack.
+#[inline(never)]
+fn map_and_convert<S: DeviceSample>(from: &[i16], channels: usize, out: &mut [S], map: &ChannelMap) {
+    let mut device = [0; MAPPED_SAMPLES];
+    let device_channels = map.to_channels().max(1);
+    let together = (device.len() / device_channels).max(1);
+    let blocks = out.chunks_mut(together * device_channels);
+    for (samples, pcm) in blocks.zip(from.chunks(together * channels)) {
+        map.apply(pcm, device.get_mut(..samples.len()).unwrap_or(&mut []));
+        convert_each(&device, samples);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Worker side: converts any rate down to about 8 kHz.
 
 use crate::frame::PcmRef;
+use crate::sample::nearest_16_bits;
 
 /// Number of outputs that each input sample contributes to.
 const SPAN: usize = 12;
@@ -76,18 +77,13 @@ impl Decimator {
         if self.phase >= self.factor {
             self.phase = 0;
             let [first, rest @ ..] = self.sums;
-            emit(round(first));
+            emit(nearest_16_bits(first));
             if let Some((last, others)) = self.sums.split_last_mut() {
                 others.copy_from_slice(&rest);
                 *last = 0.0;
             }
         }
     }
-}
-
-fn round(x: f32) -> i16 {
-    // The cast saturates.
-    (if x < 0.0 { x - 0.5 } else { x + 0.5 }) as i16
 }
 
 #[cfg(test)]

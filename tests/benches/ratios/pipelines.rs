@@ -1,0 +1,181 @@
+//! The capture worker with voice processors, compared with the processors called directly, and at other device rates.
+
+use std::hint::black_box;
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use handsfree_apm::{ApmConfig, ApmProcessor, NoiseSuppression};
+use handsfree_cli::switches::{CancellerName, Switches};
+use handsfree_core::canceller::FullStorage;
+use handsfree_core::capture::{Bypass, VoiceProcessor};
+use handsfree_core::{
+    ChannelMap, Duration, Format, Frame, PcmMut, PcmRef, SampleRate, Session, SessionFormat,
+};
+use handsfree_tests::{captured_at, far_speech, intake_config, outlet_config, played_at, to_pcm};
+
+use crate::measure::{Comparison, Side, Stopwatch};
+
+pub(crate) const FRAME: usize = 480;
+/// Frames of a round.
+const ROUND: usize = 100;
+
+handsfree_core::echo_canceller! { type Canceller16 = EchoCanceller<FullStorage> { rate_hz: 16_000 }; }
+handsfree_core::echo_canceller! { type Canceller48 = EchoCanceller<FullStorage> { rate_hz: 48_000 }; }
+
+pub(crate) fn rate(hz: u32) -> SampleRate {
+    SampleRate::new(hz).unwrap()
+}
+
+pub(crate) fn mono(hz: u32) -> SessionFormat {
+    SessionFormat { rate: rate(hz), near_channels: 1, far_channels: 1 }
+}
+
+/// Measures the capture worker with devices of the given rate. The microphone hears a quarter of what is played.
+fn pipeline(terminal_hz: u32, device_hz: u32, voice: impl VoiceProcessor + 'static) -> Side {
+    let device = rate(device_hz);
+    let (length, frame) = (device.sample_frames(), rate(terminal_hz).sample_frames());
+    let session = Box::leak(Box::new(Session::<FRAME, 1, 8, 8, 16, 8, 48_000>::new()));
+    let mut halves = session.split::<NoopRawMutex, _, _>(mono(terminal_hz), voice, ()).unwrap();
+    let map = ChannelMap::natural(1, 1).unwrap();
+    halves.intake.configure(intake_config(device, map, length as u32)).unwrap();
+    halves.outlet.configure(outlet_config(device, map, length as u32)).unwrap();
+    let mut track = Box::leak(Box::new(halves.tracks)).open().unwrap();
+    let far = to_pcm(&far_speech(rate(terminal_hz), 10.0));
+    let (mut fed, mut position) = (0, 0);
+    let mut out = vec![0i16; length];
+    Box::new(move || {
+        let mut watch = Stopwatch::default();
+        for _ in 0..ROUND {
+            fed += track.push(&far[fed % (far.len() - frame)..][..frame]).unwrap();
+            halves.playback.poll();
+            halves.outlet.on_period(&mut out, played_at(position, device, 0));
+            out.iter_mut().for_each(|sample| *sample /= 4);
+            halves.intake.on_period(&out, captured_at(position, length, device, 0));
+            position += length as u64;
+            let now = captured_at(position, 0, device, 0).called;
+            watch.time(|| halves.capture.poll(&|| now, &mut |_: &Frame<FRAME>| {}));
+        }
+        watch.ns_of_each(ROUND)
+    })
+}
+
+/// Measures the two calls of a voice processor, on the same signals.
+pub(crate) fn direct<V: 'static>(
+    hz: u32,
+    mut voice: V,
+    as_dyn: fn(&mut V) -> &mut dyn VoiceProcessor,
+) -> Side {
+    let format = Format::new(hz, 1).unwrap();
+    let frame = format.sample_frames();
+    let far = to_pcm(&far_speech(rate(hz), 10.0));
+    let mut at = 0;
+    let mut near = vec![0; frame];
+    Box::new(move || {
+        let mut watch = Stopwatch::default();
+        for _ in 0..ROUND {
+            let played = &far[at % (far.len() - frame)..][..frame];
+            at += frame;
+            near.iter_mut().zip(played).for_each(|(near, far)| *near = far / 4);
+            let voice = as_dyn(&mut voice);
+            watch.time(|| {
+                voice.process_reverse(PcmRef { format, samples: played }).unwrap();
+                voice.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
+            });
+            black_box(&near);
+        }
+        watch.ns_of_each(ROUND)
+    })
+}
+
+/// WebRTC's canceller and high-pass.
+fn aec3(hz: u32) -> ApmProcessor {
+    let format = Format::new(hz, 1).unwrap();
+    let config = ApmConfig { noise_suppression: NoiseSuppression::Off, ..ApmConfig::default() };
+    ApmProcessor::new(format, format, config).unwrap()
+}
+
+fn aec3_directly(hz: u32) -> Side {
+    direct(hz, aec3(hz), |voice| voice)
+}
+
+fn default_chain(hz: u32) -> Side {
+    let format = Format::new(hz, 1).unwrap();
+    let switches = Switches { canceller: CancellerName::Native, ..Switches::DEFAULT };
+    direct(hz, switches.voice(format, format).unwrap(), |chain| chain.as_dyn())
+}
+
+pub(crate) fn comparisons() -> Vec<Comparison> {
+    let (aec, called) = ("AEC3 called directly", "the same called directly");
+    vec![
+        Comparison::new(
+            "pipeline with AEC3, 48 kHz",
+            called,
+            Some(1.05),
+            || pipeline(48_000, 48_000, aec3(48_000)),
+            || aec3_directly(48_000),
+        ),
+        Comparison::new(
+            "pipeline with AEC3, 16 kHz",
+            called,
+            Some(1.05),
+            || pipeline(16_000, 16_000, aec3(16_000)),
+            || aec3_directly(16_000),
+        ),
+        Comparison::new(
+            "pipeline with our canceller, 48 kHz",
+            called,
+            Some(1.05),
+            || pipeline(48_000, 48_000, Canceller48::new()),
+            || direct(48_000, Canceller48::new(), |voice| voice),
+        ),
+        Comparison::new(
+            "pipeline with our canceller, 16 kHz",
+            called,
+            Some(1.05),
+            || pipeline(16_000, 16_000, Canceller16::new()),
+            || direct(16_000, Canceller16::new(), |voice| voice),
+        ),
+        Comparison::new(
+            "default voice chain, 48 kHz",
+            aec,
+            Some(1.0),
+            || default_chain(48_000),
+            || aec3_directly(48_000),
+        ),
+        Comparison::new(
+            "default voice chain, 16 kHz",
+            aec,
+            Some(0.5),
+            || default_chain(16_000),
+            || aec3_directly(16_000),
+        ),
+        Comparison::new(
+            "pipeline without a processor, 48 kHz",
+            aec,
+            None,
+            || pipeline(48_000, 48_000, Bypass),
+            || aec3_directly(48_000),
+        ),
+        // 15 and 6 us where AEC3 takes 72.
+        Comparison::new(
+            "pipeline at 48 kHz, device at 44.1 kHz",
+            aec,
+            Some(0.21),
+            || pipeline(48_000, 44_100, Bypass),
+            || aec3_directly(48_000),
+        ),
+        Comparison::new(
+            "pipeline at 48 kHz, device at 16 kHz",
+            aec,
+            Some(0.083),
+            || pipeline(48_000, 16_000, Bypass),
+            || aec3_directly(48_000),
+        ),
+        Comparison::new(
+            "pipeline at 16 kHz, device at 48 kHz",
+            aec,
+            None,
+            || pipeline(16_000, 48_000, Bypass),
+            || aec3_directly(48_000),
+        ),
+    ]
+}
