@@ -46,13 +46,18 @@ impl Ramp {
         self.left == 0
     }
 
+    /// Returns the gain of the last sample frame.
+    pub(crate) const fn now(&self) -> Gain {
+        Gain::from_q16((self.now_q32 >> 16) as u32)
+    }
+
     /// Returns the gain for the next sample frame.
     #[inline]
     pub(crate) fn next(&mut self) -> Gain {
         if self.left > 0 {
             self.step();
         }
-        Gain::from_q16((self.now_q32 >> 16) as u32)
+        self.now()
     }
 
     // Most gains are constant, and three are read for each sample frame: one copy of this code suffices in

@@ -8,6 +8,7 @@ mod outlet;
 mod pipeline;
 mod playout;
 pub(crate) mod slot;
+mod starvation_fade;
 mod stream_mixer;
 mod tap;
 mod track;

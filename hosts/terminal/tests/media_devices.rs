@@ -319,6 +319,26 @@ fn a_restarted_player_continues_where_it_stopped() {
     assert_eq!(track.played_position().unwrap(), 12_000, "no sample was lost");
 }
 
+/// Fault 32 of docs/reliability.md. A wire carries what is played, so a click would be a step of 5,000.
+#[test]
+fn speech_that_comes_too_slowly_does_not_click() {
+    let rig = DevicesRig::wire(16_000);
+    let mut input = rig.devices.open_input(raw()).unwrap();
+    let mut player = rig.devices.open_output(OutputOptions::default());
+    let mut track = player.add_track(MONO_16K).unwrap();
+    player.start().unwrap();
+    for value in [5_000, -5_000] {
+        track.push(&[value; 1_600]).unwrap();
+        rig.pass(200);
+    }
+    let heard = samples(&mut input);
+    // It begins as it was pushed; each end and the second begin take 3 ms.
+    let steps = heard.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) > 300);
+    assert_eq!(steps.count(), 1);
+    assert_eq!(heard.iter().filter(|&&sample| sample == 5_000).count(), 1_600);
+    assert_eq!(heard.iter().filter(|&&sample| sample == -5_000).count(), 1_600 - 48 + 1);
+}
+
 /// Flaw of an earlier system: the default devices are always `None`.
 #[test]
 fn system_defaults_are_listed_and_unknown_devices_refused() {

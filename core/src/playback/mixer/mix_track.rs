@@ -65,13 +65,17 @@ fn next_span<T: TrackTap<CAP>, const CAP: usize>(
         None if slot.paused => resume(slot, context),
         None => {}
     }
+    let sounded = slot.sounding;
+    if let Some(fade) = slot.starvation_fade.filter(|_| slot.starving) {
+        (fade.fade_in)(&mut slot.gains.fade, context.format);
+    }
     let Some(span) = play(slot, usize::MAX, context) else {
         match closing {
             Some((track, _)) => {
                 end_track(slot, track, &mut |event| context.report(event));
                 return TrackSpan::default();
             }
-            None => starve(slot, context),
+            None => starve(slot, sounded, context),
         }
         return silent(slot);
     };
@@ -122,7 +126,7 @@ fn play<T: TrackTap<CAP>, const CAP: usize>(
     if !is_ready(slot, context.format, context.counters) {
         return None;
     }
-    let MixSlot { frames, gains, taken, track, .. } = slot;
+    let MixSlot { frames, gains, taken, track, last, starvation_fade, .. } = slot;
     let frame = frames.peek()?;
     let started = *track == 0;
     *track = frame.stamp.track;
@@ -149,6 +153,9 @@ fn play<T: TrackTap<CAP>, const CAP: usize>(
         copy = context.single.samples_mut().get_mut(range);
     }
     add(samples, gains, channels, sum, copy.unwrap_or(&mut []));
+    if let Some(fade) = *starvation_fade {
+        (fade.keep)(last, samples, channels, gains);
+    }
     slot.position = span.position + sample_frames as u64;
     slot.sounding = offset + sample_frames == full;
     if sample_frames == rest {
@@ -270,14 +277,20 @@ pub(super) fn cut_off<const CAP: usize>(
     }
 }
 
+/// Counts and reports a frame that is missing. A track that `sounded` until now may fade out, because a sound that stops at
+/// once is heard as a click.
 #[cold]
 #[inline(never)]
 fn starve<T: TrackTap<CAP>, const CAP: usize>(
     slot: &mut MixSlot<'_, CAP>,
+    sounded: bool,
     context: &mut MixContext<'_, T, CAP>,
 ) {
     if slot.track == 0 {
         return;
+    }
+    if let Some(fade) = slot.starvation_fade.filter(|_| sounded && !context.tap.replaces(slot.track)) {
+        (fade.fade_out)(slot.last, context.sum, context.format);
     }
     context.counters.starved_frames.add(1);
     if slot.skip_late {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::playback::slot::{self, SlotMemory, TrackPort};
+use crate::playback::starvation_fade::STARVATION_FADE;
 
 /// Samples in 10 ms at 8 kHz.
 const CAP: usize = 80;
@@ -129,6 +130,31 @@ fn late_frames_are_skipped_one_for_each_missing_one() {
         rig.push(5);
         assert_eq!(rig.mix().0.samples(), [5; 80], "what follows an interruption is not late");
         assert_eq!(rig.counters.late_frames.get(), 2);
+    });
+}
+
+#[test]
+fn a_starved_track_fades_out_and_in_if_it_is_told_to() {
+    with_rig(|rig| {
+        rig.port.commands.push(slot::TrackCommand::FadeStarved(Some(&STARVATION_FADE))).unwrap();
+        rig.push(1_000);
+        assert_eq!(rig.mix().0.samples(), [1_000; 80], "a track begins as it was pushed");
+        let (faded, _) = rig.mix();
+        assert!((900..1_000).contains(&faded.samples()[0]), "no step: {}", faded.samples()[0]);
+        assert!(faded.samples().windows(2).all(|pair| pair[0] >= pair[1]));
+        assert_eq!((&faded.samples()[24..], faded.stamp.tracks[0].sample_frames), (&[0; 56][..], 0));
+        assert_eq!(rig.mix().0.samples(), [0; 80], "it fades once");
+        rig.push(-1_000);
+        rig.push(-1_000);
+        let (resumed, _) = rig.mix();
+        assert!((-100..0).contains(&resumed.samples()[0]), "no step: {}", resumed.samples()[0]);
+        assert!(resumed.samples().windows(2).all(|pair| pair[0] >= pair[1]));
+        assert_eq!(resumed.samples()[24..], [-1_000; 56], "the fade takes 3 ms");
+        assert_eq!(rig.mix().0.samples(), [-1_000; 80]);
+        rig.mix();
+        rig.interrupt();
+        rig.push(5);
+        assert_eq!(rig.mix().0.samples(), [5; 80], "what follows an interruption begins at once");
     });
 }
 

@@ -3,6 +3,7 @@
 use super::{MixProgress, SlotShared, TrackCommand};
 use crate::dsp::Ramp;
 use crate::playback::ducking::Ducking;
+use crate::playback::starvation_fade::{SampleFrame, StarvationFade};
 use crate::queue;
 use crate::ring::FrameConsumer;
 use crate::sample::Gain;
@@ -30,6 +31,11 @@ impl SlotGains {
     /// Returns whether none of the three ramps moves, so that all further sample frames have one gain.
     pub(crate) fn are_constant(&self) -> bool {
         self.own.stands() && self.fade.stands() && self.duck.stands()
+    }
+
+    /// Returns the gain of the last sample frame.
+    pub(crate) const fn now(&self) -> Gain {
+        self.own.now().times(self.fade.now()).times(self.duck.now())
     }
 
     /// Returns the gain of the next sample frame.
@@ -61,6 +67,10 @@ pub(crate) struct MixSlot<'a, const CAP: usize> {
     pub(crate) ducking: Option<Ducking>,
     /// Whether the last mixed frame ended with this track's sound, so that stopping needs a fade.
     pub(crate) sounding: bool,
+    /// Last sample frame mixed, of a track with a starvation fade.
+    pub(crate) last: &'a mut SampleFrame,
+    /// Fades of a track that has nothing to play, if it fades then.
+    pub(crate) starvation_fade: Option<&'static StarvationFade>,
     pub(crate) paused: bool,
     pub(crate) starving: bool,
     /// Whether late frames are dropped.
@@ -96,6 +106,7 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
                 self.skip_late = skip;
                 self.frames_to_skip = 0;
             }
+            TrackCommand::FadeStarved(fade) => self.starvation_fade = fade,
         }
     }
 
@@ -143,6 +154,7 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
         self.sounding = false;
         self.paused = false;
         self.skip_late = false;
+        self.starvation_fade = None;
         self.frames_to_skip = 0;
         self.gains = SlotGains::UNITY;
         self.ducking = None;

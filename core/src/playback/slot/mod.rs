@@ -6,8 +6,9 @@ mod shared;
 use crate::atomics::spsc::Queue;
 
 use crate::frame::Frame;
-use crate::limits::COMMAND_DEPTH;
+use crate::limits::{COMMAND_DEPTH, MAX_CHANNELS};
 use crate::playback::ducking::Ducking;
+use crate::playback::starvation_fade::{SampleFrame, StarvationFade};
 use crate::queue;
 use crate::ring::{self, FrameProducer, RingMemory};
 use crate::sample::Gain;
@@ -21,6 +22,7 @@ pub(crate) enum TrackCommand {
     Gain { gain: Gain, ramp_sample_frames: u32 },
     Duck(Option<Ducking>),
     SkipLate(bool),
+    FadeStarved(Option<&'static StarvationFade>),
 }
 
 /// Memory of one slot, part of a session.
@@ -29,6 +31,7 @@ pub(crate) struct SlotMemory<const CAP: usize, const QUEUE: usize> {
     frames: RingMemory<CAP, 0, QUEUE>,
     commands: Queue<TrackCommand, COMMAND_DEPTH>,
     pending: Frame<CAP>,
+    last: SampleFrame,
     shared: SlotShared,
 }
 
@@ -38,6 +41,7 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
             frames: Queue::new(),
             commands: Queue::new(),
             pending: Frame::EMPTY,
+            last: [0; MAX_CHANNELS as usize],
             shared: SlotShared::new(),
         }
     }
@@ -70,6 +74,8 @@ impl<const CAP: usize, const QUEUE: usize> SlotMemory<CAP, QUEUE> {
             fade_sample_frames: 0,
             ducking: None,
             sounding: false,
+            last: &mut self.last,
+            starvation_fade: None,
             paused: false,
             starving: false,
             skip_late: false,

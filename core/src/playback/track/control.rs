@@ -6,6 +6,7 @@ use crate::error::ConfigError;
 use crate::limits::{MAX_FADE, MIN_FADE};
 use crate::playback::ducking::Ducking;
 use crate::playback::slot::TrackCommand;
+use crate::playback::starvation_fade::STARVATION_FADE;
 use crate::playback::track::{Track, TrackError};
 use crate::sample::Gain;
 use crate::time::Duration;
@@ -41,6 +42,16 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
     /// Returns the errors of [`set_gain`](Self::set_gain).
     pub fn set_skip_late(&mut self, skip: bool) -> Result<(), TrackError> {
         self.command(TrackCommand::SkipLate(skip))
+    }
+
+    /// Sets whether a track that has nothing left to play fades out, from its last sample on, and fades in with what comes next,
+    /// 3 ms each, so that speech that arrives too slowly does not click. By default it does not, and every sample is heard as
+    /// it was pushed. What was pushed after an interruption begins at once in both cases.
+    ///
+    /// # Errors
+    /// Returns the errors of [`set_gain`](Self::set_gain).
+    pub fn set_fade_starved(&mut self, fade: bool) -> Result<(), TrackError> {
+        self.command(TrackCommand::FadeStarved(fade.then_some(&STARVATION_FADE)))
     }
 
     /// Sets the fade of pauses and interruptions, by default 5 ms.

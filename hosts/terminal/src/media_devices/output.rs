@@ -68,7 +68,8 @@ impl<Io: AudioIo<'static, CAP, SLOTS>> OutputPlayer<Io> {
             quality: SOURCE_QUALITY,
             matching: None,
         };
-        let track = Box::new(tracks.open_source::<SOURCE_MEMORY>(source)?);
+        let mut track = Box::new(tracks.open_source::<SOURCE_MEMORY>(source)?);
+        track.set_fade_starved(true)?;
         let id = track.id();
         let mut player_track = PlayerTrack {
             track: Some(track),
