@@ -281,7 +281,7 @@ impl ChannelMap {
     /// otherwise.
     #[inline(never)]
     pub(crate) fn apply(&self, from: &[i16], to: &mut [i16]) {
-        // Loops of their own for usual maps, which compile to vector instructions.
+        // The usual maps have loops of their own, which compile to vector instructions.
         if HAS_VECTORS {
             let channels = self.from.get(..self.to_channels()).unwrap_or(&[]);
             match (self.from_channels, channels) {

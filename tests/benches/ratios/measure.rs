@@ -37,7 +37,7 @@ impl Comparison {
         let mut times = Vec::new();
         for _ in 0..made {
             let (mut ours, mut theirs) = ((self.ours)(), (self.theirs)());
-            // Once each for the caches and the processor's clock.
+            // The first round only warms the caches.
             ours();
             theirs();
             for _ in 0..rounds {

@@ -44,7 +44,7 @@ impl Row {
 
     /// Returns the ratio with at least two digits.
     fn ratio_text(&self) -> String {
-        let digits = if self.ratio() < 0.1 { 3 } else { 2 };
+        let digits = if self.ratio() < 0.5 { 3 } else { 2 };
         format!("{:.digits$}", self.ratio())
     }
 

@@ -28,8 +28,8 @@ const _: () = assert!(KERNEL.taps() == TAPS);
 /// Up to 0.82 of the lower Nyquist frequency the signal-to-noise ratio is at least 85 dB, rounding to 16 bits
 /// included. Frequencies beyond the lower Nyquist frequency are rejected by 60 dB, and from 1.01 times that
 /// frequency on by 85 dB. Costs 64 multiplications per channel and sample at the higher rate. Where the ratio needs fractions
-/// other than 24ths of a sample, it costs 256 more for each fraction that occurs in 10 ms: twice as many in all between 44.1 and
-/// 48 kHz. Takes 5.5 KB of stack.
+/// other than 24ths of a sample, it costs 256 more for each channel and each fraction that occurs in 480 output samples: twice as
+/// many in all between 44.1 and 48 kHz, five times from 44.1 to 192 kHz. Takes 5.5 KB of stack.
 ///
 /// Uses the same kind of kernel rows as [`Resampler`](crate::dsp::Resampler), without its state: a frame of
 /// 16-bit samples holds everything needed.

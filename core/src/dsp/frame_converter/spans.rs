@@ -1,7 +1,7 @@
 //! Worker side: computes the samples of one channel at one rate from its samples at another.
 //!
-//! In 10 ms, the same few fractions of a sample repeat, so that each row of the kernel is computed once and used for all
-//! samples at its fraction.
+//! The same few fractions of a sample repeat, so that each row of the kernel is computed once for 480 output samples of a
+//! channel, and used for all samples at its fraction.
 
 use super::{HALF, KERNEL, TAPS};
 use crate::dsp::products::{accumulate, dot};
@@ -44,7 +44,7 @@ impl<'a> ChannelSignal<'a> {
             let samples = self.from(position, 1);
             return line.iter_mut().zip(samples).for_each(|(known, sample)| *known = sample);
         }
-        // Of a single channel in two plain loops, which compile to vector instructions.
+        // A single channel is read in two plain loops, which compile to vector instructions.
         let ago = position.min(0).unsigned_abs().min(self.before.len()).min(line.len());
         let old = self.before.get(self.before.len() - ago..).unwrap_or(&[]);
         let new = self.now.get(position.max(0) as usize..).unwrap_or(&[]);
@@ -83,7 +83,7 @@ impl RateRatio {
         Self { low, high, part_q32: (1 << 32) / high as u64 }
     }
 
-    /// Returns the position of a sample: the last sample of the lower rate before it, and the parts of `high` in between.
+    /// Returns the position of a sample: the last sample of the lower rate at or before it, and the parts of `high` in between.
     fn position(&self, sample: isize) -> (isize, usize) {
         let reached = sample * self.low as isize;
         (reached.div_euclid(self.high as isize), reached.rem_euclid(self.high as isize) as usize)

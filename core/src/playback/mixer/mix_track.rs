@@ -66,7 +66,7 @@ fn next_span<T: TrackTap<CAP>, const CAP: usize>(
         None => {}
     }
     let sounded = slot.sounding;
-    if let Some(fade) = slot.starvation_fade.filter(|_| slot.starving) {
+    if let Some(fade) = slot.starvation_fade.filter(|_| slot.starving && slot.gains.fade.is_unity()) {
         (fade.fade_in)(&mut slot.gains.fade, context.format);
     }
     let Some(span) = play(slot, usize::MAX, context) else {
@@ -218,6 +218,9 @@ fn fade_out<T: TrackTap<CAP>, const CAP: usize>(
     context: &mut MixContext<'_, T, CAP>,
 ) -> TrackSpan {
     if !slot.sounding || !is_ready(slot, context.format, context.counters) {
+        if slot.sounding {
+            fade_last(slot, context);
+        }
         slot.sounding = false;
         return silent(slot);
     }
@@ -277,6 +280,17 @@ pub(super) fn cut_off<const CAP: usize>(
     }
 }
 
+/// Fades a track out from its last sample, if it has nothing queued and fades then.
+#[inline(never)]
+fn fade_last<T: TrackTap<CAP>, const CAP: usize>(
+    slot: &MixSlot<'_, CAP>,
+    context: &mut MixContext<'_, T, CAP>,
+) {
+    if let Some(fade) = slot.starvation_fade.filter(|_| !context.tap.replaces(slot.track)) {
+        (fade.fade_out)(slot.last, context.sum, context.format);
+    }
+}
+
 /// Counts and reports a frame that is missing. A track that `sounded` until now may fade out, because a sound that stops at
 /// once is heard as a click.
 #[cold]
@@ -289,8 +303,8 @@ fn starve<T: TrackTap<CAP>, const CAP: usize>(
     if slot.track == 0 {
         return;
     }
-    if let Some(fade) = slot.starvation_fade.filter(|_| sounded && !context.tap.replaces(slot.track)) {
-        (fade.fade_out)(slot.last, context.sum, context.format);
+    if sounded {
+        fade_last(slot, context);
     }
     context.counters.starved_frames.add(1);
     if slot.skip_late {

@@ -146,9 +146,9 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
         }
     }
 
-    /// Mixes the next 10 ms. Costs an addition for each sample of a playing track. Where a gain is not 1, it
-    /// costs three 64-bit products for each sample frame and one for each sample, or two where a tap takes the
-    /// track too.
+    /// Mixes the next 10 ms. Costs an addition for each sample of a playing track, and two products of 16 bits more where a gain is
+    /// not 1. While a gain moves, it costs three 64-bit products for each sample frame too. A tap that takes the track costs
+    /// the products once more.
     pub(crate) fn mix(
         &mut self,
         out: &mut Frame<CAP, SLOTS>,

@@ -159,6 +159,29 @@ fn a_starved_track_fades_out_and_in_if_it_is_told_to() {
 }
 
 #[test]
+fn a_pause_after_the_last_frame_fades_too() {
+    with_rig(|rig| {
+        let fade = slot::TrackCommand::FadeStarved(Some(&STARVATION_FADE));
+        rig.port.commands.push(fade).unwrap();
+        rig.push(1_000);
+        rig.mix();
+        rig.port.shared.set_paused(Some(24));
+        let (paused, _) = rig.mix();
+        assert!((900..1_000).contains(&paused.samples()[0]), "no step: {}", paused.samples()[0]);
+        assert_eq!(paused.samples()[24..], [0; 56]);
+        rig.port.shared.set_paused(None);
+        rig.mix();
+        rig.push(2_000);
+        rig.mix();
+        rig.port.commands.push(slot::TrackCommand::FadeStarved(None)).unwrap();
+        rig.push(3_000);
+        rig.mix();
+        rig.port.commands.push(fade).unwrap();
+        assert_eq!(rig.mix().0.samples(), [0; 80], "an older sample is not heard");
+    });
+}
+
+#[test]
 fn a_track_that_ended_in_silence_needs_no_fade() {
     with_rig(|rig| {
         let mut tail = Frame::EMPTY;

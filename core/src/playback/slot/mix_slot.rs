@@ -2,6 +2,7 @@
 
 use super::{MixProgress, SlotShared, TrackCommand};
 use crate::dsp::Ramp;
+use crate::limits::MAX_CHANNELS;
 use crate::playback::ducking::Ducking;
 use crate::playback::starvation_fade::{SampleFrame, StarvationFade};
 use crate::queue;
@@ -106,7 +107,11 @@ impl<const CAP: usize> MixSlot<'_, CAP> {
                 self.skip_late = skip;
                 self.frames_to_skip = 0;
             }
-            TrackCommand::FadeStarved(fade) => self.starvation_fade = fade,
+            TrackCommand::FadeStarved(fade) => {
+                // What an earlier track left must not be heard.
+                *self.last = [0; MAX_CHANNELS as usize];
+                self.starvation_fade = fade;
+            }
         }
     }
 

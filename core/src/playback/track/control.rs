@@ -44,9 +44,10 @@ impl<M: RawMutex, const CAP: usize, const SLOTS: usize, const MEMORY: usize>
         self.command(TrackCommand::SkipLate(skip))
     }
 
-    /// Sets whether a track that has nothing left to play fades out, from its last sample on, and fades in with what comes next,
-    /// 3 ms each, so that speech that arrives too slowly does not click. By default it does not, and every sample is heard as
-    /// it was pushed. What was pushed after an interruption begins at once in both cases.
+    /// Sets whether a track fades out, from its last sample on, when its queue runs empty while it is open, and fades in with what
+    /// is pushed next. Each fade takes 3 ms, so that speech that arrives too slowly does not click. By default it does not fade,
+    /// and every sample is heard as it was pushed. A frame that [`flush`](Self::flush) cut short and the end of a finished
+    /// track have no fade. A tap gets the fade in, but not the fade out.
     ///
     /// # Errors
     /// Returns the errors of [`set_gain`](Self::set_gain).
