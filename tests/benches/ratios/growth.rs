@@ -1,4 +1,4 @@
-//! What more tracks, sinks, a longer tail and a longer history cost: the cost must be a straight line.
+//! What more tracks, sinks, a longer tail and a longer history cost: the cost must grow linearly.
 
 use handsfree_core::canceller::FullStorage;
 use handsfree_core::capture::FrameSink;
@@ -46,15 +46,19 @@ impl Growth {
     }
 }
 
-/// Returns the median microseconds of each side, measured in turns.
+/// Returns the microseconds of each side, measured in turns. They are medians of the shares of a round's time, because the
+/// machine's speed changes between rounds more than within one.
 fn times(mut sides: Vec<(f64, Side)>, rounds: usize) -> Vec<(f64, f64)> {
-    let mut times = vec![Vec::new(); sides.len()];
+    let mut totals = Vec::new();
+    let mut shares = vec![Vec::new(); sides.len()];
     for _ in 0..rounds {
-        for ((_, side), times) in sides.iter_mut().zip(&mut times) {
-            times.push(side() / 1e3);
-        }
+        let round: Vec<f64> = sides.iter_mut().map(|(_, side)| side() / 1e3).collect();
+        let total: f64 = round.iter().sum();
+        round.iter().zip(&mut shares).for_each(|(time, shares)| shares.push(time / total));
+        totals.push(total);
     }
-    sides.iter().zip(times).map(|((size, _), times)| (*size, median(times))).collect()
+    let total = median(totals);
+    sides.iter().zip(shares).map(|((size, _), shares)| (*size, median(shares) * total)).collect()
 }
 
 /// Measures the tee with a number of sinks, each with a reader that takes all.
@@ -90,7 +94,7 @@ macro_rules! histories {
     };
 }
 
-/// Prints all growths and returns whether all are straight lines.
+/// Prints all growths and returns whether all are linear.
 pub(crate) fn print(only_once: bool) -> bool {
     let rounds = if only_once { 1 } else { ROUNDS };
     let track = |slots: u16, side| (f64::from(slots), side);

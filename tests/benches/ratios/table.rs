@@ -17,35 +17,35 @@ pub(crate) struct Row {
     pub(crate) name: String,
     peer: &'static str,
     limit: Option<f64>,
+    /// The measurement that counts, which is the best one while the row is compared with the committed one.
     measured: Measured,
+    all: Vec<Measured>,
 }
 
 impl Row {
     pub(crate) fn new(comparison: &Comparison, measured: Measured) -> Self {
         let Comparison { name, peer, limit, .. } = comparison;
-        Self { name: name.clone(), peer, limit: *limit, measured }
+        Self { name: name.clone(), peer, limit: *limit, measured, all: vec![measured] }
     }
 
     fn ratio(&self) -> f64 {
         self.measured.ratio
     }
 
-    pub(crate) fn keep_better(&mut self, measured: Measured) {
-        if measured.ratio < self.ratio() {
-            self.measured = measured;
-        }
+    pub(crate) fn add(&mut self, measured: Measured) {
+        self.all.push(measured);
+        self.all.sort_by(|a, b| a.ratio.total_cmp(&b.ratio));
+        self.measured = self.all[0];
     }
 
-    pub(crate) fn keep_median(&mut self, second: Measured, third: Measured) {
-        let mut all = [self.measured, second, third];
-        all.sort_by(|a, b| a.ratio.total_cmp(&b.ratio));
-        self.measured = all[1];
+    fn choose_median(&mut self) {
+        self.measured = self.all[self.all.len() / 2];
     }
 
-    /// Returns the ratio with at least two digits.
+    /// Returns the ratio with three digits that count.
     fn ratio_text(&self) -> String {
-        let digits = if self.ratio() < 0.5 { 3 } else { 2 };
-        format!("{:.digits$}", self.ratio())
+        let before_point = self.ratio().log10().floor() as i32 + 1;
+        format!("{:.digits$}", self.ratio(), digits = (3 - before_point).max(0) as usize)
     }
 
     fn limit(&self) -> String {
@@ -110,8 +110,9 @@ pub(crate) fn committed() -> Result<BTreeMap<String, f64>, String> {
         .collect()
 }
 
-/// Replaces the rows of the committed table by these; rows that were not measured stay.
-pub(crate) fn commit(rows: &[Row]) -> Result<(), String> {
+/// Replaces the rows of the committed table by the medians of these; rows that were not measured stay.
+pub(crate) fn commit(rows: &mut [Row]) -> Result<(), String> {
+    rows.iter_mut().for_each(Row::choose_median);
     let text = read()?;
     let old = committed_lines(&text)?;
     let name_of = |line: &str| line.split('|').nth(1).unwrap_or("").trim().to_string();

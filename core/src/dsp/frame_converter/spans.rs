@@ -107,20 +107,21 @@ impl RateRatio {
 /// Converts to the higher rate: each output is a weighted sum of the inputs around its position, `latency` samples before
 /// it.
 pub(super) fn gather(signal: &ChannelSignal<'_>, ratio: &RateRatio, latency: usize, out: &mut [i16]) {
-    let (mut line, mut sums, mut between) = ([0.0; LINE], [0.0; CHUNK], [0.0; TAPS]);
+    let (mut line, mut between) = ([0.0; LINE], [0.0; TAPS]);
     let channels = signal.channels.clamp(1, usize::from(MAX_CHANNELS));
     let mut begin = -(latency as isize);
     for chunk in out.chunks_mut(CHUNK * channels) {
         let (first, _) = ratio.position(begin);
         signal.fill(&mut line, first - KERNEL.centre() as isize);
         let sample_frames = chunk.len() / channels;
+        let mut sums = [0.0; CHUNK];
         for at in 0..sample_frames.min(ratio.high) {
             let (whole, part) = ratio.position(begin + at as isize);
             let row = ratio.row(part, &mut between);
             let line = line.get((whole - first) as usize..).unwrap_or(&[]);
-            let mut sums = sums.iter_mut().take(sample_frames).skip(at).step_by(ratio.high);
+            let sums = sums.iter_mut().take(sample_frames).skip(at).step_by(ratio.high);
             if ratio.low == 1 {
-                filter(line, row.iter(), |sum| sums.next().map(|known| *known = sum).is_some());
+                add_filtered(line, row.iter(), sums);
             } else {
                 let windows = line.windows(TAPS).step_by(ratio.low);
                 sums.zip(windows).for_each(|(sum, window)| *sum = dot(window, row));
@@ -154,8 +155,7 @@ pub(super) fn spread(signal: &ChannelSignal<'_>, ratio: &RateRatio, out: &mut [i
             if ratio.low == 1 {
                 line.fill(0.0);
                 line.iter_mut().skip(to).zip(samples).for_each(|(known, sample)| *known = sample * scale);
-                let mut sums = sums.iter_mut().skip(TAPS - 1).take(sample_frames);
-                filter(&line, row.iter().rev(), |sum| sums.next().map(|known| *known += sum).is_some());
+                add_filtered(&line, row.iter().rev(), sums.iter_mut().skip(TAPS - 1).take(sample_frames));
             } else {
                 for (sample, to) in samples.zip((to..).step_by(ratio.low)) {
                     if let Some(sums) = sums.get_mut(to..to + TAPS) {
@@ -169,25 +169,21 @@ pub(super) fn spread(signal: &ChannelSignal<'_>, ratio: &RateRatio, out: &mut [i
     }
 }
 
-/// Gives the sum of products of the weights with each window of the signal, one after the other, until `take` returns false.
-/// The signal must go on for 15 samples after the last window that is taken.
-fn filter<'a>(
+/// Adds the sum of products of the weights with each window of the signal to the sums, one window for each. The signal must go
+/// on for 15 samples after the last window.
+fn add_filtered<'a, 's>(
     signal: &[f32],
     weights: impl Iterator<Item = &'a f32> + Clone,
-    mut take: impl FnMut(f32) -> bool,
+    mut sums: impl ExactSizeIterator<Item = &'s mut f32>,
 ) {
-    for begin in (0..signal.len()).step_by(TOGETHER) {
+    for begin in (0..sums.len()).step_by(TOGETHER) {
         let windows = signal.get(begin..).unwrap_or(&[]).windows(TOGETHER);
-        let mut sums = [0.0; TOGETHER];
+        let mut products = [0.0; TOGETHER];
         for (window, weight) in windows.zip(weights.clone()) {
             for lane in 0..TOGETHER {
-                sums[lane] += window[lane] * weight;
+                products[lane] += window[lane] * weight;
             }
         }
-        for sum in sums {
-            if !take(sum) {
-                return;
-            }
-        }
+        products.into_iter().zip(&mut sums).for_each(|(product, sum)| *sum += product);
     }
 }
