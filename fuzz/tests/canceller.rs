@@ -1,11 +1,16 @@
 //! The echo canceller takes any samples.
 
-use handsfree_core::canceller::{CancellerSettings, LeanStorage};
+use handsfree_core::canceller::{
+    CancellerSettings, CancellerStorage, EchoCanceller, FullStorage, LeanStorage,
+};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};
 use handsfree_fuzz::{Choices, fuzz};
 
-handsfree_core::echo_canceller! { type Canceller = EchoCanceller<LeanStorage> { rate_hz: 8_000, tail_ms: 32 }; }
+handsfree_core::echo_canceller! { type Lean = EchoCanceller<LeanStorage> { rate_hz: 8_000, tail_ms: 32 }; }
+handsfree_core::echo_canceller! {
+    type Bent = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 32, loudspeaker_curve: true };
+}
 
 /// Fills 10 ms: silence, a constant, an extreme, noise or an alternation.
 fn fill(choices: &mut Choices<'_>, samples: &mut [i16]) {
@@ -27,9 +32,17 @@ fn fill(choices: &mut Choices<'_>, samples: &mut [i16]) {
     }
 }
 
-fn run(bytes: &[u8]) {
+fn run<
+    const BINS: usize,
+    const PARTITIONS: usize,
+    const SHADOW: usize,
+    S: CancellerStorage,
+    const CURVES: usize,
+>(
+    canceller: &mut EchoCanceller<80, BINS, PARTITIONS, SHADOW, 1, S, CURVES>,
+    bytes: &[u8],
+) {
     let mut choices = Choices::new(bytes);
-    let mut canceller = Box::new(Canceller::new());
     let format = Format::new(8_000, 1).unwrap();
     let (mut far, mut near) = ([0; 80], [0; 80]);
     while !choices.is_empty() {
@@ -63,5 +76,8 @@ fn run(bytes: &[u8]) {
 
 #[test]
 fn no_samples_break_the_canceller() {
-    fuzz("canceller", 1_000, &[], run);
+    fuzz("canceller", 1_000, &[], |bytes| {
+        run(&mut *Box::new(Lean::new()), bytes);
+        run(&mut *Box::new(Bent::new()), bytes);
+    });
 }

@@ -3,6 +3,7 @@
 use super::ceiling;
 use super::kalman::{FilterBin, PathChange};
 use super::levels::{EchoLevels, FAR_ACTIVE};
+use super::loudspeaker_curve::LoudspeakerCurve;
 use super::noise_reduction;
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, Crossing, FrameEnergies, Repair};
@@ -127,7 +128,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S>
+    const CURVES: usize,
+> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
 {
     const DECAY: [f32; PARTITIONS] = decay::<PARTITIONS>();
     const SHADOW_DECAY: [f32; SHADOW] = decay::<SHADOW>();
@@ -143,6 +145,7 @@ impl<
         for reference in &mut self.reference {
             reference.reset();
         }
+        self.curve.iter_mut().for_each(LoudspeakerCurve::reset);
         self.forget_path();
         self.main_noise[0].fill(1e-6);
         self.main_noise[1].fill(0.0);
@@ -172,6 +175,7 @@ impl<
         for shadow in &mut self.shadow {
             shadow.reset();
         }
+        self.curve.iter_mut().for_each(LoudspeakerCurve::forget_path);
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         self.path_change = FIRST_CHANGE;
         self.path_shift.reset();
@@ -192,6 +196,9 @@ impl<
         }
         let far_energy = self.take_reference();
         self.cancel();
+        for curve in &mut self.curve {
+            curve.observe(&self.memory.near);
+        }
         // Parseval's theorem: the energy of the newest reference spectrum, which spans both frames.
         let reference = HOP as f32 * (far_energy + self.last_far_energy);
         self.last_far_energy = far_energy;
@@ -230,6 +237,10 @@ impl<
         let mut energy = 0.0;
         if !core::mem::take(&mut self.has_far) {
             self.far.as_flattened_mut().fill(0.0);
+            for (curve, far) in self.curve.iter_mut().zip(&mut self.far) {
+                let silence = core::iter::repeat_n(0.0, HOP);
+                curve.bend(silence, far, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
+            }
         }
         for ((reference, far), last) in self.reference.iter_mut().zip(&self.far).zip(&mut self.last_far) {
             let [spectrum, _] = &mut self.memory.spectra;
@@ -327,7 +338,10 @@ impl<
         let FrameMemory { spectra: [bins, _], time, fft, .. } = &mut self.memory;
         let (round, turn) = (self.frames as usize / 3, self.frames as usize % 3);
         if turn < 2 {
-            self.main.iter_mut().for_each(|main| main.constrain((2 * round + turn) % PARTITIONS, time, fft));
+            let partition = (2 * round + turn) % PARTITIONS;
+            self.main.iter_mut().for_each(|main| main.constrain(partition, time, fft));
+            // The constraint leaves the partition's response in the first half.
+            self.curve.iter_mut().for_each(|curve| curve.learn_path(partition, &time[0]));
         } else {
             self.shadow.iter_mut().for_each(|shadow| shadow.constrain(round % SHADOW, bins, time, fft));
         }

@@ -1,5 +1,7 @@
 //! Worker side: the high-pass filter, which removes what is below a voice.
 
+use core::array::from_fn;
+
 use crate::dsp::special::sin_pi;
 
 /// Frequency of -3 dB, in hertz: below the lowest male voice, above mains hum.
@@ -34,6 +36,19 @@ impl HighPassShape {
             a1: (-2.0 * cos / a0) as f32,
             a2: ((1.0 - alpha) / a0) as f32,
         }
+    }
+
+    /// Filters one sample of each of several signals, in place.
+    #[inline]
+    pub(super) fn next<const N: usize>(&self, state: &mut [[f32; N]; 2], values: &mut [f32; N]) {
+        let [first, second] = *state;
+        let scaled: [f32; N] = from_fn(|k| self.b0 * values[k]);
+        let filtered: [f32; N] = from_fn(|k| scaled[k] + first[k]);
+        *state = [
+            from_fn(|k| second[k] - 2.0 * scaled[k] - self.a1 * filtered[k]),
+            from_fn(|k| scaled[k] - self.a2 * filtered[k]),
+        ];
+        *values = filtered;
     }
 }
 

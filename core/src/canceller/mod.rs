@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `kalman` | main filter: partitioned frequency-domain Kalman filter |
 //! | `shadow` | shadow filter: normalised LMS, for changed echo paths |
+//! | `loudspeaker_curve` | curve of a loudspeaker that distorts, in front of the main filter |
 //! | `selection` | the quieter output, copies between the filters |
 //! | `residual` | power of the echo that is left |
 //! | `suppressor` | Wiener gains, near-end presence, comfort noise |
@@ -21,6 +22,7 @@ mod high_pass;
 mod kalman;
 mod lanes;
 mod levels;
+mod loudspeaker_curve;
 mod noise_reduction;
 mod path_shift;
 mod residual;
@@ -36,6 +38,7 @@ mod suppressor;
 use self::frame::FrameMemory;
 use self::high_pass::{HighPassShape, VoiceHighPass};
 use self::kalman::KalmanFilter;
+use self::loudspeaker_curve::LoudspeakerCurve;
 use self::noise_reduction::NoiseReduction;
 use self::path_shift::PathShift;
 use self::residual::ResidualEcho;
@@ -103,6 +106,7 @@ pub struct EchoCanceller<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize = 1,
     S: CancellerStorage = FullStorage,
+    const CURVES: usize = 0,
 > {
     /// Settings in a form of which the default is 0.
     settings: StoredSettings,
@@ -147,6 +151,8 @@ pub struct EchoCanceller<
     divergences: u32,
     memory: FrameMemory<HOP, BINS>,
     noise_reduction: NoiseReduction<BINS>,
+    /// The loudspeaker's curve, if it is learned.
+    curve: [LoudspeakerCurve<HOP, SHADOW>; CURVES],
 }
 
 /// [`CancellerSettings`] of which the default is all zero bytes.
@@ -167,7 +173,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S>
+    const CURVES: usize,
+> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
 {
     const HIGH_PASS: HighPassShape = HighPassShape::new(HOP);
 
@@ -180,6 +187,10 @@ impl<
                 "HOP: expected 80, 160, 320 or 480"
             );
             assert!(PARTITIONS >= 2 && SHADOW >= 1 && SHADOW <= PARTITIONS);
+            assert!(
+                CURVES == 0 || CURVES == 1 && LOUDSPEAKERS == 1,
+                "CURVES: expected 0, or 1 with one loudspeaker"
+            );
             assert!(LOUDSPEAKERS >= 1 && LOUDSPEAKERS <= MAX_LOUDSPEAKERS);
         }
         Self {
@@ -224,6 +235,7 @@ impl<
             divergences: 0,
             memory: FrameMemory::new(),
             noise_reduction: NoiseReduction::new(),
+            curve: [const { LoudspeakerCurve::new() }; CURVES],
         }
     }
 
@@ -282,7 +294,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-> Default for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S>
+    const CURVES: usize,
+> Default for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
 {
     fn default() -> Self {
         Self::new()
@@ -296,7 +309,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-> VoiceProcessor for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S>
+    const CURVES: usize,
+> VoiceProcessor for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
 {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
         Self::check(far.format, far.samples.len(), LOUDSPEAKERS)?;
@@ -309,6 +323,10 @@ impl<
                 let x = ceiling::from_i16(sample);
                 *to = if self.settings.no_high_pass { x } else { high_pass.next(&Self::HIGH_PASS, x) };
             }
+        }
+        for (curve, channel) in self.curve.iter_mut().zip(&mut self.far) {
+            let samples = far.samples.iter().map(|&sample| ceiling::from_i16(sample));
+            curve.bend(samples, channel, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
         }
         self.has_far = true;
         Ok(())

@@ -9,7 +9,7 @@ const MIN_TAIL_MS: u32 = 32;
 /// Longest tail in milliseconds.
 const MAX_TAIL_MS: u32 = 512;
 /// Length of the shadow filter in partitions: the direct sound and the early reflections, which move when
-/// something in the room moves.
+/// something in the room moves. They also show a loudspeaker's curve.
 const SHADOW_PARTITIONS: usize = 7;
 /// Largest number of loudspeaker channels.
 pub(super) const MAX_LOUDSPEAKERS: usize = 2;
@@ -32,13 +32,16 @@ pub struct CancellerSizing {
     pub tail_ms: u32,
     /// Loudspeaker channels that are played independently: 1 or 2. Default: 1.
     pub loudspeakers: usize,
+    /// Whether the curve of a loudspeaker that distorts is learned, with one loudspeaker channel. It takes 36 bytes for each
+    /// sample of the shadow filter (40 KiB at 16 kHz) and a sixth more time. Default: `false`.
+    pub loudspeaker_curve: bool,
 }
 
 impl CancellerSizing {
     /// Returns the sizing of a mono canceller of 128 ms.
     #[must_use]
     pub const fn new(rate_hz: u32) -> Self {
-        Self { rate_hz, tail_ms: 128, loudspeakers: 1 }
+        Self { rate_hz, tail_ms: 128, loudspeakers: 1, loudspeaker_curve: false }
     }
 
     /// Returns the sizing unchanged.
@@ -56,6 +59,10 @@ impl CancellerSizing {
         assert!(
             self.loudspeakers > 0 && self.loudspeakers <= MAX_LOUDSPEAKERS,
             "loudspeakers: expected 1 or 2 channels"
+        );
+        assert!(
+            !self.loudspeaker_curve || self.loudspeakers == 1,
+            "loudspeaker_curve: expected one loudspeaker channel"
         );
         self
     }
@@ -83,6 +90,12 @@ impl CancellerSizing {
     pub const fn shadow_partitions(&self) -> usize {
         let partitions = self.partitions();
         if partitions < SHADOW_PARTITIONS { partitions } else { SHADOW_PARTITIONS }
+    }
+
+    /// Returns the number of loudspeaker curves that are learned: `CURVES`.
+    #[must_use]
+    pub const fn curves(&self) -> usize {
+        self.loudspeaker_curve as usize
     }
 }
 
@@ -117,6 +130,7 @@ macro_rules! echo_canceller {
             { $crate::echo_canceller!(@sizing $rate_hz $(, $field: $value)*).shadow_partitions() },
             { $crate::echo_canceller!(@sizing $rate_hz $(, $field: $value)*).loudspeakers },
             $storage,
+            { $crate::echo_canceller!(@sizing $rate_hz $(, $field: $value)*).curves() },
         >;
     };
     (@sizing $rate_hz:expr $(, $field:ident: $value:expr)*) => {{

@@ -57,7 +57,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-> ConversationCanceller for EchoCanceller<CAP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S>
+    const CURVES: usize,
+> ConversationCanceller for EchoCanceller<CAP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
 {
     fn linear(&self, take: &mut impl FnMut(i16)) {
         EchoCanceller::linear(self).for_each(take);

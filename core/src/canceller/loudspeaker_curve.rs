@@ -1,0 +1,562 @@
+//! Worker side: the curve of a loudspeaker that distorts, from the sample it is given to the sound it makes.
+//!
+//! A. Stenger and W. Kellermann, "Adaptation of a memoryless preprocessor for nonlinear acoustic echo cancelling",
+//! Signal Processing 80 (2000): in front of the linear filter, the reference passes a curve without memory, a sum of
+//! fixed functions. Here its weights follow from least squares of the microphone against each function's echo, which a
+//! slow mean of the main filter's path gives. The mean matters: the main filter itself follows the loudspeaker's gain
+//! from syllable to syllable, and its error would show no distortion.
+//!
+//! The curve is used only while its error is smaller than that of a loudspeaker without distortion.
+
+use core::array::from_fn;
+
+use super::high_pass::HighPassShape;
+
+/// Functions, the sample itself first. As many as two vectors of a processor hold.
+const FUNCTIONS: usize = 8;
+/// Odd functions, besides the sample.
+const ODD_FUNCTIONS: usize = 3;
+/// Levels at which the functions bend, as the inverse of a sample: the odd ones and the even ones. They come within -28 dB
+/// of saturating and rectifying curves that bend between a tenth and the whole of full scale.
+const BENDS: Values = [0.0, 2.0, 4.0, 8.0, 1.0, 2.0, 4.0, 8.0];
+/// Most samples of a frame at which the microphone is compared with the functions' echoes. Above 16 kHz, where each costs
+/// more, they are half as many.
+const SAMPLES: usize = 4;
+/// Taps whose sums are independent of one another, so that no addition waits for the last one.
+const GROUP: usize = 4;
+/// Samples of a frame that give the functions' products with one another.
+const GRAM_SAMPLES: usize = 20;
+/// Mean power of a far-end frame above which it counts: -40 dBFS.
+const FAR_ACTIVE: f32 = 1e-4;
+/// Part of the functions' products that is kept in an active frame: 10 s.
+const PRODUCTS_KEPT: f32 = 0.999;
+/// Part of the least squares that is kept in 10 ms: a time constant of 20 s, because a loudspeaker does not change.
+const KEPT: f32 = 0.9995;
+/// Part of the slow mean of the path that a new one replaces at least; each stretch of the path comes five times a second.
+const PATH_STEP: f32 = 0.1;
+/// Factor by which the variance of the error is larger than that of white noise: it comes from an echo path that has not
+/// been learned, so that errors follow one another.
+const COLOURED: f32 = 60.0;
+/// Part of the error's expected power that is kept in 10 ms: a time constant of 45 ms.
+const ERROR_KEPT: f32 = 0.8;
+/// Power that is always expected in the error: -90 dBFS.
+const LEAST_ERROR: f32 = 1e-9;
+/// Regularisation of the least squares as a part of its trace, for 24 bits of precision.
+const LEAST_DIAGONAL: f32 = 1e-6;
+/// Gain of the microphone over the slow mean's echo below which that is no path.
+const LEAST_GAIN: f32 = 0.1;
+/// Part of the weights' change that is made in 10 ms, so that the main filter follows.
+const WEIGHT_STEP: f32 = 0.1;
+/// Part of the mean echo's power that is replaced in 10 ms: a time constant of 3 s.
+const ECHO_STEP: f32 = 0.003;
+/// Frames of a loudspeaker without distortion that are assumed before the first one is seen.
+const FRAMES_BEFORE: f32 = 50.0;
+/// Part by which the curve must lessen the error before it is used. On real recordings it is within 0.03, and above
+/// 0.1 where tanh of four times a sample is played.
+const BETTER_FROM: f32 = 0.05;
+/// Part by which the curve lessens the error from which all of it is used.
+const BETTER_SURE: f32 = 0.1;
+
+/// One value for each function.
+type Values = [f32; FUNCTIONS];
+
+/// Curve of a loudspeaker; the first `PARTITIONS` frames of `HOP` samples of the path show it.
+#[derive(Debug)]
+pub(super) struct LoudspeakerCurve<const HOP: usize, const PARTITIONS: usize> {
+    /// Functions of each sample of the last frames, without their linear part and behind the high-pass.
+    history: [[Values; HOP]; PARTITIONS],
+    newest: usize,
+    high_pass: [Values; 2],
+    /// Slow mean of the echo path.
+    path: [[f32; HOP]; PARTITIONS],
+    /// Number of times that a partition of the path came.
+    paths: u32,
+    products: Products,
+    squares: Squares,
+    /// Weight of each function in the curve.
+    weights: Values,
+    /// Expected power of the error.
+    error: f32,
+    /// Mean power of the echo.
+    echo: f32,
+    /// Number of frames, and by how much the curve was better in them.
+    better: (f32, f32),
+}
+
+/// Products of the functions on the far end.
+#[derive(Debug)]
+struct Products {
+    /// Energy of the far end.
+    energy: f32,
+    /// Products of the sample and each function.
+    linear: Values,
+    /// Products of two functions without their linear parts.
+    gram: [Values; FUNCTIONS],
+}
+
+/// Least squares of the microphone against the functions' echoes.
+#[derive(Debug)]
+struct Squares {
+    matrix: [Values; FUNCTIONS],
+    right: Values,
+    /// Gains of the functions' echoes in the microphone.
+    solution: Values,
+}
+
+impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS> {
+    const SAMPLES: usize = if HOP > 160 { SAMPLES / 2 } else { SAMPLES };
+
+    pub(super) const fn new() -> Self {
+        Self {
+            history: [[[0.0; FUNCTIONS]; HOP]; PARTITIONS],
+            newest: 0,
+            high_pass: [[0.0; FUNCTIONS]; 2],
+            path: [[0.0; HOP]; PARTITIONS],
+            paths: 0,
+            products: Products::new(),
+            squares: Squares::new(),
+            weights: [0.0; FUNCTIONS],
+            error: 0.0,
+            echo: 0.0,
+            better: (0.0, 0.0),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.history.as_flattened_mut().fill([0.0; FUNCTIONS]);
+        self.high_pass = [[0.0; FUNCTIONS]; 2];
+        self.forget_path();
+        self.products = Products::new();
+        self.squares = Squares::new();
+        self.weights = [0.0; FUNCTIONS];
+        (self.error, self.echo, self.better) = (0.0, 0.0, (0.0, 0.0));
+    }
+
+    /// Forgets the echo path, but not the loudspeaker.
+    pub(super) fn forget_path(&mut self) {
+        self.path.as_flattened_mut().fill(0.0);
+        self.paths = 0;
+    }
+
+    /// Takes the reverse frame of the next capture frame, and adds to its high-passed samples `far` what the loudspeaker makes of it.
+    pub(super) fn bend(
+        &mut self,
+        samples: impl Iterator<Item = f32>,
+        far: &mut [f32; HOP],
+        high_pass: Option<&HighPassShape>,
+    ) {
+        let Some(block) = self.history.get_mut(self.newest) else { return };
+        let linear = self.products.linear_parts();
+        let mut now = Products::new();
+        for (n, ((sample, values), far)) in samples.zip(block.iter_mut()).zip(far).enumerate() {
+            let curved = functions(sample);
+            now.energy += sample * sample;
+            now.linear = from_fn(|k| now.linear[k] + curved[k] * sample);
+            let mut curved: Values = from_fn(|k| curved[k] - linear[k] * sample);
+            if let Some(shape) = high_pass {
+                shape.next(&mut self.high_pass, &mut curved);
+            }
+            if n % const { HOP / GRAM_SAMPLES } == 0 {
+                now.add(&curved);
+            }
+            *far += dot(&curved, &self.weights);
+            *values = curved;
+        }
+        if now.energy > FAR_ACTIVE * HOP as f32 {
+            self.products.keep(&now, const { (HOP / GRAM_SAMPLES) as f32 });
+        }
+    }
+
+    /// Takes a partition of the main filter's path. The later ones are not needed.
+    pub(super) fn learn_path(&mut self, partition: usize, response: &[f32; HOP]) {
+        if let Some(path) = self.path.get_mut(partition) {
+            let round = self.paths / PARTITIONS as u32;
+            let step = (1.0 / (round as f32 + 1.0)).max(PATH_STEP);
+            self.paths = self.paths.saturating_add(1);
+            for (mean, tap) in path.iter_mut().zip(response) {
+                *mean += step * (tap - *mean);
+            }
+        }
+    }
+
+    /// Compares a frame of the microphone with the functions' echoes, and learns the curve.
+    pub(super) fn observe(&mut self, near: &[f32; HOP]) {
+        let mut found = [(0.0, [0.0; FUNCTIONS]); SAMPLES];
+        let echoes = found.get_mut(..Self::SAMPLES).unwrap_or(&mut []);
+        for (sample, echo) in echoes.iter_mut().enumerate() {
+            let at = HOP * (sample + 1) / Self::SAMPLES - 1;
+            *echo = (near.get(at).copied().unwrap_or(0.0), self.echoes(at));
+        }
+        let gain = self.squares.linear_gain();
+        let (mut straight, mut curved, mut echo) = (0.0, 0.0, 0.0);
+        for (near, values) in echoes.iter() {
+            let linear = gain * values[0];
+            straight += (near - linear) * (near - linear);
+            let error = near - dot(values, &self.squares.solution);
+            curved += error * error;
+            echo += linear * linear;
+        }
+        let of_sample = const { 1.0 / Self::SAMPLES as f32 };
+        (straight, curved, echo) = (straight * of_sample, curved * of_sample, echo * of_sample);
+        self.compare(straight, curved, echo);
+        self.error = ERROR_KEPT * self.error + (1.0 - ERROR_KEPT) * curved;
+        if echoes.iter().any(|(_, values)| values[0] != 0.0) {
+            let weight = 1.0 / (COLOURED * (self.error.max(curved) + LEAST_ERROR));
+            self.squares.add(echoes, weight);
+            self.squares.solve(&self.products);
+            self.adopt();
+        }
+        self.newest = if self.newest == 0 { PARTITIONS - 1 } else { self.newest - 1 };
+    }
+
+    /// Moves the curve towards what was learned, or towards none while that is no better.
+    fn adopt(&mut self) {
+        let (frames, better) = self.better;
+        let part = better / (frames + FRAMES_BEFORE);
+        let part = (part - BETTER_FROM) * const { 1.0 / (BETTER_SURE - BETTER_FROM) };
+        let gain = self.squares.solution[0];
+        if gain > LEAST_GAIN {
+            let scale = part.clamp(0.0, 1.0) / gain;
+            for (weight, solution) in self.weights.iter_mut().zip(&self.squares.solution).skip(1) {
+                *weight += WEIGHT_STEP * (scale * solution - *weight);
+            }
+        }
+    }
+
+    /// Counts by how much less error the curve leaves than a loudspeaker without distortion: between -1 and 1 a frame. Loud
+    /// echoes count, because they are what distorts, and those without a talker. Both errors have the same weight, so
+    /// that a curve which is no better is as often worse.
+    fn compare(&mut self, straight: f32, curved: f32, echo: f32) {
+        let noise = self.error + 0.5 * (straight + curved) + LEAST_ERROR;
+        self.echo += ECHO_STEP * (echo - self.echo);
+        let weight = echo / (echo + noise) * (echo / (echo + self.echo + LEAST_ERROR));
+        let (frames, better) = &mut self.better;
+        *frames = KEPT * *frames + weight;
+        *better = KEPT * *better + weight * (straight - curved) / (straight + curved + LEAST_ERROR);
+    }
+
+    /// Returns each function's echo at a sample of the newest frame.
+    fn echoes(&self, at: usize) -> Values {
+        let (older, newer) = self.history.split_at_checked(self.newest).unwrap_or((&[], &[]));
+        let mut blocks = newer.iter().chain(older);
+        let mut sums = [[0.0; FUNCTIONS]; GROUP];
+        let mut block = blocks.next();
+        for path in &self.path {
+            let (now, before) = path.split_at_checked(at + 1).unwrap_or((&[], &[]));
+            convolve(now, block.and_then(|block| block.get(..=at)).unwrap_or(&[]), &mut sums);
+            block = blocks.next();
+            // The oldest block has no older one: the last taps of the path are left out.
+            convolve(before, block.map_or(&[], |block| block.as_slice()), &mut sums);
+        }
+        let [a, b, c, d] = sums;
+        from_fn(|k| (a[k] + b[k]) + (c[k] + d[k]))
+    }
+}
+
+impl Products {
+    const fn new() -> Self {
+        Self { energy: 0.0, linear: [0.0; FUNCTIONS], gram: [[0.0; FUNCTIONS]; FUNCTIONS] }
+    }
+
+    /// Returns the part of the sample in each function.
+    fn linear_parts(&self) -> Values {
+        let mut parts = [0.0; FUNCTIONS];
+        if self.energy > 0.0 {
+            parts = self.linear.map(|product| product / self.energy);
+        }
+        // The sample itself stays.
+        parts[0] = 0.0;
+        parts
+    }
+
+    /// Adds the products of a sample's functions.
+    fn add(&mut self, functions: &Values) {
+        for (row, a) in self.gram.iter_mut().zip(functions) {
+            for (product, b) in row.iter_mut().zip(functions) {
+                *product += a * b;
+            }
+        }
+    }
+
+    /// Adds the products of a frame, of which one sample in `every` gave the products of two functions.
+    fn keep(&mut self, now: &Self, every: f32) {
+        self.energy = PRODUCTS_KEPT * self.energy + now.energy;
+        for (sum, now) in self.linear.iter_mut().zip(&now.linear) {
+            *sum = PRODUCTS_KEPT * *sum + now;
+        }
+        for (sum, now) in self.gram.as_flattened_mut().iter_mut().zip(now.gram.as_flattened()) {
+            *sum = PRODUCTS_KEPT * *sum + every * now;
+        }
+    }
+}
+
+impl Squares {
+    const fn new() -> Self {
+        Self { matrix: [[0.0; FUNCTIONS]; FUNCTIONS], right: [0.0; FUNCTIONS], solution: [0.0; FUNCTIONS] }
+    }
+
+    /// Returns the gain of the mean path's echo in the microphone, for a loudspeaker without distortion.
+    fn linear_gain(&self) -> f32 {
+        let own = self.matrix[0][0];
+        if own > 0.0 { self.right[0] / own } else { 0.0 }
+    }
+
+    /// Adds samples of the microphone, each with the functions' echoes.
+    fn add(&mut self, echoes: &[(f32, Values)], weight: f32) {
+        for kept in self.matrix.as_flattened_mut().iter_mut().chain(&mut self.right) {
+            *kept *= KEPT;
+        }
+        for (near, values) in echoes {
+            for ((row, right), value) in self.matrix.iter_mut().zip(&mut self.right).zip(values) {
+                let weighted = weight * value;
+                *right += weighted * near;
+                for (sum, other) in row.iter_mut().zip(values) {
+                    *sum += weighted * other;
+                }
+            }
+        }
+    }
+
+    /// Solves the least squares. A distortion as loud as the sound itself is expected with a standard deviation of 1, so
+    /// that functions which the far end does not tell apart share a small curve.
+    fn solve(&mut self, products: &Products) {
+        if products.energy <= 0.0 {
+            return;
+        }
+        let mut matrix = self.matrix;
+        let prior = 1.0 / products.energy;
+        // The gain itself is not small.
+        for (row, products) in matrix.iter_mut().zip(&products.gram).skip(1) {
+            for (sum, product) in row.iter_mut().zip(products).skip(1) {
+                *sum += prior * product;
+            }
+        }
+        let trace: f32 = (0..FUNCTIONS).fold(0.0, |sum, k| sum + matrix[k][k]);
+        for (k, row) in matrix.iter_mut().enumerate() {
+            row[k] += LEAST_DIAGONAL * trace;
+        }
+        self.solution = solved(matrix, self.right);
+    }
+}
+
+/// Returns the functions of a sample: of order 1 or 2 where it is quiet, and limited where it is loud.
+fn functions(sample: f32) -> Values {
+    let square = sample * sample;
+    from_fn(|k| {
+        let quiet = if k <= ODD_FUNCTIONS { sample } else { BENDS[k] * square };
+        quiet / (1.0 + BENDS[k] * BENDS[k] * square)
+    })
+}
+
+/// Adds taps times samples, of which the last belongs to the first tap; both in whole groups.
+fn convolve(taps: &[f32], samples: &[Values], sums: &mut [Values; GROUP]) {
+    let groups = taps.as_chunks::<GROUP>().0.iter().zip(samples.as_rchunks::<GROUP>().1.iter().rev());
+    let mut local = *sums;
+    for (taps, samples) in groups {
+        for ((tap, values), sum) in taps.iter().zip(samples.iter().rev()).zip(&mut local) {
+            for (sum, value) in sum.iter_mut().zip(values) {
+                *sum += tap * value;
+            }
+        }
+    }
+    *sums = local;
+}
+
+fn dot(a: &Values, b: &Values) -> f32 {
+    let products: Values = from_fn(|k| a[k] * b[k]);
+    let [a, b, c, d, e, f, g, h] = products;
+    ((a + e) + (b + f)) + ((c + g) + (d + h))
+}
+
+/// Solves a symmetric positive definite system by the decomposition `L D L'` (Golub and Van Loan, "Matrix Computations",
+/// section 4.1.2).
+fn solved(mut matrix: [Values; FUNCTIONS], right: Values) -> Values {
+    let mut solution = right;
+    for j in 0..FUNCTIONS {
+        let (row, pivot) = (matrix[j], matrix[j][j]);
+        if pivot <= 0.0 {
+            return [0.0; FUNCTIONS];
+        }
+        for i in j + 1..FUNCTIONS {
+            let factor = matrix[i][j] / pivot;
+            matrix[i] = from_fn(|k| matrix[i][k] - factor * row[k]);
+            solution[i] -= factor * solution[j];
+        }
+    }
+    for j in (0..FUNCTIONS).rev() {
+        let known = (j + 1..FUNCTIONS).fold(0.0, |sum, k| sum + matrix[j][k] * solution[k]);
+        solution[j] = (solution[j] - known) / matrix[j][j];
+    }
+    solution
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOP: usize = 80;
+    const PARTITIONS: usize = 4;
+    type Curve = LoudspeakerCurve<HOP, PARTITIONS>;
+    type Shape = fn(f32) -> f32;
+
+    /// Numbers from -1 to 1 from a seed.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn next(&mut self) -> f32 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((self.0 >> 40) as f32 / (1 << 23) as f32) - 1.0
+        }
+
+        /// Returns noise whose level changes from frame to frame as a voice's does.
+        fn frame(&mut self) -> [f32; HOP] {
+            let level = self.next() * self.next();
+            from_fn(|_| level * (self.next() + self.next()))
+        }
+    }
+
+    fn path(numbers: &mut Numbers) -> [[f32; HOP]; PARTITIONS] {
+        let mut decay = 1.0;
+        from_fn(|_| {
+            from_fn(|_| {
+                decay *= 0.98;
+                decay * 0.3 * numbers.next()
+            })
+        })
+    }
+
+    /// Returns the newest frame of `signal` as it is behind the path.
+    fn behind(path: &[[f32; HOP]; PARTITIONS], signal: &[f32]) -> [f32; HOP] {
+        let newest = signal.len() - HOP;
+        from_fn(|n| {
+            let taps = path.as_flattened().iter().enumerate();
+            taps.map(|(lag, tap)| (newest + n).checked_sub(lag).map_or(0.0, |at| tap * signal[at])).sum()
+        })
+    }
+
+    /// Plays noise through a loudspeaker and the path, and returns what is left of the distortion in the bent far end, in
+    /// terms of the distortion: 1 if nothing was learned, 0 if all was.
+    fn left_after(frames: usize, seed: u64, talker: f32, loudspeaker: impl Fn(f32) -> f32) -> f32 {
+        let mut numbers = Numbers(seed);
+        let path = path(&mut numbers);
+        let mut curve = Box::new(Curve::new());
+        let (mut played, mut straight, mut bent) = (Vec::new(), Vec::new(), Vec::new());
+        for frame in 0..frames {
+            let samples = numbers.frame();
+            let mut far = samples;
+            curve.bend(samples.into_iter(), &mut far, None);
+            played.extend(samples.map(&loudspeaker));
+            straight.extend(samples);
+            bent.extend(far);
+            let near = behind(&path, &played).map(|echo| echo + talker * numbers.next());
+            curve.observe(&near);
+            curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
+        }
+        // The part of each that has no linear part in the other, over the last half.
+        let from = played.len() / 2;
+        let rest = |signal: &[f32]| {
+            let (mut own, mut cross, mut all) = (0.0, 0.0, 0.0);
+            for (a, b) in signal[from..].iter().zip(&played[from..]) {
+                own += f64::from(a * a);
+                cross += f64::from(a * b);
+                all += f64::from(b * b);
+            }
+            all - cross * cross / own
+        };
+        (rest(&bent) / rest(&straight)) as f32
+    }
+
+    #[test]
+    fn curves_of_many_shapes_are_learned() {
+        let shapes: [(&str, Shape); 5] = [
+            ("saturation", |x| libm::tanhf(4.0 * x) / 4.0),
+            ("heavy saturation", |x| libm::tanhf(8.0 * x) / 8.0),
+            ("clipping", |x| x.clamp(-0.2, 0.2)),
+            ("asymmetric", |x| x + 0.3 * x * x),
+            ("crossover", |x| if x.abs() < 0.02 { 0.0 } else { x }),
+        ];
+        for (name, shape) in shapes {
+            for seed in 1..=3 {
+                let left_db = 10.0 * libm::log10f(left_after(800, seed, 0.001, shape));
+                println!("{name}, seed {seed}: {left_db:.1} dB of the distortion are left");
+                // A step as short as the crossover's is not among the functions.
+                let most_db = if name == "crossover" { 0.1 } else { -10.0 };
+                assert!(left_db < most_db, "{name}, seed {seed}: {left_db} dB");
+            }
+        }
+    }
+
+    #[test]
+    fn a_loudspeaker_without_distortion_stays_straight() {
+        for (seed, talker) in [(1, 0.001), (2, 0.001), (3, 0.1), (4, 0.5)] {
+            let mut numbers = Numbers(seed);
+            let path = path(&mut numbers);
+            let mut curve = Box::new(Curve::new());
+            let mut played = Vec::new();
+            for frame in 0..2_000 {
+                let samples = numbers.frame();
+                let mut far = samples;
+                curve.bend(samples.into_iter(), &mut far, None);
+                let most = far.iter().zip(&samples).map(|(far, x)| (far - x).abs()).fold(0.0, f32::max);
+                assert!(most < 0.02, "seed {seed}, frame {frame}: bent by {most}");
+                played.extend(samples);
+                curve.observe(&behind(&path, &played).map(|echo| echo + talker * numbers.next()));
+                curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_talker_as_loud_as_the_echo_does_not_hide_a_heavy_distortion() {
+        let left = left_after(4_000, 5, 0.1, |x| libm::tanhf(8.0 * x) / 8.0);
+        println!("{:.1} dB of the distortion are left", 10.0 * libm::log10f(left));
+        assert!(left < 0.3, "{left}");
+    }
+
+    #[test]
+    fn echoes_are_the_convolution_of_path_and_functions() {
+        let mut numbers = Numbers(9);
+        let path = path(&mut numbers);
+        let mut curve = Box::new(Curve::new());
+        let mut played = Vec::new();
+        for frame in 0..PARTITIONS + 3 {
+            if frame > 0 {
+                curve.observe(&[0.0; HOP]);
+            }
+            let samples = numbers.frame();
+            curve.bend(samples.into_iter(), &mut [0.0; HOP], None);
+            played.extend(samples);
+        }
+        curve.path = path;
+        for at in (1..=SAMPLES).map(|part| HOP * part / SAMPLES - 1) {
+            // The last taps reach back behind the oldest frame.
+            let mut known = path;
+            known[PARTITIONS - 1][at + 1..].fill(0.0);
+            let expected = behind(&known, &played)[at];
+            let found = curve.echoes(at)[0];
+            assert!((found - expected).abs() < 1e-5, "sample {at}: {found} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn systems_are_solved() {
+        let mut numbers = Numbers(3);
+        for round in 0..100 {
+            let parts: [Values; 12] = from_fn(|_| from_fn(|_| numbers.next()));
+            let mut matrix = [[0.0; FUNCTIONS]; FUNCTIONS];
+            for part in &parts {
+                for (row, a) in matrix.iter_mut().zip(part) {
+                    for (sum, b) in row.iter_mut().zip(part) {
+                        *sum += a * b;
+                    }
+                }
+            }
+            let expected: Values = from_fn(|_| numbers.next());
+            let right: Values = from_fn(|k| dot(&matrix[k], &expected));
+            for (found, expected) in solved(matrix, right).iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-2, "round {round}: {found} instead of {expected}");
+            }
+        }
+        assert_eq!(solved([[0.0; FUNCTIONS]; FUNCTIONS], [1.0; FUNCTIONS]), [0.0; FUNCTIONS]);
+    }
+}
