@@ -7,6 +7,7 @@ use super::loudspeaker_curve::LoudspeakerCurve;
 use super::noise_reduction;
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, Crossing, FrameEnergies, Repair};
+use super::subnormal::flush_powers;
 use super::suppressor::Pressing;
 use super::{CancellerReading, CancellerStorage, EchoCanceller};
 use crate::dsp::fft::Complex;
@@ -51,6 +52,9 @@ const HALVED: f32 = 0.5;
 const WHOLE_TALKER: f32 = 2.0;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
 const LEAST_ERROR: f32 = 1e-7;
+
+/// Sample that is added to each frame before suppression: -170 dBFS.
+const LEAST_SAMPLE: f32 = 3e-9;
 
 /// Part of a transform of two frames that its error observes: one frame.
 const OBSERVED: f32 = 0.5;
@@ -188,6 +192,7 @@ impl<
         if !self.is_prepared {
             self.prepare();
         }
+        self.near_high_pass.flush();
         let mut near_energy = 0.0;
         for (to, &sample) in self.memory.near.iter_mut().zip(samples.iter()) {
             let x = ceiling::from_i16(sample);
@@ -228,8 +233,16 @@ impl<
         } else {
             self.suppress(samples);
         }
+        self.flush();
         self.last_near_energy = near_energy;
         self.frames = self.frames.wrapping_add(1);
+    }
+
+    /// Forgets what is left of sounds that ended.
+    fn flush(&mut self) {
+        self.main_noise.iter_mut().for_each(|noise| flush_powers(noise));
+        flush_powers(&mut self.shadow_noise);
+        self.residual.flush();
     }
 
     /// Adds the reverse frame to the reference, or silence if there was none. Returns its energy.
@@ -413,6 +426,10 @@ impl<
         } = &mut self.memory;
         let [current, _] = errors;
         windowed(&self.last_error, current, &Self::RISING, time);
+        // In every bin, so that the means of a muted microphone end here and can rise again.
+        if let Some(first) = time[0].first_mut() {
+            *first += LEAST_SAMPLE;
+        }
         RealFft::forward(Some(&time[0]), Some(&time[1]), error, fft);
         for (near, current) in near.iter_mut().zip(current.iter()) {
             *near -= current;

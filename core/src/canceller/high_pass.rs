@@ -2,6 +2,7 @@
 
 use core::array::from_fn;
 
+use super::subnormal::flush_samples;
 use crate::dsp::special::sin_pi;
 
 /// Frequency of -3 dB, in hertz: below the lowest male voice, above mains hum.
@@ -55,6 +56,11 @@ impl HighPassShape {
 impl VoiceHighPass {
     pub(super) const fn new() -> Self {
         Self { state: [0.0; 2] }
+    }
+
+    /// Forgets what is left of a sound that ended, once a frame.
+    pub(super) fn flush(&mut self) {
+        flush_samples(&mut self.state);
     }
 
     #[inline]

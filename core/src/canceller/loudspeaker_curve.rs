@@ -11,6 +11,7 @@
 use core::array::from_fn;
 
 use super::high_pass::HighPassShape;
+use super::subnormal::flush_samples;
 
 /// Functions, the sample itself first. As many as two vectors of a processor hold.
 const FUNCTIONS: usize = 8;
@@ -132,6 +133,17 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         (self.error, self.echo, self.better) = (0.0, 0.0, (0.0, 0.0));
     }
 
+    /// Returns what outlives a frame and meets every sample.
+    #[cfg(test)]
+    pub(super) fn state(&self) -> impl Iterator<Item = f32> {
+        let samples = self.history.as_flattened().as_flattened().iter();
+        samples
+            .chain(self.high_pass.as_flattened())
+            .chain(&self.weights)
+            .chain(self.path.as_flattened())
+            .copied()
+    }
+
     /// Forgets the echo path, but not the loudspeaker.
     pub(super) fn forget_path(&mut self) {
         self.path.as_flattened_mut().fill(0.0);
@@ -145,6 +157,7 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         far: &mut [f32; HOP],
         high_pass: Option<&HighPassShape>,
     ) {
+        self.high_pass.iter_mut().for_each(|state| flush_samples(state));
         let Some(block) = self.history.get_mut(self.newest) else { return };
         let linear = self.products.linear_parts();
         let mut now = Products::new();
@@ -220,6 +233,7 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
             for (weight, solution) in self.weights.iter_mut().zip(&self.squares.solution).skip(1) {
                 *weight += WEIGHT_STEP * (scale * solution - *weight);
             }
+            flush_samples(&mut self.weights);
         }
     }
 

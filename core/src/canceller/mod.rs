@@ -33,6 +33,7 @@ mod sizes;
 mod sizing;
 mod spectra;
 mod storage;
+mod subnormal;
 mod suppressor;
 
 use self::frame::FrameMemory;
@@ -319,6 +320,7 @@ impl<
         }
         let channels = self.far.iter_mut().zip(&mut self.far_high_pass).enumerate();
         for (channel, (to, high_pass)) in channels {
+            high_pass.flush();
             for (to, &sample) in to.iter_mut().zip(far.samples.iter().skip(channel).step_by(LOUDSPEAKERS)) {
                 let x = ceiling::from_i16(sample);
                 *to = if self.settings.no_high_pass { x } else { high_pass.next(&Self::HIGH_PASS, x) };

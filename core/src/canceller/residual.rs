@@ -17,6 +17,7 @@ use super::bands::{MAX_BANDS, spans};
 use super::frame::path_power;
 use super::spectra::StoredSpectrum;
 use super::storage::Packing;
+use super::subnormal::flush_powers;
 use crate::dsp::fft::Complex;
 use crate::dsp::select::larger;
 
@@ -154,9 +155,26 @@ impl<const BINS: usize> ResidualEcho<BINS> {
         (self.whole_mean, self.whole_square) = (0.0, 0.0);
     }
 
+    /// Forgets what is left of sounds that ended.
+    pub(super) fn flush(&mut self) {
+        flush_powers(&mut self.tail);
+        flush_powers(&mut self.power);
+        for band in &mut self.bands {
+            let mut means = [band.error_mean, band.echo_mean, band.with_whole, band.error_square];
+            flush_powers(&mut means);
+            [band.error_mean, band.echo_mean, band.with_whole, band.error_square] = means;
+        }
+    }
+
     /// Returns the power of the residual in each bin.
     pub(super) fn power(&self) -> &[f32; BINS] {
         &self.power
+    }
+
+    /// Returns the reverberation behind the filter's end.
+    #[cfg(test)]
+    pub(super) fn tail(&self) -> &[f32; BINS] {
+        &self.tail
     }
 
     /// Adds the reverberation that `oldest` excites to the tail, of which the filter's last two partitions give

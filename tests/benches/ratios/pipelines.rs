@@ -107,6 +107,56 @@ pub(crate) fn direct<V: 'static>(
     })
 }
 
+/// What becomes silent after 2 s of a call.
+#[derive(Clone, Copy, PartialEq)]
+enum Ends {
+    Nothing,
+    FarEnd,
+    FarEndAndMicrophone,
+}
+
+/// Measures our default chain 10 s after `ends` became silent.
+fn default_chain_after(hz: u32, ends: Ends) -> Side {
+    let format = Format::new(hz, 1).unwrap();
+    let switches = Switches { canceller: CancellerName::Native, ..Switches::DEFAULT };
+    let mut chain = switches.voice(format, format).unwrap();
+    let length = format.sample_frames();
+    let speech = to_pcm(&far_speech(rate(hz), 10.0));
+    let mut echo = Echo::new(length);
+    let (mut frames, mut noise) = (0_usize, 1_u32);
+    let mut far = vec![0; length];
+    let mut call = move |watch: &mut Stopwatch| {
+        let ended = frames >= 200;
+        let at = frames * length % speech.len();
+        frames += 1;
+        far.copy_from_slice(&speech[at..at + length]);
+        if ended && ends != Ends::Nothing {
+            far.fill(0);
+        }
+        let mut near = echo.of(&far).to_vec();
+        for sample in &mut near {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *sample = sample.saturating_add((noise >> 27) as i16);
+        }
+        if ended && ends == Ends::FarEndAndMicrophone {
+            near.fill(0);
+        }
+        let voice = chain.as_dyn();
+        watch.time(|| {
+            voice.process_reverse(PcmRef { format, samples: &far }).unwrap();
+            voice.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
+        });
+        black_box(&near);
+    };
+    let mut before = Stopwatch::default();
+    (0..1_200).for_each(|_| call(&mut before));
+    Box::new(move || {
+        let mut watch = Stopwatch::default();
+        (0..ROUND).for_each(|_| call(&mut watch));
+        watch.ns_of_each(ROUND)
+    })
+}
+
 /// WebRTC's canceller and high-pass.
 fn aec3(hz: u32) -> ApmProcessor {
     let format = Format::new(hz, 1).unwrap();
@@ -174,6 +224,20 @@ pub(crate) fn comparisons() -> Vec<Comparison> {
             Some(0.5),
             || default_chain(16_000),
             || aec3_directly(16_000),
+        ),
+        Comparison::new(
+            "default voice chain, 48 kHz, silent far end",
+            "the same with speech",
+            Some(1.1),
+            || default_chain_after(48_000, Ends::FarEnd),
+            || default_chain_after(48_000, Ends::Nothing),
+        ),
+        Comparison::new(
+            "default voice chain, 48 kHz, silent far end and microphone",
+            "the same with speech",
+            Some(1.1),
+            || default_chain_after(48_000, Ends::FarEndAndMicrophone),
+            || default_chain_after(48_000, Ends::Nothing),
         ),
         Comparison::new(
             "pipeline without a processor, 48 kHz",
