@@ -252,7 +252,7 @@ impl<
             self.far.as_flattened_mut().fill(0.0);
             for (curve, far) in self.curve.iter_mut().zip(&mut self.far) {
                 let silence = core::iter::repeat_n(0.0, HOP);
-                curve.bend(silence, far, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
+                curve.distort(silence, far, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
             }
         }
         for ((reference, far), last) in self.reference.iter_mut().zip(&self.far).zip(&mut self.last_far) {

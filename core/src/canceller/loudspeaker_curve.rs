@@ -17,9 +17,9 @@ use super::subnormal::flush_samples;
 const FUNCTIONS: usize = 8;
 /// Odd functions, besides the sample.
 const ODD_FUNCTIONS: usize = 3;
-/// Levels at which the functions bend, as the inverse of a sample: the odd ones and the even ones. They come within -28 dB
-/// of saturating and rectifying curves that bend between a tenth and the whole of full scale.
-const BENDS: Values = [0.0, 2.0, 4.0, 8.0, 1.0, 2.0, 4.0, 8.0];
+/// Drive of each function, the inverse of the sample from which it is limited: the sample's own, the odd ones, the even
+/// ones. The test `curves_of_many_shapes_are_learned` shows what sums of them describe.
+const DRIVES: Values = [0.0, 2.0, 4.0, 8.0, 1.0, 2.0, 4.0, 8.0];
 /// Most samples of a frame at which the microphone is compared with the functions' echoes. Above 16 kHz, where each costs
 /// more, they are half as many.
 const SAMPLES: usize = 4;
@@ -150,8 +150,9 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         self.paths = 0;
     }
 
-    /// Takes the reverse frame of the next capture frame, and adds to its high-passed samples `far` what the loudspeaker makes of it.
-    pub(super) fn bend(
+    /// Takes the reverse frame of the next capture frame, and adds the loudspeaker's distortion of it to `far`, which holds
+    /// the same samples behind the high-pass.
+    pub(super) fn distort(
         &mut self,
         samples: impl Iterator<Item = f32>,
         far: &mut [f32; HOP],
@@ -357,8 +358,8 @@ impl Squares {
 fn functions(sample: f32) -> Values {
     let square = sample * sample;
     from_fn(|k| {
-        let quiet = if k <= ODD_FUNCTIONS { sample } else { BENDS[k] * square };
-        quiet / (1.0 + BENDS[k] * BENDS[k] * square)
+        let quiet = if k <= ODD_FUNCTIONS { sample } else { DRIVES[k] * square };
+        quiet / (1.0 + DRIVES[k] * DRIVES[k] * square)
     })
 }
 
@@ -448,20 +449,20 @@ mod tests {
         })
     }
 
-    /// Plays noise through a loudspeaker and the path, and returns what is left of the distortion in the bent far end, in
+    /// Plays noise through a loudspeaker and the path, and returns how much of its distortion the curve lacks, in
     /// terms of the distortion: 1 if nothing was learned, 0 if all was.
     fn left_after(frames: usize, seed: u64, talker: f32, loudspeaker: impl Fn(f32) -> f32) -> f32 {
         let mut numbers = Numbers(seed);
         let path = path(&mut numbers);
         let mut curve = Box::new(Curve::new());
-        let (mut played, mut straight, mut bent) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut played, mut straight, mut curved) = (Vec::new(), Vec::new(), Vec::new());
         for frame in 0..frames {
             let samples = numbers.frame();
             let mut far = samples;
-            curve.bend(samples.into_iter(), &mut far, None);
+            curve.distort(samples.into_iter(), &mut far, None);
             played.extend(samples.map(&loudspeaker));
             straight.extend(samples);
-            bent.extend(far);
+            curved.extend(far);
             let near = behind(&path, &played).map(|echo| echo + talker * numbers.next());
             curve.observe(&near);
             curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
@@ -477,7 +478,7 @@ mod tests {
             }
             all - cross * cross / own
         };
-        (rest(&bent) / rest(&straight)) as f32
+        (rest(&curved) / rest(&straight)) as f32
     }
 
     #[test]
@@ -510,9 +511,9 @@ mod tests {
             for frame in 0..2_000 {
                 let samples = numbers.frame();
                 let mut far = samples;
-                curve.bend(samples.into_iter(), &mut far, None);
+                curve.distort(samples.into_iter(), &mut far, None);
                 let most = far.iter().zip(&samples).map(|(far, x)| (far - x).abs()).fold(0.0, f32::max);
-                assert!(most < 0.02, "seed {seed}, frame {frame}: bent by {most}");
+                assert!(most < 0.02, "seed {seed}, frame {frame}: distorted by {most}");
                 played.extend(samples);
                 curve.observe(&behind(&path, &played).map(|echo| echo + talker * numbers.next()));
                 curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
@@ -538,7 +539,7 @@ mod tests {
                 curve.observe(&[0.0; HOP]);
             }
             let samples = numbers.frame();
-            curve.bend(samples.into_iter(), &mut [0.0; HOP], None);
+            curve.distort(samples.into_iter(), &mut [0.0; HOP], None);
             played.extend(samples);
         }
         curve.path = path;

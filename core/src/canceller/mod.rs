@@ -328,7 +328,7 @@ impl<
         }
         for (curve, channel) in self.curve.iter_mut().zip(&mut self.far) {
             let samples = far.samples.iter().map(|&sample| ceiling::from_i16(sample));
-            curve.bend(samples, channel, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
+            curve.distort(samples, channel, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
         }
         self.has_far = true;
         Ok(())

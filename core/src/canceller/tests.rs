@@ -144,11 +144,11 @@ fn a_canceller_that_is_told_of_a_moved_reference_need_not_unlearn() {
 }
 
 crate::echo_canceller! {
-    type Bent = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_curve: true };
+    type Curved = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_curve: true };
 }
 
 /// Returns by name the numbers of a canceller that have lost bits because they are too small.
-fn subnormal(canceller: &Bent) -> Vec<(&'static str, usize)> {
+fn subnormal(canceller: &Curved) -> Vec<(&'static str, usize)> {
     let spectra: Vec<f32> = canceller
         .reference
         .iter()
@@ -174,7 +174,7 @@ fn subnormal(canceller: &Bent) -> Vec<(&'static str, usize)> {
 fn silence_leaves_no_numbers_that_take_longer() {
     let format = Format::new(8_000, 1).unwrap();
     for (far_stops, near_stops) in [(true, false), (false, true), (true, true)] {
-        let (mut canceller, mut random) = (Box::new(Bent::new()), RandomBits::new());
+        let (mut canceller, mut random) = (Box::new(Curved::new()), RandomBits::new());
         for frame in 0..2_000 {
             let active = frame < 300;
             let far: [i16; HOP] = if active || !far_stops { array_of(&mut random) } else { [0; HOP] };
