@@ -6,7 +6,9 @@
 //! slow mean of the main filter's path gives. The mean matters: the main filter itself follows the loudspeaker's gain
 //! from syllable to syllable, and its error would show no distortion.
 //!
-//! The curve is used only while its error is smaller than that of a loudspeaker without distortion.
+//! The curve is used only while its error is smaller than that of a loudspeaker without distortion. One that comes after a
+//! long time without, because an amplifier behind the samples was turned up, is learned only in minutes: what was seen
+//! before counts by how small its error was.
 
 use core::array::from_fn;
 
@@ -29,6 +31,10 @@ const GROUP: usize = 4;
 const GRAM_SAMPLES: usize = 20;
 /// Mean power of a far-end frame above which it counts: -40 dBFS.
 const FAR_ACTIVE: f32 = 1e-4;
+/// Mean power of a far-end frame below which it is a pause: -60 dBFS.
+const FAR_AUDIBLE: f32 = 1e-6;
+/// Frames of a pause that are observed; longer ones than speech has show nothing.
+const PAUSE_FRAMES: u32 = 100;
 /// Part of the functions' products that is kept in an active frame: 10 s.
 const PRODUCTS_KEPT: f32 = 0.999;
 /// Part of the least squares that is kept in 10 ms: a time constant of 20 s, because a loudspeaker does not change.
@@ -58,8 +64,36 @@ const BETTER_FROM: f32 = 0.05;
 /// Part by which the curve lessens the error from which all of it is used.
 const BETTER_SURE: f32 = 0.1;
 
+/// Frames of loud echoes, in which no curve was found, after which only every fourth frame is observed.
+const FRAMES_STRAIGHT: f32 = 100.0;
+
 /// One value for each function.
 type Values = [f32; FUNCTIONS];
+
+/// How often a frame is observed, and what is kept and replaced in that time.
+struct Pace {
+    frames: u32,
+    error_kept: f32,
+    echo_step: f32,
+    kept: f32,
+    weight_step: f32,
+}
+
+const EVERY: Pace =
+    Pace { frames: 1, error_kept: ERROR_KEPT, echo_step: ECHO_STEP, kept: KEPT, weight_step: WEIGHT_STEP };
+const EVERY_FOURTH: Pace = EVERY.twice_as_seldom().twice_as_seldom();
+
+impl Pace {
+    const fn twice_as_seldom(&self) -> Self {
+        Self {
+            frames: 2 * self.frames,
+            error_kept: self.error_kept * self.error_kept,
+            echo_step: 1.0 - (1.0 - self.echo_step) * (1.0 - self.echo_step),
+            kept: self.kept * self.kept,
+            weight_step: 1.0 - (1.0 - self.weight_step) * (1.0 - self.weight_step),
+        }
+    }
+}
 
 /// Curve of a loudspeaker; the first `PARTITIONS` frames of `HOP` samples of the path show it.
 #[derive(Debug)]
@@ -67,6 +101,10 @@ pub(super) struct LoudspeakerCurve<const HOP: usize, const PARTITIONS: usize> {
     /// Functions of each sample of the last frames, without their linear part and behind the high-pass.
     history: [[Values; HOP]; PARTITIONS],
     newest: usize,
+    /// Frames since the last one that was observed.
+    unobserved: u32,
+    /// Frames since the last one in which the far end was audible.
+    quiet: u32,
     high_pass: [Values; 2],
     /// Slow mean of the echo path.
     path: [[f32; HOP]; PARTITIONS],
@@ -111,6 +149,8 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         Self {
             history: [[[0.0; FUNCTIONS]; HOP]; PARTITIONS],
             newest: 0,
+            unobserved: 0,
+            quiet: PAUSE_FRAMES,
             high_pass: [[0.0; FUNCTIONS]; 2],
             path: [[0.0; HOP]; PARTITIONS],
             paths: 0,
@@ -130,6 +170,7 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         self.products = Products::new();
         self.squares = Squares::new();
         self.weights = [0.0; FUNCTIONS];
+        (self.unobserved, self.quiet) = (0, PAUSE_FRAMES);
         (self.error, self.echo, self.better) = (0.0, 0.0, (0.0, 0.0));
     }
 
@@ -179,6 +220,8 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         if now.energy > FAR_ACTIVE * HOP as f32 {
             self.products.keep(&now, const { (HOP / GRAM_SAMPLES) as f32 });
         }
+        let is_audible = now.energy > FAR_AUDIBLE * HOP as f32;
+        self.quiet = if is_audible { 0 } else { self.quiet.saturating_add(1) };
     }
 
     /// Takes a partition of the main filter's path. The later ones are not needed.
@@ -193,8 +236,20 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         }
     }
 
-    /// Compares a frame of the microphone with the functions' echoes, and learns the curve.
+    /// Takes a frame of the microphone. While the far end plays, compares it with the functions' echoes and learns the curve,
+    /// in every fourth frame if the loudspeaker has shown none.
     pub(super) fn observe(&mut self, near: &[f32; HOP]) {
+        let is_straight = self.better.0 > FRAMES_STRAIGHT && self.better_part() < BETTER_FROM;
+        let pace = if is_straight { &EVERY_FOURTH } else { &EVERY };
+        self.unobserved = self.unobserved.saturating_add(1);
+        if self.unobserved >= pace.frames && self.quiet < PAUSE_FRAMES {
+            self.unobserved = 0;
+            self.learn(near, pace);
+        }
+        self.newest = if self.newest == 0 { PARTITIONS - 1 } else { self.newest - 1 };
+    }
+
+    fn learn(&mut self, near: &[f32; HOP], pace: &Pace) {
         let mut found = [(0.0, [0.0; FUNCTIONS]); SAMPLES];
         let echoes = found.get_mut(..Self::SAMPLES).unwrap_or(&mut []);
         for (sample, echo) in echoes.iter_mut().enumerate() {
@@ -212,27 +267,30 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         }
         let of_sample = const { 1.0 / Self::SAMPLES as f32 };
         (straight, curved, echo) = (straight * of_sample, curved * of_sample, echo * of_sample);
-        self.compare(straight, curved, echo);
-        self.error = ERROR_KEPT * self.error + (1.0 - ERROR_KEPT) * curved;
+        self.compare(straight, curved, echo, pace);
+        self.error = pace.error_kept * self.error + (1.0 - pace.error_kept) * curved;
         if echoes.iter().any(|(_, values)| values[0] != 0.0) {
-            let weight = 1.0 / (COLOURED * (self.error.max(curved) + LEAST_ERROR));
-            self.squares.add(echoes, weight);
+            let weight = pace.frames as f32 / (COLOURED * (self.error.max(curved) + LEAST_ERROR));
+            self.squares.add(echoes, weight, pace.kept);
             self.squares.solve(&self.products);
-            self.adopt();
+            self.adopt(pace);
         }
-        self.newest = if self.newest == 0 { PARTITIONS - 1 } else { self.newest - 1 };
+    }
+
+    /// Returns by how much the curve lessens the error, as a part of it.
+    fn better_part(&self) -> f32 {
+        let (frames, better) = self.better;
+        better / (frames + FRAMES_BEFORE)
     }
 
     /// Moves the curve towards what was learned, or towards none while that is no better.
-    fn adopt(&mut self) {
-        let (frames, better) = self.better;
-        let part = better / (frames + FRAMES_BEFORE);
-        let part = (part - BETTER_FROM) * const { 1.0 / (BETTER_SURE - BETTER_FROM) };
+    fn adopt(&mut self, pace: &Pace) {
+        let part = (self.better_part() - BETTER_FROM) * const { 1.0 / (BETTER_SURE - BETTER_FROM) };
         let gain = self.squares.solution[0];
         if gain > LEAST_GAIN {
             let scale = part.clamp(0.0, 1.0) / gain;
             for (weight, solution) in self.weights.iter_mut().zip(&self.squares.solution).skip(1) {
-                *weight += WEIGHT_STEP * (scale * solution - *weight);
+                *weight += pace.weight_step * (scale * solution - *weight);
             }
             flush_samples(&mut self.weights);
         }
@@ -241,13 +299,13 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
     /// Counts by how much less error the curve leaves than a loudspeaker without distortion: between -1 and 1 a frame. Loud
     /// echoes count, because they are what distorts, and those without a talker. Both errors have the same weight, so
     /// that a curve which is no better is as often worse.
-    fn compare(&mut self, straight: f32, curved: f32, echo: f32) {
+    fn compare(&mut self, straight: f32, curved: f32, echo: f32, pace: &Pace) {
         let noise = self.error + 0.5 * (straight + curved) + LEAST_ERROR;
-        self.echo += ECHO_STEP * (echo - self.echo);
-        let weight = echo / (echo + noise) * (echo / (echo + self.echo + LEAST_ERROR));
+        self.echo += pace.echo_step * (echo - self.echo);
+        let weight = pace.frames as f32 * echo / (echo + noise) * (echo / (echo + self.echo + LEAST_ERROR));
         let (frames, better) = &mut self.better;
-        *frames = KEPT * *frames + weight;
-        *better = KEPT * *better + weight * (straight - curved) / (straight + curved + LEAST_ERROR);
+        *frames = pace.kept * *frames + weight;
+        *better = pace.kept * *better + weight * (straight - curved) / (straight + curved + LEAST_ERROR);
     }
 
     /// Returns each function's echo at a sample of the newest frame.
@@ -316,10 +374,10 @@ impl Squares {
         if own > 0.0 { self.right[0] / own } else { 0.0 }
     }
 
-    /// Adds samples of the microphone, each with the functions' echoes.
-    fn add(&mut self, echoes: &[(f32, Values)], weight: f32) {
+    /// Adds samples of the microphone, each with the functions' echoes, to the part that is kept of earlier ones.
+    fn add(&mut self, echoes: &[(f32, Values)], weight: f32, part_kept: f32) {
         for kept in self.matrix.as_flattened_mut().iter_mut().chain(&mut self.right) {
-            *kept *= KEPT;
+            *kept *= part_kept;
         }
         for (near, values) in echoes {
             for ((row, right), value) in self.matrix.iter_mut().zip(&mut self.right).zip(values) {
@@ -507,7 +565,7 @@ mod tests {
             let mut numbers = Numbers(seed);
             let path = path(&mut numbers);
             let mut curve = Box::new(Curve::new());
-            let mut played = Vec::new();
+            let (mut played, mut unobserved) = (Vec::new(), 0);
             for frame in 0..2_000 {
                 let samples = numbers.frame();
                 let mut far = samples;
@@ -517,7 +575,11 @@ mod tests {
                 played.extend(samples);
                 curve.observe(&behind(&path, &played).map(|echo| echo + talker * numbers.next()));
                 curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
+                unobserved += usize::from(curve.unobserved > 0);
             }
+            // A talker as loud as the echo leaves few frames that count.
+            let least = if talker < 0.1 { 1_000 } else { 0 };
+            assert!(unobserved >= least, "seed {seed}: {unobserved} of 2000 frames were not observed");
         }
     }
 

@@ -10,6 +10,7 @@ use handsfree_core::{Duration, Format};
 use crate::config::{ApmConfig, EchoCancellation, MAX_CHANNELS, MAX_SAMPLE_FRAMES};
 use crate::convert::{from_planes, to_planes};
 use crate::error::ApmError;
+use crate::flush_to_zero::flush_to_zero;
 use crate::gentle;
 
 /// Longest delay that the library accepts. It would clip a longer one itself and log a warning.
@@ -202,18 +203,18 @@ impl ApmEngine {
         let planes = self.far.samples.each_ref().map(|plane| plane.as_ptr());
         // SAFETY: the instance is alive and `&mut self` makes this the only call into it; `stream_config`
         // names at most MAX_CHANNELS planes of at most MAX_SAMPLE_FRAMES, and the call only reads them.
-        let code = unsafe {
+        let code = flush_to_zero(|| unsafe {
             sys::analyze_render_frame(self.library.0.as_ptr(), &self.far.stream_config, planes.as_ptr())
-        };
+        });
         check_code(code)
     }
 
     fn process_near_planes(&mut self) -> Result<(), ProcessError> {
         let planes = self.near.samples.each_mut().map(|plane| plane.as_mut_ptr());
         // SAFETY: as in `analyze_far_planes`; the call writes within the same planes.
-        let code = unsafe {
+        let code = flush_to_zero(|| unsafe {
             sys::process_capture_frame(self.library.0.as_ptr(), &self.near.stream_config, planes.as_ptr())
-        };
+        });
         check_code(code)
     }
 }

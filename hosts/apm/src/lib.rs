@@ -45,6 +45,8 @@ mod convert;
 mod engine;
 mod error;
 #[cfg(feature = "webrtc")]
+mod flush_to_zero;
+#[cfg(feature = "webrtc")]
 mod gentle;
 #[cfg(feature = "webrtc")]
 mod handover;

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor, NoiseSuppression};
-use handsfree_cli::switches::{CancellerName, Switches};
+use handsfree_cli::switches::{CancellerName, SwitchedVoice, Switches};
 use handsfree_core::canceller::{FullStorage, LeanStorage};
 use handsfree_core::capture::{Bypass, VoiceProcessor};
 use handsfree_core::{
@@ -115,11 +115,14 @@ enum Ends {
     FarEndAndMicrophone,
 }
 
-/// Measures our default chain 10 s after `ends` became silent.
-fn default_chain_after(hz: u32, ends: Ends) -> Side {
+/// Measures the two calls of a voice processor 10 s after `ends` became silent.
+fn after<V: 'static>(
+    hz: u32,
+    mut voice: V,
+    as_dyn: fn(&mut V) -> &mut dyn VoiceProcessor,
+    ends: Ends,
+) -> Side {
     let format = Format::new(hz, 1).unwrap();
-    let switches = Switches { canceller: CancellerName::Native, ..Switches::DEFAULT };
-    let mut chain = switches.voice(format, format).unwrap();
     let length = format.sample_frames();
     let speech = to_pcm(&far_speech(rate(hz), 10.0));
     let mut echo = Echo::new(length);
@@ -141,7 +144,7 @@ fn default_chain_after(hz: u32, ends: Ends) -> Side {
         if ended && ends == Ends::FarEndAndMicrophone {
             near.fill(0);
         }
-        let voice = chain.as_dyn();
+        let voice = as_dyn(&mut voice);
         watch.time(|| {
             voice.process_reverse(PcmRef { format, samples: &far }).unwrap();
             voice.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
@@ -168,10 +171,22 @@ fn aec3_directly(hz: u32) -> Side {
     direct(hz, aec3(hz), |voice| voice)
 }
 
-fn default_chain(hz: u32) -> Side {
+fn aec3_after(hz: u32, ends: Ends) -> Side {
+    after(hz, aec3(hz), |voice| voice, ends)
+}
+
+fn chain(hz: u32) -> SwitchedVoice {
     let format = Format::new(hz, 1).unwrap();
     let switches = Switches { canceller: CancellerName::Native, ..Switches::DEFAULT };
-    direct(hz, switches.voice(format, format).unwrap(), |chain| chain.as_dyn())
+    switches.voice(format, format).unwrap()
+}
+
+fn default_chain(hz: u32) -> Side {
+    direct(hz, chain(hz), |chain| chain.as_dyn())
+}
+
+fn default_chain_after(hz: u32, ends: Ends) -> Side {
+    after(hz, chain(hz), |chain| chain.as_dyn(), ends)
 }
 
 pub(crate) fn comparisons() -> Vec<Comparison> {
@@ -238,6 +253,13 @@ pub(crate) fn comparisons() -> Vec<Comparison> {
             Some(1.1),
             || default_chain_after(48_000, Ends::FarEndAndMicrophone),
             || default_chain_after(48_000, Ends::Nothing),
+        ),
+        Comparison::new(
+            "AEC3, 16 kHz, silent far end",
+            "the same with speech",
+            Some(1.1),
+            || aec3_after(16_000, Ends::FarEnd),
+            || aec3_after(16_000, Ends::Nothing),
         ),
         Comparison::new(
             "pipeline without a processor, 48 kHz",
