@@ -258,6 +258,7 @@ impl<
         for ((reference, far), last) in self.reference.iter_mut().zip(&self.far).zip(&mut self.last_far) {
             let [spectrum, _] = &mut self.memory.spectra;
             RealFft::forward(Some(last), Some(far), spectrum, &mut self.memory.fft);
+            self.curve.iter_mut().for_each(|curve| curve.take_spectrum(spectrum));
             reference.push(spectrum);
             energy += ceiling::energy(far);
             *last = *far;

@@ -17,6 +17,12 @@ const WORKS: f32 = 4.0;
 /// Removed power below which the canceller does not work, 3 dB.
 const FAILS: f32 = 2.0;
 
+/// Power of the microphone against that of its noise below which it holds no echo, 6 dB: what a suppressor does to noise shows
+/// nothing.
+const ABOVE_NOISE: f32 = 4.0;
+/// Growth of the estimated noise in a frame in which the loudspeaker is not active: 9 dB in 10 s.
+const NOISE_GROWTH: f32 = 1.002;
+
 /// How well the voice processor cancels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancellation {
@@ -34,33 +40,37 @@ pub(crate) struct CancellationMeter {
     loudest: f32,
     before: f32,
     after: f32,
+    /// Power of the microphone's noise: the least of a frame, which grows slowly while the loudspeaker is not active.
+    noise: f32,
     /// Number of active frames in the powers, up to [`AVERAGE_FRAMES`].
     frames: u32,
 }
 
 impl CancellationMeter {
     pub(crate) const fn new() -> Self {
-        Self { loudest: 0.0, before: 0.0, after: 0.0, frames: 0 }
+        Self { loudest: 0.0, before: 0.0, after: 0.0, noise: f32::MAX, frames: 0 }
     }
 
     /// Takes a frame of the reference, and of the microphone before and after the voice processor. Returns
     /// whether the loudspeaker was active.
     pub(crate) fn observe(&mut self, far: PcmRef<'_>, before: PcmRef<'_>, after: PcmRef<'_>) -> bool {
-        let played = mean_square(far.samples);
+        let (played, heard) = (mean_square(far.samples), mean_square(before.samples));
         self.loudest = (self.loudest * LOUDEST_DECAY).max(played);
-        if played < SILENT_POWER || played < self.loudest * QUIET_SHARE {
+        let is_active = played >= SILENT_POWER && played >= self.loudest * QUIET_SHARE;
+        self.noise = if is_active { self.noise } else { self.noise * NOISE_GROWTH }.min(heard);
+        if !is_active {
             return false;
         }
         self.frames = (self.frames + 1).min(AVERAGE_FRAMES);
         let part = 1.0 / self.frames as f32;
-        self.before += (mean_square(before.samples) - self.before) * part;
+        self.before += (heard - self.before) * part;
         self.after += (mean_square(after.samples) - self.after) * part;
         true
     }
 
     pub(crate) fn cancellation(&self) -> Cancellation {
         // A muted microphone shows nothing.
-        if self.frames < KNOWN_FRAMES || self.before < 1.0 {
+        if self.frames < KNOWN_FRAMES || self.before < (ABOVE_NOISE * self.noise).max(1.0) {
             Cancellation::Unknown
         } else if self.before > WORKS * self.after {
             Cancellation::Works
@@ -95,6 +105,8 @@ mod tests {
         let format = Format::new(16_000, 1).unwrap();
         let mut meter = CancellationMeter::new();
         for k in 0..frames {
+            // The echo comes after what makes it.
+            let [before, after] = if k < 2 { [before.min(2); 2] } else { [before, after] };
             let [far, before, after] = [far, before, after].map(|amplitude| frame(amplitude, k));
             let [far, before, after] = [&far, &before, &after].map(|samples| PcmRef { format, samples });
             meter.observe(far, before, after);
@@ -107,6 +119,20 @@ mod tests {
         assert_eq!(after(100, 3_000, 1_000, 100), Cancellation::Works);
         assert_eq!(after(100, 3_000, 1_000, 950), Cancellation::Fails);
         assert_eq!(after(100, 3_000, 1_000, 600), Cancellation::Unknown);
+    }
+
+    #[test]
+    fn noise_that_is_suppressed_is_no_echo_that_is_removed() {
+        let format = Format::new(16_000, 1).unwrap();
+        let mut meter = CancellationMeter::new();
+        for k in 0..500 {
+            // The frames of noise differ by a factor of 2.
+            let amplitude = 20 + (k * 7) % 10;
+            let [far, before, after] = [3_000, amplitude, 1].map(|amplitude| frame(amplitude, k));
+            let [far, before, after] = [&far, &before, &after].map(|samples| PcmRef { format, samples });
+            meter.observe(far, before, after);
+            assert_eq!(meter.cancellation(), Cancellation::Unknown, "frame {k}");
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ const PARTLY_BELOW: f32 = 0.95;
 /// Successive active frames in which the echo is removed only in part (2 s) before the reference is moved to an echo out
 /// of reach. A canceller that is still learning may finish within that time.
 const PARTLY_FRAMES: u8 = 200;
+/// Successive active frames in which the echo is removed (1 s) before it can be lost: what a suppressor does at first is no
+/// cancellation.
+const WORKING_FRAMES: u8 = 100;
 /// Active frames without cancellation after which an echo that was removed before counts as lost (1.5 s).
 const LOST_FRAMES: u16 = 150;
 /// Active frames without a peak of the search after which a lost echo is searched elsewhere in the history
@@ -127,15 +130,16 @@ pub(crate) struct ReferenceCorrector<'a, const CAP: usize> {
     /// Frames until the next check of the drift.
     until_check: u16,
     /// Drift found by the last check.
-    checked_ppm: f64,
+    checked_ppm: f32,
     /// Number of successive checks that agreed on a drift.
     agreeing_checks: u8,
     confidence: f32,
     /// Last trusted lag of the echo against the reference.
     lag: Duration,
     meter: CancellationMeter,
-    /// Whether the echo was removed since the start or since it was lost.
-    has_cancelled: bool,
+    /// Number of successive active frames in which the echo was removed, up to [`WORKING_FRAMES`], which stays until the echo is
+    /// lost.
+    working_frames: u8,
     is_lost: bool,
     /// Number of successive active frames in which the canceller did not work.
     failing_frames: u16,
@@ -161,7 +165,7 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
             confidence: 0.0,
             lag: Duration::ZERO,
             meter: CancellationMeter::new(),
-            has_cancelled: false,
+            working_frames: 0,
             is_lost: false,
             failing_frames: 0,
             partly_frames: 0,
@@ -197,20 +201,25 @@ impl<'a, const CAP: usize> ReferenceCorrector<'a, CAP> {
         }
     }
 
+    /// Returns whether the echo was removed since the start or since it was lost.
+    const fn has_cancelled(&self) -> bool {
+        self.working_frames >= WORKING_FRAMES
+    }
+
     /// Checks the drift. Returns it once enough successive checks agree. `clock_uncertainty_ppm` is the
     /// uncertainty of the clocks' own ratio.
     fn check_drift(&mut self, clock_uncertainty_ppm: f64) -> Option<f64> {
         let drift = self.acoustic_delay.drift()?;
         let least_ppm = (STEER_SIGMAS * (drift.uncertainty_ppm + clock_uncertainty_ppm)).max(STEER_LEAST_PPM);
         let is_certain = drift.uncertainty_ppm < STEER_UNCERTAINTY_PPM && drift.ppm.abs() > least_ppm;
-        let apart_ppm = (drift.ppm - self.checked_ppm).abs();
+        let apart_ppm = (drift.ppm - f64::from(self.checked_ppm)).abs();
         let agrees = apart_ppm < (CHECKS_AGREE * drift.ppm.abs()).max(STEER_LEAST_PPM);
         self.agreeing_checks = match (is_certain, agrees) {
             (false, _) => 0,
             (true, false) => 1,
             (true, true) => self.agreeing_checks + 1,
         };
-        self.checked_ppm = drift.ppm;
+        self.checked_ppm = drift.ppm as f32;
         if self.agreeing_checks < STEER_AFTER_CHECKS {
             return None;
         }
@@ -227,7 +236,7 @@ fn observe<const CAP: usize>(
     corrector.acoustic_delay.observe(frames.far, frames.before);
     let mut event = corrector.weigh_cancellation(frames, convergence);
     // If a canceller worked until now and fails, the echo moved, and what it learned fits again after the correction.
-    let echo_stayed = !corrector.has_cancelled || corrector.failing_frames == 0;
+    let echo_stayed = !corrector.has_cancelled() || corrector.failing_frames == 0;
     let mut correction = corrector.correction(reference, clock, reach);
     let moved_alone = correction.shift != Duration::ZERO && echo_stayed;
     if correction.shift != Duration::ZERO {
@@ -274,17 +283,20 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         let converged = convergence.is_some_and(|convergence| convergence >= CONVERGED);
         if converged || self.meter.cancellation() == Cancellation::Works {
             self.failing_frames = 0;
-            self.has_cancelled = true;
+            self.working_frames = (self.working_frames + 1).min(WORKING_FRAMES);
             let found = core::mem::take(&mut self.is_lost);
             return found.then_some(SessionEvent::EchoFound { lag_ms: 0 });
+        }
+        if !self.has_cancelled() {
+            self.working_frames = 0;
         }
         let fails = self.meter.cancellation() == Cancellation::Fails;
         // A talker as loud as the echo hides the cancellation, but not the place of the echo.
         let lost = fails && self.failing_frames > LOST_FRAMES && self.acoustic_delay.has_lost_echo();
-        if !lost || !self.has_cancelled {
+        if !lost || !self.has_cancelled() {
             return None;
         }
-        self.has_cancelled = false;
+        self.working_frames = 0;
         self.is_lost = true;
         self.searched_frames = 0;
         Some(SessionEvent::EchoLost)
@@ -321,7 +333,12 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
                 .rate()
                 .zip(clock.rate())
                 .map_or(0.0, |(playback, capture)| playback.uncertainty_ppm + capture.uncertainty_ppm);
-            correction.slower_ppm = self.check_drift(clock_uncertainty_ppm).unwrap_or(0.0);
+            // Clocks that learn a new rate will take away what would be steered against.
+            if clock.learns_rate_again() || reference.clock().learns_rate_again() {
+                self.agreeing_checks = 0;
+            } else {
+                correction.slower_ppm = self.check_drift(clock_uncertainty_ppm).unwrap_or(0.0);
+            }
         }
         correction
     }
@@ -337,8 +354,7 @@ impl<const CAP: usize> ReferenceCorrector<'_, CAP> {
         if later <= self.search_from {
             self.search_from = later;
         }
-        let longest = reference.longest_shift();
-        if later + SEARCH_STEP < longest { SEARCH_STEP } else { self.search_from - later }
+        if SEARCH_STEP < reference.longest_shift() { SEARCH_STEP } else { self.search_from - later }
     }
 
     /// Returns the event of a device that is not at the rate that it states.

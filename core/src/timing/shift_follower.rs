@@ -5,6 +5,9 @@
 //! loop of second order whose gains follow from the noise, as in the stream clock: Bar-Shalom, Li and Kirubarajan,
 //! "Estimation with Applications to Tracking and Navigation", 2001, section 6.2) steers the speed of reading by it. The
 //! timestamps still pull the position to its place, far more slowly, so that filter and reference cannot wander together.
+//!
+//! Where the echo stays, the times err by a bias, which is their mean error there. They pull to that place, not to their own:
+//! otherwise a rate has to hold against the pull, and in a silence, in which nothing is seen, the two drift apart.
 
 use super::stream_clock::SOUND_SERVER;
 use crate::capture::EchoShift;
@@ -21,6 +24,12 @@ const MOST_RATE_VARIANCE: f32 = 2.5e-9;
 const RATE_KEPT: f32 = 0.999_5;
 /// Largest rate that is followed: 200 ppm. More is a fault of the times, which the acoustic search steers against.
 const MOST_RATE: f32 = 2e-4;
+/// Part of the times' bias that is learned in a frame at most: a time constant of 10 s.
+const BIAS_STEP: f32 = 1e-3;
+/// The same in terms of the filter's gain, which is small where the echo's place is not seen well.
+const BIAS_GAIN: f32 = 0.0125;
+/// Largest bias of the times that is learned, in frames: 1 ms.
+const MOST_BIAS: f32 = 0.1;
 /// Largest shift that is followed in a frame, as a part of it: a tenth of a sample at 16 kHz. A larger one takes
 /// several frames, so that the canceller can learn what it is.
 const MOST_SHIFT: f32 = 6e-4;
@@ -35,6 +44,9 @@ struct EchoMotion {
     /// What the next frame is read later, besides the rate.
     shift: f32,
     rate: f32,
+    /// Last position error by the times, and its mean while the echo is seen: the times' bias. In sample frames.
+    error: f32,
+    bias: f32,
     shift_variance: f32,
     covariance: f32,
     rate_variance: f32,
@@ -52,6 +64,15 @@ impl ShiftFollower {
         }
     }
 
+    /// Takes the position error of a frame by the times, in sample frames, and returns what of it is to be corrected.
+    #[inline(always)]
+    pub(super) fn correctable(&mut self, error: f32) -> f32 {
+        self.0.first_mut().map_or(error, |motion| {
+            motion.error = error;
+            error - motion.bias
+        })
+    }
+
     /// Returns by how much the next frame is read later, as a part of its length.
     pub(super) fn step(&self) -> f32 {
         self.0.first().map_or(0.0, |motion| motion.shift + motion.rate)
@@ -67,7 +88,15 @@ impl ShiftFollower {
 
 impl EchoMotion {
     const fn new() -> Self {
-        Self { shift: 0.0, rate: 0.0, shift_variance: 1e-8, covariance: 0.0, rate_variance: 1e-10 }
+        Self {
+            shift: 0.0,
+            rate: 0.0,
+            error: 0.0,
+            bias: 0.0,
+            shift_variance: 1e-8,
+            covariance: 0.0,
+            rate_variance: 1e-10,
+        }
     }
 
     fn observe(&mut self, seen: EchoShift, sample_frames: f32) {
@@ -86,6 +115,9 @@ impl EchoMotion {
         self.rate_variance -= rate_gain * self.covariance;
         self.covariance -= gain * self.covariance;
         self.shift_variance -= gain * self.shift_variance;
+        let most = MOST_BIAS * sample_frames;
+        let step = (BIAS_GAIN * gain).min(BIAS_STEP);
+        self.bias = (self.bias + step * (self.error - self.bias)).clamp(-most, most);
         self.shift = (gain * later).clamp(-MOST_SHIFT, MOST_SHIFT);
         self.rate = (RATE_KEPT * self.rate + rate_gain * later).clamp(-MOST_RATE, MOST_RATE);
     }
@@ -132,6 +164,29 @@ mod tests {
         for seed in 1..=5 {
             let largest = largest_shift(0.0, 0.5, seed);
             assert!(largest < 4.0 * 0.05, "seed {seed}: {largest} samples");
+        }
+    }
+
+    /// The times err by 5 samples where the echo stays, and pull to their place by 2 % of the error in a frame.
+    #[test]
+    fn biased_times_do_not_move_the_echo_in_a_silence() {
+        let mut follower = ShiftFollower::new();
+        let mut random = SceneRandom::new(1);
+        // The place of the reading, against that of the echo, in sample frames.
+        let mut place = 0.0f32;
+        for frame in 0..8_000 {
+            place += 0.02 * follower.correctable(5.0 - place) + 160.0 * follower.step();
+            follower.end_step();
+            if frame < 6_000 {
+                let seen = EchoShift {
+                    later_sample_frames: -place + 0.01 * random.gaussian() as f32,
+                    variance_sample_frames2: 1e-4,
+                };
+                follower.observe(seen, 160.0);
+            }
+            if frame > 5_000 {
+                assert!(place.abs() < 0.1, "frame {frame}: {place} samples");
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::limits::MAX_CHANNELS;
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
 use crate::timing::shift_follower::ShiftFollower;
-use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, StreamClock};
+use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, SOUND_SERVER, StreamClock};
 
 /// Position error beyond which reading jumps instead of slewing.
 const JUMP: Duration = Duration::from_millis(3);
@@ -36,7 +36,7 @@ const MAX_SLEW: f32 = 25e-3;
 /// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
 /// clock, such as a computer that slept, and not of the device's latency.
 const LONGEST_SHIFT: Duration = Duration::from_millis(10_000);
-/// Part of the history that holds what has not been heard yet, at the usual latencies.
+/// Part of the history that a shift leaves free, for the frames that arrive in bursts.
 const HISTORY_MARGIN: Duration = Duration::from_millis(200);
 /// Number of sample frames after the last read position that interpolation needs.
 const REACH: i64 = 34;
@@ -139,6 +139,8 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     /// Sample frames at the session's rate by which the rate conversion delays the samples in the history.
     conversion: i64,
     head: ReadHead,
+    /// Index after the last sample that was read. Devices without an operating system hold back too little to need it.
+    read_to: [i64; SOUND_SERVER as usize],
     lead: Duration,
     /// Lead of the next readings. With two clocks it is chosen at the first reading and kept, because a change
     /// would be a jump.
@@ -174,6 +176,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             suspect_from: 0,
             conversion: 0,
             head: ReadHead::Unset,
+            read_to: [0; SOUND_SERVER as usize],
             lead,
             lead_in_use: None,
             lead_settled: false,
@@ -227,9 +230,11 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         Duration::from_nanos((self.later_q32 as f64 / Q32 * 1e9 / f64::from(self.rate.hz())) as i64)
     }
 
-    /// Returns the longest shift at which the history still holds the samples that would be read.
+    /// Returns by how much later the reference can be read at most, so that the history still holds what is read.
     pub(crate) fn longest_shift(&self) -> Duration {
-        Duration::of_sample_frames(self.history.capacity() as u64, self.rate) - HISTORY_MARGIN
+        let unread = self.read_to.first().map_or(0, |read_to| self.history.end() - read_to).max(0) as u64;
+        let length = Duration::of_sample_frames(self.history.capacity() as u64, self.rate);
+        length - Duration::of_sample_frames(unread, self.rate) - HISTORY_MARGIN
     }
 
     /// Returns how much faster the loudspeaker's clock runs against the microphone's than the timestamps say,
@@ -396,7 +401,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let jumped = start.is_none();
         let start = start.unwrap_or(begin);
         let error = begin.since(start);
-        let corrected = self.corrected_share(capture, error) * error;
+        let corrected = self.corrected_share(capture, error) * self.follower.correctable(error);
         // Both clocks run at a constant rate within a frame. A step differs little from 1, so single
         // precision suffices for the difference.
         let rate_difference = capture.slower_than(&self.clock) - self.slower_q32 as f32 / Q32 as f32;
@@ -412,6 +417,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
         self.follower.end_step();
         self.head = self.interpolate::<R>(start, step_q32, out, far);
+        self.read_to.fill(start.index + sample_frames as i64);
         self.later_q32 += self.slower_q32 * sample_frames as i64;
         self.finish_reading(jumped)
     }
@@ -471,6 +477,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.head = ReadHead::Locked { offset, error_frames };
         out.begin(far);
         self.history.copy_to(begin, out.extend(far.sample_frames()));
+        self.read_to.fill(begin + far.sample_frames() as i64);
         self.finish_reading(jumped)
     }
 
@@ -517,6 +524,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
 
     fn finish_reading(&mut self, jumped: bool) -> Reading {
         if jumped {
+            // The bias and the rate belong to the place before.
+            self.forget_motion();
             self.jumps = self.jumps.saturating_add(1);
             Reading::Jumped
         } else {

@@ -98,3 +98,35 @@ fn reading_follows_a_changed_clock() {
         }
     }
 }
+
+/// A search for a lost echo may go no further than that: behind the history there is only silence, in which nothing is found.
+#[cfg(feature = "sound-server")]
+#[test]
+fn the_longest_shift_reads_what_the_history_still_holds() {
+    let far = Format::new(RATE_HZ, 1).unwrap();
+    let mut memory = Box::new(ReferenceMemory::<FRAME>::new());
+    // 3 s.
+    let mut history = vec![0; 3 * RATE_HZ as usize];
+    let mut reference = EchoReference::new(&mut memory, &mut history, far, Duration::ZERO);
+    let mut capture = StreamClock::new(far.rate());
+    let mut out = Frame::EMPTY;
+    let mut played = Frame::<FRAME>::silence(far).unwrap();
+    played.samples_mut().fill(1_000);
+    let mut shifted = Duration::ZERO;
+    for k in 0..1_000u64 {
+        played.stamp.time = Instant::from_nanos(k as i64 * 10_000_000);
+        reference.push(&played);
+        // The microphone hears what was played 0.6 s ago.
+        let (position, time) = (k * FRAME as u64, Instant::from_nanos(k as i64 * 10_000_000 - 600_000_000));
+        capture.observe(position, time);
+        reference.read::<FullReader>(&capture, position, false, false, &mut out, far);
+        if k == 500 {
+            shifted = reference.longest_shift();
+            reference.correct(Correction { shift: shifted, slower_ppm: 0.0 });
+        }
+        if k > 520 {
+            assert!(out.samples().iter().all(|&sample| (990..=1_010).contains(&sample)), "frame {k}");
+        }
+    }
+    assert!((2_100.0..2_400.0).contains(&shifted.as_millis_f64()), "{shifted:?}");
+}

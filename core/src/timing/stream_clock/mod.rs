@@ -43,7 +43,7 @@ const RATE_CHECK: f32 = 64.0;
 /// Residual threshold, in standard deviations of the mean. The standard deviation of the mean residual is
 /// that of the jitter, divided by the root of 2 [`RATE_CHECK`].
 const RATE_CHECK_SIGMAS: f32 = 7.0;
-/// Uncertainty added to the rate when the mean residual exceeds its threshold: a drift, as a fraction of the
+/// Least uncertainty added to the rate when the mean residual exceeds its threshold: a drift, as a fraction of the
 /// rate.
 const RATE_DRIFT: f32 = 10e-6;
 /// Uncertainty added to the rate when that happens again within [`RATE_JUMP_WINDOW`] observations: a jump, as
@@ -51,6 +51,8 @@ const RATE_DRIFT: f32 = 10e-6;
 const RATE_JUMP: f32 = 150e-6;
 /// Observations within which a second rate change is taken for a jump.
 const RATE_JUMP_WINDOW: u32 = 300;
+/// Observations after a change of the rate in which the rate is learned again.
+const RATE_LEARNT: u32 = 1_000;
 
 const Q32: f32 = 4_294_967_296.0;
 
@@ -254,6 +256,13 @@ impl StreamClock {
         SOUND_SERVER && self.outliers.is_soon_decided()
     }
 
+    /// Returns whether the rate changed lately, so that its error may be larger than its uncertainty.
+    pub(crate) const fn learns_rate_again(&self) -> bool {
+        // At the start, when the rate is learned for the first time, its uncertainty is that of any rate.
+        let has_changed = self.since_rate_change + 1 < self.taken;
+        has_changed && self.since_rate_change < RATE_LEARNT
+    }
+
     /// Returns two variances in ns^2: that of the estimated time and that of one timestamp.
     pub(crate) const fn variances_ns2(&self) -> (f32, f32) {
         (self.p_tt, self.jitter_ns2)
@@ -425,25 +434,31 @@ impl StreamClock {
         let mean_ns2 = self.mean_residual_ns * self.mean_residual_ns;
         if mean_ns2 > chance_ns2 + self.slow_error.peak_ns2() {
             self.p_tt += self.jitter_ns2;
+            let mut drift = RATE_DRIFT;
+            if SOUND_SERVER {
+                // The rate may have been wrong since it was last made uncertain.
+                let since = self.since_rate_change.max(RATE_CHECK as u32);
+                drift = drift.max(self.mean_residual_ns.abs() / (since as f32 * self.interval_ns));
+            }
             if self.slow_error.learn(mean_ns2, self.since_rate_change) {
                 // The clock has followed the error instead of its mean.
                 let change = self.mean_residual_ns / (RATE_CHECK * self.interval_ns);
                 self.p_ss += change * change;
                 self.since_rate_change = RATE_JUMP_WINDOW;
+                drift = RATE_DRIFT;
             }
-            self.doubt_rate(self.mean_residual_ns, RATE_CHECK as u32);
+            self.doubt_rate(self.mean_residual_ns, RATE_CHECK as u32, drift);
             self.mean_residual_ns = 0.0;
         }
         self.since_rate_change = self.since_rate_change.saturating_add(1);
     }
 
-    /// Makes the rate uncertain after times that came later than predicted by `late_ns` within `observations`.
-    /// A second time within [`RATE_JUMP_WINDOW`] allows for a rate that explains all of it, which may be per
-    /// cents.
+    /// Makes the rate uncertain by `drift` after times that came later than predicted by `late_ns` within `observations`. A
+    /// second time within [`RATE_JUMP_WINDOW`] allows for a rate that explains all of it, which may be per cents.
     #[cold]
     #[inline(never)]
-    fn doubt_rate(&mut self, late_ns: f32, observations: u32) {
-        let mut change = RATE_DRIFT;
+    fn doubt_rate(&mut self, late_ns: f32, observations: u32, drift: f32) {
+        let mut change = drift;
         if self.since_rate_change < RATE_JUMP_WINDOW {
             change = RATE_JUMP.max(late_ns.abs() / (observations as f32 * self.interval_ns));
         }
@@ -489,7 +504,7 @@ impl StreamClock {
         let is_wrong_rate = growth_ns * least_ns > least_ns * least_ns
             && (!SOUND_SERVER || growth_ns * growth_ns > GROWTH_SIGMAS * GROWTH_SIGMAS * self.scatter_ns2);
         if is_wrong_rate {
-            self.doubt_rate(late_ns as f32, observations);
+            self.doubt_rate(late_ns as f32, observations, RATE_DRIFT);
             if SOUND_SERVER {
                 // The last outlier is later than their mean.
                 self.p_tt += growth_ns * growth_ns;

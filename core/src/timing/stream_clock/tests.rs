@@ -267,6 +267,27 @@ fn check_wrong_rates(jitters_ns: &[f64], all_ppm: &[f64]) {
     }
 }
 
+/// A sound server's times scatter by more than a millisecond, which hides a change of the rate for seconds.
+#[cfg(feature = "sound-server")]
+#[test]
+fn a_change_of_the_rate_behind_large_jitter_is_learned() {
+    for seed in 1..=5 {
+        for (ppm, within) in [(-663.0, 1_200), (250.0, 2_500), (1_000.0, 1_200)] {
+            let mut noise = ClockNoise(seed);
+            let mut clock = clock();
+            let rate_at = |k| if k < 4_000 { 0.0 } else { ppm };
+            for (k, time) in (0..).zip(times(4_000 + within, rate_at)) {
+                let seen = Instant::from_nanos((time + normal(&mut noise) * 1.2e6) as i64);
+                if let Observation::Jumped(by) = clock.observe(k * 480, seen) {
+                    clock.jump(by);
+                }
+            }
+            let rate = clock.rate().unwrap();
+            assert!((rate.ppm - ppm).abs() < 80.0, "{ppm} ppm, seed {seed}: {rate:?}");
+        }
+    }
+}
+
 #[test]
 fn a_time_that_jumps_by_hours_is_learned_again() {
     for jump_ns in [61e9, 7.2e12, -7.2e12, 8.64e14] {
