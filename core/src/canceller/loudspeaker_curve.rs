@@ -7,9 +7,9 @@
 //! from syllable to syllable, and its error would show no distortion.
 //!
 //! It is learned only from a far end of many frequencies: the echo of a few tones behind a path that is not quite right is
-//! explained by a curve as well. The curve is used only while its error is smaller than that of a loudspeaker without distortion. One that comes after a
-//! long time without, because an amplifier behind the samples was turned up, is learned only in minutes: what was seen
-//! before counts by how small its error was.
+//! explained by a curve as well. The curve is used only while its error is smaller than that of a loudspeaker without
+//! distortion. One that comes after a long time without, because an amplifier behind the samples was turned up, is learned
+//! only in minutes: what was seen before counts by how small its error was.
 
 use core::array::from_fn;
 
@@ -35,7 +35,7 @@ const GRAM_SAMPLES: usize = 20;
 const FAR_ACTIVE: f32 = 1e-4;
 /// Mean power of a far-end frame below which it is a pause: -60 dBFS.
 const FAR_AUDIBLE: f32 = 1e-6;
-/// Frames of a pause that are observed; longer ones than speech has show nothing.
+/// Frames of a pause after which nothing is observed until the far end plays again: 1 s, longer than pauses of speech.
 const PAUSE_FRAMES: u32 = 100;
 /// Part of the functions' products that is kept in an active frame: 10 s.
 const PRODUCTS_KEPT: f32 = 0.999;
@@ -265,8 +265,8 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         }
     }
 
-    /// Takes a frame of the microphone. While the far end plays many frequencies, compares it with the functions' echoes and learns the curve,
-    /// in every fourth frame if the loudspeaker has shown none.
+    /// Takes a frame of the microphone. While the far end plays many frequencies, compares the frame with the functions'
+    /// echoes and learns the curve, in every fourth frame if the loudspeaker has shown none.
     pub(super) fn observe(&mut self, near: &[f32; HOP]) {
         let is_straight = self.better.0 > FRAMES_STRAIGHT && self.better_part() < BETTER_FROM;
         let pace = if is_straight { &EVERY_FOURTH } else { &EVERY };

@@ -64,9 +64,8 @@ impl ShiftFollower {
         }
     }
 
-    /// Takes the position error of a frame by the times, in sample frames, and returns what of it is to be corrected.
-    #[inline(always)]
-    pub(super) fn correctable(&mut self, error: f32) -> f32 {
+    /// Takes the position error of a frame by the times, in sample frames, and returns it without their bias.
+    pub(super) fn without_bias(&mut self, error: f32) -> f32 {
         self.0.first_mut().map_or(error, |motion| {
             motion.error = error;
             error - motion.bias
@@ -175,7 +174,7 @@ mod tests {
         // The place of the reading, against that of the echo, in sample frames.
         let mut place = 0.0f32;
         for frame in 0..8_000 {
-            place += 0.02 * follower.correctable(5.0 - place) + 160.0 * follower.step();
+            place += 0.02 * follower.without_bias(5.0 - place) + 160.0 * follower.step();
             follower.end_step();
             if frame < 6_000 {
                 let seen = EchoShift {

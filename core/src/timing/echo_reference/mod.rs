@@ -401,7 +401,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let jumped = start.is_none();
         let start = start.unwrap_or(begin);
         let error = begin.since(start);
-        let corrected = self.corrected_share(capture, error) * self.follower.correctable(error);
+        let corrected = self.corrected_share(capture, error) * self.follower.without_bias(error);
         // Both clocks run at a constant rate within a frame. A step differs little from 1, so single
         // precision suffices for the difference.
         let rate_difference = capture.slower_than(&self.clock) - self.slower_q32 as f32 / Q32 as f32;
