@@ -286,24 +286,20 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
             *echo = (near.get(at).copied().unwrap_or(0.0), self.echoes(at));
         }
         let gain = self.squares.linear_gain();
-        let (mut straight, mut curved, mut echo, mut by_path) = (0.0, 0.0, 0.0, 0.0);
+        let (mut straight, mut curved, mut echo) = (0.0, 0.0, 0.0);
         for (near, values) in echoes.iter() {
             let linear = gain * values[0];
             straight += (near - linear) * (near - linear);
-            by_path += (near - values[0]) * (near - values[0]);
             let error = near - dot(values, &self.squares.solution);
             curved += error * error;
             echo += linear * linear;
         }
         let of_sample = const { 1.0 / Self::SAMPLES as f32 };
-        // What was learned behind another path must not hide that this one explains the microphone.
-        straight = straight.min(by_path);
         (straight, curved, echo) = (straight * of_sample, curved * of_sample, echo * of_sample);
         self.compare(straight, curved, echo, pace);
-        let error = curved.min(straight);
-        self.error = pace.error_kept * self.error + (1.0 - pace.error_kept) * error;
+        self.error = pace.error_kept * self.error + (1.0 - pace.error_kept) * curved;
         if echoes.iter().any(|(_, values)| values[0] != 0.0) {
-            let weight = pace.frames as f32 / (COLOURED * (self.error.max(error) + LEAST_ERROR));
+            let weight = pace.frames as f32 / (COLOURED * (self.error.max(curved) + LEAST_ERROR));
             self.squares.add(echoes, weight, pace.kept);
             self.squares.solve(&self.products);
             self.adopt(pace);
