@@ -9,7 +9,7 @@ use handsfree_fuzz::{Choices, fuzz};
 
 handsfree_core::echo_canceller! { type Lean = EchoCanceller<LeanStorage> { rate_hz: 8_000, tail_ms: 32 }; }
 handsfree_core::echo_canceller! {
-    type Curved = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 32, loudspeaker_curve: true };
+    type Curved = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 32, loudspeaker_model: true };
 }
 
 /// Fills 10 ms: silence, a constant, an extreme, noise or an alternation.
@@ -37,9 +37,9 @@ fn run<
     const PARTITIONS: usize,
     const SHADOW: usize,
     S: CancellerStorage,
-    const CURVES: usize,
+    const MODELS: usize,
 >(
-    canceller: &mut EchoCanceller<80, BINS, PARTITIONS, SHADOW, 1, S, CURVES>,
+    canceller: &mut EchoCanceller<80, BINS, PARTITIONS, SHADOW, 1, S, MODELS>,
     bytes: &[u8],
 ) {
     let mut choices = Choices::new(bytes);

@@ -29,7 +29,7 @@ const LAG_S: f64 = 0.008;
 
 handsfree_core::echo_canceller! {
     /// The canceller under test: 16 kHz, 128 ms.
-    pub type Canceller = EchoCanceller<FullStorage> { rate_hz: 16_000, tail_ms: 128, loudspeaker_curve: true };
+    pub type Canceller = EchoCanceller<FullStorage> { rate_hz: 16_000, tail_ms: 128, loudspeaker_model: true };
 }
 
 /// How a loudspeaker distorts.

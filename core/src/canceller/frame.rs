@@ -1,5 +1,6 @@
 //! Worker side: what happens in 10 ms: filters, selection, suppression.
 
+use super::band_echo::BandEcho;
 use super::ceiling;
 use super::kalman::{FilterBin, PathChange};
 use super::levels::{EchoLevels, FAR_ACTIVE};
@@ -132,8 +133,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-    const CURVES: usize,
-> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
+    const MODELS: usize,
+> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, MODELS>
 {
     const DECAY: [f32; PARTITIONS] = decay::<PARTITIONS>();
     const SHADOW_DECAY: [f32; SHADOW] = decay::<SHADOW>();
@@ -150,6 +151,7 @@ impl<
             reference.reset();
         }
         self.curve.iter_mut().for_each(LoudspeakerCurve::reset);
+        self.band_echo.iter_mut().for_each(BandEcho::reset);
         self.forget_path();
         self.main_noise[0].fill(1e-6);
         self.main_noise[1].fill(0.0);
@@ -180,10 +182,11 @@ impl<
             shadow.reset();
         }
         self.curve.iter_mut().for_each(LoudspeakerCurve::forget_path);
+        self.band_echo.iter_mut().for_each(BandEcho::forget_path);
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         self.path_change = FIRST_CHANGE;
         self.path_shift.reset();
-        self.shifted = [0.0; 2];
+        self.echo_error = [0.0; 2];
         self.levels = EchoLevels::new();
     }
 
@@ -222,6 +225,11 @@ impl<
         } else {
             ceiling::limit_to(near_energy, &mut self.linear);
         }
+        let [_, echo_error] = &mut self.echo_error;
+        for curve in &self.curve {
+            let error = ceiling::energy(&errors[0]) * const { 1.0 / HOP as f32 };
+            *echo_error = larger(*echo_error, curve.changed(error));
+        }
         self.levels.observe(far_energy, near, &errors[0]);
         if self.settings.no_suppressor {
             for (last, (near, error)) in self.last_echo.iter_mut().zip(near.iter().zip(&errors[0])) {
@@ -243,6 +251,7 @@ impl<
         self.main_noise.iter_mut().for_each(|noise| flush_powers(noise));
         flush_powers(&mut self.shadow_noise);
         self.residual.flush();
+        self.band_echo.iter_mut().for_each(BandEcho::flush);
     }
 
     /// Adds the reverse frame to the reference, or silence if there was none. Returns its energy.
@@ -259,6 +268,7 @@ impl<
             let [spectrum, _] = &mut self.memory.spectra;
             RealFft::forward(Some(last), Some(far), spectrum, &mut self.memory.fft);
             self.curve.iter_mut().for_each(|curve| curve.take_spectrum(spectrum));
+            self.band_echo.iter_mut().for_each(|echo| echo.take_spectrum(spectrum));
             reference.push(spectrum);
             energy += ceiling::energy(far);
             *last = *far;
@@ -295,8 +305,8 @@ impl<
         }
         let [main_error, shadow_error] = errors;
         let shift = self.path_shift.observe(near, main_error);
-        let [_, last_shifted] = self.shifted;
-        self.shifted = [last_shifted, shift.likelihood];
+        let [_, last] = self.echo_error;
+        self.echo_error = [last, shift.likelihood];
         RealFft::forward(None, Some(main_error), main_bins, fft);
 
         let [fast, slow] = &mut self.main_noise;
@@ -356,6 +366,7 @@ impl<
             self.main.iter_mut().for_each(|main| main.constrain(partition, time, fft));
             // The constraint leaves the partition's response in the first half.
             self.curve.iter_mut().for_each(|curve| curve.learn_path(partition, &time[0]));
+            self.band_echo.iter_mut().for_each(|echo| echo.learn_path(partition, &time[0]));
         } else {
             self.shadow.iter_mut().for_each(|shadow| shadow.constrain(round % SHADOW, bins, time, fft));
         }
@@ -446,9 +457,10 @@ impl<
                 self.residual.observe_tail(&oldest, weights, index == 0);
             }
         }
-        let [last_shifted, shifted] = self.shifted;
-        let shifted = larger(last_shifted, shifted);
-        self.residual.observe(ResidualInputs { error, echo, uncertainty, shifted }, power);
+        let [last, now] = self.echo_error;
+        let echo_error = larger(last, now);
+        let band_echo = self.band_echo.first_mut();
+        self.residual.observe(ResidualInputs { error, echo, uncertainty, echo_error }, band_echo, power);
         self.suppressor.observe(power, self.residual.power());
         self.suppressor.apply(error, power, self.residual.power(), pressing);
         if let Some(least_gain) = noise_reduction::least_gain(self.settings.noise_reduction_db) {

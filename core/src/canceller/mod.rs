@@ -7,6 +7,7 @@
 //! | `shadow` | shadow filter: normalised LMS, for changed echo paths |
 //! | `loudspeaker_curve` | curve of a loudspeaker that distorts, in front of the main filter |
 //! | `selection` | the quieter output, copies between the filters |
+//! | `band_echo` | power of the echo in bands, from the far end's power |
 //! | `residual` | power of the echo that is left |
 //! | `suppressor` | Wiener gains, near-end presence, comfort noise |
 //! | `noise_reduction` | Wiener gains for the room's noise |
@@ -15,6 +16,7 @@
 //!
 //! [`EchoCanceller`] joins them, and [`echo_canceller!`](crate::echo_canceller!) sizes it.
 
+mod band_echo;
 mod bands;
 mod ceiling;
 mod frame;
@@ -36,6 +38,7 @@ mod storage;
 mod subnormal;
 mod suppressor;
 
+use self::band_echo::BandEcho;
 use self::frame::FrameMemory;
 use self::high_pass::{HighPassShape, VoiceHighPass};
 use self::kalman::KalmanFilter;
@@ -107,7 +110,7 @@ pub struct EchoCanceller<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize = 1,
     S: CancellerStorage = FullStorage,
-    const CURVES: usize = 0,
+    const MODELS: usize = 0,
 > {
     /// Settings in a form of which the default is 0.
     settings: StoredSettings,
@@ -131,8 +134,9 @@ pub struct EchoCanceller<
     frames: u32,
     selection: OutputSelection,
     path_shift: PathShift,
-    /// Likelihoods that the error of the last frame and of this one is a shifted path's.
-    shifted: [f32; 2],
+    /// Likelihoods that the error of the last frame and of this one is echo: of a path that shifted, or of a loudspeaker's
+    /// curve that changed.
+    echo_error: [f32; 2],
     residual: ResidualEcho<BINS>,
     suppressor: ResidualSuppressor<BINS>,
     random: RandomBits,
@@ -153,7 +157,8 @@ pub struct EchoCanceller<
     memory: FrameMemory<HOP, BINS>,
     noise_reduction: NoiseReduction<BINS>,
     /// The loudspeaker's curve, if it is learned.
-    curve: [LoudspeakerCurve<HOP, SHADOW>; CURVES],
+    curve: [LoudspeakerCurve<HOP, SHADOW>; MODELS],
+    band_echo: [BandEcho<PARTITIONS>; MODELS],
 }
 
 /// [`CancellerSettings`] of which the default is all zero bytes.
@@ -174,8 +179,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-    const CURVES: usize,
-> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
+    const MODELS: usize,
+> EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, MODELS>
 {
     const HIGH_PASS: HighPassShape = HighPassShape::new(HOP);
 
@@ -189,8 +194,8 @@ impl<
             );
             assert!(PARTITIONS >= 2 && SHADOW >= 1 && SHADOW <= PARTITIONS);
             assert!(
-                CURVES == 0 || CURVES == 1 && LOUDSPEAKERS == 1,
-                "CURVES: expected 0, or 1 with one loudspeaker"
+                MODELS == 0 || MODELS == 1 && LOUDSPEAKERS == 1,
+                "MODELS: expected 0, or 1 with one loudspeaker"
             );
             assert!(LOUDSPEAKERS >= 1 && LOUDSPEAKERS <= MAX_LOUDSPEAKERS);
         }
@@ -220,7 +225,7 @@ impl<
             frames: 0,
             selection: OutputSelection::new(),
             path_shift: PathShift::new(),
-            shifted: [0.0; 2],
+            echo_error: [0.0; 2],
             residual: ResidualEcho::new(),
             suppressor: ResidualSuppressor::new(),
             random: RandomBits::new(),
@@ -236,7 +241,8 @@ impl<
             divergences: 0,
             memory: FrameMemory::new(),
             noise_reduction: NoiseReduction::new(),
-            curve: [const { LoudspeakerCurve::new() }; CURVES],
+            curve: [const { LoudspeakerCurve::new() }; MODELS],
+            band_echo: [const { BandEcho::new() }; MODELS],
         }
     }
 
@@ -295,8 +301,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-    const CURVES: usize,
-> Default for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
+    const MODELS: usize,
+> Default for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, MODELS>
 {
     fn default() -> Self {
         Self::new()
@@ -310,8 +316,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-    const CURVES: usize,
-> VoiceProcessor for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
+    const MODELS: usize,
+> VoiceProcessor for EchoCanceller<HOP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, MODELS>
 {
     fn process_reverse(&mut self, far: PcmRef<'_>) -> Result<(), ProcessError> {
         Self::check(far.format, far.samples.len(), LOUDSPEAKERS)?;

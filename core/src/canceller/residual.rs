@@ -13,6 +13,7 @@
 //!   Sommen, "Joint dereverberation and residual echo suppression of speech signals in noisy environments",
 //!   IEEE Trans. Audio, Speech and Language Processing 16 (2008).
 
+use super::band_echo::BandEcho;
 use super::bands::{MAX_BANDS, spans};
 use super::frame::path_power;
 use super::spectra::StoredSpectrum;
@@ -22,7 +23,7 @@ use crate::dsp::fft::Complex;
 use crate::dsp::select::larger;
 
 /// Part of a band's fluctuation that the mean follows in 10 ms: a time constant of 67 ms.
-const MEAN_STEP: f32 = 0.15;
+pub(super) const MEAN_STEP: f32 = 0.15;
 /// Part of the leakage that is replaced in 10 ms while the estimated echo is loud: a time constant of 0.5 s.
 const LEAKAGE_STEP: f32 = 0.02;
 /// Least leakage of power: -30 dB.
@@ -40,9 +41,9 @@ const HELD: f32 = 0.4;
 
 /// Part of the distortion's regression that is replaced in 10 ms while the estimated echo is loud: a time
 /// constant of 2 s, because a loudspeaker does not change.
-const DISTORTION_STEP: f32 = 0.005;
+pub(super) const DISTORTION_STEP: f32 = 0.005;
 /// Squared correlation that unrelated speech reaches within that time.
-const CHANCE: f32 = 0.1;
+pub(super) const CHANCE: f32 = 0.1;
 /// Energy of the whole estimated echo above which distortion is measured.
 const WHOLE_ABOVE: f32 = 1e-4;
 
@@ -124,8 +125,8 @@ pub(super) struct ResidualInputs<'a, const BINS: usize> {
     pub(super) echo: &'a [Complex; BINS],
     /// Power that the filter's variances leave in the error.
     pub(super) uncertainty: &'a [f32; BINS],
-    /// Likelihood that the error is that of a shifted path.
-    pub(super) shifted: f32,
+    /// Likelihood that the error is echo whatever its spectrum.
+    pub(super) echo_error: f32,
 }
 
 impl<const BINS: usize> ResidualEcho<BINS> {
@@ -198,7 +199,12 @@ impl<const BINS: usize> ResidualEcho<BINS> {
     }
 
     /// Estimates the residual of a frame. `error_power` takes the power of each bin of the error.
-    pub(super) fn observe(&mut self, inputs: ResidualInputs<'_, BINS>, error_power: &mut [f32; BINS]) {
+    pub(super) fn observe<const PARTITIONS: usize>(
+        &mut self,
+        inputs: ResidualInputs<'_, BINS>,
+        mut band_echo: Option<&mut BandEcho<PARTITIONS>>,
+        error_power: &mut [f32; BINS],
+    ) {
         for (power, z) in error_power.iter_mut().zip(inputs.error) {
             *power = z.power();
         }
@@ -211,13 +217,16 @@ impl<const BINS: usize> ResidualEcho<BINS> {
             0.0
         };
         self.whole_square += step * (whole_change * whole_change - self.whole_square);
-        for ((start, end), band) in spans(BINS).zip(&mut self.bands) {
+        for (index, ((start, end), band)) in spans(BINS).zip(&mut self.bands).enumerate() {
             let errors = error_power.get(start..end).unwrap_or(&[]);
             let echoes = inputs.echo.get(start..end).unwrap_or(&[]);
             let error_energy = errors.iter().fold(0.0, |sum, e| sum + e);
             let echo_energy = echoes.iter().fold(0.0, |sum, y| sum + y.power());
             let leakage = band.observe(error_energy, echo_energy, whole_change, step);
             let distorted = band.distorted(self.whole_square) * whole / (end - start).max(1) as f32;
+            let unexplained = band_echo
+                .as_mut()
+                .map_or(distorted, |echo| larger(distorted, echo.observe(index, error_energy, end - start)));
             let state = self.power.get_mut(start..end).unwrap_or(&mut []).iter_mut();
             let state = state.zip(self.last_uncertainty.get_mut(start..end).unwrap_or(&mut []));
             let state = state.zip(self.tail.get(start..end).unwrap_or(&[]));
@@ -227,9 +236,9 @@ impl<const BINS: usize> ResidualEcho<BINS> {
             {
                 // The filter's transform holds a frame of error among two; a Hann window holds half.
                 let uncertainty = 0.5 * now;
-                let found = 0.5 * (uncertainty + *last) + larger(leakage * echo.power(), distorted) + tail;
+                let found = 0.5 * (uncertainty + *last) + larger(leakage * echo.power(), unexplained) + tail;
                 *last = uncertainty;
-                *power = larger(larger(found, inputs.shifted * error), HELD * *power);
+                *power = larger(larger(found, inputs.echo_error * error), HELD * *power);
             }
         }
         self.extend_to_nyquist(error_power);

@@ -32,16 +32,17 @@ pub struct CancellerSizing {
     pub tail_ms: u32,
     /// Loudspeaker channels that are played independently: 1 or 2. Default: 1.
     pub loudspeakers: usize,
-    /// Whether the curve of a loudspeaker that distorts is learned, with one loudspeaker channel. It takes 36 bytes for each
-    /// sample of the shadow filter (40 KiB at 16 kHz) and a sixth more time. Default: `false`.
-    pub loudspeaker_curve: bool,
+    /// Whether is learned what a loudspeaker adds to a linear echo, with one loudspeaker channel: the curve of one that
+    /// distorts, and the power of its sound in bands. It takes 36 bytes for each sample of the shadow filter and 104 for each
+    /// partition (42 KiB at 16 kHz), and a sixth more time. Default: `false`.
+    pub loudspeaker_model: bool,
 }
 
 impl CancellerSizing {
     /// Returns the sizing of a mono canceller of 128 ms.
     #[must_use]
     pub const fn new(rate_hz: u32) -> Self {
-        Self { rate_hz, tail_ms: 128, loudspeakers: 1, loudspeaker_curve: false }
+        Self { rate_hz, tail_ms: 128, loudspeakers: 1, loudspeaker_model: false }
     }
 
     /// Returns the sizing unchanged.
@@ -61,8 +62,8 @@ impl CancellerSizing {
             "loudspeakers: expected 1 or 2 channels"
         );
         assert!(
-            !self.loudspeaker_curve || self.loudspeakers == 1,
-            "loudspeaker_curve: expected one loudspeaker channel"
+            !self.loudspeaker_model || self.loudspeakers == 1,
+            "loudspeaker_model: expected one loudspeaker channel"
         );
         self
     }
@@ -92,10 +93,10 @@ impl CancellerSizing {
         if partitions < SHADOW_PARTITIONS { partitions } else { SHADOW_PARTITIONS }
     }
 
-    /// Returns the number of loudspeaker curves that are learned: `CURVES`.
+    /// Returns the number of loudspeaker models that are learned: `MODELS`.
     #[must_use]
-    pub const fn curves(&self) -> usize {
-        self.loudspeaker_curve as usize
+    pub const fn loudspeaker_models(&self) -> usize {
+        self.loudspeaker_model as usize
     }
 }
 
@@ -130,7 +131,7 @@ macro_rules! echo_canceller {
             { $crate::echo_canceller!(@sizing $rate_hz $(, $field: $value)*).shadow_partitions() },
             { $crate::echo_canceller!(@sizing $rate_hz $(, $field: $value)*).loudspeakers },
             $storage,
-            { $crate::echo_canceller!(@sizing $rate_hz $(, $field: $value)*).curves() },
+            { $crate::echo_canceller!(@sizing $rate_hz $(, $field: $value)*).loudspeaker_models() },
         >;
     };
     (@sizing $rate_hz:expr $(, $field:ident: $value:expr)*) => {{

@@ -144,7 +144,7 @@ fn a_canceller_that_is_told_of_a_moved_reference_need_not_unlearn() {
 }
 
 crate::echo_canceller! {
-    type Curved = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_curve: true };
+    type Curved = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_model: true };
 }
 
 /// Returns by name the numbers of a canceller that have lost bits because they are too small.

@@ -18,10 +18,10 @@ pub(crate) const FRAME: usize = 480;
 /// Frames of a round.
 const ROUND: usize = 100;
 
-handsfree_core::echo_canceller! { type Canceller16 = EchoCanceller<FullStorage> { rate_hz: 16_000, loudspeaker_curve: true }; }
+handsfree_core::echo_canceller! { type Canceller16 = EchoCanceller<FullStorage> { rate_hz: 16_000, loudspeaker_model: true }; }
 handsfree_core::echo_canceller! { type Lean16 = EchoCanceller<LeanStorage> { rate_hz: 16_000 }; }
 handsfree_core::echo_canceller! { type Lean48 = EchoCanceller<LeanStorage> { rate_hz: 48_000 }; }
-handsfree_core::echo_canceller! { type Canceller48 = EchoCanceller<FullStorage> { rate_hz: 48_000, loudspeaker_curve: true }; }
+handsfree_core::echo_canceller! { type Canceller48 = EchoCanceller<FullStorage> { rate_hz: 48_000, loudspeaker_model: true }; }
 
 pub(crate) fn rate(hz: u32) -> SampleRate {
     SampleRate::new(hz).unwrap()

@@ -122,6 +122,42 @@ fn a_loudspeaker_without_distortion_stays_straight() {
 }
 
 #[test]
+fn a_syllable_louder_than_all_before_is_told_from_a_talker() {
+    for seed in 1..=10 {
+        let mut numbers = Numbers(seed);
+        let path = path(&mut numbers);
+        let mut curve = Box::new(Curve::new());
+        let (mut played, mut heard, mut gain) = (Vec::new(), Vec::new(), 1.0);
+        let mut most = [0.0_f32; 2];
+        // 8 s of a quiet far end, 0.2 s of a talker beside it, and a far end that clips.
+        for frame in 0..830 {
+            let level = if frame < 820 { 0.2 } else { 1.0 };
+            let samples = numbers.frame().map(|x| level * x);
+            let mut far = samples;
+            curve.distort(samples.into_iter(), &mut far, None);
+            heard.extend(far);
+            played.extend(samples.map(|x| (x + x * x).clamp(-0.2, 0.4)));
+            let talker = if (800..820).contains(&frame) { 0.1 } else { 0.0 };
+            let near = behind(&path, &played).map(|echo| echo + (talker + 0.01) * numbers.next());
+            // The main filter has learned the gain.
+            let echoes = behind(&path, &heard);
+            let errors = near.iter().zip(&echoes).map(|(near, echo)| near - gain * echo);
+            let error = errors.map(|error| error * error).sum::<f32>() / HOP as f32;
+            curve.observe(&near);
+            curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
+            gain = curve.squares.solution[0];
+            if frame >= 800 {
+                let most = &mut most[usize::from(frame >= 820)];
+                *most = most.max(curve.changed(error));
+            }
+        }
+        let [talker, louder] = most;
+        println!("seed {seed}: talker {talker:.2}, louder syllable {louder:.2}");
+        assert!(talker < 0.1 && louder > 0.3, "seed {seed}: {most:?}");
+    }
+}
+
+#[test]
 fn tones_teach_no_curve() {
     let mut numbers = Numbers(7);
     let [known, path] = from_fn(|_| path(&mut numbers));

@@ -57,8 +57,8 @@ impl<
     const SHADOW: usize,
     const LOUDSPEAKERS: usize,
     S: CancellerStorage,
-    const CURVES: usize,
-> ConversationCanceller for EchoCanceller<CAP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, CURVES>
+    const MODELS: usize,
+> ConversationCanceller for EchoCanceller<CAP, BINS, PARTITIONS, SHADOW, LOUDSPEAKERS, S, MODELS>
 {
     fn linear(&self, take: &mut impl FnMut(i16)) {
         EchoCanceller::linear(self).for_each(take);

@@ -54,10 +54,10 @@ impl CancellerChoice {
 /// Rates of the project's own canceller, in hertz. A build without the feature `apm` has no other.
 pub const NATIVE_RATES_HZ: [u32; 4] = [8_000, 16_000, 32_000, 48_000];
 
-handsfree_core::echo_canceller! { type At8Khz = EchoCanceller<FullStorage> { rate_hz: 8_000, loudspeaker_curve: true }; }
-handsfree_core::echo_canceller! { type At16Khz = EchoCanceller<FullStorage> { rate_hz: 16_000, loudspeaker_curve: true }; }
-handsfree_core::echo_canceller! { type At32Khz = EchoCanceller<FullStorage> { rate_hz: 32_000, loudspeaker_curve: true }; }
-handsfree_core::echo_canceller! { type At48Khz = EchoCanceller<FullStorage> { rate_hz: 48_000, loudspeaker_curve: true }; }
+handsfree_core::echo_canceller! { type At8Khz = EchoCanceller<FullStorage> { rate_hz: 8_000, loudspeaker_model: true }; }
+handsfree_core::echo_canceller! { type At16Khz = EchoCanceller<FullStorage> { rate_hz: 16_000, loudspeaker_model: true }; }
+handsfree_core::echo_canceller! { type At32Khz = EchoCanceller<FullStorage> { rate_hz: 32_000, loudspeaker_model: true }; }
+handsfree_core::echo_canceller! { type At48Khz = EchoCanceller<FullStorage> { rate_hz: 48_000, loudspeaker_model: true }; }
 
 /// Returns how far each strength turns the noise down, as WebRTC's stages of the same names do.
 fn noise_reduction_db(strength: NoiseSuppression) -> u8 {
