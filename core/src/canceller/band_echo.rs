@@ -16,6 +16,9 @@ use crate::dsp::select::larger;
 /// Mean power of a bin of the reference above which the band is observed: -55 dBFS.
 const REFERENCE_ABOVE: f32 = 1e-3;
 
+/// Factor on the echo that is found, of which the discount for chance takes a fifth.
+const FOUND_WEIGHT: f32 = 1.5;
+
 /// One value for each band.
 type Bands = [f32; MAX_BANDS];
 
@@ -127,7 +130,7 @@ impl<const PARTITIONS: usize> BandEcho<PARTITIONS> {
         let reference = larger(energy(self.strongest), energy(self.strongest + 1));
         let is_audible = reference > REFERENCE_ABOVE * bins as f32;
         let found = self.regressions.get_mut(band).map(|band| band.observe(error, reference, is_audible));
-        found.unwrap_or(0.0) / bins.max(1) as f32
+        FOUND_WEIGHT * found.unwrap_or(0.0) / bins.max(1) as f32
     }
 }
 

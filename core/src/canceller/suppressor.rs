@@ -16,7 +16,7 @@ const DIRECTED: f32 = 0.97;
 /// Multiple of the residual that is removed while only the far end speaks.
 const PRESSED_ALONE: f32 = 5.0;
 /// Multiple of the residual that is removed while the near talker speaks.
-const PRESSED_TALKING: f32 = 0.15;
+const PRESSED_TALKING: f32 = 0.05;
 /// Lowest gain of a bin: -45 dB.
 const LEAST_GAIN: f32 = 0.005_6;
 /// Part of the error's power that its mean follows in 10 ms: a time constant of 50 ms.
@@ -27,9 +27,9 @@ const NOISE_RISE: f32 = 1.001_5;
 const MINIMUM_TO_MEAN: f32 = 1.5;
 /// Part of the room's noise, as an amplitude, that takes the place of what was removed.
 const COMFORT: f32 = 0.7;
-/// Part of the near talker's presence that is replaced in 10 ms when it falls: a time constant of
-/// 0.16 s, the length of a syllable.
-const PRESENCE_FALL: f32 = 0.06;
+/// Part of the near talker's presence that is replaced in 10 ms when it falls: a time constant of 0.33 s, the length of a
+/// short word.
+const PRESENCE_FALL: f32 = 0.03;
 /// Multiple of residual and noise above which a bin counts as the near talker's.
 const TALKER_ABOVE: f32 = 2.0;
 /// Lowest frequency of the bins that tell a talker from noise, in hertz.

@@ -110,15 +110,12 @@ impl RunInfo {
 
 /// Returns the processor's architecture and the extensions by which WebRTC selects its code at run time.
 fn processor() -> String {
-    let mut processor = std::env::consts::ARCH.to_owned();
-    #[cfg(target_arch = "x86_64")]
-    for (name, has) in [
+    let extensions: &[(&str, bool)] = &[
+        #[cfg(target_arch = "x86_64")]
         ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        #[cfg(target_arch = "x86_64")]
         ("fma", std::arch::is_x86_feature_detected!("fma")),
-    ] {
-        if has {
-            processor = processor + " " + name;
-        }
-    }
-    processor
+    ];
+    let found = extensions.iter().filter(|(_, has)| *has).map(|(name, _)| *name);
+    std::iter::once(std::env::consts::ARCH).chain(found).collect::<Vec<_>>().join(" ")
 }
