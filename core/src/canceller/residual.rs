@@ -41,7 +41,7 @@ const HELD: f32 = 0.4;
 
 /// Part of the distortion's regression that is replaced in 10 ms while the estimated echo is loud: a time
 /// constant of 2 s, because a loudspeaker does not change.
-pub(super) const DISTORTION_STEP: f32 = 0.005;
+const DISTORTION_STEP: f32 = 0.005;
 /// Squared correlation that unrelated speech reaches within that time.
 pub(super) const CHANCE: f32 = 0.1;
 /// Energy of the whole estimated echo above which distortion is measured.
