@@ -35,3 +35,20 @@ fn the_default_chain_keeps_the_talker_and_no_echo() {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
+
+/// While nobody speaks, the gain is that of no gain control, whatever is left of the echo and of the room's noise.
+#[test]
+fn the_gain_learns_from_no_echo_and_no_noise() {
+    let mut wrong = Vec::new();
+    for seed in ["1", "2", "3"] {
+        let levels = [&["--no-agc"][..], &[]].map(|more| {
+            let call = ["--near", "none", "--noise-dbfs", "-53", "--seconds", "20", "--rate", "16000"];
+            let far = ["--far-program", "ring-back:6,speech:14", "--seed", seed];
+            let run = simulate(&[&call[..], &far, more].concat());
+            measure::level_dbfs(&run.report.signals.clean)
+        });
+        println!("seed {seed}: {levels:.1?} dBFS without and with gain control");
+        wrong.extend((levels[1] > levels[0] + 0.5).then_some((seed, levels)));
+    }
+    assert!(wrong.is_empty(), "{wrong:.1?}");
+}

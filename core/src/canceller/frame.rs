@@ -188,6 +188,7 @@ impl<
         self.path_shift.reset();
         self.echo_error = [0.0; 2];
         self.levels = EchoLevels::new();
+        self.expected_echo.fill(0.0);
     }
 
     /// Cleans a frame.
@@ -231,6 +232,9 @@ impl<
             *echo_error = larger(*echo_error, curve.changed(error));
         }
         self.levels.observe(far_energy, near, &errors[0]);
+        for expected in &mut self.expected_echo {
+            *expected = self.levels.expected_echo(far_energy, *expected);
+        }
         if self.settings.no_suppressor {
             for (last, (near, error)) in self.last_echo.iter_mut().zip(near.iter().zip(&errors[0])) {
                 *last = near - error;
@@ -488,10 +492,15 @@ impl<
     }
 
     /// Returns the likelihood that the last output is the near talker, little changed by suppression, from 0 to 1:
-    /// what a [`TalkerGain`](crate::capture::TalkerGain) may learn from. It costs nothing.
+    /// what a [`TalkerGain`](crate::capture::TalkerGain) may learn from. With `loudspeaker_model` of the
+    /// [sizing](super::CancellerSizing) it is 0 unless the output is louder than the echo at the microphone, of which something may
+    /// be left. It costs nothing.
     #[must_use]
     pub fn talker_likelihood(&self) -> f32 {
         let (output, microphone) = self.kept;
+        if self.expected_echo.iter().any(|expected| output < *expected) {
+            return 0.0;
+        }
         let part = if microphone > 0.0 { output / microphone } else { 0.0 };
         self.suppressor.presence() * (WHOLE_TALKER * part).min(1.0)
     }

@@ -7,6 +7,11 @@ pub(super) const FAR_ACTIVE: f32 = 1e-4;
 /// Part of the levels that is replaced in 10 ms: a time constant of 1 s of far end.
 const LEVEL_STEP: f32 = 0.01;
 
+/// Part of the echo that is still expected 10 ms after the far end: -0.5 dB, a reverberation time of 1.2 s.
+const ECHO_KEPT: f32 = 0.89;
+/// Factor on the microphone's level that an echo may have while the filter does not explain it.
+const UNEXPLAINED: f32 = 4.0;
+
 /// Levels of the far end, of the estimated echo and of what is left, while the far end speaks.
 #[derive(Debug)]
 pub(super) struct EchoLevels {
@@ -50,6 +55,14 @@ impl EchoLevels {
     /// Returns whether the far end spoke for a second.
     pub(super) fn is_known(&self) -> bool {
         self.frames >= 100 && self.far > 0.0
+    }
+
+    /// Returns the energy of the microphone's echo that is expected in a frame with `far` from the loudspeaker, after one in which
+    /// `last` was expected: by the level of the estimated echo, or of the microphone while the filter explains less than half.
+    pub(super) fn expected_echo(&self, far: f32, last: f32) -> f32 {
+        let level = if self.error < 0.5 * self.near { self.echo } else { UNEXPLAINED * self.near };
+        let gain = if self.is_known() { level / self.far } else { UNEXPLAINED };
+        (gain * far).max(ECHO_KEPT * last)
     }
 
     /// Returns ERL and ERLE.

@@ -159,6 +159,8 @@ pub struct EchoCanceller<
     /// The loudspeaker's curve, if it is learned.
     curve: [LoudspeakerCurve<HOP, SHADOW>; MODELS],
     band_echo: [BandEcho<PARTITIONS>; MODELS],
+    /// Energy of the microphone's echo that is expected in the last frame, as far as loudspeakers are modelled.
+    expected_echo: [f32; MODELS],
 }
 
 /// [`CancellerSettings`] of which the default is all zero bytes.
@@ -243,6 +245,7 @@ impl<
             noise_reduction: NoiseReduction::new(),
             curve: [const { LoudspeakerCurve::new() }; MODELS],
             band_echo: [const { BandEcho::new() }; MODELS],
+            expected_echo: [0.0; MODELS],
         }
     }
 

@@ -193,3 +193,40 @@ fn silence_leaves_no_numbers_that_take_longer() {
         }
     }
 }
+
+crate::echo_canceller! {
+    type Modelled = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_model: true };
+}
+
+/// Passes frames of far end and microphone, each 10 ms of 8 kHz, and returns in which of them a gain may learn.
+fn frames_of_a_talker(frames: impl Iterator<Item = ([i16; HOP], [i16; HOP])>) -> Vec<bool> {
+    let format = Format::new(8_000, 1).unwrap();
+    let mut canceller = Box::new(Modelled::new());
+    let pass = |(far, mut near): ([i16; HOP], [i16; HOP])| {
+        canceller.process_reverse(PcmRef { format, samples: &far }).unwrap();
+        canceller.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
+        canceller.talker_likelihood() > 0.6
+    };
+    frames.map(pass).collect()
+}
+
+#[test]
+fn an_echo_is_no_talker_and_a_talker_is_one() {
+    let mut random = RandomBits::new();
+    // Syllables of 0.2 s with pauses of as much, behind a path that ends with them.
+    let level = |frame: usize| if frame % 40 < 20 { 2 } else { 400 };
+    let far: Vec<[i16; HOP]> =
+        (0..1_000).map(|frame| array_of(&mut random).map(|x: i16| x / level(frame))).collect();
+    // An echo by a path of which 10 ms are not linear: half of each frame is of the opposite sign every other frame.
+    let echo = |frame: usize| {
+        let sign = if frame % 2 == 0 { 1 } else { -1 };
+        let mut near = far[frame].map(|x| x / 2);
+        near[HOP / 2..].iter_mut().for_each(|x| *x *= sign);
+        near
+    };
+    let count = |frames: Vec<bool>| frames.iter().filter(|is| **is).count();
+    let found = count(frames_of_a_talker((0..1_000).map(|frame| (far[frame], echo(frame)))));
+    assert!(found < 10, "{found} frames of echo count as a talker");
+    let found = count(frames_of_a_talker((0..1_000).map(|frame| ([0; HOP], far[frame]))));
+    assert!(found > 300, "{found} of 500 frames of a talker count as one");
+}

@@ -30,6 +30,13 @@ const SYLLABLE_STEP: f32 = 0.15;
 /// Part of the mean over a syllable that the level is at least, so that a louder talker is not amplified by a
 /// softer one's gain for longer than a syllable: -7 dB.
 const LEVEL_OF_SYLLABLE: f32 = 0.2;
+/// Least power of a frame that counts as speech, in terms of the least power of the last second: 6 dB. A canceller may take
+/// a steady noise for a talker until it knows that noise, and the talker's own pauses between syllables are 15 dB deep.
+const ABOVE_STEADY: f32 = 4.0;
+/// Frames in half of the time in which the least power is looked for: 0.75 s.
+const STEADY_FRAMES: u8 = 75;
+/// Frames after silence in which a microphone that starts may still be fading in.
+const STARTING_FRAMES: u8 = 3;
 /// Factor on the gain in 10 ms of speech when it rises: 15 dB a second.
 const RISE: f32 = 1.017_4;
 /// Factor on the gain in 10 ms of speech when it falls: 40 dB a second.
@@ -38,6 +45,8 @@ const FALL: f32 = 0.955;
 const MOST_NOISE: f32 = 2.5e-6;
 /// Rise of the noise estimate in 10 ms without speech: 4 dB a second.
 const NOISE_RISE: f32 = 1.01;
+/// Power of a frame below which the microphone is muted, or has not started: -90 dBFS. It says nothing of the noise.
+const MUTED: f32 = 1e-9;
 /// Least power of the noise: -120 dBFS.
 const LEAST_NOISE: f32 = 1e-12;
 /// Amplitude above which peaks are rounded off: -2 dBFS.
@@ -54,8 +63,9 @@ const KNEE: f32 = 0.8;
 ///
 /// let mut gain = TalkerGain::new();
 /// for n in 0..300 {
-///     let mut frame = [if n % 2 == 0 { 200 } else { -200_i16 }; 160];
-///     gain.process(&mut frame, 1.0);
+///     // Syllables of 70 ms, and 30 ms between them.
+///     let loud = if n % 10 < 7 { 200 } else { 10_i16 };
+///     gain.process(&mut [loud; 160], 1.0);
 /// }
 /// assert!((gain.gain_db() - 21.3).abs() < 0.5, "-44.3 dBFS becomes -23 dBFS: {} dB", gain.gain_db());
 /// gain.process(&mut [20_000; 160], 0.0);
@@ -71,6 +81,10 @@ pub struct TalkerGain {
     syllable: f32,
     /// Least power between the words; 0 before a frame without speech.
     noise: f32,
+    /// Least power in the time that runs, and in the time before it.
+    least: [f32; 2],
+    /// Number of frames with sound in the time that runs.
+    sounding: u8,
     limited_frames: u64,
 }
 
@@ -78,7 +92,16 @@ impl TalkerGain {
     /// Returns a gain of 1 that has learned no level.
     #[must_use]
     pub const fn new() -> Self {
-        Self { gain: 1.0, level: 0.0, frames: 0, syllable: 0.0, noise: 0.0, limited_frames: 0 }
+        Self {
+            gain: 1.0,
+            level: 0.0,
+            frames: 0,
+            syllable: 0.0,
+            noise: 0.0,
+            least: [f32::INFINITY; 2],
+            sounding: 0,
+            limited_frames: 0,
+        }
     }
 
     /// Amplifies 10 ms in place. `talker_likelihood` is the likelihood that the frame holds the near talker and little
@@ -92,11 +115,13 @@ impl TalkerGain {
         let energy = samples.iter().fold(0.0, |sum, &x| sum + f32::from(x) * f32::from(x));
         let power = energy * const { 1.0 / (32_768.0 * 32_768.0) } / samples.len() as f32;
         let from = self.gain;
-        if talker_likelihood < SPEECH_ABOVE {
+        if talker_likelihood < SPEECH_ABOVE && power > MUTED {
             self.noise =
                 if self.noise > 0.0 { power.min(self.noise * NOISE_RISE) } else { power }.max(LEAST_NOISE);
         }
-        let least = LEAST_SPEECH.max(GATE * self.level).max(ABOVE_NOISE * self.noise);
+        let steady = self.least_power(power);
+        let least =
+            LEAST_SPEECH.max(GATE * self.level).max(ABOVE_NOISE * self.noise).max(ABOVE_STEADY * steady);
         if talker_likelihood > SPEECH_ABOVE && power > least {
             self.learn(power);
         }
@@ -109,6 +134,26 @@ impl TalkerGain {
             *sample = (rounded_off(amplified) * 32_768.0) as i16;
         }
         self.limited_frames += u64::from(is_limited);
+    }
+
+    /// Takes the power of a frame and returns the least one of the last second; infinite while the microphone is muted or
+    /// starts.
+    fn least_power(&mut self, power: f32) -> f32 {
+        if power < MUTED {
+            (self.least, self.sounding) = ([f32::INFINITY; 2], 0);
+            return f32::INFINITY;
+        }
+        self.sounding += 1;
+        let [now, before] = &mut self.least;
+        if self.sounding > STARTING_FRAMES {
+            *now = now.min(power);
+        }
+        let least = now.min(*before);
+        if self.sounding == STEADY_FRAMES {
+            // From the second time on, the microphone no longer starts.
+            (self.least, self.sounding) = ([f32::INFINITY, *now], STARTING_FRAMES);
+        }
+        least
     }
 
     /// Takes a frame of speech into the level, and moves the gain towards its target.
@@ -253,6 +298,22 @@ mod tests {
             }
             talk(&mut gain, 50, -48.0, &mut random);
             assert!(gain.gain_db() < 18.5, "round {round}: {} dB", gain.gain_db());
+        }
+    }
+
+    #[test]
+    fn the_noise_of_a_microphone_that_starts_is_no_talker() {
+        for seed in 1..=20 {
+            let (mut gain, mut random) = (TalkerGain::new(), seed);
+            for frame in 0..1_000 {
+                // The canceller may take noise for a talker before it knows it. The microphone starts within a frame.
+                let mut samples = syllables(12, if frame < 20 { -120.0 } else { -52.0 }, &mut random);
+                samples.iter_mut().take(if frame == 20 { FRAME / 2 } else { 0 }).for_each(|x| *x = 0);
+                gain.process(&mut samples, 0.9);
+            }
+            assert_eq!(gain.gain_db(), 0.0, "seed {seed}");
+            let level = talk(&mut gain, 300, -35.0, &mut random);
+            assert!(level > -30.0, "seed {seed}: a talker is amplified to {level} dBFS");
         }
     }
 
