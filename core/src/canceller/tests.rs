@@ -219,7 +219,7 @@ fn an_echo_is_no_talker_and_a_talker_is_one() {
         (0..1_000).map(|frame| array_of(&mut random).map(|x: i16| x / level(frame))).collect();
     // An echo by a path of which 10 ms are not linear: half of each frame is of the opposite sign every other frame.
     let echo = |frame: usize| {
-        let sign = if frame % 2 == 0 { 1 } else { -1 };
+        let sign = if frame.is_multiple_of(2) { 1 } else { -1 };
         let mut near = far[frame].map(|x| x / 2);
         near[HOP / 2..].iter_mut().for_each(|x| *x *= sign);
         near
