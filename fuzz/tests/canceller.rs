@@ -9,7 +9,7 @@ use handsfree_fuzz::{Choices, fuzz};
 
 handsfree_core::echo_canceller! { type Lean = EchoCanceller<LeanStorage> { rate_hz: 8_000, tail_ms: 32 }; }
 handsfree_core::echo_canceller! {
-    type Curved = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 32, loudspeaker_model: true };
+    type Modelled = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 32, loudspeaker_model: true };
 }
 
 /// Fills 10 ms: silence, a constant, an extreme, noise or an alternation.
@@ -78,6 +78,6 @@ fn run<
 fn no_samples_break_the_canceller() {
     fuzz("canceller", 1_000, &[], |bytes| {
         run(&mut *Box::new(Lean::new()), bytes);
-        run(&mut *Box::new(Curved::new()), bytes);
+        run(&mut *Box::new(Modelled::new()), bytes);
     });
 }

@@ -1,20 +1,19 @@
 //! Worker side: what happens in 10 ms: filters, selection, suppression.
 
-use super::band_echo::BandEcho;
 use super::ceiling;
 use super::kalman::{FilterBin, PathChange};
 use super::levels::{EchoLevels, FAR_ACTIVE};
-use super::loudspeaker_curve::LoudspeakerCurve;
+use super::loudspeaker_model::LoudspeakerModel;
 use super::noise_reduction;
 use super::residual::ResidualInputs;
 use super::selection::{Candidate, Crossing, FrameEnergies, Repair};
 use super::subnormal::flush_powers;
 use super::suppressor::Pressing;
-use super::{CancellerReading, CancellerStorage, EchoCanceller};
+use super::window::{overlap_add, rising, windowed};
+use super::{CancellerStorage, EchoCanceller};
 use crate::dsp::fft::Complex;
 use crate::dsp::real_fft::{FftScratch, RealFft};
 use crate::dsp::select::{larger, smaller};
-use crate::dsp::special::sin_pi;
 
 /// Decay of an echo path in 10 ms, as power, that is assumed at first: 0.75 dB. It is slower than a room's,
 /// because the echo may begin tens of milliseconds after the reference.
@@ -49,8 +48,6 @@ const LEAST_BIN_POWER: f32 = 1e-3;
 const RAISED: f32 = 1.0;
 /// Part of the path that is left after a divergence.
 const HALVED: f32 = 0.5;
-/// Inverse of the part of the microphone's energy that an output of the talker alone has at least.
-const WHOLE_TALKER: f32 = 2.0;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
 const LEAST_ERROR: f32 = 1e-7;
 
@@ -115,17 +112,6 @@ const fn decay<const PARTITIONS: usize>() -> [f32; PARTITIONS] {
     all
 }
 
-/// Returns the rising half of a root-Hann window over two hops.
-const fn rising<const HOP: usize>() -> [f32; HOP] {
-    let mut window = [0.0; HOP];
-    let mut at = 0;
-    while at < HOP {
-        window[at] = sin_pi((at as f64 + 0.5) / (2 * HOP) as f64) as f32;
-        at += 1;
-    }
-    window
-}
-
 impl<
     const HOP: usize,
     const BINS: usize,
@@ -150,8 +136,7 @@ impl<
         for reference in &mut self.reference {
             reference.reset();
         }
-        self.curve.iter_mut().for_each(LoudspeakerCurve::reset);
-        self.band_echo.iter_mut().for_each(BandEcho::reset);
+        self.model.iter_mut().for_each(LoudspeakerModel::reset);
         self.forget_path();
         self.main_noise[0].fill(1e-6);
         self.main_noise[1].fill(0.0);
@@ -181,14 +166,12 @@ impl<
         for shadow in &mut self.shadow {
             shadow.reset();
         }
-        self.curve.iter_mut().for_each(LoudspeakerCurve::forget_path);
-        self.band_echo.iter_mut().for_each(BandEcho::forget_path);
+        self.model.iter_mut().for_each(LoudspeakerModel::forget_path);
         (self.main_power, self.shadow_power) = (0.0, 0.0);
         self.path_change = FIRST_CHANGE;
         self.path_shift.reset();
         self.echo_error = [0.0; 2];
         self.levels = EchoLevels::new();
-        self.expected_echo.fill(0.0);
     }
 
     /// Cleans a frame.
@@ -205,8 +188,8 @@ impl<
         }
         let far_energy = self.take_reference();
         self.cancel();
-        for curve in &mut self.curve {
-            curve.observe(&self.memory.near);
+        for model in &mut self.model {
+            model.observe(&self.memory.near);
         }
         // Parseval's theorem: the energy of the newest reference spectrum, which spans both frames.
         let reference = HOP as f32 * (far_energy + self.last_far_energy);
@@ -227,13 +210,13 @@ impl<
             ceiling::limit_to(near_energy, &mut self.linear);
         }
         let [_, echo_error] = &mut self.echo_error;
-        for curve in &self.curve {
+        for model in &self.model {
             let error = ceiling::energy(&errors[0]) * const { 1.0 / HOP as f32 };
-            *echo_error = larger(*echo_error, curve.changed(error));
+            *echo_error = larger(*echo_error, model.curve_changed(error));
         }
         self.levels.observe(far_energy, near, &errors[0]);
-        for expected in &mut self.expected_echo {
-            *expected = self.levels.expected_echo(far_energy, *expected);
+        for model in &mut self.model {
+            model.take_levels(&self.levels, far_energy);
         }
         if self.settings.no_suppressor {
             for (last, (near, error)) in self.last_echo.iter_mut().zip(near.iter().zip(&errors[0])) {
@@ -255,7 +238,7 @@ impl<
         self.main_noise.iter_mut().for_each(|noise| flush_powers(noise));
         flush_powers(&mut self.shadow_noise);
         self.residual.flush();
-        self.band_echo.iter_mut().for_each(BandEcho::flush);
+        self.model.iter_mut().for_each(LoudspeakerModel::flush);
     }
 
     /// Adds the reverse frame to the reference, or silence if there was none. Returns its energy.
@@ -263,16 +246,15 @@ impl<
         let mut energy = 0.0;
         if !core::mem::take(&mut self.has_far) {
             self.far.as_flattened_mut().fill(0.0);
-            for (curve, far) in self.curve.iter_mut().zip(&mut self.far) {
+            for (model, far) in self.model.iter_mut().zip(&mut self.far) {
                 let silence = core::iter::repeat_n(0.0, HOP);
-                curve.distort(silence, far, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
+                model.distort(silence, far, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
             }
         }
         for ((reference, far), last) in self.reference.iter_mut().zip(&self.far).zip(&mut self.last_far) {
             let [spectrum, _] = &mut self.memory.spectra;
             RealFft::forward(Some(last), Some(far), spectrum, &mut self.memory.fft);
-            self.curve.iter_mut().for_each(|curve| curve.take_spectrum(spectrum));
-            self.band_echo.iter_mut().for_each(|echo| echo.take_spectrum(spectrum));
+            self.model.iter_mut().for_each(|model| model.take_spectrum(spectrum));
             reference.push(spectrum);
             energy += ceiling::energy(far);
             *last = *far;
@@ -369,8 +351,7 @@ impl<
             let partition = (2 * round + turn) % PARTITIONS;
             self.main.iter_mut().for_each(|main| main.constrain(partition, time, fft));
             // The constraint leaves the partition's response in the first half.
-            self.curve.iter_mut().for_each(|curve| curve.learn_path(partition, &time[0]));
-            self.band_echo.iter_mut().for_each(|echo| echo.learn_path(partition, &time[0]));
+            self.model.iter_mut().for_each(|model| model.learn_path(partition, &time[0]));
         } else {
             self.shadow.iter_mut().for_each(|shadow| shadow.constrain(round % SHADOW, bins, time, fft));
         }
@@ -463,7 +444,7 @@ impl<
         }
         let [last, now] = self.echo_error;
         let echo_error = larger(last, now);
-        let band_echo = self.band_echo.first_mut();
+        let band_echo = self.model.first_mut().map(LoudspeakerModel::band_echo);
         self.residual.observe(ResidualInputs { error, echo, uncertainty, echo_error }, band_echo, power);
         self.suppressor.observe(power, self.residual.power());
         self.suppressor.apply(error, power, self.residual.power(), pressing);
@@ -477,50 +458,6 @@ impl<
         let energy = ceiling::quantise(self.last_near_energy, first, samples);
         self.kept = (energy, self.last_near_energy);
     }
-
-    /// Returns the partition with the most power.
-    pub(super) fn strongest_partition(&self) -> usize {
-        let (mut strongest, mut most) = (0, 0.0);
-        for partition in 0..PARTITIONS {
-            let weights = self.main.iter().filter_map(|main| main.weights().get(partition));
-            let power = weights.fold(0.0, |sum, weights| sum + path_power(weights));
-            if power > most {
-                (strongest, most) = (partition, power);
-            }
-        }
-        strongest
-    }
-
-    /// Returns the likelihood that the last output is the near talker, little changed by suppression, from 0 to 1:
-    /// what a [`TalkerGain`](crate::capture::TalkerGain) may learn from. With `loudspeaker_model` of the
-    /// [sizing](super::CancellerSizing) it is 0 unless the output is louder than the echo at the microphone, of which something may
-    /// be left. It costs nothing.
-    #[must_use]
-    pub fn talker_likelihood(&self) -> f32 {
-        let (output, microphone) = self.kept;
-        if self.expected_echo.iter().any(|expected| output < *expected) {
-            return 0.0;
-        }
-        let part = if microphone > 0.0 { output / microphone } else { 0.0 };
-        self.suppressor.presence() * (WHOLE_TALKER * part).min(1.0)
-    }
-
-    /// Returns likelihoods and levels of the last frame. Reads the whole filter, so it is not for every frame
-    /// of a small processor.
-    #[must_use]
-    pub fn reading(&self) -> CancellerReading {
-        if !self.is_prepared {
-            return CancellerReading::default();
-        }
-        CancellerReading {
-            near_end_likelihood: self.suppressor.presence(),
-            residual_echo_likelihood: self.levels.residual_likelihood(),
-            convergence: self.levels.convergence(),
-            strongest_partition: self.strongest_partition(),
-            path_changes: self.path_changes,
-            divergences: self.divergences,
-        }
-    }
 }
 
 /// Returns the power of a part of the path.
@@ -528,34 +465,4 @@ impl<
 #[inline(never)]
 pub(super) fn path_power(weights: &[Complex]) -> f32 {
     weights.iter().fold(0.0, |sum, w| sum + w.power())
-}
-
-/// Writes two frames under a root-Hann window.
-// Not inlined, because the compiler would unroll it and write the window into the code.
-#[inline(never)]
-fn windowed<const HOP: usize>(
-    first: &[f32; HOP],
-    second: &[f32; HOP],
-    rising: &[f32; HOP],
-    to: &mut [[f32; HOP]; 2],
-) {
-    let [to_first, to_second] = to;
-    for ((to, x), window) in to_first.iter_mut().zip(first).zip(rising) {
-        *to = x * window;
-    }
-    for ((to, x), window) in to_second.iter_mut().zip(second).zip(rising.iter().rev()) {
-        *to = x * window;
-    }
-}
-
-/// Windows two frames; adds the overlap to the first, and keeps the second as the next overlap.
-#[inline(never)]
-fn overlap_add<const HOP: usize>(time: &mut [[f32; HOP]; 2], overlap: &mut [f32; HOP], rising: &[f32; HOP]) {
-    let [first, second] = time;
-    for ((first, overlap), window) in first.iter_mut().zip(overlap.iter()).zip(rising) {
-        *first = *first * window + overlap;
-    }
-    for ((overlap, second), window) in overlap.iter_mut().zip(second.iter()).zip(rising.iter().rev()) {
-        *overlap = second * window;
-    }
 }

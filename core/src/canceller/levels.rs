@@ -57,6 +57,11 @@ impl EchoLevels {
         self.frames >= 100 && self.far > 0.0
     }
 
+    /// Returns the part of the microphone's power that the estimated echo has while the far end speaks.
+    pub(super) fn echo_part(&self) -> f32 {
+        if self.near > 0.0 { self.echo / self.near } else { 0.0 }
+    }
+
     /// Returns the energy of the microphone's echo that is expected in a frame with `far` from the loudspeaker, after one in which
     /// `last` was expected: by the level of the estimated echo, or of the microphone while the filter explains less than half.
     pub(super) fn expected_echo(&self, far: f32, last: f32) -> f32 {

@@ -17,11 +17,10 @@
 use core::array::from_fn;
 
 use super::high_pass::HighPassShape;
+use super::least_squares::{FUNCTIONS, Products, Squares, Values};
 use super::subnormal::{flush_powers, flush_samples};
 use crate::dsp::fft::Complex;
 
-/// Functions, the sample itself first. As many as two vectors of a processor hold.
-const FUNCTIONS: usize = 8;
 /// Odd functions, besides the sample.
 const ODD_FUNCTIONS: usize = 3;
 /// Drive of each function, the inverse of the sample from which it is limited: the sample's own, the odd ones, the even
@@ -40,8 +39,6 @@ const FAR_ACTIVE: f32 = 1e-4;
 const FAR_AUDIBLE: f32 = 1e-6;
 /// Frames of a pause after which nothing is observed until the far end plays again: 1 s, longer than pauses of speech.
 const PAUSE_FRAMES: u32 = 100;
-/// Part of the functions' products that is kept in an active frame: 10 s.
-const PRODUCTS_KEPT: f32 = 0.999;
 /// Part of the least squares that is kept in 10 ms: a time constant of 20 s, because a loudspeaker does not change.
 const KEPT: f32 = 0.9995;
 /// Part of the slow mean of the path that a new one replaces at least; each stretch of the path comes five times a second.
@@ -53,8 +50,6 @@ const COLOURED: f32 = 60.0;
 const ERROR_KEPT: f32 = 0.8;
 /// Power that is always expected in the error: -90 dBFS.
 const LEAST_ERROR: f32 = 1e-9;
-/// Regularisation of the least squares as a part of its trace, for 24 bits of precision.
-const LEAST_DIAGONAL: f32 = 1e-6;
 /// Gain of the microphone over the slow mean's echo below which that is no path.
 const LEAST_GAIN: f32 = 0.1;
 /// Part of the weights' change that is made in 10 ms, so that the main filter follows.
@@ -79,9 +74,6 @@ const SPECTRUM_STEP: f32 = 0.01;
 const WIDE_BINS: f32 = 13.5;
 /// Frames of loud echoes, in which no curve was found, after which only every fourth frame is observed.
 const FRAMES_STRAIGHT: f32 = 100.0;
-
-/// One value for each function.
-type Values = [f32; FUNCTIONS];
 
 /// How often a frame is observed, and what is kept and replaced in that time.
 struct Pace {
@@ -138,26 +130,6 @@ pub(super) struct LoudspeakerCurve<const HOP: usize, const PARTITIONS: usize> {
     better: (f32, f32),
     /// Mean power of a sample of the last frame's error that a change of the curve explains.
     change: f32,
-}
-
-/// Products of the functions on the far end.
-#[derive(Debug)]
-struct Products {
-    /// Energy of the far end.
-    energy: f32,
-    /// Products of the sample and each function.
-    linear: Values,
-    /// Products of two functions without their linear parts.
-    gram: [Values; FUNCTIONS],
-}
-
-/// Least squares of the microphone against the functions' echoes.
-#[derive(Debug)]
-struct Squares {
-    matrix: [Values; FUNCTIONS],
-    right: Values,
-    /// Gains of the functions' echoes in the microphone.
-    solution: Values,
 }
 
 impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS> {
@@ -379,92 +351,6 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
     }
 }
 
-impl Products {
-    const fn new() -> Self {
-        Self { energy: 0.0, linear: [0.0; FUNCTIONS], gram: [[0.0; FUNCTIONS]; FUNCTIONS] }
-    }
-
-    /// Returns the part of the sample in each function.
-    fn linear_parts(&self) -> Values {
-        let mut parts = [0.0; FUNCTIONS];
-        if self.energy > 0.0 {
-            parts = self.linear.map(|product| product / self.energy);
-        }
-        // The sample itself stays.
-        parts[0] = 0.0;
-        parts
-    }
-
-    /// Adds the products of a sample's functions.
-    fn add(&mut self, functions: &Values) {
-        for (row, a) in self.gram.iter_mut().zip(functions) {
-            for (product, b) in row.iter_mut().zip(functions) {
-                *product += a * b;
-            }
-        }
-    }
-
-    /// Adds the products of a frame, of which one sample in `every` gave the products of two functions.
-    fn keep(&mut self, now: &Self, every: f32) {
-        self.energy = PRODUCTS_KEPT * self.energy + now.energy;
-        for (sum, now) in self.linear.iter_mut().zip(&now.linear) {
-            *sum = PRODUCTS_KEPT * *sum + now;
-        }
-        for (sum, now) in self.gram.as_flattened_mut().iter_mut().zip(now.gram.as_flattened()) {
-            *sum = PRODUCTS_KEPT * *sum + every * now;
-        }
-    }
-}
-
-impl Squares {
-    const fn new() -> Self {
-        Self { matrix: [[0.0; FUNCTIONS]; FUNCTIONS], right: [0.0; FUNCTIONS], solution: [0.0; FUNCTIONS] }
-    }
-
-    /// Returns the gain of the mean path's echo in the microphone, for a loudspeaker without distortion.
-    fn linear_gain(&self) -> f32 {
-        let own = self.matrix[0][0];
-        if own > 0.0 { self.right[0] / own } else { 0.0 }
-    }
-
-    /// Adds samples of the microphone, each with the functions' echoes, to the part that is kept of earlier ones.
-    fn add(&mut self, echoes: &[(f32, Values)], weight: f32, part_kept: f32) {
-        for kept in self.matrix.as_flattened_mut().iter_mut().chain(&mut self.right) {
-            *kept *= part_kept;
-        }
-        for (near, values) in echoes {
-            for ((row, right), value) in self.matrix.iter_mut().zip(&mut self.right).zip(values) {
-                let weighted = weight * value;
-                *right += weighted * near;
-                for (sum, other) in row.iter_mut().zip(values) {
-                    *sum += weighted * other;
-                }
-            }
-        }
-    }
-
-    /// Solves the least squares. A distortion as loud as the sound itself is expected with a standard deviation of 1, so
-    /// that functions which the far end does not tell apart share a small curve.
-    fn solve(&mut self, products: &Products) {
-        if products.energy <= 0.0 {
-            return;
-        }
-        let mut matrix = self.matrix;
-        let prior = 1.0 / products.energy;
-        // The gain itself is not small.
-        for (row, products) in matrix.iter_mut().zip(&products.gram).skip(1) {
-            for (sum, product) in row.iter_mut().zip(products).skip(1) {
-                *sum += prior * product;
-            }
-        }
-        let trace: f32 = (0..FUNCTIONS).fold(0.0, |sum, k| sum + matrix[k][k]);
-        for (k, row) in matrix.iter_mut().enumerate() {
-            row[k] += LEAST_DIAGONAL * trace;
-        }
-        self.solution = solved(matrix, self.right);
-    }
-}
-
 /// Returns the functions of a sample: of order 1 or 2 where it is quiet, and limited where it is loud.
 fn functions(sample: f32) -> Values {
     let square = sample * sample;
@@ -492,28 +378,6 @@ fn dot(a: &Values, b: &Values) -> f32 {
     let products: Values = from_fn(|k| a[k] * b[k]);
     let [a, b, c, d, e, f, g, h] = products;
     ((a + e) + (b + f)) + ((c + g) + (d + h))
-}
-
-/// Solves a symmetric positive definite system by the decomposition `L D L'` (Golub and Van Loan, "Matrix Computations",
-/// section 4.1.2).
-fn solved(mut matrix: [Values; FUNCTIONS], right: Values) -> Values {
-    let mut solution = right;
-    for j in 0..FUNCTIONS {
-        let (row, pivot) = (matrix[j], matrix[j][j]);
-        if pivot <= 0.0 {
-            return [0.0; FUNCTIONS];
-        }
-        for i in j + 1..FUNCTIONS {
-            let factor = matrix[i][j] / pivot;
-            matrix[i] = from_fn(|k| matrix[i][k] - factor * row[k]);
-            solution[i] -= factor * solution[j];
-        }
-    }
-    for j in (0..FUNCTIONS).rev() {
-        let known = (j + 1..FUNCTIONS).fold(0.0, |sum, k| sum + matrix[j][k] * solution[k]);
-        solution[j] = (solution[j] - known) / matrix[j][j];
-    }
-    solution
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@
 //! |---|---|
 //! | `kalman` | main filter: partitioned frequency-domain Kalman filter |
 //! | `shadow` | shadow filter: normalised LMS, for changed echo paths |
+//! | `loudspeaker_model` | what a loudspeaker adds to a linear echo, of the next two |
 //! | `loudspeaker_curve` | curve of a loudspeaker that distorts, in front of the main filter |
-//! | `selection` | the quieter output, copies between the filters |
+//! | `least_squares` | fit of that curve |
 //! | `band_echo` | power of the echo in bands, from the far end's power |
+//! | `selection` | the quieter output, copies between the filters |
 //! | `residual` | power of the echo that is left |
 //! | `suppressor` | Wiener gains, near-end presence, comfort noise |
+//! | `window` | windowed frames for the next two |
 //! | `noise_reduction` | Wiener gains for the room's noise |
 //! | `ceiling` | never louder than the microphone |
 //! | `storage` | full or halved memory |
@@ -23,10 +26,13 @@ mod frame;
 mod high_pass;
 mod kalman;
 mod lanes;
+mod least_squares;
 mod levels;
 mod loudspeaker_curve;
+mod loudspeaker_model;
 mod noise_reduction;
 mod path_shift;
+mod reading;
 mod residual;
 mod selection;
 mod settings;
@@ -37,17 +43,18 @@ mod spectra;
 mod storage;
 mod subnormal;
 mod suppressor;
+mod window;
 
-use self::band_echo::BandEcho;
 use self::frame::FrameMemory;
 use self::high_pass::{HighPassShape, VoiceHighPass};
 use self::kalman::KalmanFilter;
-use self::loudspeaker_curve::LoudspeakerCurve;
+use self::loudspeaker_model::LoudspeakerModel;
 use self::noise_reduction::NoiseReduction;
 use self::path_shift::PathShift;
+pub use self::reading::CancellerReading;
 use self::residual::ResidualEcho;
 use self::selection::OutputSelection;
-pub use self::settings::{CancellerReading, CancellerSettings};
+pub use self::settings::CancellerSettings;
 use self::shadow::ShadowFilter;
 pub use self::sizing::CancellerSizing;
 use self::sizing::MAX_LOUDSPEAKERS;
@@ -156,11 +163,8 @@ pub struct EchoCanceller<
     divergences: u32,
     memory: FrameMemory<HOP, BINS>,
     noise_reduction: NoiseReduction<BINS>,
-    /// The loudspeaker's curve, if it is learned.
-    curve: [LoudspeakerCurve<HOP, SHADOW>; MODELS],
-    band_echo: [BandEcho<PARTITIONS>; MODELS],
-    /// Energy of the microphone's echo that is expected in the last frame, as far as loudspeakers are modelled.
-    expected_echo: [f32; MODELS],
+    /// The loudspeaker's model, if it is learned.
+    model: [LoudspeakerModel<HOP, SHADOW, PARTITIONS>; MODELS],
 }
 
 /// [`CancellerSettings`] of which the default is all zero bytes.
@@ -243,9 +247,7 @@ impl<
             divergences: 0,
             memory: FrameMemory::new(),
             noise_reduction: NoiseReduction::new(),
-            curve: [const { LoudspeakerCurve::new() }; MODELS],
-            band_echo: [const { BandEcho::new() }; MODELS],
-            expected_echo: [0.0; MODELS],
+            model: [const { LoudspeakerModel::new() }; MODELS],
         }
     }
 
@@ -335,9 +337,9 @@ impl<
                 *to = if self.settings.no_high_pass { x } else { high_pass.next(&Self::HIGH_PASS, x) };
             }
         }
-        for (curve, channel) in self.curve.iter_mut().zip(&mut self.far) {
+        for (model, channel) in self.model.iter_mut().zip(&mut self.far) {
             let samples = far.samples.iter().map(|&sample| ceiling::from_i16(sample));
-            curve.distort(samples, channel, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
+            model.distort(samples, channel, (!self.settings.no_high_pass).then_some(&Self::HIGH_PASS));
         }
         self.has_far = true;
         Ok(())

@@ -1,4 +1,4 @@
-//! Control side: what a product chooses about its canceller, and what the canceller reports.
+//! Control side: what a product chooses about its canceller.
 
 /// Settings of an [`EchoCanceller`](super::EchoCanceller).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,22 +51,4 @@ impl Default for CancellerSettings {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// Likelihoods and levels of an [`EchoCanceller`](super::EchoCanceller) for the last frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct CancellerReading {
-    /// Likelihood that the near talker speaks, from 0 to 1.
-    pub near_end_likelihood: f32,
-    /// Likelihood that the linear output holds echo, from 0 to 1.
-    pub residual_echo_likelihood: f32,
-    /// How far the filter has converged, from 0 (knows nothing) to 1.
-    pub convergence: f32,
-    /// Time from the reference to its strongest echo, in partitions of 10 ms.
-    pub strongest_partition: usize,
-    /// Number of times that the shadow filter's path was taken over: changes of the echo path.
-    pub path_changes: u32,
-    /// Number of times that the main filter diverged and was halved.
-    pub divergences: u32,
 }

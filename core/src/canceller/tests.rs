@@ -144,11 +144,11 @@ fn a_canceller_that_is_told_of_a_moved_reference_need_not_unlearn() {
 }
 
 crate::echo_canceller! {
-    type Curved = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_model: true };
+    type Modelled = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_model: true };
 }
 
 /// Returns by name the numbers of a canceller that have lost bits because they are too small.
-fn subnormal(canceller: &Curved) -> Vec<(&'static str, usize)> {
+fn subnormal(canceller: &Modelled) -> Vec<(&'static str, usize)> {
     let spectra: Vec<f32> = canceller
         .reference
         .iter()
@@ -159,10 +159,10 @@ fn subnormal(canceller: &Curved) -> Vec<(&'static str, usize)> {
     let powers = powers.into_iter().chain([canceller.residual.power()]).flatten().copied().collect();
     let tails = canceller.residual.tail().to_vec();
     let noise = canceller.suppressor.noise_power().collect();
-    let curve = canceller.curve.iter().flat_map(LoudspeakerCurve::state).collect();
+    let model = canceller.model.iter().flat_map(LoudspeakerModel::state).collect();
     [("far", canceller.far.as_flattened().to_vec()), ("spectra", spectra)]
         .into_iter()
-        .chain([("powers", powers), ("tails", tails), ("noise", noise), ("curve", curve)])
+        .chain([("powers", powers), ("tails", tails), ("noise", noise), ("model", model)])
         .map(|(name, values)| (name, values.iter().filter(|x| x.is_subnormal()).count()))
         .filter(|(_, count)| *count > 0)
         .collect()
@@ -174,7 +174,7 @@ fn subnormal(canceller: &Curved) -> Vec<(&'static str, usize)> {
 fn silence_leaves_no_numbers_that_take_longer() {
     let format = Format::new(8_000, 1).unwrap();
     for (far_stops, near_stops) in [(true, false), (false, true), (true, true)] {
-        let (mut canceller, mut random) = (Box::new(Curved::new()), RandomBits::new());
+        let (mut canceller, mut random) = (Box::new(Modelled::new()), RandomBits::new());
         for frame in 0..2_000 {
             let active = frame < 300;
             let far: [i16; HOP] = if active || !far_stops { array_of(&mut random) } else { [0; HOP] };
@@ -192,10 +192,6 @@ fn silence_leaves_no_numbers_that_take_longer() {
             );
         }
     }
-}
-
-crate::echo_canceller! {
-    type Modelled = EchoCanceller<FullStorage> { rate_hz: 8_000, tail_ms: 64, loudspeaker_model: true };
 }
 
 /// Passes frames of far end and microphone, each 10 ms of 8 kHz, and returns in which of them a gain may learn.
