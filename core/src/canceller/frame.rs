@@ -187,6 +187,12 @@ impl<
             *to = if self.settings.no_high_pass { x } else { self.near_high_pass.next(&Self::HIGH_PASS, x) };
         }
         let far_energy = self.take_reference();
+        if self.model.iter_mut().any(LoudspeakerModel::disproves_path) {
+            for main in &mut self.main {
+                main.raise_variance(FIRST_POWER, &Self::DECAY);
+            }
+            self.path_change = FIRST_CHANGE;
+        }
         self.cancel();
         for model in &mut self.model {
             model.observe(&self.memory.near);

@@ -139,6 +139,21 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
         }
     }
 
+    /// Raises each variance to what it is if the whole path moved by a number of sample frames with the standard deviation
+    /// `deviation`: a bin's phase changes by its frequency times that.
+    pub(super) fn doubt_place(&mut self, deviation: f32) {
+        let slope = deviation * (core::f32::consts::PI / (BINS - 1) as f32);
+        for (weights, variances) in self.weights.iter().zip(&mut self.variances) {
+            for (bin, (w, c)) in weights.iter().zip(variances).enumerate() {
+                let phase2 = (slope * bin as f32) * (slope * bin as f32);
+                let least = w.power() * 2.0 * phase2 / (2.0 + phase2);
+                if S::load_variance(*c) < least {
+                    *c = S::store_variance(least, 0);
+                }
+            }
+        }
+    }
+
     /// Multiplies the path by `by`.
     pub(super) fn scale(&mut self, by: f32) {
         for w in self.weights.as_flattened_mut() {

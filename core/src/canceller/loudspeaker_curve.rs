@@ -18,8 +18,7 @@ use core::array::from_fn;
 
 use super::high_pass::HighPassShape;
 use super::least_squares::{FUNCTIONS, Products, Squares, Values};
-use super::subnormal::{flush_powers, flush_samples};
-use crate::dsp::fft::Complex;
+use super::subnormal::flush_samples;
 
 /// Odd functions, besides the sample.
 const ODD_FUNCTIONS: usize = 3;
@@ -67,11 +66,6 @@ const BETTER_FROM: f32 = 0.06;
 /// Part by which the curve lessens the error from which all of it is used.
 const BETTER_SURE: f32 = 0.11;
 
-/// Part of the far end's mean spectrum that a frame replaces: a time constant of 1 s.
-const SPECTRUM_STEP: f32 = 0.01;
-/// Number of bins from which on the far end has many frequencies: the square of the sum of its mean spectrum over the sum of
-/// the squares. Tones reach 2.5, a siren 13, speech 15 to 25.
-const WIDE_BINS: f32 = 13.5;
 /// Frames of loud echoes, in which no curve was found, after which only every fourth frame is observed.
 const FRAMES_STRAIGHT: f32 = 100.0;
 
@@ -110,9 +104,6 @@ pub(super) struct LoudspeakerCurve<const HOP: usize, const PARTITIONS: usize> {
     unobserved: u32,
     /// Frames since the last one in which the far end was audible.
     quiet: u32,
-    /// Mean power of the far end in each bin but the last, and whether it is that of many frequencies.
-    spectrum: [f32; HOP],
-    is_wide: bool,
     high_pass: [Values; 2],
     /// Slow mean of the echo path.
     path: [[f32; HOP]; PARTITIONS],
@@ -141,8 +132,6 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
             newest: 0,
             unobserved: 0,
             quiet: PAUSE_FRAMES,
-            spectrum: [0.0; HOP],
-            is_wide: true,
             high_pass: [[0.0; FUNCTIONS]; 2],
             path: [[0.0; HOP]; PARTITIONS],
             paths: 0,
@@ -164,8 +153,6 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         self.squares = Squares::new();
         self.weights = [0.0; FUNCTIONS];
         (self.unobserved, self.quiet) = (0, PAUSE_FRAMES);
-        self.spectrum = [0.0; HOP];
-        self.is_wide = true;
         (self.error, self.echo, self.better, self.change) = (0.0, 0.0, (0.0, 0.0), 0.0);
     }
 
@@ -219,21 +206,6 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         self.quiet = if is_audible { 0 } else { self.quiet.saturating_add(1) };
     }
 
-    /// Takes the far end's spectrum of the frame that was distorted last.
-    pub(super) fn take_spectrum(&mut self, bins: &[Complex]) {
-        if self.quiet > 0 {
-            return;
-        }
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for (mean, bin) in self.spectrum.iter_mut().zip(bins) {
-            *mean += SPECTRUM_STEP * (bin.power() - *mean);
-            sum += *mean;
-            squares += *mean * *mean;
-        }
-        flush_powers(&mut self.spectrum);
-        self.is_wide = sum * sum > WIDE_BINS * squares;
-    }
-
     /// Takes a partition of the main filter's path. The later ones are not needed.
     pub(super) fn learn_path(&mut self, partition: usize, response: &[f32; HOP]) {
         if let Some(path) = self.path.get_mut(partition) {
@@ -246,14 +218,19 @@ impl<const HOP: usize, const PARTITIONS: usize> LoudspeakerCurve<HOP, PARTITIONS
         }
     }
 
-    /// Takes a frame of the microphone. While the far end plays many frequencies, compares the frame with the functions'
-    /// echoes and learns the curve, in every fourth frame if the loudspeaker has shown none.
-    pub(super) fn observe(&mut self, near: &[f32; HOP]) {
+    /// Returns whether the far end was audible in the frame that was distorted last.
+    pub(super) fn is_audible(&self) -> bool {
+        self.quiet == 0
+    }
+
+    /// Takes a frame of the microphone, and whether the far end plays many frequencies. While it does, compares the frame with
+    /// the functions' echoes and learns the curve, in every fourth frame if the loudspeaker has shown none.
+    pub(super) fn observe(&mut self, near: &[f32; HOP], is_wide: bool) {
         let is_straight = self.better.0 > FRAMES_STRAIGHT && self.better_part() < BETTER_FROM;
         let pace = if is_straight { &EVERY_FOURTH } else { &EVERY };
         self.unobserved = self.unobserved.saturating_add(1);
         self.change = 0.0;
-        if self.is_wide && self.unobserved >= pace.frames && self.quiet < PAUSE_FRAMES {
+        if is_wide && self.unobserved >= pace.frames && self.quiet < PAUSE_FRAMES {
             self.unobserved = 0;
             self.learn(near, pace);
         }

@@ -1,6 +1,7 @@
 //! Worker side: what a loudspeaker adds to a linear echo, and how loud its echo may be.
 
 use super::band_echo::BandEcho;
+use super::far_end_width::FarEndWidth;
 use super::high_pass::HighPassShape;
 use super::levels::EchoLevels;
 use super::loudspeaker_curve::LoudspeakerCurve;
@@ -11,6 +12,7 @@ use crate::dsp::fft::Complex;
 #[derive(Debug)]
 pub(super) struct LoudspeakerModel<const HOP: usize, const SHADOW: usize, const PARTITIONS: usize> {
     curve: LoudspeakerCurve<HOP, SHADOW>,
+    width: FarEndWidth<HOP>,
     band_echo: BandEcho<PARTITIONS>,
     /// Energy of the microphone's echo that is expected in the last frame.
     expected_echo: f32,
@@ -20,11 +22,17 @@ impl<const HOP: usize, const SHADOW: usize, const PARTITIONS: usize>
     LoudspeakerModel<HOP, SHADOW, PARTITIONS>
 {
     pub(super) const fn new() -> Self {
-        Self { curve: LoudspeakerCurve::new(), band_echo: BandEcho::new(), expected_echo: 0.0 }
+        Self {
+            curve: LoudspeakerCurve::new(),
+            width: FarEndWidth::new(),
+            band_echo: BandEcho::new(),
+            expected_echo: 0.0,
+        }
     }
 
     pub(super) fn reset(&mut self) {
         self.curve.reset();
+        self.width.reset();
         self.band_echo.reset();
         self.expected_echo = 0.0;
     }
@@ -32,6 +40,7 @@ impl<const HOP: usize, const SHADOW: usize, const PARTITIONS: usize>
     /// Forgets the echo path, but not the loudspeaker.
     pub(super) fn forget_path(&mut self) {
         self.curve.forget_path();
+        self.width.forget_path();
         self.band_echo.forget_path();
         self.expected_echo = 0.0;
     }
@@ -55,7 +64,9 @@ impl<const HOP: usize, const SHADOW: usize, const PARTITIONS: usize>
 
     /// Takes the far end's spectrum of the frame that was distorted last.
     pub(super) fn take_spectrum(&mut self, bins: &[Complex]) {
-        self.curve.take_spectrum(bins);
+        if self.curve.is_audible() {
+            self.width.observe(bins);
+        }
         self.band_echo.take_spectrum(bins);
     }
 
@@ -67,7 +78,7 @@ impl<const HOP: usize, const SHADOW: usize, const PARTITIONS: usize>
 
     /// Takes a frame of the microphone.
     pub(super) fn observe(&mut self, near: &[f32; HOP]) {
-        self.curve.observe(near);
+        self.curve.observe(near, self.width.is_wide());
     }
 
     /// Takes the levels that a frame with the far end's energy `far` was added to.
@@ -79,6 +90,11 @@ impl<const HOP: usize, const SHADOW: usize, const PARTITIONS: usize>
     /// Returns the likelihood that the last frame's error, with a mean power of `error`, is the echo of a curve that changed.
     pub(super) fn curve_changed(&self, error: f32) -> f32 {
         self.curve.changed(error)
+    }
+
+    /// Returns once whether the far end plays many frequencies now, and the path that was learned is wrong, because it is from tones.
+    pub(super) fn disproves_path(&mut self) -> bool {
+        self.width.disproves_path()
     }
 
     /// Returns the estimator of the echo in bands.
@@ -94,6 +110,6 @@ impl<const HOP: usize, const SHADOW: usize, const PARTITIONS: usize>
     /// Returns what outlives a frame and meets every sample, or decays.
     #[cfg(test)]
     pub(super) fn state(&self) -> impl Iterator<Item = f32> {
-        self.curve.state().chain(self.band_echo.means()).chain([self.expected_echo])
+        self.curve.state().chain(self.width.state()).chain(self.band_echo.means()).chain([self.expected_echo])
     }
 }

@@ -5,8 +5,9 @@
 //! |---|---|
 //! | `kalman` | main filter: partitioned frequency-domain Kalman filter |
 //! | `shadow` | shadow filter: normalised LMS, for changed echo paths |
-//! | `loudspeaker_model` | what a loudspeaker adds to a linear echo, of the next two |
+//! | `loudspeaker_model` | what a loudspeaker adds to a linear echo, of the next four |
 //! | `loudspeaker_curve` | curve of a loudspeaker that distorts, in front of the main filter |
+//! | `far_end_width` | speech or tones |
 //! | `least_squares` | fit of that curve |
 //! | `band_echo` | power of the echo in bands, from the far end's power |
 //! | `selection` | the quieter output, copies between the filters |
@@ -22,6 +23,7 @@
 mod band_echo;
 mod bands;
 mod ceiling;
+mod far_end_width;
 mod frame;
 mod high_pass;
 mod kalman;
@@ -380,6 +382,13 @@ impl<
     fn on_reference_moved(&mut self) {
         if self.is_prepared {
             self.forget_path();
+        }
+    }
+
+    fn on_latency_jump(&mut self, deviation: Duration) {
+        if self.is_prepared {
+            let sample_frames = deviation.as_nanos() as f32 * (2.0 * 1e-7 * HOP as f32);
+            self.main.iter_mut().for_each(|main| main.doubt_place(sample_frames));
         }
     }
 

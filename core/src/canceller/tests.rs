@@ -226,3 +226,38 @@ fn an_echo_is_no_talker_and_a_talker_is_one() {
     let found = count(frames_of_a_talker((0..1_000).map(|frame| ([0; HOP], far[frame]))));
     assert!(found > 300, "{found} of 500 frames of a talker count as one");
 }
+
+/// After a jump of the latency whose length was told only to some samples, a canceller that was told leaves less echo than one
+/// that was not.
+#[test]
+fn a_latency_jump_that_is_told_leaves_less_echo() {
+    let format = Format::new(8_000, 1).unwrap();
+    let residual = |seed: u32, is_told: bool| {
+        let (mut canceller, mut random) = (Box::new(Modelled::new()), RandomBits::new());
+        (0..seed).for_each(|_| _ = random.next());
+        let mut played = [0i16; 2 * HOP];
+        let mut left = 0.0f64;
+        for frame in 0..330 {
+            let late = if frame < 300 { 20 } else { 22 };
+            if frame == 300 && is_told {
+                canceller.on_latency_jump(Duration::from_micros(250));
+            }
+            played.copy_within(HOP.., 0);
+            for sample in &mut played[HOP..] {
+                *sample = (random.next_signed() * 8_000.0) as i16;
+            }
+            let far: [i16; HOP] = core::array::from_fn(|n| played[HOP + n]);
+            let mut near: [i16; HOP] = core::array::from_fn(|n| played[HOP + n - late] / 2);
+            canceller.process_reverse(PcmRef { format, samples: &far }).unwrap();
+            canceller.process_capture(PcmMut { format, samples: &mut near }, Duration::ZERO).unwrap();
+            if frame > 300 {
+                left += near.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+            }
+        }
+        left
+    };
+    for seed in 1..=5 {
+        let (told, untold) = (residual(seed, true), residual(seed, false));
+        assert!(told < 0.25 * untold, "seed {seed}: {told} instead of {untold}");
+    }
+}

@@ -116,9 +116,11 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
             && let Some(late) = self.clock.restart(stamp.position, stamp.time)
         {
             self.clock.jump(late);
+            self.reference.doubt_place(self.clock.variances_ns2().0);
         }
         if let Observation::Jumped(by) = self.clock.observe(stamp.position, stamp.time) {
             self.clock.jump(by);
+            self.reference.doubt_place(self.clock.variances_ns2().0);
         }
     }
 
@@ -235,6 +237,11 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         if moved_alone {
             voice.on_reference_moved();
         }
+    }
+
+    /// Returns once the standard deviation of the place of the last reading, if a device's latency jumped before it.
+    pub(crate) fn take_doubt(&mut self) -> Option<Duration> {
+        self.reference.take_doubt()
     }
 
     /// Lets the next read follow the echo, which the canceller found `shift` from its expected place in this frame.

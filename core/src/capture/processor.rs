@@ -162,6 +162,10 @@ pub trait VoiceProcessor {
     /// reference. The default does nothing.
     fn on_reference_moved(&mut self) {}
 
+    /// Tells that the latency of a device jumped, so that the next reverse frames come earlier or later than before against
+    /// their echo, with a standard deviation of `deviation`. Called before the first of them. The default does nothing.
+    fn on_latency_jump(&mut self, _deviation: Duration) {}
+
     /// Returns the likelihood that the near talker spoke in the last capture frame, from 0 to 1, or `None` if the
     /// processor does not know it. Called after each frame.
     fn near_end_likelihood(&self) -> Option<f32> {
@@ -238,6 +242,10 @@ macro_rules! forward_to_reference {
 
         fn on_reference_moved(&mut self) {
             (**self).on_reference_moved();
+        }
+
+        fn on_latency_jump(&mut self, deviation: Duration) {
+            (**self).on_latency_jump(deviation);
         }
 
         fn near_end_likelihood(&self) -> Option<f32> {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::canceller::far_end_width::FarEndWidth;
+use crate::dsp::fft::Complex;
 
 const HOP: usize = 80;
 const PARTITIONS: usize = 4;
@@ -55,7 +57,7 @@ fn left_after(frames: usize, seed: u64, talker: f32, loudspeaker: impl Fn(f32) -
         straight.extend(samples);
         curved.extend(far);
         let near = behind(&path, &played).map(|echo| echo + talker * numbers.next());
-        curve.observe(&near);
+        curve.observe(&near, true);
         curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
     }
     // The part of each that has no linear part in the other, over the last half.
@@ -111,7 +113,7 @@ fn a_loudspeaker_without_distortion_stays_straight() {
         let (mut played, mut unobserved) = (Vec::new(), 0);
         for frame in 0..2_000 {
             play_straight(&mut curve, &mut numbers, &mut played, &format!("seed {seed}, frame {frame}"));
-            curve.observe(&behind(&path, &played).map(|echo| echo + talker * numbers.next()));
+            curve.observe(&behind(&path, &played).map(|echo| echo + talker * numbers.next()), true);
             curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
             unobserved += usize::from(curve.unobserved > 0);
         }
@@ -143,7 +145,7 @@ fn a_syllable_louder_than_all_before_is_told_from_a_talker() {
             let echoes = behind(&path, &heard);
             let errors = near.iter().zip(&echoes).map(|(near, echo)| near - gain * echo);
             let error = errors.map(|error| error * error).sum::<f32>() / HOP as f32;
-            curve.observe(&near);
+            curve.observe(&near, true);
             curve.learn_path(frame % PARTITIONS, &path[frame % PARTITIONS]);
             gain = curve.squares.solution[0];
             if frame >= 800 {
@@ -161,6 +163,7 @@ fn a_syllable_louder_than_all_before_is_told_from_a_talker() {
 fn tones_teach_no_curve() {
     let mut numbers = Numbers(7);
     let [known, path] = from_fn(|_| path(&mut numbers));
+    let mut width = FarEndWidth::<HOP>::new();
     let mut curve = Box::new(Curve::new());
     curve.path = known;
     let mut played = Vec::new();
@@ -171,9 +174,9 @@ fn tones_teach_no_curve() {
         curve.distort(samples.into_iter(), &mut samples.clone(), None);
         let mut bins = [Complex::ZERO; HOP];
         (bins[8].re, bins[9].re, bins[10].re) = (1.0, 2.0, 1.0);
-        curve.take_spectrum(&bins);
+        width.observe(&bins);
         played.extend(samples);
-        curve.observe(&behind(&path, &played).map(|echo| echo + 0.001 * numbers.next()));
+        curve.observe(&behind(&path, &played).map(|echo| echo + 0.001 * numbers.next()), width.is_wide());
         assert_eq!((curve.better, curve.weights), ((0.0, 0.0), [0.0; FUNCTIONS]), "frame {frame}");
     }
 }
@@ -193,7 +196,7 @@ fn echoes_are_the_convolution_of_path_and_functions() {
     let mut played = Vec::new();
     for frame in 0..PARTITIONS + 3 {
         if frame > 0 {
-            curve.observe(&[0.0; HOP]);
+            curve.observe(&[0.0; HOP], true);
         }
         let samples = numbers.frame();
         curve.distort(samples.into_iter(), &mut [0.0; HOP], None);

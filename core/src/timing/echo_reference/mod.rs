@@ -10,7 +10,7 @@ use crate::dsp::FrameConverter;
 use crate::dsp::fractional::{FractionalReader, FullReader, MediumReader, QuickReader};
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, copy};
-use crate::limits::MAX_CHANNELS;
+use crate::limits::{FRAME_NS, MAX_CHANNELS};
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
 use crate::timing::shift_follower::ShiftFollower;
@@ -31,6 +31,13 @@ const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
 const SMOOTHING: f32 = 4.0;
 /// Position error beyond which it is corrected faster, in standard deviations of the clocks' times.
 const FASTER_SIGMAS: f32 = 3.0;
+/// Sample from which on something is played.
+const AUDIBLE: u16 = 4;
+/// Frames of a pause after which the place of the echo is less certain (1 s), and at most counted (1 min).
+const PAUSE_FRAMES: u16 = 100;
+const LONGEST_PAUSE_FRAMES: u16 = 6_000;
+/// Standard deviation of the rate in a pause. With 1 ppm an echo after it is heard, and with 3 ppm a siren is unlearned.
+const RATE_DOUBT: f32 = 2.2e-6;
 /// Largest change of the reading speed, as a fraction: clocks that differ by 2 %, and a correction besides.
 const MAX_SLEW: f32 = 25e-3;
 /// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
@@ -121,6 +128,16 @@ pub(crate) struct Correction {
     pub(crate) slower_ppm: f64,
 }
 
+/// A jump of the latency whose samples have not been read yet. What the clock learns of their time after the jump does not
+/// concern the samples before it.
+#[derive(Clone, Copy, Debug)]
+struct UnreadJump {
+    /// Index of the first sample frame after the jump.
+    from: i64,
+    /// The clock when the jump was noticed.
+    before: StreamClock,
+}
+
 /// The samples that the loudspeaker played, read by the times of the microphone.
 ///
 /// Both directions are in sample frames at the session's rate, each on its own clock.
@@ -155,6 +172,11 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     slower_q32: i64,
     /// What the canceller sees of the echo's place.
     follower: ShiftFollower,
+    unread_jump: [Option<UnreadJump>; SOUND_SERVER as usize],
+    /// Variance of the place of the last reading after a jump, in ns^2, until it is taken.
+    place_ns2: [Option<f32>; SOUND_SERVER as usize],
+    /// Number of successive frames in which nothing was played.
+    pause: [u16; SOUND_SERVER as usize],
 }
 
 impl<'a, const CAP: usize> EchoReference<'a, CAP> {
@@ -184,6 +206,9 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             later_q32: 0,
             slower_q32: 0,
             follower: ShiftFollower::new(),
+            unread_jump: [None; SOUND_SERVER as usize],
+            place_ns2: [None; SOUND_SERVER as usize],
+            pause: [0; SOUND_SERVER as usize],
         }
     }
 
@@ -336,16 +361,54 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
             let shifted = self.shift(begin, late);
             self.clock.observe((begin + shifted) as u64, time);
+            self.expect_jump(begin + shifted);
             return;
         }
         match self.clock.observe(begin as u64, time) {
             Observation::Taken => self.suspect_from = self.history.end(),
             Observation::Ignored => {}
             Observation::Jumped(by) => {
-                self.shift(self.suspect_from, by);
+                let shifted = self.shift(self.suspect_from, by);
+                self.expect_jump(self.suspect_from + shifted);
                 self.suspect_from = self.history.end();
             }
         }
+    }
+
+    /// Notes that the samples from index `from` on come after a jump, whose length a few times told.
+    fn expect_jump(&mut self, from: i64) {
+        for jump in &mut self.unread_jump {
+            jump.get_or_insert(UnreadJump { from, before: self.clock });
+        }
+    }
+
+    /// Notes that the place of the next reading is known with a variance of `ns2` only.
+    pub(crate) fn doubt_place(&mut self, ns2: f32) {
+        self.follower = ShiftFollower::new();
+        for place in &mut self.place_ns2 {
+            *place = Some(ns2);
+        }
+    }
+
+    /// Takes a frame that was read on two clocks. After a pause its place is less certain: the echo was not seen.
+    fn observe_pause(&mut self, read: &Frame<CAP>) {
+        for (pause, place) in self.pause.iter_mut().zip(&mut self.place_ns2) {
+            if read.samples().iter().all(|sample| sample.unsigned_abs() < AUDIBLE) {
+                *pause = pause.saturating_add(1).min(LONGEST_PAUSE_FRAMES);
+                continue;
+            }
+            if *pause >= PAUSE_FRAMES && place.is_none() {
+                let deviation_ns = RATE_DOUBT * f32::from(*pause) * FRAME_NS as f32;
+                *place = Some(deviation_ns * deviation_ns);
+            }
+            *pause = 0;
+        }
+    }
+
+    /// Returns once the standard deviation of the place of a reading after a jump.
+    pub(crate) fn take_doubt(&mut self) -> Option<Duration> {
+        let ns2 = self.place_ns2.first_mut()?.take()?;
+        Some(Duration::from_nanos(libm::sqrtf(ns2) as i64))
     }
 
     /// Moves the samples from index `from` on later by `by`, rounded to whole sample frames. Returns that
@@ -399,9 +462,21 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let farthest = JUMP.in_sample_frames(self.rate) as f32;
         let start = here.filter(|&here| begin.since(here).abs() <= farthest);
         let jumped = start.is_none();
-        let start = start.unwrap_or(begin);
-        let error = begin.since(start);
-        let corrected = self.corrected_share(capture, error) * self.follower.without_bias(error);
+        let mut start = start.unwrap_or(begin);
+        let mut error = begin.since(start);
+        let mut passed = None;
+        if let Some(jump) = self.unread_jump.first().copied().flatten() {
+            let at = begin.index.max(0) as u64;
+            let later = (self.clock.time_of(at) - jump.before.time_of(at)).as_nanos() as f32;
+            let later = if jumped { 0.0 } else { later * 1e-9 * self.rate.hz() as f32 };
+            error += later;
+            if start.index + sample_frames as i64 / 2 > jump.from {
+                passed = Some(self.clock.variances_ns2().0);
+                start = start.plus_q32(-((later * Q32 as f32) as i64));
+            }
+        }
+        let error = self.follower.without_bias(error);
+        let corrected = self.corrected_share(capture, error) * error;
         // Both clocks run at a constant rate within a frame. A step differs little from 1, so single
         // precision suffices for the difference.
         let rate_difference = capture.slower_than(&self.clock) - self.slower_q32 as f32 / Q32 as f32;
@@ -416,7 +491,12 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
         self.follower.end_step();
+        if let Some(ns2) = passed {
+            self.unread_jump.fill(None);
+            self.doubt_place(ns2);
+        }
         self.head = self.interpolate::<R>(start, step_q32, out, far);
+        self.observe_pause(out);
         self.read_to.fill(start.index + sample_frames as i64);
         self.later_q32 += self.slower_q32 * sample_frames as i64;
         self.finish_reading(jumped)

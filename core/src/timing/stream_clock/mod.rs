@@ -43,6 +43,8 @@ const RATE_CHECK: f32 = 64.0;
 /// Residual threshold, in standard deviations of the mean. The standard deviation of the mean residual is
 /// that of the jitter, divided by the root of 2 [`RATE_CHECK`].
 const RATE_CHECK_SIGMAS: f32 = 7.0;
+/// Variance of the time after it moved to the mean residual, in squares of that.
+const MEAN_DOUBT: f32 = 0.25;
 /// Least uncertainty added to the rate when the mean residual exceeds its threshold: a drift, as a fraction of the
 /// rate.
 const RATE_DRIFT: f32 = 10e-6;
@@ -433,8 +435,12 @@ impl StreamClock {
         let chance_ns2 = self.jitter_ns2 * (RATE_CHECK_SIGMAS * RATE_CHECK_SIGMAS / (2.0 * RATE_CHECK));
         let mean_ns2 = self.mean_residual_ns * self.mean_residual_ns;
         if mean_ns2 > chance_ns2 + self.slow_error.peak_ns2() {
-            self.p_tt += self.jitter_ns2;
             let mut drift = RATE_DRIFT;
+            if SOUND_SERVER && mean_ns2 > slow_error::MOST_NS * slow_error::MOST_NS {
+                self.follow_mean();
+            } else {
+                self.p_tt += self.jitter_ns2;
+            }
             if SOUND_SERVER {
                 // The rate may have been wrong since it was last made uncertain.
                 let since = self.since_rate_change.max(RATE_CHECK as u32);
@@ -451,6 +457,15 @@ impl StreamClock {
             self.mean_residual_ns = 0.0;
         }
         self.since_rate_change = self.since_rate_change.saturating_add(1);
+    }
+
+    /// Moves the time to the mean of the last times, because the next one alone may err by milliseconds. They may have moved on since:
+    /// the mean is some 64 observations old.
+    #[cold]
+    fn follow_mean(&mut self) {
+        self.time += Duration::from_nanos(self.mean_residual_ns as i64);
+        self.p_tt += MEAN_DOUBT * self.mean_residual_ns * self.mean_residual_ns;
+        self.last_residual_ns -= self.mean_residual_ns;
     }
 
     /// Makes the rate uncertain by `drift` after times that came later than predicted by `late_ns` within `observations`. A
@@ -509,6 +524,10 @@ impl StreamClock {
                 // The last outlier is later than their mean.
                 self.p_tt += growth_ns * growth_ns;
             }
+        }
+        if SOUND_SERVER {
+            // That of the mean of the outliers.
+            self.p_tt += self.jitter_ns2 / agreeing as f32;
         }
         Observation::Jumped(Duration::from_nanos(late_ns))
     }

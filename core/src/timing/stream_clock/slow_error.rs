@@ -10,7 +10,7 @@ const RATE_CHANGE_WINDOW: u32 = 1_000;
 /// Variance that the mean residual may have without a change of the rate, in variances of the slow error.
 const PEAK: f32 = 4.0;
 /// Mean residual beyond which times do not err slowly, in nanoseconds: the rate is wrong.
-const MOST_NS: f32 = 0.2e6;
+pub(super) const MOST_NS: f32 = 0.2e6;
 /// Number of successive times that share one slow error, and so count as one observation of it.
 const MEMORY: f32 = 64.0;
 

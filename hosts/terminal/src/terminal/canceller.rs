@@ -177,6 +177,10 @@ impl VoiceProcessor for OwnCancellerVoice {
         at_any_rate!(&mut self.canceller, canceller => canceller.on_reference_moved());
     }
 
+    fn on_latency_jump(&mut self, deviation: Duration) {
+        at_any_rate!(&mut self.canceller, canceller => canceller.on_latency_jump(deviation));
+    }
+
     fn near_end_likelihood(&self) -> Option<f32> {
         at_any_rate!(&self.canceller, canceller => canceller.near_end_likelihood())
     }

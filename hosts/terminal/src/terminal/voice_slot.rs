@@ -124,6 +124,10 @@ impl VoiceProcessor for VoiceSlot {
         self.current.on_reference_moved();
     }
 
+    fn on_latency_jump(&mut self, deviation: Duration) {
+        self.current.on_latency_jump(deviation);
+    }
+
     fn near_end_likelihood(&self) -> Option<f32> {
         self.current.near_end_likelihood()
     }
