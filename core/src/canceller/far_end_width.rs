@@ -65,6 +65,10 @@ impl<const HOP: usize> FarEndWidth<HOP> {
         self.shows_path = is_wider(&self.latest, WIDE);
         if self.shows_path {
             self.wide = self.wide.saturating_add(1);
+            if self.tones < TONE_FRAMES {
+                // Single vowels are as narrow as tones.
+                self.tones = 0;
+            }
         } else if !is_wider(&self.latest, NARROW) {
             self.tones = self.tones.saturating_add(1);
         }
