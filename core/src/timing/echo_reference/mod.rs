@@ -38,6 +38,8 @@ const PAUSE_FRAMES: u16 = 100;
 const LONGEST_PAUSE_FRAMES: u16 = 6_000;
 /// Standard deviation of the rate in a pause. With 1 ppm an echo after it is heard, and with 3 ppm a siren is unlearned.
 const RATE_DOUBT: f32 = 2.2e-6;
+/// The same in standard deviations of the clocks' rates, for times that are exact.
+const RATE_SIGMAS: f32 = 3.0;
 /// Largest change of the reading speed, as a fraction: clocks that differ by 2 %, and a correction besides.
 const MAX_SLEW: f32 = 25e-3;
 /// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
@@ -391,15 +393,19 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     }
 
     /// Takes a frame that was read on two clocks. After a pause its place is less certain: the echo was not seen.
-    fn observe_pause(&mut self, read: &Frame<CAP>) {
+    fn observe_pause(&mut self, read: &Frame<CAP>, rate_variance: f32) {
         for (pause, place) in self.pause.iter_mut().zip(&mut self.place_ns2) {
             if read.samples().iter().all(|sample| sample.unsigned_abs() < AUDIBLE) {
                 *pause = pause.saturating_add(1).min(LONGEST_PAUSE_FRAMES);
                 continue;
             }
             if *pause >= PAUSE_FRAMES && place.is_none() {
-                let deviation_ns = RATE_DOUBT * f32::from(*pause) * FRAME_NS as f32;
-                *place = Some(deviation_ns * deviation_ns);
+                let pause_ns = f32::from(*pause) * FRAME_NS as f32;
+                *place = Some(
+                    (RATE_DOUBT * RATE_DOUBT).min(RATE_SIGMAS * RATE_SIGMAS * rate_variance)
+                        * pause_ns
+                        * pause_ns,
+                );
             }
             *pause = 0;
         }
@@ -496,7 +502,9 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             self.doubt_place(ns2);
         }
         self.head = self.interpolate::<R>(start, step_q32, out, far);
-        self.observe_pause(out);
+        let rate_variance =
+            self.clock.rate_variance().unwrap_or(0.0) + capture.rate_variance().unwrap_or(0.0);
+        self.observe_pause(out, rate_variance);
         self.read_to.fill(start.index + sample_frames as i64);
         self.later_q32 += self.slower_q32 * sample_frames as i64;
         self.finish_reading(jumped)
