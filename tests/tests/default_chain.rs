@@ -36,7 +36,7 @@ fn the_default_chain_keeps_the_talker_and_no_echo() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// While nobody speaks, gain control raises neither the residual echo nor the room's noise.
+/// Gain control amplifies neither residual echo nor background noise while nobody speaks.
 #[test]
 fn the_gain_learns_from_no_echo_and_no_noise() {
     let mut wrong = Vec::new();

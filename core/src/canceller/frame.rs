@@ -46,6 +46,9 @@ const CHANGE_KEPT: f32 = 0.996_67;
 const LEAST_BIN_POWER: f32 = 1e-3;
 /// Variance after a path change, in terms of the path's power.
 const RAISED: f32 = 1.0;
+/// Variance after tones, in terms of the path's power. More suppresses a talker whose far end is as narrow as tones; with 1, speech after
+/// ring-back tones is cancelled by 3 dB less.
+const AFTER_TONES: f32 = 2.0;
 /// Part of the path that is left after a divergence.
 const HALVED: f32 = 0.5;
 /// Power that is always expected in the error: -70 dBFS, where 16-bit samples end.
@@ -189,7 +192,7 @@ impl<
         let far_energy = self.take_reference();
         if self.model.iter_mut().any(LoudspeakerModel::disproves_path) {
             for main in &mut self.main {
-                main.raise_variance(FIRST_POWER, &Self::DECAY);
+                main.raise_variance(AFTER_TONES * self.main_power, &Self::DECAY);
             }
             self.path_change = FIRST_CHANGE;
         }

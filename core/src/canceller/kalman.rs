@@ -141,7 +141,7 @@ impl<S: Packing, const BINS: usize, const PARTITIONS: usize> KalmanFilter<S, BIN
 
     /// Raises each variance to what it is if the whole path moved by a number of sample frames with the standard deviation
     /// `deviation`: a bin's phase changes by its frequency times that.
-    pub(super) fn doubt_place(&mut self, deviation: f32) {
+    pub(super) fn doubt_position(&mut self, deviation: f32) {
         let slope = deviation * (core::f32::consts::PI / (BINS - 1) as f32);
         for (weights, variances) in self.weights.iter().zip(&mut self.variances) {
             for (bin, (w, c)) in weights.iter().zip(variances).enumerate() {

@@ -67,7 +67,7 @@ use self::suppressor::ResidualSuppressor;
 use crate::capture::{EchoReport, EchoShift, ProcessError, VoiceProcessor, VoiceStats};
 use crate::format::Format;
 use crate::frame::{PcmMut, PcmRef};
-use crate::limits::FRAMES_PER_SECOND;
+use crate::limits::{FRAME_NS, FRAMES_PER_SECOND};
 use crate::time::Duration;
 use crate::timing::ReferenceQuality;
 
@@ -168,6 +168,9 @@ pub struct EchoCanceller<
     /// The loudspeaker's model, if it is learned.
     model: [LoudspeakerModel<HOP, SHADOW, PARTITIONS>; MODELS],
 }
+
+/// Number of standard deviations by which an uncertain reference is assumed to be wrong.
+const UNCERTAIN_SIGMAS: f32 = 2.0;
 
 /// [`CancellerSettings`] of which the default is all zero bytes.
 #[derive(Clone, Copy, Debug)]
@@ -385,10 +388,11 @@ impl<
         }
     }
 
-    fn on_latency_jump(&mut self, deviation: Duration) {
+    fn on_reference_uncertain(&mut self, deviation: Duration) {
         if self.is_prepared {
-            let sample_frames = deviation.as_nanos() as f32 * (2.0 * 1e-7 * HOP as f32);
-            self.main.iter_mut().for_each(|main| main.doubt_place(sample_frames));
+            let sample_frames =
+                UNCERTAIN_SIGMAS * deviation.as_nanos() as f32 * const { HOP as f32 / FRAME_NS as f32 };
+            self.main.iter_mut().for_each(|main| main.doubt_position(sample_frames));
         }
     }
 

@@ -227,10 +227,9 @@ fn an_echo_is_no_talker_and_a_talker_is_one() {
     assert!(found > 300, "{found} of 500 frames of a talker count as one");
 }
 
-/// After a jump of the latency whose length was told only to some samples, a canceller that was told leaves less echo than one
-/// that was not.
+/// A canceller that is told of an inexact reference leaves less echo.
 #[test]
-fn a_latency_jump_that_is_told_leaves_less_echo() {
+fn an_uncertain_reference_that_is_told_leaves_less_echo() {
     let format = Format::new(8_000, 1).unwrap();
     let residual = |seed: u32, is_told: bool| {
         let (mut canceller, mut random) = (Box::new(Modelled::new()), RandomBits::new());
@@ -240,7 +239,7 @@ fn a_latency_jump_that_is_told_leaves_less_echo() {
         for frame in 0..330 {
             let late = if frame < 300 { 20 } else { 22 };
             if frame == 300 && is_told {
-                canceller.on_latency_jump(Duration::from_micros(250));
+                canceller.on_reference_uncertain(Duration::from_micros(250));
             }
             played.copy_within(HOP.., 0);
             for sample in &mut played[HOP..] {

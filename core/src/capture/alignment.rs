@@ -116,11 +116,11 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
             && let Some(late) = self.clock.restart(stamp.position, stamp.time)
         {
             self.clock.jump(late);
-            self.reference.doubt_place(self.clock.variances_ns2().0);
+            self.reference.doubt_position(self.clock.variances_ns2().0);
         }
         if let Observation::Jumped(by) = self.clock.observe(stamp.position, stamp.time) {
             self.clock.jump(by);
-            self.reference.doubt_place(self.clock.variances_ns2().0);
+            self.reference.doubt_position(self.clock.variances_ns2().0);
         }
     }
 
@@ -239,9 +239,9 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         }
     }
 
-    /// Returns once the standard deviation of the place of the last reading, if a device's latency jumped before it.
-    pub(crate) fn take_doubt(&mut self) -> Option<Duration> {
-        self.reference.take_doubt()
+    /// Returns once the standard deviation of the position of the last reading, after a jump of a device's latency or a pause.
+    pub(crate) fn take_uncertainty(&mut self) -> Option<Duration> {
+        self.reference.take_uncertainty()
     }
 
     /// Lets the next read follow the echo, which the canceller found `shift` from its expected place in this frame.

@@ -162,9 +162,10 @@ pub trait VoiceProcessor {
     /// reference. The default does nothing.
     fn on_reference_moved(&mut self) {}
 
-    /// Tells that the latency of a device jumped, so that the next reverse frames come earlier or later than before against
-    /// their echo, with a standard deviation of `deviation`. Called before the first of them. The default does nothing.
-    fn on_latency_jump(&mut self, _deviation: Duration) {}
+    /// Tells that the next reverse frames may come earlier or later than before against their echo, by a time with the standard
+    /// deviation `deviation`: the latency of a device jumped, or nothing was played for a second or more. Called before
+    /// the first of these frames. The default does nothing.
+    fn on_reference_uncertain(&mut self, _deviation: Duration) {}
 
     /// Returns the likelihood that the near talker spoke in the last capture frame, from 0 to 1, or `None` if the
     /// processor does not know it. Called after each frame.
@@ -244,8 +245,8 @@ macro_rules! forward_to_reference {
             (**self).on_reference_moved();
         }
 
-        fn on_latency_jump(&mut self, deviation: Duration) {
-            (**self).on_latency_jump(deviation);
+        fn on_reference_uncertain(&mut self, deviation: Duration) {
+            (**self).on_reference_uncertain(deviation);
         }
 
         fn near_end_likelihood(&self) -> Option<f32> {

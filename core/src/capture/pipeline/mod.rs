@@ -319,8 +319,8 @@ impl<'a, const CAP: usize, const SLOTS: usize, V: VoiceProcessor, P: FrameProces
         let mut lead = Duration::ZERO;
         if self.split_loopback.is_none() {
             lead = self.alignment.lead();
-            if let Some(deviation) = self.alignment.take_doubt() {
-                self.voice.voice.on_latency_jump(deviation);
+            if let Some(deviation) = self.alignment.take_uncertainty() {
+                self.voice.voice.on_reference_uncertain(deviation);
             }
         }
         self.voice.reverse(far.pcm(), counters, &mut self.events);

@@ -7,14 +7,19 @@
 
 use crate::capture::EchoShift;
 use crate::dsp::FrameConverter;
-use crate::dsp::fractional::{FractionalReader, FullReader, MediumReader, QuickReader};
+use crate::dsp::fractional::FractionalReader;
 use crate::format::{Format, SampleRate};
 use crate::frame::{Frame, copy};
-use crate::limits::{FRAME_NS, MAX_CHANNELS};
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
 use crate::timing::shift_follower::ShiftFollower;
 use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, SOUND_SERVER, StreamClock};
+
+use self::interpolation::interpolate;
+use self::uncertainty::{PositionUncertainty, Refinement};
+
+mod interpolation;
+mod uncertainty;
 
 /// Position error beyond which reading jumps instead of slewing.
 const JUMP: Duration = Duration::from_millis(3);
@@ -31,15 +36,6 @@ const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
 const SMOOTHING: f32 = 4.0;
 /// Position error beyond which it is corrected faster, in standard deviations of the clocks' times.
 const FASTER_SIGMAS: f32 = 3.0;
-/// Sample from which on something is played.
-const AUDIBLE: u16 = 4;
-/// Frames of a pause after which the place of the echo is less certain (1 s), and at most counted (1 min).
-const PAUSE_FRAMES: u16 = 100;
-const LONGEST_PAUSE_FRAMES: u16 = 6_000;
-/// Standard deviation of the rate in a pause. With 1 ppm an echo after it is heard, and with 3 ppm a siren is unlearned.
-const RATE_DOUBT: f32 = 2.2e-6;
-/// The same in standard deviations of the clocks' rates, for times that are exact.
-const RATE_SIGMAS: f32 = 3.0;
 /// Largest change of the reading speed, as a fraction: clocks that differ by 2 %, and a correction besides.
 const MAX_SLEW: f32 = 25e-3;
 /// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
@@ -49,18 +45,6 @@ const LONGEST_SHIFT: Duration = Duration::from_millis(10_000);
 const HISTORY_MARGIN: Duration = Duration::from_millis(200);
 /// Number of sample frames after the last read position that interpolation needs.
 const REACH: i64 = 34;
-
-/// Number of samples interpolated at a time, from one stretch of the history that is converted once.
-const CHUNK: usize = 64;
-/// Number of additional samples that a chunk may reach by slewing.
-const SLACK: usize = 4;
-
-/// Number of samples around a chunk that the longest kernel needs.
-const MAX_AROUND: usize = 64;
-
-const _: () = assert!(CHUNK as f32 * MAX_SLEW < (SLACK - 1) as f32);
-const _: () = assert!(FullReader::AROUND <= MAX_AROUND && MediumReader::AROUND <= MAX_AROUND);
-const _: () = assert!(QuickReader::AROUND <= MAX_AROUND);
 
 /// Working memory of the reference, part of a session.
 #[derive(Debug)]
@@ -130,16 +114,6 @@ pub(crate) struct Correction {
     pub(crate) slower_ppm: f64,
 }
 
-/// A jump of the latency whose samples have not been read yet. What the clock learns of their time after the jump does not
-/// concern the samples before it.
-#[derive(Clone, Copy, Debug)]
-struct UnreadJump {
-    /// Index of the first sample frame after the jump.
-    from: i64,
-    /// The clock when the jump was noticed.
-    before: StreamClock,
-}
-
 /// The samples that the loudspeaker played, read by the times of the microphone.
 ///
 /// Both directions are in sample frames at the session's rate, each on its own clock.
@@ -174,11 +148,7 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     slower_q32: i64,
     /// What the canceller sees of the echo's place.
     follower: ShiftFollower,
-    unread_jump: [Option<UnreadJump>; SOUND_SERVER as usize],
-    /// Variance of the place of the last reading after a jump, in ns^2, until it is taken.
-    place_ns2: [Option<f32>; SOUND_SERVER as usize],
-    /// Number of successive frames in which nothing was played.
-    pause: [u16; SOUND_SERVER as usize],
+    uncertainty: PositionUncertainty,
 }
 
 impl<'a, const CAP: usize> EchoReference<'a, CAP> {
@@ -208,9 +178,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             later_q32: 0,
             slower_q32: 0,
             follower: ShiftFollower::new(),
-            unread_jump: [None; SOUND_SERVER as usize],
-            place_ns2: [None; SOUND_SERVER as usize],
-            pause: [0; SOUND_SERVER as usize],
+            uncertainty: PositionUncertainty::new(),
         }
     }
 
@@ -363,7 +331,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
             let shifted = self.shift(begin, late);
             self.clock.observe((begin + shifted) as u64, time);
-            self.expect_jump(begin + shifted);
+            self.uncertainty.on_jump(begin + shifted, &self.clock);
             return;
         }
         match self.clock.observe(begin as u64, time) {
@@ -371,50 +339,21 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             Observation::Ignored => {}
             Observation::Jumped(by) => {
                 let shifted = self.shift(self.suspect_from, by);
-                self.expect_jump(self.suspect_from + shifted);
+                self.uncertainty.on_jump(self.suspect_from + shifted, &self.clock);
                 self.suspect_from = self.history.end();
             }
         }
     }
 
-    /// Notes that the samples from index `from` on come after a jump, whose length a few times told.
-    fn expect_jump(&mut self, from: i64) {
-        for jump in &mut self.unread_jump {
-            jump.get_or_insert(UnreadJump { from, before: self.clock });
-        }
+    /// Notes that the position has a variance of `ns2` from the next frame on, and forgets how the echo moved at the last one.
+    pub(crate) fn doubt_position(&mut self, ns2: f32) {
+        self.forget_motion();
+        self.uncertainty.set(ns2);
     }
 
-    /// Notes that the place of the next reading is known with a variance of `ns2` only.
-    pub(crate) fn doubt_place(&mut self, ns2: f32) {
-        self.follower = ShiftFollower::new();
-        for place in &mut self.place_ns2 {
-            *place = Some(ns2);
-        }
-    }
-
-    /// Takes a frame that was read on two clocks. After a pause its place is less certain: the echo was not seen.
-    fn observe_pause(&mut self, read: &Frame<CAP>, rate_variance: f32) {
-        for (pause, place) in self.pause.iter_mut().zip(&mut self.place_ns2) {
-            if read.samples().iter().all(|sample| sample.unsigned_abs() < AUDIBLE) {
-                *pause = pause.saturating_add(1).min(LONGEST_PAUSE_FRAMES);
-                continue;
-            }
-            if *pause >= PAUSE_FRAMES && place.is_none() {
-                let pause_ns = f32::from(*pause) * FRAME_NS as f32;
-                *place = Some(
-                    (RATE_DOUBT * RATE_DOUBT).min(RATE_SIGMAS * RATE_SIGMAS * rate_variance)
-                        * pause_ns
-                        * pause_ns,
-                );
-            }
-            *pause = 0;
-        }
-    }
-
-    /// Returns once the standard deviation of the place of a reading after a jump.
-    pub(crate) fn take_doubt(&mut self) -> Option<Duration> {
-        let ns2 = self.place_ns2.first_mut()?.take()?;
-        Some(Duration::from_nanos(libm::sqrtf(ns2) as i64))
+    /// Returns once the standard deviation of the position from the last frame that was read on.
+    pub(crate) fn take_uncertainty(&mut self) -> Option<Duration> {
+        self.uncertainty.take()
     }
 
     /// Moves the samples from index `from` on later by `by`, rounded to whole sample frames. Returns that
@@ -426,6 +365,8 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         // The clock's positions cannot be negative.
         if by.abs() > LONGEST_SHIFT || self.history.end() + whole < 0 {
             self.clock.jump(by);
+            // Its clock was another one.
+            self.uncertainty.forget_jump();
             return 0;
         }
         self.history.shift(from, whole);
@@ -456,6 +397,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         let begin = self.target(capture, position);
         if locked && self.slower_q32 == 0 {
+            self.uncertainty.forget_jump();
             return self.read_locked(begin.nearest(), position, out, far);
         }
         let here = match self.head {
@@ -470,14 +412,15 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let jumped = start.is_none();
         let mut start = start.unwrap_or(begin);
         let mut error = begin.since(start);
-        let mut passed = None;
-        if let Some(jump) = self.unread_jump.first().copied().flatten() {
-            let at = begin.index.max(0) as u64;
-            let later = (self.clock.time_of(at) - jump.before.time_of(at)).as_nanos() as f32;
-            let later = if jumped { 0.0 } else { later * 1e-9 * self.rate.hz() as f32 };
+        if jumped {
+            self.uncertainty.on_move(&self.clock);
+        }
+        let mut passes_jump = false;
+        if let Some(Refinement { from, later_ns }) = self.uncertainty.refinement(&self.clock, begin.index) {
+            let later = (later_ns * 1e-9 * self.rate.hz() as f32).clamp(-farthest, farthest);
             error += later;
-            if start.index + sample_frames as i64 / 2 > jump.from {
-                passed = Some(self.clock.variances_ns2().0);
+            passes_jump = start.index + sample_frames as i64 / 2 > from;
+            if passes_jump {
                 start = start.plus_q32(-((later * Q32 as f32) as i64));
             }
         }
@@ -497,14 +440,14 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         let step_q32 = (Q32 as i64 + (longer * Q32 as f32) as i64) as u64;
         self.follower.end_step();
-        if let Some(ns2) = passed {
-            self.unread_jump.fill(None);
-            self.doubt_place(ns2);
+        if passes_jump {
+            self.uncertainty.forget_jump();
+            self.doubt_position(self.clock.variances_ns2().0);
         }
-        self.head = self.interpolate::<R>(start, step_q32, out, far);
+        self.head = ReadHead::Free(interpolate::<R, CAP>(&self.history, start, step_q32, out, far));
         let rate_variance =
             self.clock.rate_variance().unwrap_or(0.0) + capture.rate_variance().unwrap_or(0.0);
-        self.observe_pause(out, rate_variance);
+        self.uncertainty.observe(out.samples(), rate_variance);
         self.read_to.fill(start.index + sample_frames as i64);
         self.later_q32 += self.slower_q32 * sample_frames as i64;
         self.finish_reading(jumped)
@@ -580,36 +523,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
     }
 
-    fn interpolate<R: FractionalReader>(
-        &self,
-        start: FractionalPosition,
-        step_q32: u64,
-        out: &mut Frame<CAP>,
-        far: Format,
-    ) -> ReadHead {
-        let mut position = start;
-        let channels = far.channels().clamp(1, usize::from(MAX_CHANNELS));
-        out.begin(far);
-        let mut window = [R::Sample::default(); CHUNK + SLACK + MAX_AROUND];
-        for chunk in out.extend(far.sample_frames()).chunks_mut(CHUNK * channels) {
-            let sample_frames = chunk.len() / channels;
-            let window = window.get_mut(..sample_frames + SLACK + R::AROUND).unwrap_or(&mut []);
-            for channel in 0..channels {
-                self.history.load(position.index - R::BEFORE as i64, channel, window);
-                if channels == 1 {
-                    R::read(window, u64::from(position.fraction_q32), step_q32, chunk);
-                    continue;
-                }
-                let mut single = [0; CHUNK];
-                let single = single.get_mut(..sample_frames).unwrap_or(&mut []);
-                R::read(window, u64::from(position.fraction_q32), step_q32, single);
-                interleave(single, channel, channels, chunk);
-            }
-            position = position.plus_q32((step_q32 * sample_frames as u64) as i64);
-        }
-        ReadHead::Free(position)
-    }
-
     fn finish_reading(&mut self, jumped: bool) -> Reading {
         if jumped {
             // The bias and the rate belong to the place before.
@@ -619,17 +532,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         } else {
             Reading::Aligned
         }
-    }
-}
-
-/// Writes one channel into interleaved samples.
-#[inline(never)]
-fn interleave(single: &[i16], channel: usize, channels: usize, out: &mut [i16]) {
-    let mut at = channel;
-    for &sample in single {
-        let Some(stored) = out.get_mut(at) else { return };
-        *stored = sample;
-        at += channels;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests how steadily the reference is read when the timestamps jitter.
 
 use super::*;
+use crate::dsp::fractional::FullReader;
 
 const RATE_HZ: u32 = 48_000;
 const FRAME: usize = 480;
@@ -129,4 +130,48 @@ fn the_longest_shift_reads_what_the_history_still_holds() {
         }
     }
     assert!((2_100.0..2_400.0).contains(&shifted.as_millis_f64()), "{shifted:?}");
+}
+
+/// Plays with times that jitter by 0.5 ms to a loudspeaker that is 40 ms later from 20 s on, and is heard `wait_ns` after it
+/// played. Returns the position error in sample frames at the first frame after the jump that is read.
+#[cfg(feature = "sound-server")]
+fn error_after_a_jump(seed: u64, wait_ns: i64) -> f64 {
+    const JUMP_AT: u64 = 2_000;
+    const LATER_NS: i64 = 40_000_000;
+    let far = Format::new(RATE_HZ, 1).unwrap();
+    let mut memory = Box::new(ReferenceMemory::<FRAME>::new());
+    let mut history = vec![0; 5 * RATE_HZ as usize];
+    let mut reference = EchoReference::new(&mut memory, &mut history, far, Duration::ZERO);
+    let mut capture = StreamClock::new(far.rate());
+    let mut noise = TimestampNoise(seed);
+    let (mut out, mut played) = (Frame::EMPTY, Frame::<FRAME>::silence(far).unwrap());
+    for k in 0.. {
+        let sent_ns = k as i64 * 10_000_000;
+        let jump_ns = if k < JUMP_AT { 0 } else { LATER_NS };
+        played.stamp.time = Instant::from_nanos(sent_ns + jump_ns + (noise.normal() * 0.5e6) as i64);
+        reference.push(&played);
+        let (position, heard_ns) = (k * FRAME as u64, sent_ns - wait_ns);
+        capture.observe(position, Instant::from_nanos(heard_ns));
+        reference.read::<FullReader>(&capture, position, false, false, &mut out, far);
+        // The history holds silence for the length of the jump as it was noticed. The head is at the end of the frame.
+        let silence = reference.history.end() as f64 - ((k + 1) * FRAME as u64) as f64;
+        let truth = (heard_ns + 10_000_000 - LATER_NS) as f64 * 1e-9 * f64::from(RATE_HZ) + silence;
+        if heard_ns >= JUMP_AT as i64 * 10_000_000 + LATER_NS + 20_000_000 {
+            let ReadHead::Free(position) = reference.head else { panic!("{:?}", reference.head) };
+            return position.index as f64 + f64::from(position.fraction_q32) / Q32 - truth;
+        }
+    }
+    unreachable!()
+}
+
+/// The longer the samples after a jump wait until they are heard, the more times tell how far the loudspeaker jumped.
+#[cfg(feature = "sound-server")]
+#[test]
+fn a_jump_is_read_where_all_times_until_then_tell() {
+    let [short, long] = [300_000_000, 2_000_000_000].map(|wait_ns| {
+        let squares: f64 = (1..=20).map(|seed| error_after_a_jump(seed, wait_ns).powi(2)).sum();
+        (squares / 20.0).sqrt()
+    });
+    println!("{short:.1} sample frames after 0.3 s, {long:.1} after 2 s");
+    assert!(long < short / 2.0);
 }

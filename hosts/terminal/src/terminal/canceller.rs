@@ -177,8 +177,8 @@ impl VoiceProcessor for OwnCancellerVoice {
         at_any_rate!(&mut self.canceller, canceller => canceller.on_reference_moved());
     }
 
-    fn on_latency_jump(&mut self, deviation: Duration) {
-        at_any_rate!(&mut self.canceller, canceller => canceller.on_latency_jump(deviation));
+    fn on_reference_uncertain(&mut self, deviation: Duration) {
+        at_any_rate!(&mut self.canceller, canceller => canceller.on_reference_uncertain(deviation));
     }
 
     fn near_end_likelihood(&self) -> Option<f32> {

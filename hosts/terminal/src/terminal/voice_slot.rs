@@ -124,8 +124,8 @@ impl VoiceProcessor for VoiceSlot {
         self.current.on_reference_moved();
     }
 
-    fn on_latency_jump(&mut self, deviation: Duration) {
-        self.current.on_latency_jump(deviation);
+    fn on_reference_uncertain(&mut self, deviation: Duration) {
+        self.current.on_reference_uncertain(deviation);
     }
 
     fn near_end_likelihood(&self) -> Option<f32> {
