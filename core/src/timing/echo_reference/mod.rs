@@ -9,38 +9,28 @@ use crate::capture::EchoShift;
 use crate::dsp::FrameConverter;
 use crate::dsp::fractional::FractionalReader;
 use crate::format::{Format, SampleRate};
-use crate::frame::{Frame, copy};
+use crate::frame::Frame;
 use crate::time::{Duration, Instant};
 use crate::timing::history::History;
 use crate::timing::shift_follower::ShiftFollower;
-use crate::timing::stream_clock::{FractionalPosition, Observation, RateEstimate, SOUND_SERVER, StreamClock};
+use crate::timing::stream_clock::{FractionalPosition, RateEstimate, SOUND_SERVER, StreamClock};
 
 use self::interpolation::interpolate;
 use self::uncertainty::{PositionUncertainty, Refinement};
 
+mod input;
 mod interpolation;
+mod locked;
 mod uncertainty;
 
 /// Position error beyond which reading jumps instead of slewing.
 const JUMP: Duration = Duration::from_millis(3);
-/// Standard deviation of one clock's times up to which they are exact, in nanoseconds: less than a sample frame.
-const EXACT_TIMES_NS: f32 = 15e3;
-/// Position error of a locked offset that is no error of the times, in sample frames: rounding, and a little more.
-const LOCKED_SLACK: i64 = 3;
-/// Number of times from each device after which it is decided if one clock needs a lead (1 s). Before, the
-/// clocks' first guess outweighs their jitter; after, a canceller has learned too much to lose.
-const LEAD_AFTER: u32 = 100;
-/// Number of successive frames with a larger error after which a locked offset is moved.
-const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
 /// Factor by which position error is corrected more slowly than the clocks converge.
 const SMOOTHING: f32 = 4.0;
 /// Position error beyond which it is corrected faster, in standard deviations of the clocks' times.
 const FASTER_SIGMAS: f32 = 3.0;
 /// Largest change of the reading speed, as a fraction: clocks that differ by 2 %, and a correction besides.
 const MAX_SLEW: f32 = 25e-3;
-/// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
-/// clock, such as a computer that slept, and not of the device's latency.
-const LONGEST_SHIFT: Duration = Duration::from_millis(10_000);
 /// Part of the history that a shift leaves free, for the frames that arrive in bursts.
 const HISTORY_MARGIN: Duration = Duration::from_millis(200);
 /// Number of sample frames after the last read position that interpolation needs.
@@ -255,96 +245,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         self.jumps
     }
 
-    /// Takes a reference frame. Losses before it become silence, up to one second; longer ones show as a jump
-    /// of its times.
-    pub(crate) fn push<const SLOTS: usize>(&mut self, frame: &Frame<CAP, SLOTS>) {
-        let format = frame.format();
-        if self.memory.block.format() != format {
-            self.memory.block.begin(format);
-            self.memory.converter.reset();
-            self.conversion = FrameConverter::<CAP>::latency_sample_frames(format.rate(), self.rate) as i64;
-            self.fresh = true;
-        }
-        if frame.stamp.fresh && self.memory.block.sample_frames() > 0 {
-            // The incomplete block belongs to the previous timeline.
-            self.memory.block.extend_silence(usize::MAX);
-            self.finish_block();
-        }
-        // Losses of more than a second begin a new timeline.
-        self.fresh |= frame.stamp.fresh || frame.stamp.lost > format.rate_hz();
-        let mut silent = (frame.stamp.lost as usize).min(format.rate_hz() as usize);
-        while silent > 0 {
-            if self.memory.block.sample_frames() == 0 {
-                self.block_time = None;
-            }
-            silent -= self.memory.block.extend_silence(silent).max(1).min(silent);
-            self.finish_block();
-        }
-        // The common case needs no copy.
-        let whole = frame.sample_frames() == format.sample_frames() && self.memory.block.sample_frames() == 0;
-        if whole && format.rate() == self.rate {
-            let begin = self.history.end();
-            self.history.write(frame.samples());
-            self.learn(begin, frame.stamp.time);
-            return;
-        }
-        let channels = format.channels().max(1);
-        let mut rest = frame.samples();
-        while !rest.is_empty() {
-            if self.memory.block.sample_frames() == 0 {
-                let into = (frame.samples().len() - rest.len()) / channels;
-                self.block_time =
-                    Some(frame.stamp.time + Duration::of_sample_frames(into as u64, format.rate()));
-            }
-            let free = self.memory.block.extend(rest.len() / channels);
-            let taken = copy(rest, free).max(1);
-            rest = rest.get(taken..).unwrap_or(&[]);
-            self.finish_block();
-        }
-    }
-
-    /// Moves a whole block into the history and passes its time to the clock.
-    #[inline(never)]
-    fn finish_block(&mut self) {
-        let ReferenceMemory { block, converted, converter } = &mut *self.memory;
-        if block.missing() > 0 {
-            return;
-        }
-        let begin = self.history.end();
-        if block.format().rate() == self.rate {
-            self.history.write(block.samples());
-        } else {
-            converter.convert(block, self.rate, converted);
-            self.history.write(converted.samples());
-        }
-        block.begin(block.format());
-        if let Some(time) = self.block_time.take() {
-            self.learn(begin, time);
-        }
-    }
-
-    /// Passes the time of the samples from index `begin` on to the clock.
-    #[inline(never)]
-    fn learn(&mut self, begin: i64, time: Instant) {
-        if core::mem::take(&mut self.fresh) && self.clock.is_running() {
-            self.forget_motion();
-            let late = self.clock.restart(begin as u64, time).unwrap_or(Duration::ZERO);
-            let shifted = self.shift(begin, late);
-            self.clock.observe((begin + shifted) as u64, time);
-            self.uncertainty.on_jump(begin + shifted, &self.clock);
-            return;
-        }
-        match self.clock.observe(begin as u64, time) {
-            Observation::Taken => self.suspect_from = self.history.end(),
-            Observation::Ignored => {}
-            Observation::Jumped(by) => {
-                let shifted = self.shift(self.suspect_from, by);
-                self.uncertainty.on_jump(self.suspect_from + shifted, &self.clock);
-                self.suspect_from = self.history.end();
-            }
-        }
-    }
-
     /// Notes that the position has a variance of `ns2` from the next frame on, and forgets how the echo moved at the last one.
     pub(crate) fn doubt_position(&mut self, ns2: f32) {
         self.forget_motion();
@@ -354,23 +254,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
     /// Returns once the standard deviation of the position from the last frame that was read on.
     pub(crate) fn take_uncertainty(&mut self) -> Option<Duration> {
         self.uncertainty.take()
-    }
-
-    /// Moves the samples from index `from` on later by `by`, rounded to whole sample frames. Returns that
-    /// number. A jump that is too long moves the clock's time instead.
-    #[cold]
-    #[inline(never)]
-    fn shift(&mut self, from: i64, by: Duration) -> i64 {
-        let whole = by.nearest_sample_frames(self.rate);
-        // The clock's positions cannot be negative.
-        if by.abs() > LONGEST_SHIFT || self.history.end() + whole < 0 {
-            self.clock.jump(by);
-            // Its clock was another one.
-            self.uncertainty.forget_jump();
-            return 0;
-        }
-        self.history.shift(from, whole);
-        whole
     }
 
     /// Reads one frame of format `far` for the capture frame at `position` of the clock `capture`. `locked`
@@ -392,7 +275,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         self.lead_in_use.get_or_insert(if locked { Duration::ZERO } else { self.lead });
         let sample_frames = far.sample_frames();
-        if locked && !self.lead_settled && self.clock.taken().min(capture.taken()) >= LEAD_AFTER {
+        if locked && !self.lead_settled && self.can_settle_lead(capture) {
             self.settle_lead(capture);
         }
         let begin = self.target(capture, position);
@@ -482,45 +365,6 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         let time = capture.time_of(position) + self.lead();
         let FractionalPosition { index, fraction_q32 } = self.clock.fractional_position_at(time);
         FractionalPosition { index: index + self.conversion, fraction_q32 }.plus_q32(-self.later_q32)
-    }
-
-    fn read_locked(&mut self, target: i64, position: u64, out: &mut Frame<CAP>, far: Format) -> Reading {
-        let wanted = target - position as i64;
-        let [lead, far_off] = [self.lead(), JUMP].map(|span| i64::from(span.in_sample_frames(self.rate)));
-        let (offset, error_frames, jumped) = match self.head {
-            ReadHead::Locked { offset, error_frames } => {
-                let error = (wanted - offset).abs();
-                // The lead covers the error. A move would cost the canceller more than it gains.
-                let slack = (lead - lead / 4).max(LOCKED_SLACK);
-                let error_frames = if error > slack && self.lead_settled { error_frames + 1 } else { 0 };
-                if error > far_off || error_frames > MAX_LOCKED_ERROR_FRAMES {
-                    (wanted, 0, true)
-                } else {
-                    (offset, error_frames, false)
-                }
-            }
-            _ => (wanted, 0, true),
-        };
-        let begin = position as i64 + offset;
-        if begin + far.sample_frames() as i64 > self.history.end() {
-            return Reading::Late;
-        }
-        self.head = ReadHead::Locked { offset, error_frames };
-        out.begin(far);
-        self.history.copy_to(begin, out.extend(far.sample_frames()));
-        self.read_to.fill(begin + far.sample_frames() as i64);
-        self.finish_reading(jumped)
-    }
-
-    /// Gives one clock a lead if its times are not exact, at the place that they tell now.
-    #[cold]
-    #[inline(never)]
-    fn settle_lead(&mut self, capture: &StreamClock) {
-        self.lead_settled = true;
-        if self.clock.variances_ns2().0 + capture.variances_ns2().0 > EXACT_TIMES_NS * EXACT_TIMES_NS {
-            self.lead_in_use = Some(self.lead);
-            self.head = ReadHead::Unset;
-        }
     }
 
     fn finish_reading(&mut self, jumped: bool) -> Reading {

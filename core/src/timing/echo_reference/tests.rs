@@ -175,3 +175,48 @@ fn a_jump_is_read_where_all_times_until_then_tell() {
     println!("{short:.1} sample frames after 0.3 s, {long:.1} after 2 s");
     assert!(long < short / 2.0);
 }
+
+/// Reads for 3 s on one clock whose times scatter by `jitter_ns`. Returns the lead after that, and the number of the last frame
+/// at which reading jumped.
+fn lead_and_last_jump(seed: u64, jitter_ns: f64) -> (Duration, u64) {
+    let far = Format::new(RATE_HZ, 1).unwrap();
+    let mut memory = Box::new(ReferenceMemory::<FRAME>::new());
+    let mut history = vec![0; 48_000];
+    let mut reference = EchoReference::new(&mut memory, &mut history, far, Duration::from_millis(2));
+    let mut capture = StreamClock::new(far.rate());
+    let mut noise = TimestampNoise(seed);
+    let (mut out, mut played) = (Frame::EMPTY, Frame::<FRAME>::silence(far).unwrap());
+    let mut last_jump = 0;
+    for k in 0..300u64 {
+        let mut jittery = |ns: i64| Instant::from_nanos(ns + (noise.normal() * jitter_ns) as i64);
+        let sent_ns = k as i64 * 10_000_000;
+        played.stamp.time = jittery(sent_ns);
+        reference.push(&played);
+        let position = k * FRAME as u64;
+        capture.observe(position, jittery(sent_ns - 100_000_000));
+        if reference.read::<FullReader>(&capture, position, true, false, &mut out, far) == Reading::Jumped {
+            last_jump = k;
+        }
+    }
+    (reference.lead(), last_jump)
+}
+
+/// A jump later on costs a canceller what it has learned.
+#[cfg(feature = "sound-server")]
+#[test]
+fn one_clock_with_scattering_times_soon_has_its_lead() {
+    for seed in 1..=20 {
+        let (lead, last_jump) = lead_and_last_jump(seed, 300e3);
+        assert!(
+            lead == Duration::from_millis(2) && last_jump < 10,
+            "seed {seed}: {lead:?}, frame {last_jump}"
+        );
+    }
+}
+
+#[test]
+fn one_clock_with_exact_times_needs_no_lead() {
+    for seed in 1..=20 {
+        assert_eq!(lead_and_last_jump(seed, 20e3), (Duration::ZERO, 0), "seed {seed}");
+    }
+}

@@ -5,11 +5,17 @@ use crate::time::{Duration, Instant};
 
 use self::lateness::Lateness;
 use self::outliers::{LatencyJump, OutlierRun};
+use self::position::{LONGEST_SPAN_NS, Q32};
+use self::rate_change::{RATE_DRIFT, RATE_LEARNT};
 use self::slow_error::SlowError;
 use self::steady_growth::SteadyGrowth;
 
+pub(crate) use self::position::{FractionalPosition, whole_and_rest};
+
 mod lateness;
 mod outliers;
+mod position;
+mod rate_change;
 mod slow_error;
 mod steady_growth;
 
@@ -38,79 +44,10 @@ const JITTER_MEMORY: f32 = 128.0;
 const JITTER_LEARNT: u32 = 2 * JITTER_MEMORY as u32 - 1;
 /// Random walk of a crystal's rate, as a fraction of the rate per root second.
 const RATE_WANDER: f32 = 0.005e-6;
-/// Averaging length of the mean residual, which reveals a change of the rate, in observations.
-const RATE_CHECK: f32 = 64.0;
-/// Residual threshold, in standard deviations of the mean. The standard deviation of the mean residual is
-/// that of the jitter, divided by the root of 2 [`RATE_CHECK`].
-const RATE_CHECK_SIGMAS: f32 = 7.0;
-/// Variance of the time after it moved to the mean residual, in squares of that.
-const MEAN_DOUBT: f32 = 0.25;
-/// Least uncertainty added to the rate when the mean residual exceeds its threshold: a drift, as a fraction of the
-/// rate.
-const RATE_DRIFT: f32 = 10e-6;
-/// Uncertainty added to the rate when that happens again within [`RATE_JUMP_WINDOW`] observations: a jump, as
-/// a fraction of the rate.
-const RATE_JUMP: f32 = 150e-6;
-/// Observations within which a second rate change is taken for a jump.
-const RATE_JUMP_WINDOW: u32 = 300;
-/// Observations after a change of the rate in which the rate is learned again.
-const RATE_LEARNT: u32 = 1_000;
-
-const Q32: f32 = 4_294_967_296.0;
-
 const fn nominal_q32(rate: SampleRate) -> i64 {
     let hz = if rate.hz() == 0 { 1 } else { rate.hz() as i64 };
     // 10^9 x 2^32 is below 2^62.
     (1_000_000_000 << 32) / hz
-}
-
-/// Fractional bits of the period, in nanoseconds, that a span is divided by.
-const DIVISION_BITS: u32 = 14;
-/// Longest span that can be divided by a period: 6.5 days.
-const LONGEST_SPAN_NS: i64 = i64::MAX >> DIVISION_BITS;
-
-/// Returns the number of whole periods in a span and the rest in 1/2^32 ns, or `None` for a period of 0. The
-/// number is approximate, so that the rest may be negative or a few periods long, but their sum is exact.
-/// Spans longer than the longest one are cut to it.
-#[inline(never)]
-pub(crate) fn whole_and_rest(span_ns: i64, period_q32: i64) -> Option<(i64, i64)> {
-    let period = period_q32 >> (32 - DIVISION_BITS);
-    if period <= 0 {
-        return None;
-    }
-    let span_ns = span_ns.clamp(-LONGEST_SPAN_NS, LONGEST_SPAN_NS);
-    let whole = (span_ns << DIVISION_BITS) / period;
-    // The same bits overflow on both sides and cancel out.
-    Some((whole, (span_ns << 32).wrapping_sub(whole.wrapping_mul(period_q32))))
-}
-
-/// A position in a stream, as whole sample frames and a fraction of one. Integers keep it as exact after
-/// years as at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FractionalPosition {
-    pub(crate) index: i64,
-    pub(crate) fraction_q32: u32,
-}
-
-impl FractionalPosition {
-    /// Returns the position `sample_frames_q32` further on, in 1/2^32 of a sample frame.
-    pub(crate) const fn plus_q32(self, sample_frames_q32: i64) -> Self {
-        let fraction = (self.fraction_q32 as i64) + (sample_frames_q32 & (u32::MAX as i64));
-        let index = self.index.wrapping_add((sample_frames_q32 >> 32) + (fraction >> 32));
-        Self { index, fraction_q32: fraction as u32 }
-    }
-
-    /// Returns the distance from `other` to this position, in sample frames.
-    #[inline(never)]
-    pub(crate) fn since(self, other: Self) -> f32 {
-        let apart_q32 = i64::from(self.fraction_q32) - i64::from(other.fraction_q32);
-        self.index.wrapping_sub(other.index) as f32 + apart_q32 as f32 / Q32
-    }
-
-    /// Returns the nearest whole sample frame.
-    pub(crate) const fn nearest(self) -> i64 {
-        self.index.wrapping_add((self.fraction_q32 >> 31) as i64)
-    }
 }
 
 /// What the clock did with an observation.
@@ -270,6 +207,14 @@ impl StreamClock {
         (self.p_tt, self.jitter_ns2)
     }
 
+    /// Returns the variance of the timestamps from one to the next, in ns^2, without the first guess of it.
+    pub(crate) fn seen_scatter_ns2(&self) -> f32 {
+        // What is left of the guess after the weights in `correct`.
+        let taken = self.taken.clamp(2, JITTER_LEARNT) as f32;
+        let guess = 2.0 / (taken * (taken + 1.0));
+        ((self.scatter_ns2 - guess * FIRST_JITTER_NS * FIRST_JITTER_NS) / (1.0 - guess)).max(0.0)
+    }
+
     /// Takes the time of the sample frame at `position`. Positions must not run backwards.
     pub fn observe(&mut self, position: u64, time: Instant) -> Observation {
         if self.taken == 0 {
@@ -427,58 +372,6 @@ impl StreamClock {
             self.lateness.learn(residual_ns, self.p_tt, part);
         }
         self.scatter_ns2 += (step_ns2.max(LEAST_JITTER_NS * LEAST_JITTER_NS) - self.scatter_ns2) * part;
-    }
-
-    /// Detects a change of the rate, which shows as a mean residual that is not zero.
-    fn check_rate(&mut self, residual_ns: f32) {
-        self.mean_residual_ns += (residual_ns - self.mean_residual_ns) / RATE_CHECK;
-        let chance_ns2 = self.jitter_ns2 * (RATE_CHECK_SIGMAS * RATE_CHECK_SIGMAS / (2.0 * RATE_CHECK));
-        let mean_ns2 = self.mean_residual_ns * self.mean_residual_ns;
-        if mean_ns2 > chance_ns2 + self.slow_error.peak_ns2() {
-            let mut drift = RATE_DRIFT;
-            if SOUND_SERVER && mean_ns2 > slow_error::MOST_NS * slow_error::MOST_NS {
-                self.follow_mean();
-            } else {
-                self.p_tt += self.jitter_ns2;
-            }
-            if SOUND_SERVER {
-                // The rate may have been wrong since it was last made uncertain.
-                let since = self.since_rate_change.max(RATE_CHECK as u32);
-                drift = drift.max(self.mean_residual_ns.abs() / (since as f32 * self.interval_ns));
-            }
-            if self.slow_error.learn(mean_ns2, self.since_rate_change) {
-                // The clock has followed the error instead of its mean.
-                let change = self.mean_residual_ns / (RATE_CHECK * self.interval_ns);
-                self.p_ss += change * change;
-                self.since_rate_change = RATE_JUMP_WINDOW;
-                drift = RATE_DRIFT;
-            }
-            self.doubt_rate(self.mean_residual_ns, RATE_CHECK as u32, drift);
-            self.mean_residual_ns = 0.0;
-        }
-        self.since_rate_change = self.since_rate_change.saturating_add(1);
-    }
-
-    /// Moves the time to the mean of the last times, because the next one alone may err by milliseconds. They may have moved on since:
-    /// the mean is some 64 observations old.
-    #[cold]
-    fn follow_mean(&mut self) {
-        self.time += Duration::from_nanos(self.mean_residual_ns as i64);
-        self.p_tt += MEAN_DOUBT * self.mean_residual_ns * self.mean_residual_ns;
-        self.last_residual_ns -= self.mean_residual_ns;
-    }
-
-    /// Makes the rate uncertain by `drift` after times that came later than predicted by `late_ns` within `observations`. A
-    /// second time within [`RATE_JUMP_WINDOW`] allows for a rate that explains all of it, which may be per cents.
-    #[cold]
-    #[inline(never)]
-    fn doubt_rate(&mut self, late_ns: f32, observations: u32, drift: f32) {
-        let mut change = drift;
-        if self.since_rate_change < RATE_JUMP_WINDOW {
-            change = RATE_JUMP.max(late_ns.abs() / (observations as f32 * self.interval_ns));
-        }
-        self.p_ss += change * change;
-        self.since_rate_change = 0;
     }
 
     fn forget_outliers(&mut self) {

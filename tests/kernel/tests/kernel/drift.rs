@@ -66,7 +66,7 @@ fn a_loopback_cables_clock_can_be_slow_or_fast() -> Result<()> {
         let wanted = UNSHIFTED as f64 / shift as f64;
         let found = ratio(machine, streams, 4 * i64::from(RATE))?;
         println!("shift {shift}: {found:.4} of the other card's rate, {wanted:.4} wanted");
-        // Each of the four positions may be a jiffy old, 192 of 192000 sample frames, and the reads are not simultaneous.
+        // Both positions of the second card may be a jiffy old, 192 of 192000 sample frames.
         assert!((found - wanted).abs() < 0.003, "{found}");
         for player in players {
             player.signal("TERM")?;

@@ -7,6 +7,9 @@ use handsfree_kernel_tests::{Machine, MachineFailure, Result};
 /// Time limit for a change of a stream's state.
 const STATE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Number of attempts to read several positions at one moment.
+const MAX_READS: usize = 100;
+
 /// One direction of one device of a card.
 #[derive(Clone, Copy)]
 pub(crate) struct KernelStream {
@@ -32,17 +35,29 @@ impl KernelStream {
     }
 }
 
-/// Returns the positions of several streams, read in quick succession.
+/// Returns the positions of several streams at one moment: the first stream's is the same before and after the others are read.
+/// On a busy computer the emulator may pause for many milliseconds between two reads.
 pub(crate) fn positions(machine: &Machine, streams: &[KernelStream]) -> Result<Vec<i64>> {
-    let files: Vec<String> = streams.iter().map(|stream| stream.status_file()).collect();
-    let text = machine.shell(&format!("cat {}", files.join(" ")))?;
-    let found: Vec<i64> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("hw_ptr"))
-        .filter_map(|rest| rest.trim_start_matches([' ', ':']).parse().ok())
-        .collect();
-    if found.len() == streams.len() {
-        return Ok(found);
+    let files: Vec<String> =
+        streams.iter().chain(streams.first()).map(|stream| stream.status_file()).collect();
+    for _ in 0..MAX_READS {
+        let text = machine.shell(&format!("cat {}", files.join(" ")))?;
+        let found: Vec<i64> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("hw_ptr"))
+            .filter_map(|rest| rest.trim_start_matches([' ', ':']).parse().ok())
+            .collect();
+        let Some((again, found)) = found.split_last().filter(|(_, found)| found.len() == streams.len())
+        else {
+            let expected = files.join(", ");
+            return Err(MachineFailure::new(format!(
+                "expected a running stream for each of {expected}:\n{text}"
+            )));
+        };
+        if found.first() == Some(again) {
+            return Ok(found.to_vec());
+        }
     }
-    Err(MachineFailure::new(format!("expected a running stream for each of {}:\n{text}", files.join(", "))))
+    let files = files.join(", ");
+    Err(MachineFailure::new(format!("{MAX_READS} times, the position changed while it was read: {files}")))
 }
