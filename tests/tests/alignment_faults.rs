@@ -247,3 +247,24 @@ fn drift_is_learned_again_after_a_jump_of_the_time() {
     }
     assert_none(&failures);
 }
+
+/// Lets the host's clock jump between times that scatter: each device's times alone show only up to a millisecond by how much.
+#[test]
+fn a_jump_of_the_time_leaves_the_reference_in_its_place() {
+    let mut worst_db = Vec::new();
+    for jump_s in [2, 3_600, -3_600] {
+        for seed in 1..=4 {
+            let words = format!(
+                "--near none --no-ns --no-agc --canceller native --noise-dbfs -80 --rate 16000 --seconds 50 --two-clocks \
+                 --playback-ppm 80 --render-latency-ms 150 --timestamp-jitter-us 1500 --time-jump {jump_s}@30 --seed {seed}"
+            );
+            let (_, run) = echo_windows::simulate(&words);
+            let behind = windows(&run, 20.0, &[]).iter().map(EchoWindow::behind_db).fold(f64::MIN, f64::max);
+            println!("{words}: worst window {behind:.1} dB behind");
+            worst_db.push(behind);
+        }
+    }
+    let middle = median(worst_db.iter().copied()).expect("runs");
+    let worst = worst_db.iter().copied().fold(f64::MIN, f64::max);
+    assert!(middle <= MEDIAN_WITHIN_DB && worst < 10.0, "median {middle:.1} dB behind, worst {worst:.1} dB");
+}

@@ -102,6 +102,21 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
         }
         self.delay.on_render(frame.stamp.latency);
         self.reference.push(frame);
+        if let Some(by) = self.reference.take_undecided_jump() {
+            if self.clock.shows_jump(by) {
+                self.move_with_host(by);
+            } else {
+                self.reference.jump(by);
+            }
+        }
+    }
+
+    /// Applies a jump that the times of both devices show: that of the host's clock, or of both after a pause of the computer. It is
+    /// the same for both, so that the reference stays where it is.
+    #[cold]
+    fn move_with_host(&mut self, by: Duration) {
+        self.clock.move_with_host(by);
+        self.reference.move_with_host(by);
     }
 
     /// Lets the latency and the microphone's clock learn from a captured frame with the stamp that it has on
@@ -119,8 +134,12 @@ impl<'a, const CAP: usize> Alignment<'a, CAP> {
             self.reference.doubt_position(self.clock.variances_ns2().0);
         }
         if let Observation::Jumped(by) = self.clock.observe(stamp.position, stamp.time) {
-            self.clock.jump(by);
-            self.reference.doubt_position(self.clock.variances_ns2().0);
+            if self.reference.clock().shows_jump(by) {
+                self.move_with_host(by);
+            } else {
+                self.clock.jump(by);
+                self.reference.doubt_position(self.clock.variances_ns2().0);
+            }
         }
     }
 

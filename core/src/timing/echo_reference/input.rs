@@ -4,7 +4,7 @@ use super::{EchoReference, ReferenceMemory};
 use crate::dsp::FrameConverter;
 use crate::frame::{Frame, copy};
 use crate::time::{Duration, Instant};
-use crate::timing::stream_clock::Observation;
+use crate::timing::stream_clock::{Observation, SOUND_SERVER};
 
 /// Longest jump of the times that moves samples within the history. A longer one is a change of the host's
 /// clock, such as a computer that slept, and not of the device's latency.
@@ -12,7 +12,7 @@ const LONGEST_SHIFT: Duration = Duration::from_millis(10_000);
 
 impl<const CAP: usize> EchoReference<'_, CAP> {
     /// Takes a reference frame. Losses before it become silence, up to one second; longer ones show as a jump
-    /// of its times.
+    /// of its times. A jump that is noticed has to be [taken](Self::take_undecided_jump) and applied.
     pub(crate) fn push<const SLOTS: usize>(&mut self, frame: &Frame<CAP, SLOTS>) {
         let format = frame.format();
         if self.memory.block.format() != format {
@@ -93,12 +93,28 @@ impl<const CAP: usize> EchoReference<'_, CAP> {
         match self.clock.observe(begin as u64, time) {
             Observation::Taken => self.suspect_from = self.history.end(),
             Observation::Ignored => {}
-            Observation::Jumped(by) => {
-                let shifted = self.shift(self.suspect_from, by);
-                self.uncertainty.on_jump(self.suspect_from + shifted, &self.clock);
-                self.suspect_from = self.history.end();
-            }
+            Observation::Jumped(by) if SOUND_SERVER => self.undecided_jump.fill(Some(by)),
+            Observation::Jumped(by) => self.jump(by),
         }
+    }
+
+    /// Returns a jump of the times that was noticed in the last frame. It is either the device's or the host clock's.
+    pub(crate) fn take_undecided_jump(&mut self) -> Option<Duration> {
+        self.undecided_jump.first_mut()?.take()
+    }
+
+    /// Applies a jump of the device's latency.
+    pub(crate) fn jump(&mut self, by: Duration) {
+        let shifted = self.shift(self.suspect_from, by);
+        self.uncertainty.on_jump(self.suspect_from + shifted, &self.clock);
+        self.suspect_from = self.history.end();
+    }
+
+    /// Applies a jump of the host's clock.
+    pub(crate) fn move_with_host(&mut self, by: Duration) {
+        self.clock.move_with_host(by);
+        self.uncertainty.forget_jump();
+        self.suspect_from = self.history.end();
     }
 
     /// Moves the samples from index `from` on later by `by`, rounded to whole sample frames. Returns that

@@ -139,6 +139,7 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     /// What the canceller sees of the echo's place.
     follower: ShiftFollower,
     uncertainty: PositionUncertainty,
+    undecided_jump: [Option<Duration>; SOUND_SERVER as usize],
 }
 
 impl<'a, const CAP: usize> EchoReference<'a, CAP> {
@@ -169,6 +170,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             slower_q32: 0,
             follower: ShiftFollower::new(),
             uncertainty: PositionUncertainty::new(),
+            undecided_jump: [None; SOUND_SERVER as usize],
         }
     }
 

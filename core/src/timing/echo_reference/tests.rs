@@ -150,6 +150,9 @@ fn error_after_a_jump(seed: u64, wait_ns: i64) -> f64 {
         let jump_ns = if k < JUMP_AT { 0 } else { LATER_NS };
         played.stamp.time = Instant::from_nanos(sent_ns + jump_ns + (noise.normal() * 0.5e6) as i64);
         reference.push(&played);
+        if let Some(by) = reference.take_undecided_jump() {
+            reference.jump(by);
+        }
         let (position, heard_ns) = (k * FRAME as u64, sent_ns - wait_ns);
         capture.observe(position, Instant::from_nanos(heard_ns));
         reference.read::<FullReader>(&capture, position, false, false, &mut out, far);

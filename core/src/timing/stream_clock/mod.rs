@@ -244,6 +244,17 @@ impl StreamClock {
         self.forget_outliers();
     }
 
+    /// Returns whether the last times are as late as after a jump by `by`.
+    pub(crate) fn shows_jump(&self, by: Duration) -> bool {
+        SOUND_SERVER && self.outliers.agree_with(by.as_nanos())
+    }
+
+    /// Moves the time with the host's clock, which leaves the stream's error as it was.
+    pub(crate) fn move_with_host(&mut self, by: Duration) {
+        self.time += by;
+        self.forget_outliers();
+    }
+
     /// Restarts the stream at `position`: keeps the rate and learns the time anew. Returns how much later
     /// than predicted `time` is.
     #[cold]

@@ -16,6 +16,11 @@ const CLOSE_NS: f32 = 0.3e6;
 /// Distance within which an outlier agrees that is farther from the clock than twice this distance, in
 /// nanoseconds. Frozen times move by 10 ms from one frame to the next; those of a rate that changed by 8 % by 0.8 ms.
 const NEAR_NS: f32 = 6e6;
+/// Distance within which the outliers of two devices show the same jump, in nanoseconds: what jitter of 5 ms makes of two means of a
+/// few times.
+const SAME_NS: u64 = 20_000_000;
+/// Longest jump that two devices may show by chance, in nanoseconds: a time that came late.
+const SHARED_NS: u64 = 100_000_000;
 /// Number of successive outliers that agree, not closely, and so are a jump.
 const JUMP_AFTER: u32 = 12;
 /// Number of successive outliers that agree closely and so are a jump, if none came back before. If some did, it is
@@ -133,6 +138,12 @@ impl OutlierRun {
     /// Returns whether a few more outliers will decide if the latency jumped.
     pub(super) const fn is_soon_decided(&self) -> bool {
         self.agreeing > 1 && self.close == self.agreeing && self.returned < 3
+    }
+
+    /// Returns whether the last outliers of this device show a jump of `late_ns` that another device's do, so that it is no chance.
+    pub(super) fn agree_with(&self, late_ns: i64) -> bool {
+        let apart_ns = late_ns.wrapping_sub(self.first_ns).wrapping_sub(self.mean_ns as i64);
+        self.agreeing > 0 && late_ns.unsigned_abs() > SHARED_NS && apart_ns.unsigned_abs() < SAME_NS
     }
 
     /// Returns whether the last outlier did not agree with those before it.
