@@ -39,9 +39,9 @@ fn set_shift(machine: &Machine, card: &str, shift: i64) -> Result<()> {
 
 /// Returns the ratio of the second stream's rate to the first's, measured over a number of sample frames of the first.
 fn ratio(machine: &Machine, streams: [KernelStream; 2], sample_frames: i64) -> Result<f64> {
-    let before = positions(machine, &streams)?;
+    let before = positions(machine, streams)?;
     loop {
-        let now = positions(machine, &streams)?;
+        let now = positions(machine, streams)?;
         if now[0] - before[0] >= sample_frames {
             return Ok((now[1] - before[1]) as f64 / (now[0] - before[0]) as f64);
         }
