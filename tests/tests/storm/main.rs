@@ -239,7 +239,7 @@ fn check(default_seeds: std::ops::RangeInclusive<u64>) {
 }
 
 /// Seeds at 16 kHz that the default canceller keeps within the bound: of the first 50, and four that were mended later. Four of
-/// the first 50 are beyond it still (27, 28, 38 and 42), and one in six of others: the bound of the whole storm, 99 %,
+/// the first 50 are beyond it still (27, 28, 38 and 42), and a fifth of others: the bound of the whole storm, 99 %,
 /// is open (docs/echo-reference.md).
 const HOLDING_SEEDS: [u64; 39] = [
     2, 3, 5, 6, 7, 9, 11, 13, 15, 16, 17, 18, 19, 21, 23, 24, 25, 26, 29, 30, 31, 32, 33, 34, 36, 37, 39, 40,

@@ -20,6 +20,8 @@ const LARGE_SCATTER_NS: f32 = 150e3;
 const MAX_LOCKED_ERROR_FRAMES: u16 = 50;
 
 impl<const CAP: usize> EchoReference<'_, CAP> {
+    /// Reads one frame of format `far`, whose first sample was played at the index `target` by the times, for the capture frame at
+    /// `position`. Costs a copy.
     pub(super) fn read_locked(
         &mut self,
         target: i64,

@@ -139,6 +139,7 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     /// What the canceller sees of the echo's place.
     follower: ShiftFollower,
     uncertainty: PositionUncertainty,
+    /// Jump of the last times, until it is known whether it is the device's or the host clock's.
     undecided_jump: [Option<Duration>; SOUND_SERVER as usize],
 }
 
