@@ -1,5 +1,6 @@
 //! Worker side: reads the reference where one clock drives both converters, at a constant number of sample frames from the microphone.
 
+use super::uncertainty::is_pause;
 use super::{EchoReference, JUMP, ReadHead, Reading};
 use crate::format::Format;
 use crate::frame::Frame;
@@ -53,12 +54,18 @@ impl<const CAP: usize> EchoReference<'_, CAP> {
         out.begin(far);
         self.history.copy_to(begin, out.extend(far.sample_frames()));
         self.read_to.fill(begin + far.sample_frames() as i64);
+        for has_sounded in &mut self.has_sounded {
+            *has_sounded = *has_sounded || !is_pause(out.samples());
+        }
         self.finish_reading(jumped)
     }
 
-    /// Returns whether the times so far decide if one clock needs a lead.
+    /// Returns whether the times so far decide if one clock needs a lead, or tell its place better before anything was played.
     pub(super) fn can_settle_lead(&self, capture: &StreamClock) -> bool {
         let taken = self.clock.taken().min(capture.taken());
+        if self.lead_settled {
+            return taken == LEAD_AFTER && self.has_sounded.first() == Some(&false);
+        }
         taken >= LEAD_AFTER || SOUND_SERVER && taken >= SCATTER_AFTER && self.times_scatter(capture)
     }
 

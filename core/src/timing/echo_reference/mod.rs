@@ -131,6 +131,8 @@ pub(crate) struct EchoReference<'a, const CAP: usize> {
     /// Whether it was decided if one clock needs a lead.
     lead_settled: bool,
     jumps: u32,
+    /// Whether something was played to one clock. Devices without an operating system have exact times.
+    has_sounded: [bool; SOUND_SERVER as usize],
     /// Sample frames by which the acoustic delay estimate makes the reference read later (older sound), in
     /// 1/2^32.
     later_q32: i64,
@@ -167,6 +169,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
             lead_in_use: None,
             lead_settled: false,
             jumps: 0,
+            has_sounded: [false; SOUND_SERVER as usize],
             later_q32: 0,
             slower_q32: 0,
             follower: ShiftFollower::new(),
@@ -278,7 +281,7 @@ impl<'a, const CAP: usize> EchoReference<'a, CAP> {
         }
         self.lead_in_use.get_or_insert(if locked { Duration::ZERO } else { self.lead });
         let sample_frames = far.sample_frames();
-        if locked && !self.lead_settled && self.can_settle_lead(capture) {
+        if locked && self.can_settle_lead(capture) {
             self.settle_lead(capture);
         }
         let begin = self.target(capture, position);

@@ -92,7 +92,7 @@ impl PositionUncertainty {
     /// was observed.
     pub(super) fn observe(&mut self, samples: &[i16], rate_variance: f32) {
         for uncertainty in &mut self.0 {
-            if samples.iter().all(|sample| sample.unsigned_abs() < AUDIBLE) {
+            if is_pause(samples) {
                 uncertainty.pause_frames = (uncertainty.pause_frames + 1).min(LONGEST_PAUSE_FRAMES);
                 continue;
             }
@@ -111,6 +111,11 @@ impl PositionUncertainty {
         let ns2 = self.0.first_mut()?.variance_ns2.take()?;
         Some(Duration::from_nanos(libm::sqrtf(ns2) as i64))
     }
+}
+
+/// Returns whether nothing is played.
+pub(super) fn is_pause(samples: &[i16]) -> bool {
+    samples.iter().all(|sample| sample.unsigned_abs() < AUDIBLE)
 }
 
 #[cfg(all(test, feature = "sound-server"))]
