@@ -189,6 +189,11 @@ impl PlayedSignal {
         }
     }
 
+    /// Does the same as [`Interpolator::read`], with positions of this signal.
+    fn read(&self, interpolator: &Interpolator, whole: u64, fraction: f64) -> f32 {
+        interpolator.read(&self.samples, whole as i64 - self.start as i64, fraction)
+    }
+
     /// Does the same as [`Interpolator::read_run`], with positions of this signal. Reads silence before its
     /// first and after its last sample.
     pub fn read_run(
@@ -204,32 +209,82 @@ impl PlayedSignal {
     }
 }
 
-/// Resamples a whole signal to another rate.
-///
-/// Sample 0 stays at time 0, and the length is rounded up. Frequencies above the lower of the two Nyquist
-/// frequencies are removed. Equal rates copy the signal.
+/// Resamples a whole signal to another rate, as [`PieceResampler`] does piece by piece.
 ///
 /// # Panics
 /// Panics if a rate is 0.
 pub fn resample_to(signal: &[f32], from_hz: u32, to_hz: u32) -> Vec<f32> {
-    assert!(
-        from_hz > 0 && to_hz > 0,
-        "resample_to: rates are {from_hz} and {to_hz} Hz; expected more than 0"
-    );
-    if from_hz == to_hz {
-        return signal.to_vec();
+    let mut out = Vec::new();
+    let mut resampler = PieceResampler::new(from_hz, to_hz);
+    resampler.push(signal, &mut out);
+    resampler.finish(&mut out);
+    out
+}
+
+/// Resamples a signal to another rate, piece by piece.
+///
+/// Sample 0 stays at time 0, and the length is rounded up. Frequencies above the lower of the two Nyquist
+/// frequencies are removed. Equal rates copy the signal.
+#[derive(Clone, Debug)]
+pub struct PieceResampler {
+    from_hz: u64,
+    to_hz: u64,
+    interpolator: Interpolator,
+    signal: PlayedSignal,
+    /// Number of samples returned so far.
+    returned: u64,
+}
+
+impl PieceResampler {
+    /// Makes a resampler that has read nothing.
+    ///
+    /// # Panics
+    /// Panics if a rate is 0.
+    #[must_use]
+    pub fn new(from_hz: u32, to_hz: u32) -> Self {
+        assert!(
+            from_hz > 0 && to_hz > 0,
+            "a resampler from {from_hz} to {to_hz} Hz: expected rates of more than 0"
+        );
+        Self {
+            from_hz: u64::from(from_hz),
+            to_hz: u64::from(to_hz),
+            interpolator: Interpolator::new(f64::from(from_hz) / f64::from(to_hz)),
+            signal: PlayedSignal::default(),
+            returned: 0,
+        }
     }
-    let (from, to) = (u64::from(from_hz), u64::from(to_hz));
-    let interpolator = Interpolator::new(from as f64 / to as f64);
-    let length = (signal.len() as u64 * to).div_ceil(from);
-    (0..length)
-        .map(|n| {
+
+    /// Takes the next samples and appends what they decide to `out`.
+    pub fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) {
+        if self.from_hz == self.to_hz {
+            return out.extend_from_slice(samples);
+        }
+        self.signal.push(samples);
+        let reach = self.interpolator.reach() as u64;
+        // The kernel of the sample at position p ends at p + reach.
+        let decided = self.signal.end().saturating_sub(reach);
+        self.append((decided * self.to_hz).div_ceil(self.from_hz), out);
+        self.signal.drop_before((self.returned * self.from_hz / self.to_hz).saturating_sub(reach));
+    }
+
+    /// Appends the rest of the signal to `out`, as if silence followed.
+    pub fn finish(mut self, out: &mut Vec<f32>) {
+        if self.from_hz != self.to_hz {
+            self.append((self.signal.end() * self.to_hz).div_ceil(self.from_hz), out);
+        }
+    }
+
+    /// Appends the samples before the one with the number `end`.
+    fn append(&mut self, end: u64, out: &mut Vec<f32>) {
+        for n in self.returned..end {
             // Integer arithmetic, so that the position is exact however long the signal is.
-            let position = n * from;
-            let fraction = (position % to) as f64 / to as f64;
-            interpolator.read(signal, (position / to) as i64, fraction)
-        })
-        .collect()
+            let position = n * self.from_hz;
+            let fraction = (position % self.to_hz) as f64 / self.to_hz as f64;
+            out.push(self.signal.read(&self.interpolator, position / self.to_hz, fraction));
+        }
+        self.returned = self.returned.max(end);
+    }
 }
 
 /// Returns `PHASES + 1` rows of `2 * half` taps, each with the sum 1, for a kernel that is `width` times as long
@@ -402,5 +457,34 @@ mod tests {
         }
         assert_eq!(resample_to(&[0.1, 0.2], 48_000, 48_000), [0.1, 0.2]);
         assert!(resample_to(&[], 48_000, 16_000).is_empty());
+    }
+    #[test]
+    fn pieces_of_any_length_are_resampled_as_the_whole() {
+        let seed = 31;
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        for (from, to) in
+            [(16_000, 48_000), (44_100, 48_000), (48_000, 16_000), (22_050, 8_000), (8_000, 8_000)]
+        {
+            let signal: Vec<f32> = (0..150_000).map(|_| rng.uniform() as f32).collect();
+            let whole: Vec<f32> = {
+                let interpolator = Interpolator::new(f64::from(from) / f64::from(to));
+                let (from, to) = (u64::from(from), u64::from(to));
+                let place = |n: u64| ((n * from / to) as i64, (n * from % to) as f64 / to as f64);
+                (0..(150_000 * to).div_ceil(from))
+                    .map(|n| interpolator.read(&signal, place(n).0, place(n).1))
+                    .collect()
+            };
+            let mut resampler = PieceResampler::new(from, to);
+            let (mut rest, mut pieces) = (&signal[..], Vec::new());
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at(rest.len().min(rng.range(0, 20_000) as usize));
+                resampler.push(piece, &mut pieces);
+                rest = later;
+            }
+            assert!(resampler.signal.samples.len() < 100_000, "no sample was dropped");
+            resampler.finish(&mut pieces);
+            assert!(pieces == whole, "{from} to {to}: {} of {} samples", pieces.len(), whole.len());
+        }
     }
 }

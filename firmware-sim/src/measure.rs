@@ -92,30 +92,93 @@ pub fn erle_windows(
     assert!(window_s > 0.0, "erle_windows: the window is {window_s} s; expected more than 0");
     let length = mic.len().min(clean.len()).min(far.len());
     let counts = echo_only(&far[..length], near, rate_hz);
-    let mut windows: Vec<(f64, f64, bool)> = Vec::new();
-    for (index, frame) in frames(length, rate_hz).enumerate() {
+    let mut sums = WindowSums::new(window_s);
+    for (frame, counts) in frames(length, rate_hz).zip(counts) {
+        sums.add(&mic[frame.clone()], &clean[frame], counts);
+    }
+    sums.windows(length as f64 / f64::from(rate_hz))
+}
+
+/// Energies of the microphone and of the cleaned signal in each window.
+#[derive(Clone, Debug)]
+struct WindowSums {
+    window_s: f64,
+    frames: usize,
+    /// Both energies, and whether a frame counted.
+    windows: Vec<(f64, f64, bool)>,
+}
+
+impl WindowSums {
+    fn new(window_s: f64) -> Self {
+        Self { window_s, frames: 0, windows: Vec::new() }
+    }
+
+    /// Takes the next frame, which `counts` or not.
+    fn add(&mut self, mic: &[f32], clean: &[f32], counts: bool) {
         // The frame's middle selects its window, so that rounding at the borders does not matter.
-        let window = ((index as f64 + 0.5) * 0.01 / window_s) as usize;
-        if windows.len() <= window {
-            windows.resize(window + 1, (0.0, 0.0, false));
+        let window = ((self.frames as f64 + 0.5) * 0.01 / self.window_s) as usize;
+        self.frames += 1;
+        if self.windows.len() <= window {
+            self.windows.resize(window + 1, (0.0, 0.0, false));
         }
-        if counts[index] {
-            let sums = &mut windows[window];
-            sums.0 += energy(&mic[frame.clone()]);
-            sums.1 += energy(&clean[frame.clone()]).max(ROUNDING_POWER * frame.len() as f64);
+        if counts {
+            let sums = &mut self.windows[window];
+            sums.0 += energy(mic);
+            sums.1 += energy(clean).max(ROUNDING_POWER * mic.len() as f64);
             sums.2 = true;
         }
     }
-    let end_s = length as f64 / f64::from(rate_hz);
-    windows
-        .into_iter()
-        .enumerate()
-        .map(|(index, (mic, clean, any))| Window {
-            from_s: index as f64 * window_s,
-            to_s: ((index + 1) as f64 * window_s).min(end_s),
-            db: (any && mic > 0.0).then(|| 10.0 * (mic / clean).log10()),
-        })
-        .collect()
+
+    /// Returns the windows of a signal that ends at `end_s`.
+    fn windows(self, end_s: f64) -> Vec<Window> {
+        let windows = self.windows.into_iter().enumerate();
+        windows
+            .map(|(index, (mic, clean, any))| Window {
+                from_s: index as f64 * self.window_s,
+                to_s: ((index + 1) as f64 * self.window_s).min(end_s),
+                db: (any && mic > 0.0).then(|| 10.0 * (mic / clean).log10()),
+            })
+            .collect()
+    }
+}
+
+/// Measures [`erle_windows`] of signals that come second by second, without a talker, for several cleaned signals at once.
+#[derive(Clone, Debug)]
+pub struct ErleMeter {
+    rate_hz: u32,
+    /// Frames for which the far end stays active.
+    active_frames: usize,
+    sample_frames: usize,
+    sums: Vec<WindowSums>,
+}
+
+impl ErleMeter {
+    /// Makes a meter for `signals` cleaned signals and windows of `window_s` seconds, which must be more than 0.
+    #[must_use]
+    pub fn new(signals: usize, rate_hz: u32, window_s: f64) -> Self {
+        Self { rate_hz, active_frames: 0, sample_frames: 0, sums: vec![WindowSums::new(window_s); signals] }
+    }
+
+    /// Takes the next second of all signals; the last one may be shorter. All must have the length of `mic`.
+    pub fn push(&mut self, mic: &[f32], far: &[f32], clean: &[&[f32]]) {
+        self.sample_frames += mic.len();
+        for frame in frames(mic.len(), self.rate_hz) {
+            self.active_frames = match level_dbfs(&far[frame.clone()]) > FAR_ACTIVE_DBFS {
+                true => (FAR_HANG_OVER_S * 100.0).round() as usize + 1,
+                false => self.active_frames.saturating_sub(1),
+            };
+            for (sums, clean) in self.sums.iter_mut().zip(clean) {
+                sums.add(&mic[frame.clone()], &clean[frame.clone()], self.active_frames > 0);
+            }
+        }
+    }
+
+    /// Returns the windows of each cleaned signal.
+    #[must_use]
+    pub fn windows(self) -> Vec<Vec<Window>> {
+        let end_s = self.sample_frames as f64 / f64::from(self.rate_hz);
+        self.sums.into_iter().map(|sums| sums.windows(end_s)).collect()
+    }
 }
 
 /// Returns [`erle_windows`] with windows of one second, for plotting.
@@ -290,6 +353,28 @@ mod tests {
             assert!((window.db.unwrap() - 40.0).abs() < 1e-4, "{window:?}");
         }
         assert_eq!(erle_per_second(&mic, &clean, &far, &[], RATE_HZ).len(), 25);
+    }
+
+    #[test]
+    fn erle_is_the_same_second_by_second() {
+        for rate_hz in [16_000, 22_050] {
+            let far: Vec<f32> = (0..12)
+                .flat_map(|n| noise(n, if n % 3 == 1 { -70.0 } else { -20.0 }, rate_hz as usize * 9 / 8))
+                .collect();
+            let mic: Vec<f32> = far.iter().map(|x| x * 0.5).collect();
+            let cleans = [0.01, 0.2].map(|gain| mic.iter().map(|x| x * gain).collect::<Vec<f32>>());
+            let mut meter = ErleMeter::new(2, rate_hz, 4.0);
+            let seconds = |signal: &[f32]| {
+                signal.chunks(rate_hz as usize).map(<[f32]>::to_vec).collect::<Vec<Vec<f32>>>()
+            };
+            for (at, mic) in seconds(&mic).iter().enumerate() {
+                let parts = [&cleans[0], &cleans[1]].map(|clean| seconds(clean)[at].clone());
+                meter.push(mic, &seconds(&far)[at], &[&parts[0], &parts[1]]);
+            }
+            for (clean, windows) in cleans.iter().zip(meter.windows()) {
+                assert_eq!(windows, erle_windows(&mic, clean, &far, &[], rate_hz, 4.0), "{rate_hz} Hz");
+            }
+        }
     }
 
     #[test]

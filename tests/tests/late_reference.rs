@@ -75,7 +75,7 @@ fn clean_with<V: VoiceProcessor>(
         }
         if capture_at <= playback_at {
             let from = (heard as usize).min(mic.len());
-            handsfree_cli::evaluate::copy_padded(&mic[from..], &mut period);
+            handsfree_cli::signal::fill(&mut &mic[from..], &mut period).unwrap();
             let time = PeriodTime { position: heard, converter: at(heard), called: now };
             halves.intake.on_period(&period, time);
             heard += length as u64;

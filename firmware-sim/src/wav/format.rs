@@ -118,6 +118,14 @@ impl WavFormat {
         (self.container * usize::from(self.channels)).max(1)
     }
 
+    /// Returns the number of bits of an integer's container that carry no sound; 0 for other codings.
+    pub(super) fn unused_bits(&self) -> u32 {
+        match (self.real_tag, self.container) {
+            (TAG_PCM, width @ 2..=4) => (8 * width as u32).saturating_sub(u32::from(self.valid_bits.max(1))),
+            _ => 0,
+        }
+    }
+
     /// Returns whether `decode` knows the coding.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -158,26 +166,55 @@ impl WavFormat {
     }
 
     fn decode_integers(&self, data: &[u8], width: usize, placement: &mut Option<Placement>) -> Vec<f32> {
-        // Each value is placed at the top of 32 bits, which also extends its sign.
-        let values = || {
-            data.chunks_exact(width).map(move |bytes| {
-                let mut all = [0; 4];
-                all[4 - width..].copy_from_slice(bytes);
-                i32::from_le_bytes(all)
-            })
-        };
-        let unused_bits = (8 * width as u32).saturating_sub(u32::from(self.valid_bits.max(1)));
+        let values = || integers(data, width);
+        let unused_bits = self.unused_bits();
         if unused_bits > 0 && placement.is_none() && values().any(|value| value != 0) {
-            let top = 32 - 8 * width as u32;
-            // Sound in the bits that should be empty, and none in those that should be in use, marks values at the
-            // bottom.
-            let below = (1_i64 << (unused_bits + top)) - 1;
-            let is_at_bottom = values().any(|value| i64::from(value) & below != 0)
-                && values().all(|value| (value << unused_bits) >> unused_bits == value);
-            *placement = Some(if is_at_bottom { Placement::Bottom } else { Placement::Top });
+            let mut scan = PlacementScan::new(*self);
+            scan.add(data);
+            *placement = Some(scan.placement());
         }
         let shift = if *placement == Some(Placement::Bottom) { unused_bits } else { 0 };
         values().map(|value| (f64::from(value << shift) / 2_147_483_648.0) as f32).collect()
+    }
+}
+
+/// Returns integers of `width` bytes, each placed at the top of 32 bits, which also extends its sign.
+fn integers(data: &[u8], width: usize) -> impl Iterator<Item = i32> {
+    data.chunks_exact(width).map(move |bytes| {
+        let mut all = [0; 4];
+        all[4 - width..].copy_from_slice(bytes);
+        i32::from_le_bytes(all)
+    })
+}
+
+/// Finds out where the valid bits of integers are in their containers.
+pub(super) struct PlacementScan {
+    format: WavFormat,
+    /// Whether there is sound in the bits that should be empty.
+    is_below: bool,
+    /// Whether all values fit in the valid bits at the bottom.
+    fits: bool,
+}
+
+impl PlacementScan {
+    pub(super) fn new(format: WavFormat) -> Self {
+        Self { format, is_below: false, fits: true }
+    }
+
+    /// Takes whole samples.
+    pub(super) fn add(&mut self, data: &[u8]) {
+        let unused_bits = self.format.unused_bits();
+        let top = 32 - 8 * self.format.container as u32;
+        let below = (1_i64 << (unused_bits + top)) - 1;
+        let values = || integers(data, self.format.container);
+        self.is_below = self.is_below || values().any(|value| i64::from(value) & below != 0);
+        self.fits = self.fits && values().all(|value| (value << unused_bits) >> unused_bits == value);
+    }
+
+    /// Returns the placement. Sound in the bits that should be empty, and none in those that should be in use, marks values at
+    /// the bottom.
+    pub(super) fn placement(&self) -> Placement {
+        if self.is_below && self.fits { Placement::Bottom } else { Placement::Top }
     }
 }
 

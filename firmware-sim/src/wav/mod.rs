@@ -1,19 +1,18 @@
 //! WAV files: a tolerant reader for users' files, and a writer for 16-bit mono files.
 
+mod clip_reader;
 mod format;
 mod header;
 mod stream;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec};
 
-use self::format::Placement;
+pub use self::clip_reader::ClipReader;
 pub use self::format::{RawCoding, WavFormat};
-use self::header::{HeaderError, WavHeader};
 pub use self::stream::{StreamSamples, WavStream};
 use crate::interpolate::resample_to;
 
@@ -83,7 +82,8 @@ impl Clip {
 }
 
 fn shipped_clip(name: &str, bytes: &[u8]) -> Clip {
-    parse(Path::new(name), bytes.to_vec()).expect("a test reads the shipped clips")
+    let clip = ClipReader::of_bytes(Path::new(name), bytes.to_vec()).and_then(ClipReader::read_whole);
+    clip.expect("a test reads the shipped clips")
 }
 
 /// Error of a WAV file that could not be read or written. The message names the file and what was found in it.
@@ -112,64 +112,12 @@ impl fmt::Display for WavError {
 
 impl std::error::Error for WavError {}
 
-/// Sample rates that are read, in hertz: from half of a telephone's to twice that of a studio's fastest converter. Another
-/// rate is a mistake in the header, and converting it would need more memory than there is.
-const RATES_HZ: std::ops::RangeInclusive<u32> = 4_000..=768_000;
-/// Longest recording, in seconds: 4 h, which at 48 kHz take 2.8 GB of memory for each signal.
-const MAX_SECONDS: usize = 4 * 3_600;
-/// Largest file, in bytes: 4 h of 8 channels of 16 bits at 48 kHz are 11 GB.
-const MAX_FILE_BYTES: u64 = 12 << 30;
-/// Largest number of bytes read from a pipe, whose length is not known before: 1 GiB, 3 h of mono at 48 kHz.
-const MAX_PIPE_BYTES: u64 = 1 << 30;
-/// Length of the part in front that tells a WAV file, in bytes.
-const MAGIC_BYTES: usize = 12;
-/// First bytes of a W64 file.
-const W64_START: &[u8] = b"riff\x2e\x91\xcf\x11";
-
-/// Reads a WAV file (RIFF, RF64, BW64 or W64) with integer samples of 1 to 32 bits, float samples of 32 or 64 bits,
-/// mu-law or A-law, any number of channels and a rate of 4 to 768 kHz, up to a length of 4 h. A pipe is read to its end,
-/// up to 1 GiB.
-///
-/// The content decides the format, not the file name's extension. A truncated file yields the samples that
-/// are there, and a file with wrong lengths in its header, as a pipe writes it, yields all its samples. NaN
-/// and infinity become 0. The clip's `notice` reports each of these repairs.
-///
-/// Integer samples of fewer bits than their container are read as the format demands, with the valid bits at the
-/// top ("Multiple Channel Audio Data and WAVE Files", Microsoft, 2007, section "Structure of
-/// WAVEFORMATEXTENSIBLE"). A file that keeps them at the bottom is recognised by its values.
+/// Reads a whole WAV file, as [`ClipReader`] does piece by piece.
 ///
 /// # Errors
-/// Returns an error for a missing, empty or unreadable file, for a directory, and for content that is not a
-/// WAV file, has no samples, has another rate or no channels, is too long, or has a coding that is not listed above.
+/// Returns the errors of [`ClipReader::open`] and [`ClipReader::next`].
 pub fn read(path: impl AsRef<Path>) -> Result<Clip, WavError> {
-    let path = path.as_ref();
-    let metadata = std::fs::metadata(path).map_err(|error| WavError::new(path, describe(&error)))?;
-    if metadata.is_dir() {
-        return Err(WavError::new(path, "is a directory; expected a WAV file"));
-    }
-    if metadata.is_file() && metadata.len() == 0 {
-        return Err(WavError::new(path, "is empty (0 bytes); expected a WAV file"));
-    }
-    let limit = if metadata.is_file() { MAX_FILE_BYTES } else { MAX_PIPE_BYTES };
-    let too_long = || WavError::new(path, format!("has more than {limit} bytes; expected at most that many"));
-    if metadata.is_file() && metadata.len() > limit {
-        return Err(too_long());
-    }
-    let mut file = File::open(path).map_err(|error| WavError::new(path, describe(&error)))?;
-    // The first bytes are examined before the rest is read, which for a device such as /dev/zero has no end.
-    let mut bytes = Vec::with_capacity(MAGIC_BYTES);
-    let mut read_to = |length: u64, bytes: &mut Vec<u8>| {
-        let missing = length - bytes.len() as u64;
-        let read = file.by_ref().take(missing).read_to_end(bytes);
-        read.map_err(|error| WavError::new(path, describe(&error)))
-    };
-    read_to(MAGIC_BYTES as u64, &mut bytes)?;
-    check_magic(&bytes).map_err(|found| WavError::new(path, found))?;
-    read_to(limit + 1, &mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(too_long());
-    }
-    parse(path, bytes)
+    ClipReader::open(path.as_ref())?.read_whole()
 }
 
 fn describe(error: &std::io::Error) -> String {
@@ -178,97 +126,6 @@ fn describe(error: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => "may not be opened (permission denied)".into(),
         _ => error.to_string(),
     }
-}
-
-fn parse(path: &Path, bytes: Vec<u8>) -> Result<Clip, WavError> {
-    let error = |found: String| WavError::new(path, found);
-    let (format, data, mut notices) = layout(&bytes).map_err(error)?;
-    if format.channels == 0 || !RATES_HZ.contains(&format.rate_hz) {
-        let (rate, channels) = (format.rate_hz, format.channels);
-        return Err(error(format!(
-            "has {rate} Hz and {channels} channels; expected {} to {} Hz and at least 1 channel",
-            RATES_HZ.start(),
-            RATES_HZ.end()
-        )));
-    }
-    let seconds = data.len() / format.block() / format.rate_hz as usize;
-    if seconds > MAX_SECONDS {
-        return Err(error(format!("is {seconds} s long; expected at most {MAX_SECONDS} s")));
-    }
-    let mut placement = None;
-    let mut samples = format
-        .decode(data, &mut placement)
-        .ok_or_else(|| error(format!("is coded as {format}; expected {}", format::EXPECTED)))?;
-    if placement == Some(Placement::Bottom) {
-        notices.push(format.placement_notice());
-    }
-    samples.truncate(samples.len() - samples.len() % usize::from(format.channels));
-    if samples.is_empty() {
-        return Err(error("has a WAV header but no samples".into()));
-    }
-    let mut replaced = 0_u64;
-    for sample in samples.iter_mut().filter(|sample| !sample.is_finite()) {
-        *sample = 0.0;
-        replaced += 1;
-    }
-    if replaced > 0 {
-        notices.push(format!("{replaced} samples are not finite numbers and were replaced by silence"));
-    }
-    let notice = (!notices.is_empty()).then(|| format!("{}: {}", path.display(), notices.join("; ")));
-    Ok(Clip { rate_hz: format.rate_hz, channels: format.channels, samples, notice })
-}
-
-/// Checks that the bytes start as a WAV file does.
-fn check_magic(bytes: &[u8]) -> Result<(), String> {
-    let is_riff = [b"RIFF", b"RF64", b"BW64"].iter().any(|name| bytes.starts_with(*name));
-    if is_riff && bytes.get(8..MAGIC_BYTES) == Some(b"WAVE") || bytes.starts_with(W64_START) {
-        return Ok(());
-    }
-    let start: String = bytes
-        .iter()
-        .take(MAGIC_BYTES)
-        .map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '.' })
-        .collect();
-    let found = match bytes.len() {
-        0..MAGIC_BYTES => format!("its {} bytes are", bytes.len()),
-        _ => "it starts with".to_owned(),
-    };
-    Err(format!("is not a WAV file: {found} \"{start}\"; expected \"RIFF....WAVE\" at the start"))
-}
-
-/// Finds the format and the samples' bytes, whatever lengths the headers claim. Returns messages about wrong lengths
-/// as well.
-fn layout(bytes: &[u8]) -> Result<(WavFormat, &[u8], Vec<String>), String> {
-    let mut rest = bytes;
-    let header = WavHeader::read(&mut rest).map_err(|error| match error {
-        HeaderError::NotWav(start) => {
-            format!(
-                "is not a WAV file: its {} bytes start with \"{start}\"; expected \"RIFF....WAVE\"",
-                bytes.len()
-            )
-        }
-        HeaderError::NoSamples => {
-            format!("is cut short or damaged: there are no samples in its {} bytes", bytes.len())
-        }
-        other => other.to_string(),
-    })?;
-    let WavHeader { format, length } = header;
-    let block = format.block();
-    // A length of 0 or all ones in front of samples marks a stream: its writer could not go back to the header.
-    let streamed = rest.len() >= block && length.is_none();
-    let claimed = length.unwrap_or(0);
-    let used =
-        if streamed { rest.len() } else { rest.len().min(usize::try_from(claimed).unwrap_or(usize::MAX)) };
-    let used = used - used % block;
-    let mut notices = Vec::new();
-    if streamed {
-        notices.push(format!("its header does not state the length; all {used} bytes of samples are used"));
-    } else if (used as u64) < claimed {
-        notices.push(format!(
-            "is cut short: its header names {claimed} bytes of samples, and {used} are there and used"
-        ));
-    }
-    Ok((format, &rest[..used], notices))
 }
 
 /// Returns the nearest 16-bit value of a sample, and whether the sample was outside full scale (±1.0). NaN
@@ -305,6 +162,17 @@ pub fn mono_bytes(rate_hz: u32, samples: &[f32]) -> (Vec<u8>, u64) {
     }
     writer.finalize().expect(in_memory);
     (bytes, clipped)
+}
+
+/// Returns the header of a 16-bit mono file with `samples` samples, which follow it: up to 2 147 483 629, so that a longer file states a
+/// wrong length.
+pub fn mono_header(rate_hz: u32, samples: usize) -> Vec<u8> {
+    let (mut header, _) = mono_bytes(rate_hz, &[]);
+    let data = u32::try_from(2 * samples).unwrap_or(u32::MAX);
+    for (at, length) in [(4, data.saturating_add(36)), (40, data)] {
+        header.splice(at..at + 4, length.to_le_bytes());
+    }
+    header
 }
 
 #[cfg(test)]

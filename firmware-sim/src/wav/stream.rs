@@ -10,14 +10,16 @@ const PIECE_BYTES: usize = 65_536;
 
 /// WAV file, or samples without a header, read from the begin to the end.
 pub struct WavStream<R> {
-    source: R,
+    pub(super) source: R,
     format: WavFormat,
     /// Number of bytes of samples that are left; `None` if the header does not state the length.
     left: Option<u64>,
     /// Where the valid bits are; decided by the first samples that are not 0.
-    placement: Option<Placement>,
+    pub(super) placement: Option<Placement>,
     /// Begin of a sample frame whose other bytes have not been read.
     rest: Vec<u8>,
+    /// Number of samples that were no finite numbers.
+    pub(super) replaced: u64,
 }
 
 impl<R> std::fmt::Debug for WavStream<R> {
@@ -54,7 +56,13 @@ impl<R: Read> WavStream<R> {
         if !format.is_known() {
             return Err(format!("is coded as {format}; expected {EXPECTED}"));
         }
-        Ok(Self { source, format, left: length, placement: None, rest: Vec::new() })
+        Ok(Self::behind_header(source, WavHeader { format, length }))
+    }
+
+    /// Reads samples of a known coding behind a header that was read.
+    pub(super) fn behind_header(source: R, header: WavHeader) -> Self {
+        let WavHeader { format, length } = header;
+        Self { source, format, left: length, placement: None, rest: Vec::new(), replaced: 0 }
     }
 
     /// Reads samples that have no header, up to the end of the source. The number of channels and the rate, in hertz, must
@@ -69,7 +77,7 @@ impl<R: Read> WavStream<R> {
             "{channels} channels and {rate_hz} Hz: expected at least 1 of each"
         );
         let (format, placement) = WavFormat::of_raw(coding, channels, rate_hz);
-        Self { source, format, left: None, placement: Some(placement), rest: Vec::new() }
+        Self { source, format, left: None, placement: Some(placement), rest: Vec::new(), replaced: 0 }
     }
 
     /// Returns the number of bytes that were read of an incomplete sample frame. At the end they are missing in the samples.
@@ -115,7 +123,10 @@ impl<R: Read> WavStream<R> {
             self.left = self.left.map(|left| left - count as u64);
             let whole = self.rest.len() - self.rest.len() % block;
             *out = self.format.decode(&self.rest[..whole], &mut self.placement).unwrap_or_default();
-            out.iter_mut().filter(|sample| !sample.is_finite()).for_each(|sample| *sample = 0.0);
+            for sample in out.iter_mut().filter(|sample| !sample.is_finite()) {
+                *sample = 0.0;
+                self.replaced += 1;
+            }
             self.rest.drain(..whole);
         }
         Ok(StreamSamples::Some)

@@ -163,6 +163,18 @@ fn valid_bits_are_read_from_the_top_of_their_container() {
     }
 }
 
+/// A quiet begin whose values would fit at the bottom decides nothing in a file, because the loud samples behind it do not fit.
+#[test]
+fn the_whole_file_decides_where_its_valid_bits_are() {
+    let folder = TempFolder::new("placement");
+    let quiet = (0..40_000_i32).map(|n| n % 100);
+    let data: Vec<u8> = quiet.chain([1 << 30, -1 << 30]).flat_map(i32::to_le_bytes).collect();
+    let clip = read(folder.file("quiet.wav", &extensible(1, 24, 32, &data))).unwrap();
+    assert_eq!(clip.notice, None);
+    assert_eq!(clip.samples[40_000..], [0.5, -0.5]);
+    assert!(clip.samples[..40_000].iter().all(|sample| sample.abs() < 1e-7));
+}
+
 #[test]
 fn float_samples_of_both_lengths_are_read() {
     let folder = TempFolder::new("floats");
@@ -322,12 +334,12 @@ fn files_beyond_4_gib_state_their_length_in_64_bits() {
 fn long_files_and_devices_are_refused_before_they_are_read() {
     let folder = TempFolder::new("long");
     let sparse = folder.file("sparse.wav", &encode(1, 16_000, 16, &[0.1]));
-    File::options().write(true).open(&sparse).unwrap().set_len(1 << 42).unwrap();
+    std::fs::File::options().write(true).open(&sparse).unwrap().set_len(1 << 42).unwrap();
     let hours = folder.file("hours.wav", &encode(1, 4_000, 8, &[0.0; 16]));
     let mut bytes = std::fs::read(&hours).unwrap();
     bytes[40..44].copy_from_slice(&(4_000_u32 * 14_402).to_le_bytes());
     std::fs::write(&hours, bytes).unwrap();
-    File::options().write(true).open(&hours).unwrap().set_len(44 + 4_000 * 14_402).unwrap();
+    std::fs::File::options().write(true).open(&hours).unwrap().set_len(44 + 4_000 * 14_402).unwrap();
     for (path, expected) in [
         (sparse, "has more than 12884901888 bytes"),
         (hours, "is 14402 s long; expected at most 14400 s"),
@@ -391,7 +403,8 @@ fn random_bytes_after_a_header_never_panic() {
             bytes[at] = rng.next_u64() as u8;
         }
         bytes.truncate(rng.range(1, bytes.len() as u64 + 1) as usize);
-        if let Ok(clip) = parse(Path::new("fuzz.wav"), bytes) {
+        let read = ClipReader::of_bytes(Path::new("fuzz.wav"), bytes).and_then(ClipReader::read_whole);
+        if let Ok(clip) = read {
             assert!(clip.channels > 0 && clip.rate_hz > 0 && clip.frames() > 0);
             assert_eq!(clip.samples.len() % usize::from(clip.channels), 0);
         }
@@ -464,5 +477,13 @@ fn raw_samples_have_their_value_in_every_coding() {
             );
             assert!(found.iter().zip(&expected).all(|(&a, &b)| near(a, b)), "{coding:?}: {found:?}");
         }
+    }
+}
+
+#[test]
+fn a_header_alone_is_that_of_a_whole_file() {
+    for count in [0, 1, 1_000] {
+        let (whole, _) = mono_bytes(22_050, &vec![0.25; count]);
+        assert_eq!(mono_header(22_050, count)[..], whole[..44], "{count} samples");
     }
 }

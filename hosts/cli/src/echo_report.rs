@@ -1,9 +1,11 @@
 //! Control side: what `handsfree process` found out about the echo, for readers and programs.
 
+use handsfree::failure::Failure;
 use handsfree_sim::measure;
 use handsfree_sim::report::Summary;
 use serde::Serialize;
 
+use crate::signal::{Signal, for_each_part};
 use crate::start_search::{EchoLine, SearchResult};
 
 /// Length of the pieces in which the levels of both recordings are compared, in seconds.
@@ -79,24 +81,29 @@ impl ProcessReport<'_> {
 
 impl EchoResult {
     /// Concludes from the search and the recordings' levels whether there is an echo. `far` and `mic` are as recorded.
-    #[must_use]
-    pub fn new(search: SearchResult, far: &[f32], mic: &[f32], rate_hz: u32) -> Self {
-        match search {
+    ///
+    /// # Errors
+    /// Returns the error of a signal that cannot be read.
+    pub fn new(
+        search: SearchResult,
+        far: &dyn Signal,
+        mic: &dyn Signal,
+        rate_hz: u32,
+    ) -> Result<Self, Failure> {
+        Ok(match search {
             SearchResult::Found(_) => Self::Found,
             SearchResult::Ambiguous => Self::Ambiguous,
-            SearchResult::NotFound => Self::without_echo(far, mic, rate_hz),
-        }
+            SearchResult::NotFound => Self::without_echo(&levels(far, rate_hz)?, &levels(mic, rate_hz)?),
+        })
     }
 
-    fn without_echo(far: &[f32], mic: &[f32], rate_hz: u32) -> Self {
-        let piece = ((f64::from(rate_hz) * PIECE_S) as usize).max(1);
-        let levels = |signal: &[f32]| signal.chunks(piece).map(measure::level_dbfs).collect::<Vec<_>>();
-        let (far, mic) = (levels(far), levels(mic));
-        let mut loudest = mic.clone();
+    /// Concludes from the levels of all pieces.
+    fn without_echo(far: &[f64], mic: &[f64]) -> Self {
+        let mut loudest = mic.to_vec();
         loudest.sort_by(f64::total_cmp);
         let quiet_below = loudest.get(loudest.len() * 9 / 10).map_or(0.0, |loud| loud - QUIET_DB);
         let active = |level: &f64| *level > FAR_ACTIVE_DBFS;
-        let active_s = far.iter().zip(&mic).filter(|(level, _)| active(level)).count() as f64 * PIECE_S;
+        let active_s = far.iter().zip(mic).filter(|(level, _)| active(level)).count() as f64 * PIECE_S;
         if !far.iter().any(active) {
             return Self::FarEndSilent;
         }
@@ -105,7 +112,7 @@ impl EchoResult {
         }
         // The longest time with a quiet microphone, in active pieces of the far end.
         let (mut run, mut longest) = (0, 0);
-        for (far, mic) in far.iter().zip(&mic) {
+        for (far, mic) in far.iter().zip(mic) {
             if *mic > quiet_below {
                 run = 0;
             } else if active(far) {
@@ -148,6 +155,16 @@ impl EchoResult {
             }
         }
     }
+}
+
+/// Returns the level of each piece, in dBFS.
+fn levels(signal: &dyn Signal, rate_hz: u32) -> Result<Vec<f64>, Failure> {
+    let mut levels = Vec::new();
+    for_each_part(signal, ((f64::from(rate_hz) * PIECE_S) as usize).max(1), |piece| {
+        levels.push(measure::level_dbfs(piece));
+        Ok(())
+    })?;
+    Ok(levels)
 }
 
 impl EchoReport {

@@ -8,6 +8,7 @@ use handsfree_core::{Format, PcmMut, PcmRef, SampleRate};
 use handsfree_sim::measure;
 use handsfree_sim::wav::Clip;
 
+use crate::signal::{SampleSource, fill};
 use crate::switches::Switches;
 
 /// Length of the speech that measures the processor's delay, in seconds: enough for a clear correlation peak.
@@ -25,51 +26,47 @@ fn processing_failure(error: ProcessError) -> Failure {
 pub fn direct(
     voice: &mut dyn VoiceProcessor,
     rate: SampleRate,
-    far: &[i16],
-    mic: &[i16],
+    mut far: &[i16],
+    mut mic: &[i16],
 ) -> Result<Vec<i16>, Failure> {
-    direct_with_channels(voice, rate, far, 1, mic)
+    let length = mic.len();
+    let mut clean = Vec::with_capacity(length + rate.sample_frames());
+    direct_with_channels(voice, rate, (&mut far, 1), &mut mic, &mut |frame| {
+        clean.extend_from_slice(frame);
+        Ok(())
+    })?;
+    clean.truncate(length);
+    Ok(clean)
 }
 
-/// Does the same as [`direct`] for a far end with `far_channels` interleaved channels.
+/// Does the same as [`direct`] for samples that come piece by piece and a far end with several interleaved channels. Calls `take` with
+/// each frame, the last one whole.
 ///
 /// # Errors
-/// Returns an error when the processor fails or the number of channels is not supported.
+/// Returns an error when the processor fails, when the number of channels is not supported, and those of the sources and `take`.
 pub fn direct_with_channels(
     voice: &mut dyn VoiceProcessor,
     rate: SampleRate,
-    far: &[i16],
-    far_channels: u32,
-    mic: &[i16],
-) -> Result<Vec<i16>, Failure> {
+    (far, far_channels): (&mut dyn SampleSource, u32),
+    mic: &mut dyn SampleSource,
+    take: &mut dyn FnMut(&[i16]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let format = Format::with_rate(rate, 1)?;
     let far_format = Format::with_rate(rate, far_channels)?;
     let length = rate.sample_frames();
-    let far_length = length * far_channels as usize;
-    let mut clean = Vec::with_capacity(mic.len() + length);
-    let mut reference = vec![0; far_length];
+    let mut reference = vec![0; length * far_channels as usize];
     let mut frame = vec![0; length];
-    for (k, recorded) in mic.chunks(length).enumerate() {
-        let played = far.get(k * far_length..).unwrap_or(&[]);
-        copy_padded(played, &mut reference);
-        copy_padded(recorded, &mut frame);
+    while fill(mic, &mut frame)? > 0 {
+        fill(far, &mut reference)?;
         voice
             .process_reverse(PcmRef { format: far_format, samples: &reference })
             .map_err(processing_failure)?;
         voice
             .process_capture(PcmMut { format, samples: &mut frame }, Duration::ZERO)
             .map_err(processing_failure)?;
-        clean.extend_from_slice(&frame);
+        take(&frame)?;
     }
-    clean.truncate(mic.len());
-    Ok(clean)
-}
-
-/// Copies the start of `from` to `to`, and fills the rest of `to` with silence.
-pub fn copy_padded(from: &[i16], to: &mut [i16]) {
-    let count = from.len().min(to.len());
-    to[..count].copy_from_slice(&from[..count]);
-    to[count..].fill(0);
+    Ok(())
 }
 
 /// Measures the delay of a processor with these switches, in samples, by correlating the shipped talker's voice before and

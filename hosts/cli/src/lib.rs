@@ -41,6 +41,7 @@ pub mod scenario_file;
 pub mod scene;
 #[cfg(unix)]
 pub mod serve;
+pub mod signal;
 pub mod sim;
 pub mod start_search;
 pub mod status;

@@ -16,7 +16,6 @@ use handsfree_cli::echo_report::ProcessReport;
 use handsfree_cli::publish::ReportFolder;
 use handsfree_cli::{console, devices, doctor, man, process, publish, run, scenario_file, sim};
 use handsfree_sim::report::{Summary, comparison_table};
-use handsfree_sim::wav;
 use indicatif::{ProgressBar, ProgressStyle};
 
 fn main() -> ExitCode {
@@ -134,8 +133,7 @@ fn remove_echo(args: &ProcessArgs) -> Result<u8, Failure> {
     if args.compare {
         processed.summary.comparison = process::compare(args);
     }
-    let samples = handsfree::pcm::from_i16(&processed.clean);
-    file.write_and_commit(&wav::mono_bytes(processed.summary.rate_hz, &samples).0)?;
+    process::write(&processed, file)?;
     console::notices(&processed.notices);
     let echo = processed.echo;
     let code = echo.result.exit_code(args.require_echo, !args.switches.is_echo_kept());

@@ -1,26 +1,36 @@
 //! Control side: `handsfree process`, which removes the echo from a recording, faster than real time.
 
+use std::io::Write as _;
+use std::path::Path;
+
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
+use handsfree::recording::OutputFile;
 use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
 use handsfree_core::playback::{OutletConfig, Track};
 use handsfree_core::time::{Duration, Instant, PeriodTime};
 use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, SessionFormat, Stats};
 use handsfree_sim::measure;
-use handsfree_sim::report::{ComparedCanceller, FrameCounts, Summary, TrueAndEstimated};
+use handsfree_sim::report::{ComparedCanceller, ErleWindow, FrameCounts, Summary, TrueAndEstimated};
 use handsfree_sim::scenario::{CAP, SLOTS, SimSession};
+use handsfree_sim::wav;
 
 use crate::args::ProcessArgs;
 use crate::compare;
 use crate::echo_report::{EchoReport, EchoResult};
-use crate::evaluate::{advanced, copy_padded, direct_with_channels, processor_delay_samples};
+use crate::evaluate::{direct_with_channels, processor_delay_samples};
 use crate::far_alignment::{aligned, delay_samples, is_aligned};
 use crate::publish::check_not_read;
 use crate::recordings::Recordings;
+use crate::signal::{
+    Interleaved, SampleSource, Signal, SignalFile, SignalWriter, fill, for_each_part, temporary_folder,
+};
 use crate::start_search::{self, EchoLine, SearchResult};
 
+/// Number of samples that are written at once.
+const PART: usize = 65_536;
 /// Largest difference of the clocks that is processed, in ppm.
 const MAX_PPM: f64 = start_search::MAX_DRIFT_PPM;
 /// Difference between a given and a measured drift that is reported, in ppm: in a minute it moves the echo by more than half a
@@ -33,7 +43,7 @@ const CONTRADICTION_ERRORS: f64 = 5.0;
 #[derive(Debug)]
 pub struct Processed {
     /// Cleaned microphone signal, with the processing delay removed.
-    pub clean: Vec<i16>,
+    pub clean: SignalFile,
     /// Measured figures.
     pub summary: Summary,
     /// What was found out about the echo.
@@ -52,7 +62,7 @@ pub fn check(args: &ProcessArgs) -> Result<(), Failure> {
     check_not_read("--far", args.far.as_deref(), "--out", &args.out)
 }
 
-/// Processes the recordings that `args` name. Writes no file.
+/// Processes the recordings that `args` name. Writes temporary files only.
 ///
 /// # Errors
 /// Returns an error that names the file that cannot be read or the value that cannot be used.
@@ -71,45 +81,52 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
         // Not every canceller takes more than one channel.
         Err(failure) if recordings.far.len() > 1 && args.far_channels.is_none() => {
             recordings.notices.push(format!("the far end is mixed to one channel: {failure}"));
-            recordings.mix_far();
+            recordings.mix_far(&args.out)?;
             switches.voice(format, far_format(&recordings)?)?
         }
         voice => voice?,
     };
     let far_format = far_format(&recordings)?;
     let channels = recordings.far.len() as u32;
+    let folder = temporary_folder(&args.out);
+    let length = recordings.mic.length();
     let started = std::time::Instant::now();
-    let mic = to_i16(&recordings.mic);
-    let (search, line) = find_echo(&mut recordings, args.mic_ppm);
-    let far_as_recorded = loudness_of(&recordings.far);
-    let far: Vec<Vec<f32>> = match &line {
-        Some(line) if !is_aligned(line) => {
-            recordings.far.iter().map(|channel| aligned(channel, line, rate.hz(), mic.len())).collect()
-        }
-        _ => std::mem::take(&mut recordings.far),
-    };
-    let far_samples = to_i16(&interleaved(&far));
+    let (search, line, notice) = find_echo(&recordings, args.mic_ppm)?;
+    recordings.notices.extend(notice);
+    let result = EchoResult::new(search, &Loudness(&recordings.far), &Rounded(&recordings.mic), rate.hz())?;
+    if let Some(line) = line.filter(|line| !is_aligned(line)) {
+        let moved = recordings.far.iter().map(|channel| {
+            let mut moved = SignalWriter::create(&folder)?;
+            aligned(channel, &line, rate.hz(), length, |part| moved.push(part))?;
+            moved.finish()
+        });
+        recordings.far = moved.collect::<Result<_, Failure>>()?;
+    }
     // A far end that was moved is on the microphone's clock.
     let mic_ppm = if line.is_some() { None } else { args.mic_ppm };
-    let far_end = FarEnd { samples: &far_samples, channels };
-    let Duplex { clean: raw, stats, drift_ppm } = duplex_of(rate, far_end, &mic, mic_ppm, voice.as_dyn())?;
-    let seconds = mic.len() as f64 / f64::from(rate.hz());
-    let realtime_factor = seconds / started.elapsed().as_secs_f64().max(1e-9);
     let delay = processor_delay_samples(&switches, rate)?;
-    let clean = advanced(&raw, delay);
+    let mic = std::slice::from_ref(&recordings.mic);
+    let mut clean = AdvancedWriter::create(&folder, delay, length)?;
+    let session = Session { rate, channels, mic_ppm, mic_length: length };
+    let (far_samples, mic_samples) = (&mut Interleaved::new(&recordings.far), &mut Interleaved::new(mic));
+    let (stats, drift_ppm) =
+        session.run(far_samples, mic_samples, voice.as_dyn(), &mut |frame| clean.push(frame))?;
+    let clean = clean.finish()?;
+    let seconds = length as f64 / f64::from(rate.hz());
+    let realtime_factor = seconds / started.elapsed().as_secs_f64().max(1e-9);
     let mut oracle_voice = switches.voice(format, far_format)?;
-    let oracle = direct_with_channels(oracle_voice.as_dyn(), rate, &far_samples, channels, &mic)?;
-    let oracle = advanced(&oracle, delay);
-    let mut far_loudness = loudness_of(&far);
-    far_loudness.resize(mic.len(), 0.0);
-    let mic = from_i16(&mic);
-    let windows =
-        |signal: &[i16]| measure::erle_windows(&mic, &from_i16(signal), &far_loudness, &[], rate.hz(), 10.0);
+    let mut oracle = AdvancedWriter::create(&folder, delay, length)?;
+    let far_samples = &mut Interleaved::new(&recordings.far);
+    let mic_samples = &mut Interleaved::new(mic);
+    direct_with_channels(oracle_voice.as_dyn(), rate, (far_samples, channels), mic_samples, &mut |frame| {
+        oracle.push(frame)
+    })?;
+    let oracle = oracle.finish()?;
     let remaining_drift_ppm = drift_ppm.unwrap_or(0.0);
     let summary = Summary {
         seconds,
         rate_hz: rate.hz(),
-        erle_db: Summary::erle_windows(&windows(&clean), &windows(&oracle)),
+        erle_db: erle_db(&recordings, &clean, &oracle)?,
         delay_ms: TrueAndEstimated { truth: None, estimated: line.map(|line| line.lag_s * 1e3) },
         drift_ppm: TrueAndEstimated {
             truth: args.mic_ppm.map(|ppm| -ppm),
@@ -122,11 +139,50 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
         ..Summary::default()
     };
     let (reduction_db, _) = summary.median_erle_db();
-    let result = EchoResult::new(search, &far_as_recorded, &mic, rate.hz());
     let moved = line.map_or(0, |line| delay_samples(&line, rate.hz()));
     let moved_s = moved as f64 / f64::from(rate.hz());
-    let echo = EchoReport::new(result, line.as_ref(), moved_s, reduction_db, far.len());
+    let echo = EchoReport::new(result, line.as_ref(), moved_s, reduction_db, recordings.far.len());
     Ok(Processed { clean, summary, echo, notices: recordings.notices })
+}
+
+/// Measures the echo reduction of the terminal and of the canceller called directly.
+fn erle_db(
+    recordings: &Recordings,
+    clean: &SignalFile,
+    oracle: &SignalFile,
+) -> Result<Vec<ErleWindow>, Failure> {
+    let rate_hz = recordings.rate_hz;
+    let mut meter = measure::ErleMeter::new(2, rate_hz, 10.0);
+    let (far, mut at) = (Loudness(&recordings.far), 0);
+    let mut parts = [(); 3].map(|()| vec![0.0; rate_hz as usize]);
+    for_each_part(&Rounded(&recordings.mic), rate_hz as usize, |mic| {
+        let [far_part, clean_part, oracle_part] = parts.each_mut().map(|part| &mut part[..mic.len()]);
+        far.read(at, far_part)?;
+        clean.read(at, clean_part)?;
+        oracle.read(at, oracle_part)?;
+        meter.push(mic, far_part, &[clean_part, oracle_part]);
+        at += mic.len() as i64;
+        Ok(())
+    })?;
+    let [clean, oracle] = <[_; 2]>::try_from(meter.windows()).unwrap_or_default();
+    Ok(Summary::erle_windows(&clean, &oracle))
+}
+
+/// Writes the cleaned signal to `file`.
+///
+/// # Errors
+/// Returns an error that names the file if it cannot be written.
+pub fn write(processed: &Processed, mut file: OutputFile) -> Result<(), Failure> {
+    let path = file.path().to_owned();
+    let cannot =
+        |error: std::io::Error| Failure::run(format!("{}: cannot be written: {error}", path.display()));
+    let header = wav::mono_header(processed.summary.rate_hz, processed.clean.length());
+    file.write_all(&header).map_err(cannot)?;
+    for_each_part(&processed.clean, PART, |part| {
+        let bytes: Vec<u8> = to_i16(part).into_iter().flat_map(i16::to_le_bytes).collect();
+        file.write_all(&bytes).map_err(cannot)
+    })?;
+    file.commit()
 }
 
 /// Processes the recordings with each echo canceller.
@@ -136,48 +192,103 @@ pub fn compare(args: &ProcessArgs) -> Vec<ComparedCanceller> {
     })
 }
 
-/// Searches for the echo in the recordings. Returns the search's result and the line by which the far end is moved. Adds a notice
-/// if a given drift contradicts what was found.
-fn find_echo(recordings: &mut Recordings, given_ppm: Option<f64>) -> (SearchResult, Option<EchoLine>) {
+/// Searches for the echo in the recordings. Returns the search's result, the line by which the far end is moved, and a message for
+/// the user if a given drift contradicts what was found.
+fn find_echo(
+    recordings: &Recordings,
+    given_ppm: Option<f64>,
+) -> Result<(SearchResult, Option<EchoLine>, Option<String>), Failure> {
     let (rate_hz, mic) = (recordings.rate_hz, &recordings.mic);
     let mut result = SearchResult::NotFound;
-    for far in recordings.search_signals() {
-        let searched = start_search::search(&far, mic, rate_hz, given_ppm);
+    for far in recordings.search_signals()? {
+        let searched = start_search::search(&*far, mic, rate_hz, given_ppm)?;
         if let SearchResult::Found(found) = searched {
-            let Some(given_ppm) = given_ppm else { return (searched, Some(found)) };
+            let Some(given_ppm) = given_ppm else { return Ok((searched, Some(found), None)) };
             let limit_ppm = CONTRADICTION_PPM.max(CONTRADICTION_ERRORS * found.ppm_error);
-            if (found.mic_ppm - given_ppm).abs() > limit_ppm {
-                recordings.notices.push(format!(
+            let notice = ((found.mic_ppm - given_ppm).abs() > limit_ppm).then(|| {
+                format!(
                     "--mic-ppm {given_ppm}: the echo shows {:.1} ppm; the given value is used",
                     found.mic_ppm
-                ));
-            }
-            let line = start_search::with_slope(&far, mic, rate_hz, found, given_ppm)
+                )
+            });
+            let line = start_search::with_slope(&*far, mic, rate_hz, found, given_ppm)?
                 .unwrap_or(EchoLine { mic_ppm: given_ppm, ..found });
-            return (searched, Some(line));
+            return Ok((searched, Some(line), notice));
         }
         if searched == SearchResult::Ambiguous {
             result = searched;
         }
     }
-    (result, None)
+    Ok((result, None, None))
 }
 
-/// Returns a signal with the mean power of all channels at each moment.
-fn loudness_of(channels: &[Vec<f32>]) -> Vec<f32> {
-    if let [only] = channels {
-        return only.clone();
+/// Signal with the mean power of all channels at each moment.
+struct Loudness<'a>(&'a [SignalFile]);
+
+impl Signal for Loudness<'_> {
+    fn length(&self) -> usize {
+        self.0.first().map_or(0, Signal::length)
     }
-    let length = channels.first().map_or(0, Vec::len);
-    let power = |at: usize| channels.iter().filter_map(|channel| channel.get(at)).map(|x| x * x).sum::<f32>();
-    (0..length).map(|at| (power(at) / channels.len() as f32).sqrt()).collect()
+
+    fn read(&self, from: i64, out: &mut [f32]) -> Result<(), Failure> {
+        if let [only] = self.0 {
+            return only.read(from, out);
+        }
+        let mut channel = vec![0.0; out.len()];
+        out.fill(0.0);
+        for signal in self.0 {
+            signal.read(from, &mut channel)?;
+            out.iter_mut().zip(&channel).for_each(|(sum, x)| *sum += x * x);
+        }
+        let count = self.0.len() as f32;
+        out.iter_mut().for_each(|sum| *sum = (*sum / count).sqrt());
+        Ok(())
+    }
 }
 
-fn interleaved(channels: &[Vec<f32>]) -> Vec<f32> {
-    let length = channels.first().map_or(0, Vec::len);
-    (0..length)
-        .flat_map(|at| channels.iter().map(move |channel| channel.get(at).copied().unwrap_or(0.0)))
-        .collect()
+/// Signal with samples of 16 bits, as the session receives them.
+struct Rounded<'a>(&'a SignalFile);
+
+impl Signal for Rounded<'_> {
+    fn length(&self) -> usize {
+        self.0.length()
+    }
+
+    fn read(&self, from: i64, out: &mut [f32]) -> Result<(), Failure> {
+        self.0.read(from, out)?;
+        out.copy_from_slice(&from_i16(&to_i16(out)));
+        Ok(())
+    }
+}
+
+/// Writer that makes a signal earlier, and keeps its length with silence at its end.
+struct AdvancedWriter {
+    writer: SignalWriter,
+    /// Number of samples that are left out first.
+    skip: usize,
+    /// Number of samples of the signal that have not come.
+    left: usize,
+    length: usize,
+}
+
+impl AdvancedWriter {
+    fn create(folder: &Path, skip: usize, length: usize) -> Result<Self, Failure> {
+        Ok(Self { writer: SignalWriter::create(folder)?, skip, left: length, length })
+    }
+
+    fn push(&mut self, samples: &[i16]) -> Result<(), Failure> {
+        // What comes behind the end is the rest of the last frame.
+        let samples = &samples[..self.left.min(samples.len())];
+        self.left -= samples.len();
+        let skipped = self.skip.min(samples.len());
+        self.skip -= skipped;
+        self.writer.push(&from_i16(&samples[skipped..]))
+    }
+
+    fn finish(mut self) -> Result<SignalFile, Failure> {
+        self.writer.push(&vec![0.0; self.length - self.writer.length()])?;
+        self.writer.finish()
+    }
 }
 
 fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
@@ -210,84 +321,104 @@ pub struct Duplex {
 /// Returns an error when the session does not support the rate.
 pub fn duplex(
     rate: SampleRate,
-    far: &[i16],
-    mic: &[i16],
+    mut far: &[i16],
+    mut mic: &[i16],
     mic_ppm: Option<f64>,
     voice: &mut dyn VoiceProcessor,
 ) -> Result<Duplex, Failure> {
-    duplex_of(rate, FarEnd { samples: far, channels: 1 }, mic, mic_ppm, voice)
+    let mic_length = mic.len();
+    let mut clean = Vec::with_capacity(mic_length + rate.sample_frames());
+    let session = Session { rate, channels: 1, mic_ppm, mic_length };
+    let (stats, drift_ppm) = session.run(&mut far, &mut mic, voice, &mut |frame| {
+        clean.extend_from_slice(frame);
+        Ok(())
+    })?;
+    clean.truncate(mic_length);
+    Ok(Duplex { clean, stats, drift_ppm })
 }
 
-/// Far-end recording with interleaved channels.
-#[derive(Clone, Copy, Debug)]
-struct FarEnd<'a> {
-    samples: &'a [i16],
-    channels: u32,
-}
-
-fn duplex_of(
+/// Session that processes two recordings.
+struct Session {
     rate: SampleRate,
-    far: FarEnd<'_>,
-    mic: &[i16],
+    /// Channels of the far end.
+    channels: u32,
     mic_ppm: Option<f64>,
-    voice: &mut dyn VoiceProcessor,
-) -> Result<Duplex, Failure> {
-    let mut session = Box::new(SimSession::new());
-    let terminal = SessionFormat { rate, near_channels: 1, far_channels: far.channels };
-    let mut acoustic_memory = Box::new(AcousticMemory::new());
-    let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
-    let length = rate.sample_frames();
-    let (map, period) = (ChannelMap::natural(1, 1)?, length as u32);
-    halves.intake.configure(IntakeConfig {
-        rate,
-        map,
-        gain: Gain::UNITY,
-        max_period_sample_frames: period,
-        clock_domain: 1,
-    })?;
-    halves.outlet.configure(OutletConfig {
-        rate,
-        map: ChannelMap::natural(far.channels, far.channels)?,
-        max_period_sample_frames: period,
-        worker_slack_sample_frames: 0,
-        latency: Duration::ZERO,
-        clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
-    })?;
-    if mic_ppm.is_none() {
-        // Two recordings carry no timestamps, so only the echo shows whether both clocks ran equally fast.
-        halves.capture.use_acoustic_delay(&mut acoustic_memory);
-    }
-    let mut track = halves.tracks.open().ok();
-    let mut remaining_far = far.samples;
-    let mut clean = Vec::with_capacity(mic.len() + length);
-    let mut period = vec![0i16; length];
-    let mut playback_period = vec![0i16; length * far.channels as usize];
-    let mut periods = mic.chunks(length);
-    let mic_hz = f64::from(rate.hz()) * (1.0 + mic_ppm.unwrap_or(0.0) * 1e-6);
-    let (mut played, mut captured) = (0u64, 0u64);
-    while clean.len() < mic.len() {
-        let playback_at = clock_time(played, f64::from(rate.hz()));
-        let capture_at = clock_time(captured + length as u64, mic_hz);
-        let now = playback_at.min(capture_at);
-        if playback_at <= capture_at {
-            feed(&mut track, &mut remaining_far);
-            halves.playback.poll();
-            let time = PeriodTime { position: played, converter: now, called: now };
-            halves.outlet.on_period(&mut playback_period, time);
-            played += length as u64;
+    /// Samples of the microphone recording.
+    mic_length: usize,
+}
+
+impl Session {
+    /// Runs the session to the end of the microphone recording and calls `take` with each frame of its output, the last one whole.
+    /// Returns the counters and the measured drift.
+    fn run(
+        &self,
+        far: &mut dyn SampleSource,
+        mic: &mut dyn SampleSource,
+        voice: &mut dyn VoiceProcessor,
+        take: &mut dyn FnMut(&[i16]) -> Result<(), Failure>,
+    ) -> Result<(Stats, Option<f64>), Failure> {
+        let Self { rate, channels, mic_ppm, mic_length } = *self;
+        let mut session = Box::new(SimSession::new());
+        let terminal = SessionFormat { rate, near_channels: 1, far_channels: channels };
+        let mut acoustic_memory = Box::new(AcousticMemory::new());
+        let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
+        let length = rate.sample_frames();
+        let (map, period) = (ChannelMap::natural(1, 1)?, length as u32);
+        halves.intake.configure(IntakeConfig {
+            rate,
+            map,
+            gain: Gain::UNITY,
+            max_period_sample_frames: period,
+            clock_domain: 1,
+        })?;
+        halves.outlet.configure(OutletConfig {
+            rate,
+            map: ChannelMap::natural(channels, channels)?,
+            max_period_sample_frames: period,
+            worker_slack_sample_frames: 0,
+            latency: Duration::ZERO,
+            clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
+        })?;
+        if mic_ppm.is_none() {
+            // Two recordings carry no timestamps, so only the echo shows whether both clocks ran equally fast.
+            halves.capture.use_acoustic_delay(&mut acoustic_memory);
         }
-        if capture_at <= playback_at {
-            // Silence after the recording flushes the frames that still wait for their reference.
-            copy_padded(periods.next().unwrap_or(&[]), &mut period);
-            let time =
-                PeriodTime { position: captured, converter: clock_time(captured, mic_hz), called: now };
-            halves.intake.on_period(&period, time);
-            captured += length as u64;
+        let mut track = halves.tracks.open().ok();
+        let mut returned = 0;
+        let mut period = vec![0i16; length];
+        let mut playback_period = vec![0i16; length * channels as usize];
+        let mic_hz = f64::from(rate.hz()) * (1.0 + mic_ppm.unwrap_or(0.0) * 1e-6);
+        let (mut played, mut captured) = (0u64, 0u64);
+        while returned < mic_length {
+            let playback_at = clock_time(played, f64::from(rate.hz()));
+            let capture_at = clock_time(captured + length as u64, mic_hz);
+            let now = playback_at.min(capture_at);
+            if playback_at <= capture_at {
+                feed(&mut track, far)?;
+                halves.playback.poll();
+                let time = PeriodTime { position: played, converter: now, called: now };
+                halves.outlet.on_period(&mut playback_period, time);
+                played += length as u64;
+            }
+            if capture_at <= playback_at {
+                // Silence after the recording flushes the frames that still wait for their reference.
+                fill(mic, &mut period)?;
+                let time =
+                    PeriodTime { position: captured, converter: clock_time(captured, mic_hz), called: now };
+                halves.intake.on_period(&period, time);
+                captured += length as u64;
+            }
+            let mut outcome = Ok(());
+            halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| {
+                returned += frame.samples().len();
+                if outcome.is_ok() {
+                    outcome = take(frame.samples());
+                }
+            });
+            outcome?;
         }
-        halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| clean.extend_from_slice(frame.samples()));
+        Ok((halves.stats.read(), halves.capture.drift_ppm()))
     }
-    clean.truncate(mic.len());
-    Ok(Duplex { clean, stats: halves.stats.read(), drift_ppm: halves.capture.drift_ppm() })
 }
 
 /// Returns the time at which a clock with a rate of `hz` reaches the sample position `position`.
@@ -295,10 +426,23 @@ fn clock_time(position: u64, hz: f64) -> Instant {
     Instant::from_nanos((position as f64 * 1e9 / hz).round() as i64)
 }
 
-/// Pushes as much of `rest` as the track accepts, and finishes the track at the end.
-fn feed(track: &mut Option<Track<'_, '_, NoopRawMutex, CAP, SLOTS>>, rest: &mut &[i16]) {
-    let Some(mut open) = track.take() else { return };
-    let taken = open.push(rest).expect("the track is open");
-    *rest = rest.get(taken..).unwrap_or(&[]);
-    *track = if rest.is_empty() { open.finish().err() } else { Some(open) };
+/// Pushes as many samples as the track accepts, and finishes the track at the end.
+fn feed(
+    track: &mut Option<Track<'_, '_, NoopRawMutex, CAP, SLOTS>>,
+    samples: &mut dyn SampleSource,
+) -> Result<(), Failure> {
+    let Some(mut open) = track.take() else { return Ok(()) };
+    loop {
+        let next = samples.next_samples()?;
+        if next.is_empty() {
+            *track = open.finish().err();
+            return Ok(());
+        }
+        let (count, taken) = (next.len(), open.push(next).expect("the track is open"));
+        samples.pass(taken);
+        if taken < count {
+            *track = Some(open);
+            return Ok(());
+        }
+    }
 }

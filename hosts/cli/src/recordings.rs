@@ -1,24 +1,27 @@
-//! Control side: reads the recordings of `handsfree process` and picks their channels.
+//! Control side: reads the recordings of `handsfree process` into temporary files and picks their channels.
 
 use std::path::Path;
 
 use handsfree::failure::Failure;
 use handsfree_apm::MAX_CHANNELS;
-use handsfree_sim::interpolate::resample_to;
-use handsfree_sim::wav::Clip;
+use handsfree_sim::interpolate::PieceResampler;
 
 use crate::args::{FarChannels, ProcessArgs};
-use crate::decode::read_clip;
+use crate::decode::Recording;
+use crate::signal::{ChannelMean, Signal, SignalFile, SignalWriter, for_each_part, temporary_folder};
+
+/// Length of the parts in which a signal is read, in samples.
+const PART: usize = 65_536;
 
 /// Both recordings at one rate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Recordings {
     /// Rate of both recordings, in hertz.
     pub rate_hz: u32,
-    /// Channels of the far end that the canceller receives, full scale at ±1.0; all have the same length.
-    pub far: Vec<Vec<f32>>,
-    /// Microphone, full scale at ±1.0.
-    pub mic: Vec<f32>,
+    /// Channels of the far end that the canceller receives; all have the same length.
+    pub far: Vec<SignalFile>,
+    /// Microphone.
+    pub mic: SignalFile,
     /// Messages for the user about the recordings.
     pub notices: Vec<String>,
 }
@@ -30,112 +33,181 @@ impl Recordings {
     /// Returns an error that names the file that cannot be read, or the channel or rate that cannot be used.
     pub fn read(args: &ProcessArgs) -> Result<Self, Failure> {
         let raw = args.raw.format();
-        let mic_clip = read_clip(&args.mic, raw)?;
-        let rate_hz = args.rate.unwrap_or_else(|| default_rate_hz(mic_clip.rate_hz));
+        let folder = temporary_folder(&args.out);
+        let mic_file = Recording::open(&args.mic, raw)?;
+        let rate_hz = args.rate.unwrap_or_else(|| default_rate_hz(mic_file.rate_hz()));
         handsfree_core::SampleRate::new(rate_hz)?;
-        let mut notices: Vec<String> = mic_clip.notice.iter().cloned().collect();
-        let at_rate = |samples: &[f32], clip: &Clip| resample_to(samples, clip.rate_hz, rate_hz);
-        let check = |switch: &str, channel: u16, clip: &Clip, path: &Path| {
-            if (1..=clip.channels).contains(&channel) {
-                return Ok(usize::from(channel) - 1);
-            }
-            Err(Failure::usage(format!(
-                "{switch} {channel}: expected 1 to {}, the number of channels of {}",
-                clip.channels,
-                path.display()
-            )))
-        };
+        let channels = mic_file.channels();
         let reference = args
             .reference_channel
-            .map(|channel| check("--reference-channel", channel, &mic_clip, &args.mic))
+            .map(|channel| check("--reference-channel", channel, channels, &args.mic))
             .transpose()?;
         let mic_channels: Vec<usize> = match args.mic_channel {
-            Some(channel) => vec![check("--mic-channel", channel, &mic_clip, &args.mic)?],
-            None => {
-                (0..usize::from(mic_clip.channels)).filter(|&channel| Some(channel) != reference).collect()
-            }
+            Some(channel) => vec![check("--mic-channel", channel, channels, &args.mic)?],
+            None => (0..usize::from(channels)).filter(|&channel| Some(channel) != reference).collect(),
         };
         if mic_channels.is_empty() || reference.is_some_and(|channel| mic_channels == [channel]) {
             return Err(Failure::usage(format!(
-                "--reference-channel {}: expected another channel than the microphone's; {} has {}",
+                "--reference-channel {}: expected another channel than the microphone's; {} has {channels}",
                 args.reference_channel.unwrap_or_default(),
                 args.mic.display(),
-                mic_clip.channels
             )));
         }
-        let mic = at_rate(&mic_clip.mean_of(&mic_channels), &mic_clip);
-        let far = match (reference, &args.far) {
-            (Some(channel), _) => vec![at_rate(&mic_clip.mean_of(&[channel]), &mic_clip)],
-            (None, Some(path)) => {
-                let clip = read_clip(path, raw)?;
-                notices.extend(clip.notice.clone());
-                let all: Vec<usize> = (0..usize::from(clip.channels)).collect();
-                let each = all.iter().map(|&channel| vec![channel]);
-                let groups: Vec<Vec<usize>> = match args.far_channels {
-                    Some(FarChannels::Mono) => vec![all],
-                    Some(FarChannels::Number(channel)) => {
-                        vec![vec![check("--far-channels", channel, &clip, path)?]]
-                    }
-                    Some(FarChannels::Each) if all.len() > MAX_CHANNELS => {
-                        return Err(Failure::usage(format!(
-                            "--far-channels each: {} has {} channels; expected at most {MAX_CHANNELS}, which the \
-                             canceller accepts",
-                            path.display(),
-                            clip.channels
-                        )));
-                    }
-                    Some(FarChannels::Each) => each.collect(),
-                    // Equal channels need no canceller for each.
-                    None if all.len() <= MAX_CHANNELS && !clip.has_equal_channels() => each.collect(),
-                    None if clip.has_equal_channels() => vec![vec![0]],
-                    None => {
-                        notices.push(format!(
-                            "{}: its {} channels are mixed to one, because the canceller accepts at most \
-                             {MAX_CHANNELS}; --far-channels selects one",
-                            path.display(),
-                            clip.channels
-                        ));
-                        vec![all]
-                    }
-                };
-                groups.iter().map(|channels| at_rate(&clip.mean_of(channels), &clip)).collect()
+        let groups: Vec<Vec<usize>> =
+            std::iter::once(mic_channels).chain(reference.map(|channel| vec![channel])).collect();
+        let Channels { mut signals, mut notices, .. } = Channels::read(mic_file, &groups, rate_hz, &folder)?;
+        let mic = signals.remove(0);
+        let far = match &args.far {
+            _ if reference.is_some() => signals,
+            Some(path) => {
+                let file = Recording::open(path, raw)?;
+                let (far, more) = far_channels(args.far_channels, path, file, rate_hz, &folder)?;
+                notices.extend(more);
+                far
             }
-            (None, None) => {
-                return Err(Failure::usage("--far: expected a file, or --reference-channel"));
-            }
+            None => return Err(Failure::usage("--far: expected a file, or --reference-channel")),
         };
         Ok(Self { rate_hz, far, mic, notices })
     }
 
     /// Returns the signals in which the echo is searched, the likeliest first: the mean of the far end's channels unless they
     /// cancel each other, then each channel.
-    #[must_use]
-    pub fn search_signals(&self) -> Vec<Vec<f32>> {
-        if let [only] = &self.far[..] {
-            return vec![only.clone()];
+    ///
+    /// # Errors
+    /// Returns an error if a temporary file cannot be read.
+    pub fn search_signals(&self) -> Result<Vec<Box<dyn Signal + '_>>, Failure> {
+        let mut channels: Vec<&SignalFile> = self.far.iter().collect();
+        channels.sort_by(|a, b| b.power().total_cmp(&a.power()));
+        let loudest = channels.first().map_or(0.0, |channel| channel.power());
+        let mut signals: Vec<Box<dyn Signal + '_>> = Vec::new();
+        signals.extend(channels.into_iter().map(|channel| Box::new(channel) as Box<dyn Signal + '_>));
+        if signals.len() > 1 {
+            let mean = ChannelMean(&self.far);
+            let mut energy = 0.0;
+            for_each_part(&mean, PART, |part| {
+                energy += part.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+                Ok(())
+            })?;
+            // Half of the loudest channel's power is what the mean of unrelated channels has.
+            let is_loud = energy / mean.length().max(1) as f64 >= 0.4 * loudest;
+            signals.insert(if is_loud { 0 } else { signals.len() }, Box::new(mean));
         }
-        let power = handsfree_sim::measure::power;
-        let mean = self.far_mean();
-        let loudest = self.far.iter().map(|channel| power(channel)).fold(0.0, f64::max);
-        let mut signals = self.far.clone();
-        signals.sort_by(|a, b| power(b).total_cmp(&power(a)));
-        // Half of the loudest channel's power is what the mean of unrelated channels has.
-        let place = if power(&mean) >= 0.4 * loudest { 0 } else { signals.len() };
-        signals.insert(place, mean);
-        signals
+        Ok(signals)
     }
 
-    /// Mixes the far end's channels to one.
-    pub fn mix_far(&mut self) {
-        self.far = vec![self.far_mean()];
+    /// Mixes the far end's channels to one. `out` is the command's output file.
+    ///
+    /// # Errors
+    /// Returns an error if a temporary file cannot be used.
+    pub fn mix_far(&mut self, out: &Path) -> Result<(), Failure> {
+        let mut mean = SignalWriter::create(&temporary_folder(out))?;
+        for_each_part(&ChannelMean(&self.far), PART, |part| mean.push(part))?;
+        self.far = vec![mean.finish()?];
+        Ok(())
     }
+}
 
-    fn far_mean(&self) -> Vec<f32> {
-        let length = self.far.first().map_or(0, Vec::len);
-        let count = self.far.len().max(1) as f32;
-        (0..length)
-            .map(|at| self.far.iter().filter_map(|channel| channel.get(at)).sum::<f32>() / count)
-            .collect()
+/// Returns the index of a channel that a switch names.
+fn check(switch: &str, channel: u16, channels: u16, path: &Path) -> Result<usize, Failure> {
+    if (1..=channels).contains(&channel) {
+        return Ok(usize::from(channel) - 1);
+    }
+    Err(Failure::usage(format!(
+        "{switch} {channel}: expected 1 to {channels}, the number of channels of {}",
+        path.display()
+    )))
+}
+
+/// Returns the channels of the far end that the canceller receives, and messages for the user.
+fn far_channels(
+    choice: Option<FarChannels>,
+    path: &Path,
+    file: Recording,
+    rate_hz: u32,
+    folder: &Path,
+) -> Result<(Vec<SignalFile>, Vec<String>), Failure> {
+    let channels = file.channels();
+    let all: Vec<usize> = (0..usize::from(channels)).collect();
+    let each = all.iter().map(|&channel| vec![channel]).collect();
+    let groups: Vec<Vec<usize>> = match choice {
+        Some(FarChannels::Mono) => vec![all],
+        Some(FarChannels::Number(channel)) => vec![vec![check("--far-channels", channel, channels, path)?]],
+        Some(FarChannels::Each) if all.len() > MAX_CHANNELS => {
+            return Err(Failure::usage(format!(
+                "--far-channels each: {} has {channels} channels; expected at most {MAX_CHANNELS}, which the \
+                 canceller accepts",
+                path.display(),
+            )));
+        }
+        Some(FarChannels::Each) => each,
+        None if all.len() <= MAX_CHANNELS => each,
+        None => vec![all, vec![0]],
+    };
+    let Channels { mut signals, mut notices, are_equal } = Channels::read(file, &groups, rate_hz, folder)?;
+    match choice {
+        Some(_) => {}
+        // Equal channels need no canceller for each.
+        None if are_equal => drop(signals.drain(..signals.len() - 1)),
+        None if usize::from(channels) > MAX_CHANNELS => {
+            signals.truncate(1);
+            notices.push(format!(
+                "{}: its {channels} channels are mixed to one, because the canceller accepts at most \
+                 {MAX_CHANNELS}; --far-channels selects one",
+                path.display(),
+            ));
+        }
+        None => {}
+    }
+    Ok((signals, notices))
+}
+
+/// Channels of a recording at another rate.
+struct Channels {
+    signals: Vec<SignalFile>,
+    notices: Vec<String>,
+    /// Whether all channels of the recording carry the same samples.
+    are_equal: bool,
+}
+
+impl Channels {
+    /// Reads the means of groups of channels.
+    fn read(
+        mut file: Recording,
+        groups: &[Vec<usize>],
+        rate_hz: u32,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
+        let resampler = PieceResampler::new(file.rate_hz(), rate_hz);
+        let mut writers = groups
+            .iter()
+            .map(|group| Ok((group, resampler.clone(), SignalWriter::create(folder)?)))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        let channels = usize::from(file.channels());
+        let (mut part, mut mean, mut resampled) = (Vec::new(), Vec::new(), Vec::new());
+        let mut are_equal = true;
+        while file.next(&mut part)? {
+            let frames = || part.chunks_exact(channels);
+            are_equal =
+                are_equal && frames().all(|frame| frame.iter().all(|sample| Some(sample) == frame.first()));
+            for (group, resampler, writer) in &mut writers {
+                mean.clear();
+                let count = group.len().max(1) as f32;
+                mean.extend(
+                    frames().map(|frame| group.iter().filter_map(|&at| frame.get(at)).sum::<f32>() / count),
+                );
+                resampled.clear();
+                resampler.push(&mean, &mut resampled);
+                writer.push(&resampled)?;
+            }
+        }
+        let finished = writers.into_iter().map(|(_, resampler, mut writer)| {
+            resampled.clear();
+            resampler.finish(&mut resampled);
+            writer.push(&resampled)?;
+            writer.finish()
+        });
+        let signals = finished.collect::<Result<_, Failure>>()?;
+        Ok(Self { signals, notices: file.notice().into_iter().collect(), are_equal })
     }
 }
 

@@ -354,3 +354,33 @@ fn samples_with_unused_bits_keep_their_level() {
     let level = handsfree_sim::measure::level_dbfs;
     assert!((level(&clean.samples) - level(&voice)).abs() < 0.01, "{} dBFS", level(&clean.samples));
 }
+
+/// Twenty minutes fit into the memory of one: without temporary files each signal would take 77 MB, and there are nine of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_recording_needs_no_more_memory_than_a_short_one() {
+    const MOST_KB: u32 = 250_000;
+    let folder = Folder::new("long");
+    let far = speech(4, 60.0);
+    let echo = recorded(&far, 4, 60.0, 0.3, 0.0);
+    let repeat = |signal: &[f32]| signal.iter().copied().cycle().take(seconds(1_200.0)).collect::<Vec<f32>>();
+    let far_path = folder.write("far.wav", &[&repeat(&far)]);
+    let mic_path = folder.write("mic.wav", &[&repeat(&echo)]);
+    let out = folder.file("clean.wav");
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit -v {MOST_KB}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_handsfree")])
+        .args([
+            "process", "--no-ns", "--no-agc", "--far", &far_path, "--mic", &mic_path, "--out", &out, "--json",
+        ])
+        // Each thread would reserve 64 MB.
+        .env("MALLOC_ARENA_MAX", "1")
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {message}", output.status);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    println!("{}", report["echo"]);
+    assert!(reduction_db(&report) > 25.0, "{}", report["echo"]);
+    let header = fs::metadata(&out).unwrap().len() - 2 * seconds(1_200.0) as u64;
+    assert!(header < 100, "{header} bytes more than the samples");
+}

@@ -17,7 +17,7 @@ use handsfree::failure::Failure;
 use handsfree::pcm::to_i16;
 use handsfree_sim::wav::{StreamSamples, WavStream};
 
-pub use self::clip::read_clip;
+pub use self::clip::{Recording, read_clip};
 use self::library::LibraryDecoder;
 pub use self::raw::{RawCodingName, RawFormat};
 

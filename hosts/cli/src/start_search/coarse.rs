@@ -1,11 +1,13 @@
 //! Control side: the coarse search over all start offsets and clock rates, at a low sample rate.
 
+use handsfree::failure::Failure;
 use handsfree_sim::interpolate::Interpolator;
 
 use super::correlate::Correlator;
 use super::line::{Candidate, VotedLine, Votes, best_line};
 use super::whiten::whitened;
 use super::{MAX_DRIFT_PPM, MAX_OFFSET_S};
+use crate::signal::{Signal, read_run};
 
 /// Sample rate of the coarse search, in hertz.
 const RATE_HZ: f64 = 4_000.0;
@@ -83,14 +85,20 @@ struct Region {
 
 /// Searches the recordings for the echo: from the first sound of the far end on, and if there is none, around the middle and at the
 /// end. `given_ppm` is tried first.
-pub(super) fn search(far: &[f32], mic: &[f32], rate_hz: u32, given_ppm: Option<f64>) -> Coarse {
+pub(super) fn search(
+    far: &dyn Signal,
+    mic: &dyn Signal,
+    rate_hz: u32,
+    given_ppm: Option<f64>,
+) -> Result<Coarse, Failure> {
     let rate_hz = f64::from(rate_hz);
-    let (Some(far_sound_s), Some(_)) = (first_sound_s(far, rate_hz), first_sound_s(mic, rate_hz)) else {
-        return Coarse::NotFound;
+    let (Some(far_sound_s), Some(_)) = (first_sound_s(far, rate_hz)?, first_sound_s(mic, rate_hz)?) else {
+        return Ok(Coarse::NotFound);
     };
-    let last_s = (mic.len() as f64 / rate_hz - REGION_S).max(0.0);
+    let mic_s = mic.length() as f64 / rate_hz;
+    let last_s = (mic_s - REGION_S).max(0.0);
     // The echo of the first sound cannot come earlier than this.
-    let first_s = (far_sound_s - MAX_OFFSET_S).max(0.0).min(mic.len() as f64 / rate_hz);
+    let first_s = (far_sound_s - MAX_OFFSET_S).max(0.0).min(mic_s);
     let mut starts = vec![first_s];
     // In less time than that there is little new to find.
     if last_s > first_s + REGION_S {
@@ -100,13 +108,13 @@ pub(super) fn search(far: &[f32], mic: &[f32], rate_hz: u32, given_ppm: Option<f
     }
     let mut result = Coarse::NotFound;
     for start_s in starts {
-        match Region::new(far, mic, rate_hz, start_s).search(given_ppm) {
-            line @ Coarse::Line(_) => return line,
+        match Region::new(far, mic, rate_hz, start_s)?.search(given_ppm) {
+            line @ Coarse::Line(_) => return Ok(line),
             Coarse::Ambiguous => result = Coarse::Ambiguous,
             Coarse::NotFound => {}
         }
     }
-    result
+    Ok(result)
 }
 
 /// Best line for one assumption about the clocks.
@@ -131,32 +139,32 @@ impl Trial {
 }
 
 impl Region {
-    fn new(far: &[f32], mic: &[f32], rate_hz: f64, mic_start_s: f64) -> Self {
+    fn new(far: &dyn Signal, mic: &dyn Signal, rate_hz: f64, mic_start_s: f64) -> Result<Self, Failure> {
         let seconds = |samples: usize| samples as f64 / rate_hz;
-        let mic_end_s = (mic_start_s + REGION_S).min(seconds(mic.len()));
+        let mic_end_s = (mic_start_s + REGION_S).min(seconds(mic.length()));
         let (far_start_s, far_end_s) = (mic_start_s - REACH_S, mic_end_s + REACH_S);
         let interpolator = Interpolator::new(rate_hz / RATE_HZ);
-        let at_low_rate = |signal: &[f32], from_s: f64, to_s: f64| {
+        let at_low_rate = |signal: &dyn Signal, from_s: f64, to_s: f64| {
             let mut low = vec![0.0; ((to_s - from_s) * RATE_HZ).round().max(0.0) as usize];
             let from = from_s * rate_hz;
             let position = (from.floor() as i64, from - from.floor());
-            interpolator.read_run(signal, position, rate_hz / RATE_HZ, &mut low);
-            low
+            read_run(signal, &interpolator, position, rate_hz / RATE_HZ, &mut low)?;
+            Ok::<_, Failure>(low)
         };
-        let mic_low = at_low_rate(mic, mic_start_s, mic_end_s);
+        let mic_low = at_low_rate(mic, mic_start_s, mic_end_s)?;
         let block = (SHORT_BLOCK_S * RATE_HZ) as usize;
         let mic_powers = mic_low
             .chunks(block)
             .map(|chunk| chunk.iter().map(|&x| f64::from(x * x)).sum::<f64>() / block as f64)
             .collect();
-        Self {
-            far: whitened(&at_low_rate(far, far_start_s, far_end_s), RATE_HZ, BAND_HZ),
+        Ok(Self {
+            far: whitened(&at_low_rate(far, far_start_s, far_end_s)?, RATE_HZ, BAND_HZ),
             far_start_s,
             mic: whitened(&mic_low, RATE_HZ, BAND_HZ),
             mic_start_s,
             mic_powers,
             stretcher: Interpolator::new(1.0),
-        }
+        })
     }
 
     /// Searches this part of the recordings.
@@ -315,9 +323,15 @@ fn chance(length: usize) -> f64 {
 }
 
 /// Returns the time of the first 100 ms that are not silent, in seconds; `None` if there are none.
-fn first_sound_s(signal: &[f32], rate_hz: f64) -> Option<f64> {
-    let length = (rate_hz * 0.1) as usize;
-    let is_loud =
-        |part: &[f32]| part.iter().map(|&x| f64::from(x * x)).sum::<f64>() > SILENT_POWER * part.len() as f64;
-    signal.chunks(length.max(1)).position(is_loud).map(|index| index as f64 * length as f64 / rate_hz)
+fn first_sound_s(signal: &dyn Signal, rate_hz: f64) -> Result<Option<f64>, Failure> {
+    let mut part = vec![0.0; ((rate_hz * 0.1) as usize).max(1)];
+    for from in (0..signal.length()).step_by(part.len()) {
+        let count = part.len().min(signal.length() - from);
+        signal.read(from as i64, &mut part[..count])?;
+        let energy = part[..count].iter().map(|&x| f64::from(x * x)).sum::<f64>();
+        if energy > SILENT_POWER * count as f64 {
+            return Ok(Some(from as f64 / rate_hz));
+        }
+    }
+    Ok(None)
 }

@@ -15,6 +15,10 @@ mod refine;
 mod tests;
 mod whiten;
 
+use handsfree::failure::Failure;
+
+use crate::signal::Signal;
+
 /// Longest offset between the starts of the recordings that is searched, of either sign, in seconds.
 pub const MAX_OFFSET_S: f64 = 10.0;
 /// Largest difference between the rates of the recordings' clocks that is searched, in ppm.
@@ -60,20 +64,35 @@ pub enum SearchResult {
 
 /// Searches for the echo of `far` in `mic`, both mono at `rate_hz`. `given_ppm` is a known rate of the microphone's clock relative
 /// to the loudspeaker's, which is tried first.
-#[must_use]
-pub fn search(far: &[f32], mic: &[f32], rate_hz: u32, given_ppm: Option<f64>) -> SearchResult {
-    match coarse::search(far, mic, rate_hz, given_ppm) {
+///
+/// # Errors
+/// Returns the error of a signal that cannot be read.
+pub fn search(
+    far: &dyn Signal,
+    mic: &dyn Signal,
+    rate_hz: u32,
+    given_ppm: Option<f64>,
+) -> Result<SearchResult, Failure> {
+    Ok(match coarse::search(far, mic, rate_hz, given_ppm)? {
         coarse::Coarse::Line(line) => {
-            refine::refined(far, mic, rate_hz, line).map_or(SearchResult::NotFound, SearchResult::Found)
+            refine::refined(far, mic, rate_hz, line)?.map_or(SearchResult::NotFound, SearchResult::Found)
         }
         coarse::Coarse::Ambiguous => SearchResult::Ambiguous,
         coarse::Coarse::NotFound => SearchResult::NotFound,
-    }
+    })
 }
 
 /// Refines the start of a line whose slope is known: returns the echo's line with exactly this rate, or `None` if no block of the
 /// microphone recording shows the echo there.
-#[must_use]
-pub fn with_slope(far: &[f32], mic: &[f32], rate_hz: u32, line: EchoLine, mic_ppm: f64) -> Option<EchoLine> {
+///
+/// # Errors
+/// Returns the error of a signal that cannot be read.
+pub fn with_slope(
+    far: &dyn Signal,
+    mic: &dyn Signal,
+    rate_hz: u32,
+    line: EchoLine,
+    mic_ppm: f64,
+) -> Result<Option<EchoLine>, Failure> {
     refine::with_slope(far, mic, rate_hz, line, mic_ppm)
 }

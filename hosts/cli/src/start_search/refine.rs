@@ -1,11 +1,13 @@
 //! Control side: refines a coarse line with blocks from the whole microphone recording.
 
+use handsfree::failure::Failure;
 use handsfree_sim::interpolate::Interpolator;
 
 use super::coarse::CoarseLine;
 use super::correlate::Correlator;
 use super::whiten::whitened;
 use super::{EchoLine, MAX_DRIFT_PPM};
+use crate::signal::{Signal, read_run};
 
 /// Sample rate of the refinement, in hertz.
 const RATE_HZ: f64 = 8_000.0;
@@ -53,21 +55,27 @@ struct Fit {
 }
 
 struct Refiner<'a> {
-    far: &'a [f32],
-    mic: &'a [f32],
+    far: &'a dyn Signal,
+    mic: &'a dyn Signal,
     rate_hz: f64,
     interpolator: Interpolator,
     correlator: Correlator,
 }
 
 /// Refines a coarse line. Returns `None` if no block shows the echo there.
-pub(super) fn refined(far: &[f32], mic: &[f32], rate_hz: u32, coarse: CoarseLine) -> Option<EchoLine> {
+pub(super) fn refined(
+    far: &dyn Signal,
+    mic: &dyn Signal,
+    rate_hz: u32,
+    coarse: CoarseLine,
+) -> Result<Option<EchoLine>, Failure> {
     let mut refiner = Refiner::new(far, mic, rate_hz);
-    let end_s = mic.len() as f64 / f64::from(rate_hz);
+    let end_s = mic.length() as f64 / f64::from(rate_hz);
     let (mut from_s, mut to_s) = coarse.region_s;
     let (mut lag_s, mut slope) = (coarse.lag_s, coarse.slope);
     loop {
-        let fit = fitted(&refiner.measure((lag_s, slope), (from_s, to_s), REACH_S[0]), None)?;
+        let measured = refiner.measure((lag_s, slope), (from_s, to_s), REACH_S[0])?;
+        let Some(fit) = fitted(&measured, None) else { return Ok(None) };
         (lag_s, slope) = (fit.lag_s, fit.slope);
         if from_s <= 0.0 && to_s >= end_s {
             break;
@@ -77,41 +85,42 @@ pub(super) fn refined(far: &[f32], mic: &[f32], rate_hz: u32, coarse: CoarseLine
         (from_s, to_s) = ((from_s - length_s).max(0.0), (to_s + length_s).min(end_s));
     }
     // The last fit of the loop may still have turned the line by more than the narrow reach, or a few far-off blocks may have.
-    let wide = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0]);
+    let wide = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0])?;
     let turned = fitted(&wide, None).map(|fit| (fit.lag_s, fit.slope));
-    let (measured, fit) = [Some((lag_s, slope)), turned]
-        .into_iter()
-        .flatten()
-        .filter_map(|line| {
-            let measured = refiner.measure(line, (0.0, end_s), REACH_S[1]);
-            let fit = fitted(&measured, None)?;
-            Some((measured, fit))
-        })
-        .max_by_key(|(_, fit)| fit.blocks)?;
+    let mut best: Option<(Vec<Measured>, Fit)> = None;
+    for line in [Some((lag_s, slope)), turned].into_iter().flatten() {
+        let measured = refiner.measure(line, (0.0, end_s), REACH_S[1])?;
+        if let Some(fit) = fitted(&measured, None)
+            && best.as_ref().is_none_or(|(_, best)| fit.blocks >= best.blocks)
+        {
+            best = Some((measured, fit));
+        }
+    }
+    let Some((measured, fit)) = best else { return Ok(None) };
     let moves = (fit.slope * end_s).abs() > MIN_MOVEMENT_S
         && fit.slope.abs() > MIN_DRIFT_PPM * 1e-6
         && fit.slope.abs() > MIN_DRIFT_ERRORS * fit.slope_error
         && fit.slope.abs() < 1.05 * MAX_DRIFT_PPM * 1e-6;
-    let fit = if moves { fit } else { fitted(&measured, Some(0.0))? };
-    Some(fit.line(&wide))
+    let fit = if moves { Some(fit) } else { fitted(&measured, Some(0.0)) };
+    Ok(fit.map(|fit| fit.line(&wide)))
 }
 
 /// Refines the start of a line with a known slope.
 pub(super) fn with_slope(
-    far: &[f32],
-    mic: &[f32],
+    far: &dyn Signal,
+    mic: &dyn Signal,
     rate_hz: u32,
     line: EchoLine,
     mic_ppm: f64,
-) -> Option<EchoLine> {
+) -> Result<Option<EchoLine>, Failure> {
     let mut refiner = Refiner::new(far, mic, rate_hz);
-    let end_s = mic.len() as f64 / f64::from(rate_hz);
+    let end_s = mic.length() as f64 / f64::from(rate_hz);
     // Where the given slope is wrong, the line is right in the middle of the part that both lines have in common.
     let slope = mic_ppm * 1e-6;
     let pivot_s = end_s / 2.0;
     let lag_s = line.lag_at(pivot_s) - slope * pivot_s;
-    let measured = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0]);
-    Some(EchoLine { mic_ppm, ..fitted(&measured, Some(slope))?.line(&measured) })
+    let measured = refiner.measure((lag_s, slope), (0.0, end_s), REACH_S[0])?;
+    Ok(fitted(&measured, Some(slope)).map(|fit| EchoLine { mic_ppm, ..fit.line(&measured) }))
 }
 
 impl Fit {
@@ -135,7 +144,7 @@ impl Fit {
 }
 
 impl<'a> Refiner<'a> {
-    fn new(far: &'a [f32], mic: &'a [f32], rate_hz: u32) -> Self {
+    fn new(far: &'a dyn Signal, mic: &'a dyn Signal, rate_hz: u32) -> Self {
         let rate_hz = f64::from(rate_hz);
         let longest = ((BLOCK_S + 2.0 * REACH_S[0]) * RATE_HZ).ceil() as usize + 2;
         Self {
@@ -153,7 +162,7 @@ impl<'a> Refiner<'a> {
         (lag_s, slope): (f64, f64),
         (from_s, to_s): (f64, f64),
         reach_s: f64,
-    ) -> Vec<Measured> {
+    ) -> Result<Vec<Measured>, Failure> {
         let block_s = BLOCK_S.min(to_s - from_s);
         let whole = ((to_s - from_s) / block_s).floor().max(1.0);
         let count = (whole as usize).min(BLOCKS);
@@ -162,11 +171,11 @@ impl<'a> Refiner<'a> {
         for index in 0..count {
             let start_s = from_s + index as f64 * step_s;
             let middle_s = start_s + block_s / 2.0;
-            let mic = self.read(self.mic, start_s, block_s, 1.0);
+            let mic = self.read(self.mic, start_s, block_s, 1.0)?;
             // The far end is read at the microphone's pace, so that the echo stands still within the block.
             let rate = 1.0 - slope;
             let far_s = middle_s - (lag_s + slope * middle_s) - (block_s / 2.0 + reach_s) * rate;
-            let far = self.read(self.far, far_s, block_s + 2.0 * reach_s, rate);
+            let far = self.read(self.far, far_s, block_s + 2.0 * reach_s, rate)?;
             let mic = whitened(&mic, RATE_HZ, BAND_HZ);
             let far = whitened(&far, RATE_HZ, BAND_HZ);
             let Some(peak) = self.correlator.peaks(&mic, &far, 1, 1).first().copied() else { continue };
@@ -183,16 +192,16 @@ impl<'a> Refiner<'a> {
         correlations.sort_by(f64::total_cmp);
         let strong = correlations.get(correlations.len() * 9 / 10).copied().unwrap_or(0.0);
         measured.retain(|m| m.correlation >= STRONG_SHARE * strong);
-        measured
+        Ok(measured)
     }
 
     /// Reads a part of a recording at the refinement's rate, `pace` times as fast as real time.
-    fn read(&self, signal: &[f32], from_s: f64, length_s: f64, pace: f64) -> Vec<f32> {
+    fn read(&self, signal: &dyn Signal, from_s: f64, length_s: f64, pace: f64) -> Result<Vec<f32>, Failure> {
         let mut out = vec![0.0; (length_s * RATE_HZ).round() as usize];
         let from = from_s * self.rate_hz;
         let position = (from.floor() as i64, from - from.floor());
-        self.interpolator.read_run(signal, position, self.rate_hz / RATE_HZ * pace, &mut out);
-        out
+        read_run(signal, &self.interpolator, position, self.rate_hz / RATE_HZ * pace, &mut out)?;
+        Ok(out)
     }
 }
 

@@ -38,6 +38,10 @@ fn noise(seed: u64, seconds: f64) -> Vec<f32> {
     (0..(seconds * f64::from(RATE_HZ)) as usize).map(|_| noise.next_sample()).collect()
 }
 
+fn search(far: &[f32], mic: &[f32], rate_hz: u32, given_ppm: Option<f64>) -> SearchResult {
+    super::search(&far.to_vec(), &mic.to_vec(), rate_hz, given_ppm).unwrap()
+}
+
 fn found(result: SearchResult, context: &str) -> EchoLine {
     match result {
         SearchResult::Found(line) => line,
@@ -130,7 +134,7 @@ fn a_given_rate_is_kept_and_the_start_found() {
     let far = speech(3, 30.0);
     let mic = echo_of(&far, 3, 20.0, 1.1, 4_000.0);
     let line = found(search(&far, &mic, RATE_HZ, Some(4_000.0)), "given");
-    let kept = with_slope(&far, &mic, RATE_HZ, line, 4_000.0).unwrap();
+    let kept = with_slope(&far, &mic, RATE_HZ, line, 4_000.0).unwrap().unwrap();
     assert_eq!(kept.mic_ppm, 4_000.0);
     assert!((kept.lag_s - 1.1).abs() < 0.012, "{kept:?}");
 }
