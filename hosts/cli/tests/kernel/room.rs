@@ -18,6 +18,9 @@ const SETTLED_SECONDS: usize = 20;
 const DELAY: u32 = 1_280;
 /// Largest accepted difference of a card's speed from that of its rate shift, in ppm: the kernel rounds the shift.
 const CARD_PPM: f64 = 5.0;
+/// Number of times that the room is built until its cards have the speed that they are set to. On a loaded computer one card advanced
+/// ten samples too far in a minute, for a reason not found; the drift that was measured was the card's.
+const ATTEMPTS: u32 = 3;
 /// Largest accepted error of the drift estimate, in ppm.
 const DRIFT_PPM: f64 = 20.0;
 /// Smallest accepted median echo reduction in the measured part, in dB.
@@ -48,9 +51,18 @@ impl Case {
 }
 
 pub(crate) fn run(case: Case) -> Result<()> {
-    let (events, text) = measure(case)?;
-    let checked = check_nothing_lost(&events).and_then(|()| check(case, &events));
-    checked.map_err(|failure| MachineFailure::new(format!("{failure}\n{text}")))
+    let mut attempts = 1;
+    loop {
+        let (events, text) = measure(case)?;
+        let context = |failure| MachineFailure::new(format!("{failure}\n{text}"));
+        check_nothing_lost(&events).map_err(context)?;
+        let true_ppm = card_ppm(&events).map_err(context)?;
+        if (true_ppm - case.ppm()).abs() <= CARD_PPM || attempts == ATTEMPTS {
+            return check(case, &events).map_err(context);
+        }
+        println!("{}: the card is {true_ppm:+.1} ppm fast, so the room is built again", case.name());
+        attempts += 1;
+    }
 }
 
 /// Boots a machine, runs the terminal in the room, and returns its events and its whole output.
