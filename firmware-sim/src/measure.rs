@@ -144,23 +144,28 @@ impl WindowSums {
 
 /// Measures [`erle_windows`] of signals that come second by second, without a talker, for several cleaned signals at once.
 #[derive(Clone, Debug)]
-pub struct ErleMeter {
+pub struct ErleMeter<const SIGNALS: usize> {
     rate_hz: u32,
     /// Frames for which the far end stays active.
     active_frames: usize,
     sample_frames: usize,
-    sums: Vec<WindowSums>,
+    sums: [WindowSums; SIGNALS],
 }
 
-impl ErleMeter {
-    /// Makes a meter for `signals` cleaned signals and windows of `window_s` seconds, which must be more than 0.
+impl<const SIGNALS: usize> ErleMeter<SIGNALS> {
+    /// Makes a meter for windows of `window_s` seconds, which must be more than 0.
     #[must_use]
-    pub fn new(signals: usize, rate_hz: u32, window_s: f64) -> Self {
-        Self { rate_hz, active_frames: 0, sample_frames: 0, sums: vec![WindowSums::new(window_s); signals] }
+    pub fn new(rate_hz: u32, window_s: f64) -> Self {
+        Self {
+            rate_hz,
+            active_frames: 0,
+            sample_frames: 0,
+            sums: [(); SIGNALS].map(|()| WindowSums::new(window_s)),
+        }
     }
 
     /// Takes the next second of all signals; the last one may be shorter. All must have the length of `mic`.
-    pub fn push(&mut self, mic: &[f32], far: &[f32], clean: &[&[f32]]) {
+    pub fn push(&mut self, mic: &[f32], far: &[f32], clean: [&[f32]; SIGNALS]) {
         self.sample_frames += mic.len();
         for frame in frames(mic.len(), self.rate_hz) {
             self.active_frames = match level_dbfs(&far[frame.clone()]) > FAR_ACTIVE_DBFS {
@@ -175,9 +180,9 @@ impl ErleMeter {
 
     /// Returns the windows of each cleaned signal.
     #[must_use]
-    pub fn windows(self) -> Vec<Vec<Window>> {
+    pub fn windows(self) -> [Vec<Window>; SIGNALS] {
         let end_s = self.sample_frames as f64 / f64::from(self.rate_hz);
-        self.sums.into_iter().map(|sums| sums.windows(end_s)).collect()
+        self.sums.map(|sums| sums.windows(end_s))
     }
 }
 
@@ -363,13 +368,13 @@ mod tests {
                 .collect();
             let mic: Vec<f32> = far.iter().map(|x| x * 0.5).collect();
             let cleans = [0.01, 0.2].map(|gain| mic.iter().map(|x| x * gain).collect::<Vec<f32>>());
-            let mut meter = ErleMeter::new(2, rate_hz, 4.0);
+            let mut meter = ErleMeter::new(rate_hz, 4.0);
             let seconds = |signal: &[f32]| {
                 signal.chunks(rate_hz as usize).map(<[f32]>::to_vec).collect::<Vec<Vec<f32>>>()
             };
             for (at, mic) in seconds(&mic).iter().enumerate() {
                 let parts = [&cleans[0], &cleans[1]].map(|clean| seconds(clean)[at].clone());
-                meter.push(mic, &seconds(&far)[at], &[&parts[0], &parts[1]]);
+                meter.push(mic, &seconds(&far)[at], [&parts[0], &parts[1]]);
             }
             for (clean, windows) in cleans.iter().zip(meter.windows()) {
                 assert_eq!(windows, erle_windows(&mic, clean, &far, &[], rate_hz, 4.0), "{rate_hz} Hz");

@@ -7,8 +7,8 @@
 use clap::Parser;
 use handsfree::pcm::{from_i16, to_i16};
 use handsfree_cli::args::{Cli, Command};
+use handsfree_cli::duplex::duplex;
 use handsfree_cli::evaluate::{advanced, direct, processor_delay_samples};
-use handsfree_cli::process::duplex;
 use handsfree_cli::sim;
 use handsfree_cli::switches::{CancellerName, Switches};
 use handsfree_core::{Format, SampleRate};

@@ -79,6 +79,7 @@ impl ClipReader {
             let begin = file.stream_position().map_err(io_fail)?;
             let samples = (&file).take(reader.claimed.unwrap_or(most_bytes));
             reader.stream.placement = placement(samples, reader.stream.format()).map_err(io_fail)?;
+            // Both handles share one position.
             file.seek(SeekFrom::Start(begin)).map_err(io_fail)?;
         }
         Ok(reader)

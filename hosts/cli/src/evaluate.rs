@@ -39,7 +39,7 @@ pub fn direct(
     Ok(clean)
 }
 
-/// Does the same as [`direct`] for samples that come piece by piece and a far end with several interleaved channels. Calls `take` with
+/// Does the same as [`direct`] for samples that come part by part and a far end with several interleaved channels. Calls `take` with
 /// each frame, the last one whole.
 ///
 /// # Errors

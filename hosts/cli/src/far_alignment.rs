@@ -3,11 +3,8 @@
 use handsfree::failure::Failure;
 use handsfree_sim::interpolate::Interpolator;
 
-use crate::signal::{Signal, read_run};
+use crate::signal::{PART, Signal, read_run};
 use crate::start_search::EchoLine;
-
-/// Length of the parts that are moved at once, in samples.
-const PART: usize = 65_536;
 
 /// Lag of the earliest echo behind the far end after a move, in seconds: the strongest sound is what the search finds, and sound on
 /// a more direct path may come up to 10 ms before it.

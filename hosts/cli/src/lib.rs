@@ -24,6 +24,7 @@ pub mod console;
 pub mod decode;
 pub mod devices;
 pub mod doctor;
+pub mod duplex;
 pub mod echo_report;
 pub mod evaluate;
 pub mod far_alignment;

@@ -3,34 +3,25 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
 use handsfree::recording::OutputFile;
-use handsfree_core::capture::{IntakeConfig, VoiceProcessor};
-use handsfree_core::playback::{OutletConfig, Track};
-use handsfree_core::time::{Duration, Instant, PeriodTime};
-use handsfree_core::timing::AcousticMemory;
-use handsfree_core::{ChannelMap, Format, Frame, Gain, SampleRate, SessionFormat, Stats};
+use handsfree_core::{Format, SampleRate, Stats};
 use handsfree_sim::measure;
 use handsfree_sim::report::{ComparedCanceller, ErleWindow, FrameCounts, Summary, TrueAndEstimated};
-use handsfree_sim::scenario::{CAP, SLOTS, SimSession};
 use handsfree_sim::wav;
 
 use crate::args::ProcessArgs;
 use crate::compare;
+use crate::duplex::RecordedSession;
 use crate::echo_report::{EchoReport, EchoResult};
 use crate::evaluate::{direct_with_channels, processor_delay_samples};
 use crate::far_alignment::{aligned, delay_samples, is_aligned};
 use crate::publish::check_not_read;
 use crate::recordings::Recordings;
-use crate::signal::{
-    Interleaved, SampleSource, Signal, SignalFile, SignalWriter, fill, for_each_part, temporary_folder,
-};
+use crate::signal::{Interleaved, PART, Signal, SignalFile, SignalWriter, for_each_part};
 use crate::start_search::{self, EchoLine, SearchResult};
 
-/// Number of samples that are written at once.
-const PART: usize = 65_536;
 /// Largest difference of the clocks that is processed, in ppm.
 const MAX_PPM: f64 = start_search::MAX_DRIFT_PPM;
 /// Difference between a given and a measured drift that is reported, in ppm: in a minute it moves the echo by more than half a
@@ -81,14 +72,14 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
         // Not every canceller takes more than one channel.
         Err(failure) if recordings.far.len() > 1 && args.far_channels.is_none() => {
             recordings.notices.push(format!("the far end is mixed to one channel: {failure}"));
-            recordings.mix_far(&args.out)?;
+            recordings.mix_far()?;
             switches.voice(format, far_format(&recordings)?)?
         }
         voice => voice?,
     };
     let far_format = far_format(&recordings)?;
     let channels = recordings.far.len() as u32;
-    let folder = temporary_folder(&args.out);
+    let folder = recordings.folder.clone();
     let length = recordings.mic.length();
     let started = std::time::Instant::now();
     let (search, line, notice) = find_echo(&recordings, args.mic_ppm)?;
@@ -107,7 +98,7 @@ pub fn run(args: &ProcessArgs) -> Result<Processed, Failure> {
     let delay = processor_delay_samples(&switches, rate)?;
     let mic = std::slice::from_ref(&recordings.mic);
     let mut clean = AdvancedWriter::create(&folder, delay, length)?;
-    let session = Session { rate, channels, mic_ppm, mic_length: length };
+    let session = RecordedSession { rate, channels, mic_ppm, mic_length: length };
     let (far_samples, mic_samples) = (&mut Interleaved::new(&recordings.far), &mut Interleaved::new(mic));
     let (stats, drift_ppm) =
         session.run(far_samples, mic_samples, voice.as_dyn(), &mut |frame| clean.push(frame))?;
@@ -152,7 +143,7 @@ fn erle_db(
     oracle: &SignalFile,
 ) -> Result<Vec<ErleWindow>, Failure> {
     let rate_hz = recordings.rate_hz;
-    let mut meter = measure::ErleMeter::new(2, rate_hz, 10.0);
+    let mut meter = measure::ErleMeter::new(rate_hz, 10.0);
     let (far, mut at) = (Loudness(&recordings.far), 0);
     let mut parts = [(); 3].map(|()| vec![0.0; rate_hz as usize]);
     for_each_part(&Rounded(&recordings.mic), rate_hz as usize, |mic| {
@@ -160,11 +151,11 @@ fn erle_db(
         far.read(at, far_part)?;
         clean.read(at, clean_part)?;
         oracle.read(at, oracle_part)?;
-        meter.push(mic, far_part, &[clean_part, oracle_part]);
+        meter.push(mic, far_part, [clean_part, oracle_part]);
         at += mic.len() as i64;
         Ok(())
     })?;
-    let [clean, oracle] = <[_; 2]>::try_from(meter.windows()).unwrap_or_default();
+    let [clean, oracle] = meter.windows();
     Ok(Summary::erle_windows(&clean, &oracle))
 }
 
@@ -299,150 +290,5 @@ fn frame_counts(stats: &Stats, rate: SampleRate) -> FrameCounts {
         lost: u64::from(stats.intake.overrun_frames) * frame_length
             + u64::from(stats.outlet.underrun_sample_frames)
             + u64::from(stats.intake.gap_sample_frames),
-    }
-}
-
-/// Output of the terminal for two recordings.
-#[derive(Debug)]
-pub struct Duplex {
-    /// Output samples of the terminal; the count equals that of the microphone recording.
-    pub clean: Vec<i16>,
-    /// Counters of the session at the end.
-    pub stats: Stats,
-    /// Rate of the loudspeaker's clock relative to the microphone's, in ppm; `None` if it was not measured.
-    pub drift_ppm: Option<f64>,
-}
-
-/// Passes both recordings through intake, outlet and pipelines, as on a board with periods of 10 ms and no latency.
-/// `mic_ppm` is the rate of the microphone's clock relative to the loudspeaker's; with `None` acoustic delay estimation
-/// measures it.
-///
-/// # Errors
-/// Returns an error when the session does not support the rate.
-pub fn duplex(
-    rate: SampleRate,
-    mut far: &[i16],
-    mut mic: &[i16],
-    mic_ppm: Option<f64>,
-    voice: &mut dyn VoiceProcessor,
-) -> Result<Duplex, Failure> {
-    let mic_length = mic.len();
-    let mut clean = Vec::with_capacity(mic_length + rate.sample_frames());
-    let session = Session { rate, channels: 1, mic_ppm, mic_length };
-    let (stats, drift_ppm) = session.run(&mut far, &mut mic, voice, &mut |frame| {
-        clean.extend_from_slice(frame);
-        Ok(())
-    })?;
-    clean.truncate(mic_length);
-    Ok(Duplex { clean, stats, drift_ppm })
-}
-
-/// Session that processes two recordings.
-struct Session {
-    rate: SampleRate,
-    /// Channels of the far end.
-    channels: u32,
-    mic_ppm: Option<f64>,
-    /// Samples of the microphone recording.
-    mic_length: usize,
-}
-
-impl Session {
-    /// Runs the session to the end of the microphone recording and calls `take` with each frame of its output, the last one whole.
-    /// Returns the counters and the measured drift.
-    fn run(
-        &self,
-        far: &mut dyn SampleSource,
-        mic: &mut dyn SampleSource,
-        voice: &mut dyn VoiceProcessor,
-        take: &mut dyn FnMut(&[i16]) -> Result<(), Failure>,
-    ) -> Result<(Stats, Option<f64>), Failure> {
-        let Self { rate, channels, mic_ppm, mic_length } = *self;
-        let mut session = Box::new(SimSession::new());
-        let terminal = SessionFormat { rate, near_channels: 1, far_channels: channels };
-        let mut acoustic_memory = Box::new(AcousticMemory::new());
-        let mut halves = session.split::<NoopRawMutex, _, _>(terminal, voice, ())?;
-        let length = rate.sample_frames();
-        let (map, period) = (ChannelMap::natural(1, 1)?, length as u32);
-        halves.intake.configure(IntakeConfig {
-            rate,
-            map,
-            gain: Gain::UNITY,
-            max_period_sample_frames: period,
-            clock_domain: 1,
-        })?;
-        halves.outlet.configure(OutletConfig {
-            rate,
-            map: ChannelMap::natural(channels, channels)?,
-            max_period_sample_frames: period,
-            worker_slack_sample_frames: 0,
-            latency: Duration::ZERO,
-            clock_domain: if mic_ppm.is_some() { 2 } else { 1 },
-        })?;
-        if mic_ppm.is_none() {
-            // Two recordings carry no timestamps, so only the echo shows whether both clocks ran equally fast.
-            halves.capture.use_acoustic_delay(&mut acoustic_memory);
-        }
-        let mut track = halves.tracks.open().ok();
-        let mut returned = 0;
-        let mut period = vec![0i16; length];
-        let mut playback_period = vec![0i16; length * channels as usize];
-        let mic_hz = f64::from(rate.hz()) * (1.0 + mic_ppm.unwrap_or(0.0) * 1e-6);
-        let (mut played, mut captured) = (0u64, 0u64);
-        while returned < mic_length {
-            let playback_at = clock_time(played, f64::from(rate.hz()));
-            let capture_at = clock_time(captured + length as u64, mic_hz);
-            let now = playback_at.min(capture_at);
-            if playback_at <= capture_at {
-                feed(&mut track, far)?;
-                halves.playback.poll();
-                let time = PeriodTime { position: played, converter: now, called: now };
-                halves.outlet.on_period(&mut playback_period, time);
-                played += length as u64;
-            }
-            if capture_at <= playback_at {
-                // Silence after the recording flushes the frames that still wait for their reference.
-                fill(mic, &mut period)?;
-                let time =
-                    PeriodTime { position: captured, converter: clock_time(captured, mic_hz), called: now };
-                halves.intake.on_period(&period, time);
-                captured += length as u64;
-            }
-            let mut outcome = Ok(());
-            halves.capture.poll(&|| now, &mut |frame: &Frame<CAP>| {
-                returned += frame.samples().len();
-                if outcome.is_ok() {
-                    outcome = take(frame.samples());
-                }
-            });
-            outcome?;
-        }
-        Ok((halves.stats.read(), halves.capture.drift_ppm()))
-    }
-}
-
-/// Returns the time at which a clock with a rate of `hz` reaches the sample position `position`.
-fn clock_time(position: u64, hz: f64) -> Instant {
-    Instant::from_nanos((position as f64 * 1e9 / hz).round() as i64)
-}
-
-/// Pushes as many samples as the track accepts, and finishes the track at the end.
-fn feed(
-    track: &mut Option<Track<'_, '_, NoopRawMutex, CAP, SLOTS>>,
-    samples: &mut dyn SampleSource,
-) -> Result<(), Failure> {
-    let Some(mut open) = track.take() else { return Ok(()) };
-    loop {
-        let next = samples.next_samples()?;
-        if next.is_empty() {
-            *track = open.finish().err();
-            return Ok(());
-        }
-        let (count, taken) = (next.len(), open.push(next).expect("the track is open"));
-        samples.pass(taken);
-        if taken < count {
-            *track = Some(open);
-            return Ok(());
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Control side: reads the recordings of `handsfree process` into temporary files and picks their channels.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use handsfree::failure::Failure;
 use handsfree_apm::MAX_CHANNELS;
@@ -8,10 +8,7 @@ use handsfree_sim::interpolate::PieceResampler;
 
 use crate::args::{FarChannels, ProcessArgs};
 use crate::decode::Recording;
-use crate::signal::{ChannelMean, Signal, SignalFile, SignalWriter, for_each_part, temporary_folder};
-
-/// Length of the parts in which a signal is read, in samples.
-const PART: usize = 65_536;
+use crate::signal::{ChannelMean, PART, Signal, SignalFile, SignalWriter, for_each_part, temporary_folder};
 
 /// Both recordings at one rate.
 #[derive(Debug)]
@@ -24,6 +21,8 @@ pub struct Recordings {
     pub mic: SignalFile,
     /// Messages for the user about the recordings.
     pub notices: Vec<String>,
+    /// Folder of the temporary files.
+    pub folder: PathBuf,
 }
 
 impl Recordings {
@@ -67,7 +66,7 @@ impl Recordings {
             }
             None => return Err(Failure::usage("--far: expected a file, or --reference-channel")),
         };
-        Ok(Self { rate_hz, far, mic, notices })
+        Ok(Self { rate_hz, far, mic, notices, folder })
     }
 
     /// Returns the signals in which the echo is searched, the likeliest first: the mean of the far end's channels unless they
@@ -95,12 +94,12 @@ impl Recordings {
         Ok(signals)
     }
 
-    /// Mixes the far end's channels to one. `out` is the command's output file.
+    /// Mixes the far end's channels to one.
     ///
     /// # Errors
     /// Returns an error if a temporary file cannot be used.
-    pub fn mix_far(&mut self, out: &Path) -> Result<(), Failure> {
-        let mut mean = SignalWriter::create(&temporary_folder(out))?;
+    pub fn mix_far(&mut self) -> Result<(), Failure> {
+        let mut mean = SignalWriter::create(&self.folder)?;
         for_each_part(&ChannelMean(&self.far), PART, |part| mean.push(part))?;
         self.far = vec![mean.finish()?];
         Ok(())

@@ -10,8 +10,8 @@ use handsfree::failure::Failure;
 use handsfree::pcm::to_i16;
 use handsfree_sim::interpolate::Interpolator;
 
-/// Number of sample frames that are read at once where all are needed.
-const PIECE: usize = 16_384;
+/// Length of the parts in which whole signals are read and written, in samples.
+pub const PART: usize = 65_536;
 /// Bytes of one sample in a file.
 const SAMPLE_BYTES: usize = size_of::<f32>();
 
@@ -186,7 +186,7 @@ impl Signal for ChannelMean<'_> {
     }
 }
 
-/// Interleaved 16-bit samples that come piece by piece.
+/// Interleaved 16-bit samples that come part by part.
 pub trait SampleSource {
     /// Returns the next samples, at least one; none at the end.
     ///
@@ -232,9 +232,9 @@ pub fn fill(source: &mut dyn SampleSource, out: &mut [i16]) -> Result<usize, Fai
 #[derive(Debug)]
 pub struct Interleaved<'a> {
     signals: &'a [SignalFile],
-    /// Number of the first sample frame behind `piece`.
+    /// Number of the first sample frame behind `part`.
     at: usize,
-    piece: Vec<i16>,
+    part: Vec<i16>,
     passed: usize,
 }
 
@@ -242,31 +242,31 @@ impl<'a> Interleaved<'a> {
     /// Makes a source of all samples.
     #[must_use]
     pub fn new(signals: &'a [SignalFile]) -> Self {
-        Self { signals, at: 0, piece: Vec::new(), passed: 0 }
+        Self { signals, at: 0, part: Vec::new(), passed: 0 }
     }
 }
 
 impl SampleSource for Interleaved<'_> {
     fn next_samples(&mut self) -> Result<&[i16], Failure> {
-        if self.passed == self.piece.len() {
+        if self.passed == self.part.len() {
             let length = self.signals.first().map_or(0, Signal::length);
-            let count = PIECE.min(length - self.at);
+            let count = PART.min(length - self.at);
             let mut channel = vec![0.0; count];
-            self.piece.clear();
-            self.piece.resize(count * self.signals.len(), 0);
+            self.part.clear();
+            self.part.resize(count * self.signals.len(), 0);
             self.passed = 0;
             for (index, signal) in self.signals.iter().enumerate() {
                 signal.read(self.at as i64, &mut channel)?;
-                let places = self.piece.iter_mut().skip(index).step_by(self.signals.len());
+                let places = self.part.iter_mut().skip(index).step_by(self.signals.len());
                 places.zip(to_i16(&channel)).for_each(|(place, sample)| *place = sample);
             }
             self.at += count;
         }
-        Ok(&self.piece[self.passed..])
+        Ok(&self.part[self.passed..])
     }
 
     fn pass(&mut self, count: usize) {
-        self.passed = (self.passed + count).min(self.piece.len());
+        self.passed = (self.passed + count).min(self.part.len());
     }
 }
 
@@ -290,7 +290,7 @@ pub fn read_run(
     Ok(())
 }
 
-/// Calls `take` with the parts of a signal, `part` samples long, the last one shorter.
+/// Calls `take` with the parts of a signal, `part` samples long, more than 0, the last one shorter.
 ///
 /// # Errors
 /// Returns the signal's error and that of `take`.
@@ -299,8 +299,8 @@ pub fn for_each_part(
     part: usize,
     mut take: impl FnMut(&[f32]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut samples = vec![0.0; part.max(1)];
-    for from in (0..signal.length()).step_by(part.max(1)) {
+    let mut samples = vec![0.0; part];
+    for from in (0..signal.length()).step_by(part) {
         let count = part.min(signal.length() - from);
         signal.read(from as i64, &mut samples[..count])?;
         take(&samples[..count])?;

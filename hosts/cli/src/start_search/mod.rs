@@ -17,6 +17,7 @@ mod whiten;
 
 use handsfree::failure::Failure;
 
+pub use self::refine::with_slope;
 use crate::signal::Signal;
 
 /// Longest offset between the starts of the recordings that is searched, of either sign, in seconds.
@@ -80,19 +81,4 @@ pub fn search(
         coarse::Coarse::Ambiguous => SearchResult::Ambiguous,
         coarse::Coarse::NotFound => SearchResult::NotFound,
     })
-}
-
-/// Refines the start of a line whose slope is known: returns the echo's line with exactly this rate, or `None` if no block of the
-/// microphone recording shows the echo there.
-///
-/// # Errors
-/// Returns the error of a signal that cannot be read.
-pub fn with_slope(
-    far: &dyn Signal,
-    mic: &dyn Signal,
-    rate_hz: u32,
-    line: EchoLine,
-    mic_ppm: f64,
-) -> Result<Option<EchoLine>, Failure> {
-    refine::with_slope(far, mic, rate_hz, line, mic_ppm)
 }

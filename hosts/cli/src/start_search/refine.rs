@@ -105,8 +105,12 @@ pub(super) fn refined(
     Ok(fit.map(|fit| fit.line(&wide)))
 }
 
-/// Refines the start of a line with a known slope.
-pub(super) fn with_slope(
+/// Refines the start of a line whose slope is known: returns the echo's line with exactly this rate, or `None` if no block of the
+/// microphone recording shows the echo there.
+///
+/// # Errors
+/// Returns the error of a signal that cannot be read.
+pub fn with_slope(
     far: &dyn Signal,
     mic: &dyn Signal,
     rate_hz: u32,
