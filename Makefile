@@ -29,11 +29,12 @@ setup:
 	@tools/setup.sh
 	@tools/setup-firmware.sh
 
-# Without C++ until `make setup` has prepared its build, unless a WebRTC canceller is asked for.
-NATIVE := $(if $(findstring webrtc,$(ARGS))$(findstring --compare,$(ARGS))$(wildcard target/tools/abseil),,native)
+# Without C++ and audio devices, which a simulation does not need, and without decoders when no file is named, until `make setup` has
+# prepared the complete build; at once with that when a WebRTC canceller is asked for.
+QUICK := $(if $(findstring webrtc,$(ARGS))$(findstring --compare,$(ARGS))$(wildcard target/tools/abseil),,quick)
 run:
-	@$(if $(NATIVE),tools/setup.sh native,$(MAKE) --no-print-directory setup)
-	$(ENV) cargo run --locked --release -p handsfree-cli $(if $(NATIVE),--no-default-features --features native) \
+	@$(if $(QUICK),tools/setup.sh simulation,$(MAKE) --no-print-directory setup)
+	$(ENV) cargo run --locked --release -p handsfree-cli $(if $(QUICK),--no-default-features $(if $(ARGS),--features formats)) \
 		-- sim --out target/handsfree-report $(ARGS)
 
 test: setup

@@ -2,23 +2,22 @@
 # Installs everything that building and testing this repository needs on a fresh Debian or Ubuntu. Can be run repeatedly;
 # installed tools are kept.
 #   tools/setup.sh             everything
-#   tools/setup.sh native      only what the command without C++ needs (`--no-default-features --features native`)
+#   tools/setup.sh simulation  only what the command without C++ and audio devices needs (`--no-default-features`)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$handsfree_root/tools/versions.sh"
 source "$handsfree_root/tools/apt.sh"
 
-setup_native_packages() {
+setup_simulation_packages() {
     local missing=()
     command -v make >/dev/null || missing+=(make)
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
-    command -v pkg-config >/dev/null || missing+=(pkg-config)
     [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
-    pkg-config --exists alsa || apt_install libasound2-dev
 }
 
 setup_packages() {
     local missing=()
+    command -v pkg-config >/dev/null || missing+=(pkg-config)
     command -v g++ >/dev/null || missing+=(g++)
     command -v nm >/dev/null || missing+=(binutils)
     command -v cmake >/dev/null || missing+=(cmake)
@@ -27,6 +26,7 @@ setup_packages() {
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
         && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-dev)
     [ -z "${missing[*]}" ] || apt_install "${missing[@]}"
+    pkg-config --exists alsa || apt_install libasound2-dev
     # A test compares the echo canceller with SpeexDSP's.
     compgen -G '/usr/lib/*/libspeexdsp.so.1' >/dev/null || apt_install libspeexdsp1
 }
@@ -130,10 +130,10 @@ summary() {
         "ninja $(ninja --version), meson $meson_found, abseil $(pkg-config --modversion absl_base), Cortex-M by $cortex_m"
 }
 
-setup_native_packages
+setup_simulation_packages
 setup_rust
-if [ "${1:-}" = native ]; then
-    say "ready: rustc $(installed_rust_version), for the command without C++"
+if [ "${1:-}" = simulation ]; then
+    say "ready: rustc $(installed_rust_version), for the command without C++ and audio devices"
     exit
 fi
 setup_packages

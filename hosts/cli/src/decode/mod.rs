@@ -5,6 +5,10 @@
 //! read only where a switch states their format.
 
 mod clip;
+#[cfg(feature = "formats")]
+mod library;
+#[cfg(not(feature = "formats"))]
+#[path = "without_library.rs"]
 mod library;
 mod mpeg_frames;
 mod raw;

@@ -99,7 +99,11 @@ fn first_with_devices() -> Result<ChosenHost, Failure> {
         return Ok(alsa::host().with_notice("using ALSA sound cards without a sound server"));
     }
     #[cfg(feature = "sim")]
-    return Ok(crate::sim::host().with_notice("no real audio device was found: using the simulated room"));
+    return Ok(crate::sim::host().with_notice(if cfg!(any(feature = "cpal", feature = "alsa")) {
+        "no real audio device was found: using the simulated room"
+    } else {
+        "this build has no audio devices (features cpal and alsa): using the simulated room"
+    }));
     #[cfg(not(feature = "sim"))]
     Err(Failure::run("no audio device was found: expected a microphone and a loudspeaker"))
 }
