@@ -75,6 +75,14 @@ pub enum SessionEvent {
         /// Rate that was measured, in hertz.
         rate_hz: u32,
     },
+    /// The playback ring holds another number of frames after each poll: fewer because the worker was punctual, or as many as
+    /// at the start because of an underrun. Reported only with [`AdaptiveFill`](crate::playback::AdaptiveFill).
+    PlaybackFillChanged {
+        /// Number of frames that the ring holds now.
+        frames: u32,
+        /// Number of frames that it held at the start of the stream, and holds after an underrun.
+        most_frames: u32,
+    },
     /// A device stood still without reporting it: it took or delivered fewer samples than its time allows, and
     /// that much sound was lost or silent.
     DeviceStalled {

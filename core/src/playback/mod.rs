@@ -1,5 +1,6 @@
 //! Application, worker and interrupt side: the playback path with tracks, mixer, playback worker and outlet.
 
+mod adaptive_fill;
 mod ducking;
 mod input_gate;
 mod limiter;
@@ -13,6 +14,7 @@ mod stream_mixer;
 mod tap;
 mod track;
 
+pub use adaptive_fill::AdaptiveFill;
 pub use ducking::Ducking;
 pub(crate) use input_gate::InputGate;
 pub use limiter::Limiter;

@@ -2,8 +2,9 @@
 
 use crate::devices::SharedPlaybackTarget;
 use crate::dsp::FrameConverter;
-use crate::event::EventSender;
+use crate::event::{EventSender, SessionEvent};
 use crate::frame::Frame;
+use crate::playback::adaptive_fill::AdaptiveFill;
 use crate::playback::limiter::Limiter;
 use crate::playback::mixer::{Mixer, MixerMemory};
 use crate::playback::tap::TrackTap;
@@ -74,6 +75,36 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
     /// Polls like [`poll`](Self::poll) and passes each track's audio and events to `tap`, such as a
     /// [`Tee`](crate::tee::Tee)'s feed.
     pub fn poll_tapped(&mut self, tap: &mut impl TrackTap<CAP>) -> usize {
+        self.poll_held(tap, |_, target| target)
+    }
+
+    /// Polls like [`poll_tapped`](Self::poll_tapped), but fills the ring only as far as `fill` chooses: to fewer frames than the
+    /// target while the worker is punctual, so that sound is played earlier. Each change of the number of frames is
+    /// reported as [`SessionEvent::PlaybackFillChanged`].
+    pub fn poll_adaptive(&mut self, fill: &mut AdaptiveFill<'_>, tap: &mut impl TrackTap<CAP>) -> usize {
+        if !self.halves.target.is_set() {
+            fill.stop();
+            return self.poll_tapped(tap);
+        }
+        let before = fill.frames();
+        let made = self.poll_held(tap, |now, target| fill.choose(now, target));
+        fill.add(made);
+        if before != 0 && fill.frames() != before {
+            self.halves.events.send(SessionEvent::PlaybackFillChanged {
+                frames: fill.frames() as u32,
+                most_frames: fill.most_frames() as u32,
+            });
+        }
+        made
+    }
+
+    /// Fills the ring up to the number of frames that `choose` returns for its fill and target.
+    #[inline]
+    fn poll_held(
+        &mut self,
+        tap: &mut impl TrackTap<CAP>,
+        choose: impl FnOnce(usize, usize) -> usize,
+    ) -> usize {
         self.halves.stalls.poll(&mut self.halves.events);
         let events = &mut self.halves.events;
         let mut send = |event| events.send(event);
@@ -85,8 +116,9 @@ impl<'a, const CAP: usize, const SLOTS: usize> Pipeline<'a, CAP, SLOTS> {
             });
             return 0;
         };
-        self.halves.counters.ring_fill.set(self.halves.ring.len() as u32);
-        let ring_frames = usize::from(target.ring_frames).min(self.halves.ring.capacity());
+        let fill = self.halves.ring.len();
+        self.halves.counters.ring_fill.set(fill as u32);
+        let ring_frames = choose(fill, usize::from(target.ring_frames).min(self.halves.ring.capacity()));
         let mut made = 0;
         while made < ring_frames && self.halves.ring.len() < ring_frames {
             let PlaybackFrames { mixed, converted, converter } = &mut *self.halves.frames;

@@ -120,6 +120,7 @@ const fn track_of(event: SessionEvent) -> Option<u32> {
         | SessionEvent::EchoLost
         | SessionEvent::EchoFound { .. }
         | SessionEvent::RateUntrue { .. }
+        | SessionEvent::PlaybackFillChanged { .. }
         | SessionEvent::DeviceStalled { .. }
         | SessionEvent::VoiceTripped { .. }
         | SessionEvent::VoiceDisabled

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 
+use handsfree_core::SessionEvent;
 use handsfree_core::audio_io::Direction;
 use serde::Serialize;
 
@@ -191,6 +192,40 @@ pub const fn direction_name(direction: Direction) -> &'static str {
         Direction::Capture => "capture",
         Direction::Playback => "playback",
     }
+}
+
+/// Returns the message of an event of the session, or `None` for an event that is reported in another way: tracks by their
+/// users, stalls from the counters.
+#[must_use]
+pub fn session_note(event: SessionEvent) -> Option<String> {
+    Some(match event {
+        SessionEvent::DeviceChanged { direction } => {
+            format!(
+                "the {} device has a new format; the echo canceller adapts again",
+                direction_name(direction)
+            )
+        }
+        SessionEvent::EchoLost => "the echo was lost: it is no longer removed, and is searched".to_owned(),
+        SessionEvent::EchoFound { lag_ms } => {
+            format!("the echo was found {lag_ms} ms later than the devices' times say")
+        }
+        SessionEvent::RateUntrue { direction, rate_hz } => {
+            let direction = direction_name(direction);
+            format!("the {direction} device runs at {rate_hz} Hz, more than 2 % from its stated rate")
+        }
+        SessionEvent::PlaybackFillChanged { frames, most_frames } if frames < most_frames => format!(
+            "sound is played {} ms earlier from now on, because the worker was punctual",
+            10 * (most_frames - frames)
+        ),
+        SessionEvent::PlaybackFillChanged { .. } => {
+            "sound is played as late as at the start again, because of an underrun".to_owned()
+        }
+        SessionEvent::VoiceTripped { fault } => {
+            format!("the voice processor failed or was too slow (fault {fault}) and is bypassed")
+        }
+        SessionEvent::VoiceDisabled => "the voice processor failed too often and is now disabled".to_owned(),
+        _ => return None,
+    })
 }
 
 /// Output that prints the events, on stdout or elsewhere.

@@ -39,6 +39,9 @@ pub struct DeviceArgs {
     /// Period to request from the devices, in ms; shorter periods reduce latency but risk xruns
     #[arg(long, value_name = "X", default_value_t = 10.0, help_heading = "Devices")]
     pub period_ms: f64,
+    /// Plays sound 10 ms earlier while no underrun happens for 10 s; each underrun doubles that time, to at most 10 min
+    #[arg(long, help_heading = "Devices")]
+    pub adaptive_latency: bool,
     /// Aligns by the devices' timestamps alone, without acoustic delay estimation
     #[arg(long, help_heading = "Devices")]
     pub no_echo_search: bool,

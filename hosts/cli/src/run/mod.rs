@@ -8,7 +8,7 @@ use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use handsfree::HostChoice;
 use handsfree_core::audio_io::{Direction, DirectionInfo, Event, StreamInfo};
-use handsfree_core::{Duration, Instant, SampleRate, SessionEvent, Stats};
+use handsfree_core::{Duration, Instant, SampleRate, Stats};
 use handsfree_host::clock;
 use handsfree_host::supervisor::{Notice, StreamSupervisor};
 
@@ -23,7 +23,9 @@ use crate::pcm::output::{PcmOutput, Written};
 use crate::player::{Player, PlayerEvent, Source};
 use crate::publish::check_not_read;
 use crate::recorder::{Recorder, RecordingFile};
-use crate::report::{Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name};
+use crate::report::{
+    Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name, session_note,
+};
 use crate::status::{FlowState, StatusObserver, StatusSources, unprocessed_frames};
 use crate::watchdog::{Watchdog, WorkerRounds};
 use handsfree::dump::{DumpWriter, Dumped};
@@ -101,6 +103,7 @@ impl RunningTerminal {
             voice: args.devices.switches.config(),
             canceller: args.devices.switches.canceller_choice(),
             acoustic_delay: !args.devices.no_echo_search,
+            adaptive_latency: args.devices.adaptive_latency,
             loopback: args.devices.input_loopback.is_some(),
             voice_deadline: Duration::from_millis(args.devices.voice_deadline_ms.into()),
             ..TerminalConfig::new(rate)
@@ -393,44 +396,12 @@ impl RunningTerminal {
         loop {
             match self.terminal.poll_event() {
                 Ok(None) => return,
-                Ok(Some(SessionEvent::DeviceChanged { direction })) => {
-                    let direction = direction_name(direction);
-                    self.note(
-                        now,
-                        &format!("the {direction} device has a new format; the echo canceller adapts again"),
-                    );
-                }
-                Ok(Some(SessionEvent::EchoLost)) => {
-                    self.note(now, "the echo was lost: it is no longer removed, and is searched");
-                }
-                Ok(Some(SessionEvent::EchoFound { lag_ms })) => {
-                    self.note(
-                        now,
-                        &format!("the echo was found {lag_ms} ms later than the devices' times say"),
-                    );
-                }
-                Ok(Some(SessionEvent::RateUntrue { direction, rate_hz })) => {
-                    let direction = direction_name(direction);
-                    self.note(
-                        now,
-                        &format!(
-                            "the {direction} device runs at {rate_hz} Hz, more than 2 % from its stated rate"
-                        ),
-                    );
-                }
-                Ok(Some(SessionEvent::VoiceTripped { fault })) => {
-                    self.note(
-                        now,
-                        &format!(
-                            "the voice processor failed or was too slow (fault {fault}) and is bypassed"
-                        ),
-                    );
-                }
-                Ok(Some(SessionEvent::VoiceDisabled)) => {
-                    self.note(now, "the voice processor failed too often and is now disabled");
-                }
                 // `report_xruns` reports stalls from the counters.
-                Ok(Some(_)) => {}
+                Ok(Some(event)) => {
+                    if let Some(text) = session_note(event) {
+                        self.note(now, &text);
+                    }
+                }
                 Err(failure) => self.note(now, &failure.to_string()),
             }
         }

@@ -30,7 +30,7 @@ use handsfree::{
     HostChoice, InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions,
 };
 use handsfree_core::audio_io::{Direction, Event};
-use handsfree_core::{Duration, SampleRate, SessionEvent};
+use handsfree_core::{Duration, SampleRate};
 use handsfree_host::supervisor::Notice;
 
 pub use self::event_hub::ServiceEvent;
@@ -39,7 +39,7 @@ use self::socket::{ServiceSocket, SocketAccess};
 use crate::args::ServeArgs;
 use crate::console;
 use crate::interrupts::{handle_interrupts, is_interrupted};
-use crate::report::direction_name;
+use crate::report::{direction_name, session_note};
 use crate::run::host_config;
 use crate::watchdog::{Watchdog, WorkerRounds};
 
@@ -174,6 +174,7 @@ fn open_devices(
         .voice(switches.switches.config())
         .canceller(switches.switches.canceller_choice())
         .acoustic_delay(!switches.no_echo_search)
+        .adaptive_latency(switches.adaptive_latency)
         .voice_deadline(Duration::from_millis(switches.voice_deadline_ms.into()));
     if let Some(index) = switches.input_loopback {
         builder = builder.loopback_channel(index);
@@ -316,30 +317,6 @@ fn service_event(event: &MediaEvent) -> Option<ServiceEvent> {
         ),
         // A listener detects speech itself, in the samples that it gets.
         MediaEvent::Device(_) | MediaEvent::Speech(_) => None,
-        MediaEvent::Session(event) => session_note(event).and_then(note),
+        MediaEvent::Session(event) => session_note(*event).and_then(note),
     }
-}
-
-fn session_note(event: &SessionEvent) -> Option<String> {
-    Some(match event {
-        SessionEvent::DeviceChanged { direction } => {
-            format!(
-                "the {} device has a new format; the echo canceller adapts again",
-                direction_name(*direction)
-            )
-        }
-        SessionEvent::EchoLost => "the echo was lost: it is no longer removed, and is searched".to_owned(),
-        SessionEvent::EchoFound { lag_ms } => {
-            format!("the echo was found {lag_ms} ms later than the devices' times say")
-        }
-        SessionEvent::RateUntrue { direction, rate_hz } => {
-            let direction = direction_name(*direction);
-            format!("the {direction} device runs at {rate_hz} Hz, more than 2 % from its stated rate")
-        }
-        SessionEvent::VoiceTripped { fault } => {
-            format!("the voice processor failed or was too slow (fault {fault}) and is bypassed")
-        }
-        SessionEvent::VoiceDisabled => "the voice processor failed too often and is now disabled".to_owned(),
-        _ => return None,
-    })
 }

@@ -68,7 +68,8 @@ impl RunInfo {
             acoustic_delay: self.acoustic_delay,
             loopback: self.loopback,
             voice_deadline: Duration::from_micros(self.voice_deadline_us),
-            // Has no influence on the frames that are compared.
+            // Both have no influence on the frames that are compared.
+            adaptive_latency: false,
             speech: SpeechSettings::DETECTOR,
         })
     }

@@ -41,6 +41,7 @@ pub struct MediaDevicesBuilder {
     canceller: CancellerChoice,
     loopback_channel: Option<u8>,
     acoustic_delay: bool,
+    adaptive_latency: bool,
     voice_deadline: Duration,
     speech: SpeechSettings,
     #[cfg(feature = "sim")]
@@ -61,6 +62,7 @@ impl Default for MediaDevicesBuilder {
             canceller: CancellerChoice::default(),
             loopback_channel: None,
             acoustic_delay: true,
+            adaptive_latency: false,
             voice_deadline: handsfree_core::limits::PROCESSOR_DEADLINE,
             speech: SpeechSettings::DETECTOR,
             #[cfg(feature = "sim")]
@@ -119,6 +121,14 @@ impl MediaDevicesBuilder {
     /// true.
     pub fn acoustic_delay(mut self, is_enabled: bool) -> Self {
         self.acoustic_delay = is_enabled;
+        self
+    }
+
+    /// Sets whether sound is played earlier while the worker is punctual: after 10 s without an underrun, by the 10 ms that are
+    /// otherwise kept for a late worker. An underrun ends that, and the next try needs twice as long; each change is a
+    /// [`SessionEvent::PlaybackFillChanged`](handsfree_core::SessionEvent::PlaybackFillChanged). The default is false.
+    pub fn adaptive_latency(mut self, is_enabled: bool) -> Self {
+        self.adaptive_latency = is_enabled;
         self
     }
 
@@ -200,6 +210,7 @@ impl MediaDevicesBuilder {
             voice: self.voice,
             canceller: self.canceller,
             acoustic_delay: self.acoustic_delay,
+            adaptive_latency: self.adaptive_latency,
             loopback: self.loopback_channel.is_some(),
             voice_deadline: self.voice_deadline,
             speech: self.speech,

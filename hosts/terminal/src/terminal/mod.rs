@@ -37,7 +37,7 @@ use handsfree_core::audio_io::StreamHalves;
 use handsfree_core::capture::Bypass;
 use handsfree_core::dsp::Quality;
 use handsfree_core::limits::PROCESSOR_DEADLINE;
-use handsfree_core::playback::{self, TrackPool};
+use handsfree_core::playback::{self, AdaptiveFill, TrackPool};
 use handsfree_core::timing::AcousticMemory;
 use handsfree_core::{
     Clock, Duration, Events, Format, FrameRing, Halves, Instant, SampleRate, Session, SessionEvent, Stats,
@@ -112,6 +112,9 @@ pub struct TerminalConfig {
     pub acoustic_delay: bool,
     /// Whether the capture device's second channel records the loudspeaker and is the echo reference.
     pub loopback: bool,
+    /// Whether the playback ring holds fewer frames while the worker is punctual, so that sound is played earlier; see
+    /// [`AdaptiveFill`].
+    pub adaptive_latency: bool,
     /// Longest time that voice processing may take for a frame, of the worker thread's own processor time. Slower
     /// processing is bypassed for a while; a pause of the process or of the machine does not count.
     pub voice_deadline: Duration,
@@ -171,6 +174,7 @@ impl TerminalConfig {
             canceller: CancellerChoice::default(),
             acoustic_delay: true,
             loopback: false,
+            adaptive_latency: false,
             voice_deadline: PROCESSOR_DEADLINE,
             speech: SpeechSettings::DETECTOR,
         }
@@ -213,6 +217,7 @@ impl TerminalConfig {
         let round = WorkerRound {
             capture: halves.capture,
             playback: halves.playback,
+            adaptive_fill: self.adaptive_latency.then(|| AdaptiveFill::new(halves.stats)),
             sink: CleanedSink::new(producer, queue, meters, detector, speech),
             meters,
             clock: Arc::clone(&clock),
@@ -293,6 +298,7 @@ impl Clock for SharedClockRef<'_> {
 struct WorkerRound {
     capture: CaptureWorker,
     playback: PlaybackWorker,
+    adaptive_fill: Option<AdaptiveFill<'static>>,
     sink: CleanedSink,
     meters: &'static Meters,
     clock: SharedClock,
@@ -305,7 +311,10 @@ impl WorkerRound {
 
     /// Runs one round, without allocating or waiting.
     fn run(&mut self) {
-        self.playback.poll();
+        match &mut self.adaptive_fill {
+            Some(fill) => self.playback.poll_adaptive(fill, &mut ()),
+            None => self.playback.poll(),
+        };
         if let Some(config_code) = self.capture.voice_mut().take_next() {
             // A new processor starts without faults.
             self.capture.reset_breaker();
