@@ -59,6 +59,15 @@ impl Gain {
         }
     }
 
+    /// Adds to each sum what [`amplify`](Self::amplify) of the gain beside it returns for its sample.
+    pub(crate) fn add_each_amplified(gains: &[Self], samples: &[i16], sums: &mut [i32]) {
+        for ((sum, &sample), gain) in sums.iter_mut().zip(samples).zip(gains) {
+            let (whole, rest) = gain.parts();
+            let sample = i32::from(sample);
+            *sum += sample * i32::from(whole) + ((sample * i32::from(rest) + 0x8000) >> 16);
+        }
+    }
+
     /// Returns the product of both gains, rounded to nearest; it must not exceed [`Self::MAX`].
     #[inline]
     pub(crate) const fn times(self, other: Self) -> Self {

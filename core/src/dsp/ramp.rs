@@ -60,6 +60,27 @@ impl Ramp {
         self.now()
     }
 
+    /// Fills `gains` with those of the next sample frames, as many calls of [`next`](Self::next) would.
+    pub(crate) fn fill(&mut self, gains: &mut [Gain]) {
+        let moving = gains.len().min(self.left as usize);
+        let (moving, standing) = gains.split_at_mut_checked(moving).unwrap_or_default();
+        if let Some(last) = moving.len().checked_sub(1) {
+            let mut now_q32 = self.now_q32;
+            for gain in moving.iter_mut() {
+                now_q32 += self.step_q32;
+                *gain = Gain::from_q16((now_q32 >> 16) as u32);
+            }
+            self.now_q32 = now_q32;
+            self.left -= moving.len() as u32;
+            if self.left == 0 {
+                *self = Self::at(self.target);
+                // Rounding of the step may have ended beside the target.
+                moving.get_mut(last).into_iter().for_each(|gain| *gain = self.target);
+            }
+        }
+        standing.fill(self.now());
+    }
+
     // Most gains are constant, and three are read for each sample frame: one copy of this code suffices in
     // firmware.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
@@ -89,6 +110,20 @@ mod tests {
             }
             assert_eq!(before, target);
             assert_eq!(ramp.next(), target);
+        }
+    }
+
+    #[test]
+    fn filled_gains_are_those_of_single_steps() {
+        for (target, length) in [(0.3, 480), (64.0, 7), (0.0, 1), (1.0, 100), (0.123, 1_000)] {
+            let mut ramp = Ramp::at(Gain::linear(0.7).unwrap());
+            ramp.move_to(Gain::linear(target).unwrap(), length);
+            let mut stepped = ramp;
+            for count in [1, 0, 64, 3, 64, 64, 500, 400, 2] {
+                let mut gains = std::vec![Gain::UNITY; count];
+                ramp.fill(&mut gains);
+                assert!(gains.iter().all(|&gain| gain == stepped.next()), "{target}, {length}, {count}");
+            }
         }
     }
 

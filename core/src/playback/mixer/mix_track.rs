@@ -4,9 +4,9 @@ use crate::dsp::Ramp;
 use crate::event::SessionEvent;
 use crate::format::Format;
 use crate::frame::{self, Frame, TrackSpan};
-use crate::playback::slot::{CloseMode, MixSlot, SlotGains};
+use crate::playback::slot::{CloseMode, GAINS, MixSlot, SlotGains};
 use crate::playback::tap::TrackTap;
-use crate::sample::Gain;
+use crate::sample::{Gain, HAS_VECTORS};
 use crate::stats::PlaybackCounters;
 
 /// What the mixing of one frame reads and writes.
@@ -187,6 +187,9 @@ fn add(samples: &[i16], gains: &mut SlotGains, channels: usize, sum: &mut [i32],
         return scale(samples, gain, copy);
     }
     let channels = channels.max(1);
+    if HAS_VECTORS && channels == 1 {
+        return add_moving(samples, gains, sum, copy);
+    }
     let (mut sums, mut copies) = (sum.iter_mut(), copy.chunks_exact_mut(channels));
     for samples in samples.chunks_exact(channels) {
         let gain = gains.next();
@@ -197,6 +200,26 @@ fn add(samples: &[i16], gains: &mut SlotGains, channels: usize, sum: &mut [i32],
         }
         if let Some(copy) = copies.next() {
             scale(samples, gain, copy);
+        }
+    }
+}
+
+/// As [`add`] of one channel while a gain moves, by vectors.
+#[inline(never)]
+fn add_moving(samples: &[i16], gains: &mut SlotGains, sum: &mut [i32], copy: &mut [i16]) {
+    let mut moving = [Gain::UNITY; GAINS];
+    let mut copies = copy.chunks_mut(GAINS);
+    let mut sums = sum.chunks_mut(GAINS);
+    for samples in samples.chunks(GAINS) {
+        let moving = moving.get_mut(..samples.len()).unwrap_or(&mut []);
+        gains.fill(moving);
+        if let Some(sums) = sums.next() {
+            Gain::add_each_amplified(moving, samples, sums);
+        }
+        if let Some(copies) = copies.next() {
+            for ((copy, sample), &gain) in copies.iter_mut().zip(samples).zip(moving.iter()) {
+                scale(core::slice::from_ref(sample), gain, core::slice::from_mut(copy));
+            }
         }
     }
 }

@@ -147,7 +147,8 @@ impl<'a, const CAP: usize, const SLOTS: usize> Mixer<'a, CAP, SLOTS> {
     }
 
     /// Mixes the next 10 ms. Costs an addition for each sample of a playing track, and two products of 16 bits more where a gain is
-    /// not 1. While a gain moves, it costs three 64-bit products for each sample frame too. A tap that takes the track costs
+    /// not 1. While a gain moves, it costs a 64-bit addition for each sample frame too, and a 64-bit product for each further gain that is not 1; of
+    /// several channels or without vector instructions, three 64-bit products. A tap that takes the track costs
     /// the products once more.
     pub(crate) fn mix(
         &mut self,

@@ -44,7 +44,23 @@ impl SlotGains {
     pub(crate) fn next(&mut self) -> Gain {
         self.own.next().times(self.fade.next()).times(self.duck.next())
     }
+
+    /// Fills `gains`, at most [`GAINS`] of them, with those of the next sample frames.
+    pub(crate) fn fill(&mut self, gains: &mut [Gain]) {
+        self.own.fill(gains);
+        for ramp in [&mut self.fade, &mut self.duck] {
+            if ramp.is_unity() {
+                continue;
+            }
+            let mut factors = [Gain::UNITY; GAINS];
+            ramp.fill(factors.get_mut(..gains.len()).unwrap_or(&mut []));
+            gains.iter_mut().zip(factors).for_each(|(gain, factor)| *gain = gain.times(factor));
+        }
+    }
 }
+
+/// Number of gains that [`SlotGains::fill`] computes together.
+pub(crate) const GAINS: usize = 64;
 
 /// The mixer's end of a slot.
 pub(crate) struct MixSlot<'a, const CAP: usize> {

@@ -13,7 +13,7 @@ use crate::queue;
 use crate::ring::{self, FrameProducer, RingMemory};
 use crate::sample::Gain;
 
-pub(crate) use mix_slot::{MixSlot, SlotGains};
+pub(crate) use mix_slot::{GAINS, MixSlot, SlotGains};
 pub(crate) use shared::{CloseMode, MixProgress, SlotShared};
 
 /// A command from a track's handle to the mixer.
