@@ -1,5 +1,7 @@
 //! Control side: `handsfree sim`, which runs a terminal in a simulated room and measures it.
 
+use std::mem;
+
 use clap::ValueEnum;
 use handsfree::failure::Failure;
 use handsfree::pcm::{from_i16, to_i16};
@@ -74,29 +76,42 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<SimulatedRun
         acoustic_delay: !args.no_echo_search,
         record: true,
     };
-    let outcome = scenario::run(&scenario, Box::new(scene.acoustics), voice.as_dyn(), progress)?;
+    let mut outcome = scenario::run(&scenario, Box::new(scene.acoustics), voice.as_dyn(), progress)?;
+    drop(scenario);
 
     let processing_delay =
         processor_delay_samples(&args.switches, rate)? + conversion_samples(&outcome, rate);
-    let at_terminal = |signal: &[f32]| to_i16(&resample_to(signal, capture_rate.hz(), args.rate));
-    let mut signals = AlignedSignals {
-        far: at_terminal(&outcome.recording.far),
-        mic: at_terminal(&outcome.recording.mic),
-        near: at_terminal(&scene.near),
-        clean: advanced(&outcome.clean, processing_delay),
+    // Each takes its signal, because all of them together are most of the memory of a run.
+    let at_terminal = |signal: Vec<f32>| match capture_rate == rate {
+        true => to_i16(&signal),
+        false => to_i16(&resample_to(&signal, capture_rate.hz(), args.rate)),
     };
-    signals.resize_all(outcome.clean.len());
+    let mut signals = AlignedSignals {
+        far: at_terminal(mem::take(&mut outcome.recording.far)),
+        mic: at_terminal(mem::take(&mut outcome.recording.mic)),
+        near: at_terminal(scene.near),
+        clean: advanced(mem::take(&mut outcome.clean), processing_delay),
+    };
+    signals.resize_all(signals.clean.len());
     let mut oracle_voice = args.switches.voice(format, format)?;
     let oracle = direct(oracle_voice.as_dyn(), rate, &signals.far, &signals.mic)?;
-    let oracle = advanced(&oracle, processor_delay_samples(&args.switches, rate)?);
+    let oracle = from_i16(&advanced(oracle, processor_delay_samples(&args.switches, rate)?));
+    let near = from_i16(&mem::take(&mut signals.near));
+    let oracle_near_end = measure::near_end(&near, &oracle, args.rate).into();
+    let talker = if args.near == Some(NearArg::None) { Vec::new() } else { near };
+    let signals = Signals {
+        rate_hz: args.rate,
+        far: from_i16(&mem::take(&mut signals.far)),
+        mic: from_i16(&mem::take(&mut signals.mic)),
+        near: talker,
+        clean: from_i16(&mem::take(&mut signals.clean)),
+    };
 
-    let mut report = build_report(args, &signals, &oracle, &outcome, processing_delay);
+    let mut report = build_report(args, signals, &oracle, &outcome, processing_delay);
     report.notices = scene.notices;
     report.settings.push(("Voice processing".into(), voice.name().into()));
-    let near = from_i16(&signals.near);
-    let oracle_near_end = measure::near_end(&near, &from_i16(&oracle), args.rate).into();
     let (reference_jumps, stats) = (outcome.reference_jumps, outcome.stats);
-    Ok(SimulatedRun { report, oracle: from_i16(&oracle), reference_jumps, stats, oracle_near_end })
+    Ok(SimulatedRun { report, oracle, reference_jumps, stats, oracle_near_end })
 }
 
 /// Repeats the run with each echo canceller.
@@ -132,23 +147,20 @@ fn conversion_samples(outcome: &SimOutcome, rate: SampleRate) -> usize {
 /// Measures the signals and returns the report.
 fn build_report(
     args: &SimArgs,
-    signals: &AlignedSignals,
-    oracle: &[i16],
+    signals: Signals,
+    oracle: &[f32],
     outcome: &SimOutcome,
     processing_delay: usize,
 ) -> SimulationReport {
     let rate = args.rate;
-    let (far, mic, near, clean) =
-        (from_i16(&signals.far), from_i16(&signals.mic), from_i16(&signals.near), from_i16(&signals.clean));
-    let oracle = from_i16(oracle);
-    let talker: &[f32] = if args.near == Some(NearArg::None) { &[] } else { &near };
-    let windows = |signal: &[f32]| measure::erle_windows(&mic, signal, &far, talker, rate, WINDOW_S);
+    let Signals { far, mic, near, clean, .. } = &signals;
+    let windows = |signal: &[f32]| measure::erle_windows(mic, signal, far, near, rate, WINDOW_S);
     let last = outcome.trace.last();
     let summary = Summary {
         seed: args.seed,
         seconds: args.seconds,
         rate_hz: rate,
-        erle_db: Summary::erle_windows(&windows(&clean), &windows(&oracle)),
+        erle_db: Summary::erle_windows(&windows(clean), &windows(oracle)),
         delay_ms: TrueAndEstimated {
             truth: last.map(|point| point.true_delay_ms),
             estimated: last.map(|point| point.estimated_delay_ms),
@@ -157,7 +169,7 @@ fn build_report(
             truth: last.map(|point| point.true_drift_ppm),
             estimated: outcome.drift_ppm,
         },
-        near_end: measure::near_end(talker, &clean, rate).into(),
+        near_end: measure::near_end(near, clean, rate).into(),
         processing_delay_samples: processing_delay as u64,
         frames: frame_counts(&outcome.stats, args),
         xruns: u64::from(outcome.stats.xruns()),
@@ -171,9 +183,9 @@ fn build_report(
         version: env!("CARGO_PKG_VERSION").into(),
         settings: settings(args),
         notices: Vec::new(),
-        erle_curve: measure::erle_per_second(&mic, &clean, &far, talker, rate),
-        oracle_curve: measure::erle_per_second(&mic, &oracle, &far, talker, rate),
-        signals: Signals { rate_hz: rate, near: talker.to_vec(), mic, clean, far },
+        erle_curve: measure::erle_per_second(mic, clean, far, near, rate),
+        oracle_curve: measure::erle_per_second(mic, oracle, far, near, rate),
+        signals,
         delay: estimate_curve(outcome, |point| (point.true_delay_ms, Some(point.estimated_delay_ms))),
         drift: estimate_curve(outcome, |point| (point.true_drift_ppm, point.estimated_drift_ppm)),
         rings: outcome
