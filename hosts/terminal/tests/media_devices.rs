@@ -8,8 +8,8 @@ use std::time::Duration as WallDuration;
 use handsfree::HostChoice;
 use handsfree::host::AnyIo;
 use handsfree::media_devices::{
-    InputCapture, InputOptions, MediaDevices, MediaError, MediaEvent, OutputOptions, OutputTrack, Polling,
-    TrackOptions,
+    InputCapture, InputOptions, MediaDevices, MediaDevicesBuilder, MediaError, MediaEvent, OutputOptions,
+    OutputTrack, Polling, TrackOptions,
 };
 use handsfree::pcm::to_i16;
 use handsfree::sim::{LiveRoom, Pace, SimClock, SimHandle, SimIo, SimRoomConfig, Talker};
@@ -18,7 +18,7 @@ use handsfree_core::audio_io::{
     AudioIo, DeviceInfo, Direction, DirectionRequest, Directions, Event, StartError, StreamInfo,
     StreamRequest,
 };
-use handsfree_core::{ChannelMap, Duration, SampleRate};
+use handsfree_core::{ChannelMap, Duration, SampleRate, SessionEvent};
 use handsfree_host::supervisor::Notice;
 use handsfree_sim::acoustics::{Acoustics, Wire};
 use handsfree_sim::board::BoardConfig;
@@ -75,6 +75,15 @@ impl DevicesRig {
         playback: DeviceConfig,
         acoustics: Box<dyn Acoustics + Send>,
     ) -> Self {
+        Self::with_settings(MediaDevices::builder().rate_hz(rate_hz), capture, playback, acoustics)
+    }
+
+    fn with_settings(
+        settings: MediaDevicesBuilder,
+        capture: DeviceConfig,
+        playback: DeviceConfig,
+        acoustics: Box<dyn Acoustics + Send>,
+    ) -> Self {
         let clock = SimClock::shared();
         let requests = Requests::default();
         let board = BoardConfig {
@@ -86,8 +95,7 @@ impl DevicesRig {
         };
         let mut handle = None;
         let spied = Arc::clone(&requests);
-        let devices = MediaDevices::builder()
-            .rate_hz(rate_hz)
+        let devices = settings
             .polling(Polling::Manual)
             .open_with(clock.clone(), |work| {
                 let (io, sim) = SimIo::spawn(board, acoustics, work, &clock, Pace::Stepped)?;
@@ -527,4 +535,33 @@ fn next_frame_returns_none_at_its_timeout() {
     assert!(input.next_frame(WallDuration::from_millis(10)).is_none(), "no virtual time passes");
     rig.pass(50);
     assert!(input.next_frame(WallDuration::from_secs(10)).is_some());
+}
+
+#[test]
+fn a_prompt_is_heard_ten_milliseconds_earlier_once_the_worker_was_punctual() {
+    let device = device(16_000, 1, 160);
+    let settings = MediaDevices::builder().rate_hz(16_000).adaptive_latency(true);
+    let rig = DevicesRig::with_settings(settings, device.clone(), device, Box::new(Wire));
+    let mut player = rig.devices.open_output(OutputOptions::default());
+    let mut track = player.add_track(MONO_16K).unwrap();
+    let mut input = rig.devices.open_input(raw()).unwrap();
+    player.start().unwrap();
+    let mut prompt_after = |seconds: usize| {
+        for _ in 0..seconds {
+            rig.pass(1_000);
+            samples(&mut input);
+        }
+        assert_eq!(track.push(&[9_000; 1_600]).unwrap(), 1_600);
+        rig.pass(300);
+        samples(&mut input).iter().position(|&sample| sample > 50).unwrap()
+    };
+    let (before, after) = (prompt_after(1), prompt_after(11));
+    assert_eq!(before - after, 160, "heard after {before} and {after} samples");
+    let mut changes = Vec::new();
+    while let Some(event) = rig.devices.poll_event() {
+        if let MediaEvent::Session(SessionEvent::PlaybackFillChanged { frames, most_frames }) = event {
+            changes.push((frames, most_frames));
+        }
+    }
+    assert_eq!(changes, [(1, 2)]);
 }
