@@ -79,4 +79,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn samples_are_rounded_to_the_nearest_on_both_sides_of_zero() {
+        for sample in (i16::MIN..=i16::MAX).step_by(7) {
+            let exact = f32::from(sample);
+            for off in [-0.4, 0.0, 0.4] {
+                assert_eq!(to_i16((exact + off) / 32_768.0), sample, "{exact} {off}");
+            }
+        }
+        assert_eq!([2.0, -2.0, f32::NAN].map(to_i16), [i16::MAX, i16::MIN, 0]);
+    }
 }

@@ -241,3 +241,36 @@ fn raise<S: Packing>(variances: &mut [S::Variance], least: f32, set: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canceller::storage::FullStorage;
+
+    #[test]
+    fn a_constrained_partition_has_no_response_in_its_second_half() {
+        const HOP: usize = 160;
+        const BINS: usize = HOP + 1;
+        let mut random = RandomBits::new();
+        let mut filter = std::boxed::Box::new(KalmanFilter::<FullStorage, BINS, 2>::new());
+        for w in filter.weights.as_flattened_mut() {
+            *w = Complex { re: random.next_signed(), im: random.next_signed() };
+        }
+        for edge in [0, HOP] {
+            filter.weights.iter_mut().for_each(|weights| weights[edge].im = 0.0);
+        }
+        let other = filter.weights[1];
+        let (mut time, mut scratch) = ([[0.0; HOP]; 2], FftScratch::new());
+        let mut response = [[0.0; HOP]; 2];
+        RealFft::inverse(&filter.weights[0], &mut response, &mut scratch);
+        filter.constrain::<HOP>(0, &mut time, &mut scratch);
+        let mut constrained = [[0.0; HOP]; 2];
+        RealFft::inverse(&filter.weights[0], &mut constrained, &mut scratch);
+        for (found, expected) in constrained[0].iter().zip(&response[0]) {
+            assert!((found - expected).abs() < 1e-4, "{found} instead of {expected}");
+        }
+        assert!(response[1].iter().any(|x| x.abs() > 0.1) && constrained[1].iter().all(|x| x.abs() < 1e-4));
+        let unchanged = filter.weights[1].iter().zip(&other).all(|(a, b)| a.re == b.re && a.im == b.im);
+        assert!(unchanged, "another partition stays");
+    }
+}

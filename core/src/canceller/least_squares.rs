@@ -167,4 +167,22 @@ mod tests {
         }
         assert_eq!(solved([[0.0; FUNCTIONS]; FUNCTIONS], [1.0; FUNCTIONS]), [0.0; FUNCTIONS]);
     }
+
+    #[test]
+    fn products_of_earlier_frames_fade_and_sparse_ones_count_for_all_samples() {
+        let frame = |of: f32| Products {
+            energy: of,
+            linear: [2.0 * of; FUNCTIONS],
+            gram: [[3.0 * of; FUNCTIONS]; FUNCTIONS],
+        };
+        let mut kept = Products::new();
+        kept.keep(&frame(10.0), 4.0);
+        kept.keep(&frame(1.0), 4.0);
+        let expected =
+            [10.0 * PRODUCTS_KEPT + 1.0, 20.0 * PRODUCTS_KEPT + 2.0, 4.0 * (30.0 * PRODUCTS_KEPT + 3.0)];
+        let found = [kept.energy, kept.linear[0], kept.gram[FUNCTIONS - 1][0]];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-4 * expected, "{found} instead of {expected}");
+        }
+    }
 }

@@ -262,6 +262,7 @@ impl<const BINS: usize> ResidualEcho<BINS> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canceller::storage::RandomBits;
 
     #[test]
     fn the_highest_bins_share_the_residual_of_those_below() {
@@ -277,5 +278,32 @@ mod tests {
         residual.power = [0.0; BINS];
         residual.extend_to_nyquist(&[0.0; BINS]);
         assert_eq!(residual.power, [0.0; BINS]);
+    }
+
+    #[test]
+    fn the_part_of_the_echo_in_the_error_is_learned() {
+        let mut random = RandomBits::new();
+        let mut leakage = Leakage::START;
+        let mut found = 0.0;
+        for _ in 0..4_000 {
+            let echo = 1.0 + random.next_signed();
+            found = leakage.observe(0.05 * echo, echo, 0.0, 0.0);
+        }
+        assert!((0.045..0.055).contains(&found), "{found}");
+        // The error of a near talker is no echo, though both fluctuate together for a moment.
+        for _ in 0..20 {
+            found = leakage.observe(100.0 * (1.0 + random.next_signed()), 1e-3, 0.0, 0.0);
+        }
+        assert!((0.04..0.06).contains(&found), "{found} after a talker");
+    }
+
+    #[test]
+    fn distortion_is_the_part_that_the_error_shares_with_the_whole_echo() {
+        let leakage = |with_whole, error_square| Leakage { with_whole, error_square, ..Leakage::START };
+        // The error is a tenth of the echo: nothing of it is chance but the part that is subtracted for that.
+        let found = leakage(0.4, 0.04).distorted(4.0);
+        assert!((found - 0.1 * (1.0 - CHANCE)).abs() < 1e-5, "{found}");
+        assert_eq!(leakage(0.4, 10.0).distorted(4.0), 0.0, "chance explains it");
+        assert_eq!(leakage(-0.4, 0.04).distorted(4.0), 0.0);
     }
 }
