@@ -143,3 +143,66 @@ fn store<S: Packing, const BINS: usize>(from: &[Complex; BINS], to: &mut [S::Bin
         *to = S::store(z.re, z.im, NEAREST);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canceller::storage::FullStorage;
+
+    const BINS: usize = 161;
+
+    fn spectrum(random: &mut RandomBits) -> [Complex; BINS] {
+        from_fn(|_| Complex { re: random.next_signed(), im: random.next_signed() })
+    }
+
+    fn product(a: Complex, b: Complex) -> Complex {
+        Complex { re: a.re * b.re - a.im * b.im, im: a.re * b.im + a.im * b.re }
+    }
+
+    fn is_near(a: Complex, b: Complex) -> bool {
+        (a.re - b.re).abs() < 1e-5 && (a.im - b.im).abs() < 1e-5
+    }
+
+    #[test]
+    fn echo_and_correction_are_those_of_the_newest_spectra() {
+        let mut random = RandomBits::new();
+        let mut shadow = ShadowFilter::<FullStorage, BINS, 2>::new();
+        let mut reference = ReferenceSpectra::<FullStorage, BINS, 3>::new();
+        let [_, second, first] = from_fn(|_| {
+            let x = spectrum(&mut random);
+            reference.push(&x);
+            x
+        });
+        let path = [spectrum(&mut random), spectrum(&mut random)];
+        shadow.copy_from(&path);
+        let (mut echo, mut weighted) = ([Complex { re: 1.0, im: 2.0 }; BINS], [3.0; BINS]);
+        let steps = [0.5, 0.25];
+        shadow.predict(&reference, &steps, &mut echo, &mut weighted);
+        for bin in 0..BINS {
+            let parts = [product(first[bin], path[0][bin]), product(second[bin], path[1][bin])];
+            let expected =
+                Complex { re: 1.0 + parts[0].re + parts[1].re, im: 2.0 + parts[0].im + parts[1].im };
+            assert!(is_near(echo[bin], expected), "{:?} instead of {expected:?}", echo[bin]);
+            let power = 3.0 + steps[0] * first[bin].power() + steps[1] * second[bin].power();
+            assert!((weighted[bin] - power).abs() < 1e-5);
+        }
+        let error = spectrum(&mut random);
+        let power = shadow.update(&reference, &error, &steps, &mut random);
+        let mut corrected = path;
+        shadow.copy_to(&mut corrected);
+        let mut expected_power = 0.0;
+        for (partition, (x, step)) in [first, second].iter().zip(steps).enumerate() {
+            for bin in 0..BINS {
+                let conjugate = Complex { re: step * x[bin].re, im: -step * x[bin].im };
+                let (was, change) = (path[partition][bin], product(conjugate, error[bin]));
+                let expected = Complex { re: was.re + change.re, im: was.im + change.im };
+                assert!(is_near(corrected[partition][bin], expected), "partition {partition}, bin {bin}");
+                expected_power += expected.power() / BINS as f32;
+            }
+        }
+        assert!(
+            (power - expected_power).abs() < 1e-3 * expected_power,
+            "{power} instead of {expected_power}"
+        );
+    }
+}
