@@ -89,9 +89,8 @@ pub fn processor_delay_samples(switches: &Switches, rate: SampleRate) -> Result<
 
 /// Returns the signal shifted earlier by `samples`, with silence appended to keep its length.
 #[must_use]
-pub fn advanced(mut signal: Vec<i16>, samples: usize) -> Vec<i16> {
-    let length = signal.len();
-    signal.drain(..samples.min(length));
-    signal.resize(length, 0);
-    signal
+pub fn advanced(signal: &[i16], samples: usize) -> Vec<i16> {
+    let mut moved = signal.get(samples..).unwrap_or(&[]).to_vec();
+    moved.resize(signal.len(), 0);
+    moved
 }

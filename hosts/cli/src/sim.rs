@@ -90,12 +90,12 @@ pub fn run(args: &SimArgs, progress: &mut dyn FnMut(f64)) -> Result<SimulatedRun
         far: at_terminal(mem::take(&mut outcome.recording.far)),
         mic: at_terminal(mem::take(&mut outcome.recording.mic)),
         near: at_terminal(scene.near),
-        clean: advanced(mem::take(&mut outcome.clean), processing_delay),
+        clean: advanced(&mem::take(&mut outcome.clean), processing_delay),
     };
     signals.resize_all(signals.clean.len());
     let mut oracle_voice = args.switches.voice(format, format)?;
     let oracle = direct(oracle_voice.as_dyn(), rate, &signals.far, &signals.mic)?;
-    let oracle = from_i16(&advanced(oracle, processor_delay_samples(&args.switches, rate)?));
+    let oracle = from_i16(&advanced(&oracle, processor_delay_samples(&args.switches, rate)?));
     let near = from_i16(&mem::take(&mut signals.near));
     let oracle_near_end = measure::near_end(&near, &oracle, args.rate).into();
     let talker = if args.near == Some(NearArg::None) { Vec::new() } else { near };

@@ -503,7 +503,7 @@ fn process_equals_direct_calls_bit_for_bit() {
         let mut voice = switches_set.voice(format, format).unwrap();
         let delay = processor_delay_samples(&switches_set, rate).unwrap();
         assert_eq!(summary["processing_delay_samples"].as_u64(), Some(delay as u64));
-        let expected = advanced(direct(voice.as_dyn(), rate, &played, &recorded).unwrap(), delay);
+        let expected = advanced(&direct(voice.as_dyn(), rate, &played, &recorded).unwrap(), delay);
         let (channels, found_rate, found) = read_back(&clean);
         assert_eq!((channels, found_rate), (1, rate_hz));
         assert_eq!(
