@@ -61,7 +61,9 @@ done
 quietly() { "$@" >> "$out/cmake.log" 2>&1 || { tail -n 30 "$out/cmake.log" >&2; exit 1; }; }
 : > "$out/cmake.log"
 rm -rf "$out/installed"
-quietly cmake -S "$library" -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$PWD/$out/installed"
+# What was built above is not built again.
+shared="-DHANDSFREE_CARGO_TARGET_DIR=$PWD/$library/target"
+quietly cmake -S "$library" -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$PWD/$out/installed" "$shared"
 quietly cmake --build "$out/cmake"
 quietly ctest --test-dir "$out/cmake"
 echo "  the CMake build passes the same tests"
@@ -72,7 +74,7 @@ read -ra flags <<< "$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="$pc" pkg-config --cf
 cc "${warnings[@]}" "$library/tests/misuse.c" "${flags[@]}" -nodefaultlibs -lc -o "$out/installed/misuse"
 "$out/installed/misuse"
 echo "  a program that uses only pkg-config's handsfree works, version $(PKG_CONFIG_LIBDIR="$pc" pkg-config --modversion handsfree)"
-quietly cmake -S "$library/tests/consumer" -B "$out/consumer"
+quietly cmake -S "$library/tests/consumer" -B "$out/consumer" "$shared"
 quietly cmake --build "$out/consumer"
 "$out/consumer/consumer"
 echo "  a CMake project with handsfree as a subdirectory works"
