@@ -23,4 +23,9 @@ case ":${PKG_CONFIG_PATH:-}:" in
     *) PKG_CONFIG_PATH="$handsfree_abseil_pkgconfig:$PKG_CONFIG_PATH" ;;
 esac
 
-export PATH PKG_CONFIG_PATH
+# meson compiles with ccache if it is there. Cargo builds the C++ once for each profile and set of features, in another folder each time,
+# which these two let ccache ignore.
+CCACHE_BASEDIR="$handsfree_root"
+CCACHE_NOHASHDIR=1
+
+export PATH PKG_CONFIG_PATH CCACHE_BASEDIR CCACHE_NOHASHDIR

@@ -22,6 +22,8 @@ setup_packages() {
     command -v nm >/dev/null || missing+=(binutils)
     command -v cmake >/dev/null || missing+=(cmake)
     command -v ninja >/dev/null || missing+=(ninja-build)
+    # The second build of the C++ takes seconds instead of minutes (see env.sh).
+    command -v ccache >/dev/null || missing+=(ccache)
     # bindgen loads libclang and needs clang's own headers, which this package contains.
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
         && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null || missing+=(libclang-dev)
