@@ -1,6 +1,5 @@
 //! A playback ring that holds fewer frames while the worker is punctual: new sound is heard earlier, all of it is heard, and an
 //! underrun ends that.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{AudioIo, StreamHalves};

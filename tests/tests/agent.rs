@@ -1,6 +1,5 @@
 //! A whole conversation in a simulated room: the agent speaks, the user interrupts, a level detector on the cleaned
 //! microphone signal stops the agent's voice, and the transcript ends with the last word that was heard.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor};

@@ -2,7 +2,6 @@
 //! canceller with a perfect reference (the oracle).
 //!
 //! `make test` runs every case with one seed at 48 kHz and at 16 kHz; `make soak` runs five seeds at each rate.
-#![allow(missing_docs)]
 
 use clap::Parser;
 use handsfree::pcm::{from_i16, to_i16};

@@ -1,7 +1,6 @@
 //! Alignment against evidence that is wrong: scattered and late timestamps, tones, clocks far apart, untrue rates, and
 //! jumps of the host's clock. Each case is judged against the same canceller with a perfect reference (the oracle), and
 //! in its first 10 s against the same run with the reference left alone.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_cli::sim::SimulatedRun;

@@ -1,6 +1,5 @@
 //! Alignment for the default canceller. It removes 20 dB more than AEC3, so that the precision of the reference shows:
 //! each window from 20 s on is within 4 dB of the oracle, or at least as quiet as AEC3 makes it (50 dB).
-#![allow(missing_docs)]
 
 use handsfree_tests::echo_windows::simulate;
 

@@ -1,6 +1,5 @@
 //! Synchronization of video with the heard audio: drifting clocks, inexact reports, pauses, seeks and late polls. The
 //! audio's media time is a known function of time here; the synchronizer learns of it only by reports.
-#![allow(missing_docs)]
 
 use handsfree_core::av_sync::{AvSyncConfig, AvSynchronizer, WhenLate};
 use handsfree_core::{Duration, Instant};

@@ -1,6 +1,5 @@
 //! A bare board, on which the caller serves the interrupts, gives the same samples, times and counters as a board that
 //! owns the halves.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{AudioIo, Direction, StreamHalves};

@@ -1,5 +1,4 @@
 //! Invalid configurations are refused with the offending value, and the halves are returned in working order (fault 9).
-#![allow(missing_docs)]
 
 use std::fmt::Display;
 

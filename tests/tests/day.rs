@@ -1,5 +1,4 @@
 //! Two clocks that differ by 500 ppm and vary over a day: no slip of the reference, no xrun, constant latency (fault 12).
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{AudioIo, Direction, StreamHalves};

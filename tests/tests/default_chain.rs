@@ -1,6 +1,5 @@
 //! What the far side hears with default switches: the echo is gone from the first second on, the talker is kept, and no
 //! gain bursts after a pause.
-#![allow(missing_docs)]
 
 use clap::Parser;
 use handsfree_cli::args::{Cli, Command};

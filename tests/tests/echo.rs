@@ -1,6 +1,5 @@
 //! Echo reduction and its effect on the talker's speech, compared with the same canceller called directly with a perfect
 //! reference (the oracle).
-#![allow(missing_docs)]
 
 use clap::Parser;
 use handsfree::pcm::{from_i16, to_i16};

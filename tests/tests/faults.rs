@@ -1,7 +1,6 @@
 //! Faults that a whole session must survive: playback that stops and resumes (16), a worker that stalls (20), devices and
 //! references that disappear and return (1 and 8). Fault 17 is in voice_faults.rs, other faults in the files of their
 //! concerns.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_apm::{ApmConfig, ApmProcessor, NoiseSuppression};

@@ -1,5 +1,4 @@
 //! Frames outside of a session: sine tones, and several frames combined into one.
-#![allow(missing_docs)]
 
 use handsfree_core::dsp::{Sine, SineConfig};
 use handsfree_core::{CombineError, ConfigError, Duration, Format, Frame, PcmRef, combine_frames};

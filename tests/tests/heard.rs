@@ -1,6 +1,5 @@
 //! The played position of a track is exact to the sample: it is compared with the sample that the simulated loudspeaker
 //! plays at that moment, for several latencies, clocks, pauses, stalls and device changes.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{AudioIo, Direction, Directions, StreamHalves};

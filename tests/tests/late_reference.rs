@@ -1,6 +1,5 @@
 //! A reference that arrives 20 or 60 ms after its echo, like a loopback of the loudspeaker. With correct timestamps the
 //! microphone is delayed accordingly; with wrong ones the acoustic delay estimate corrects the alignment.
-#![allow(missing_docs)]
 
 use clap::Parser;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;

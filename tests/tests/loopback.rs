@@ -1,6 +1,5 @@
 //! A capture device with loopback channels of the loudspeaker: these channels are the echo reference, sample for sample,
 //! independently of the playback stream.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::IntakeConfig;

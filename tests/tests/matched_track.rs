@@ -1,5 +1,4 @@
 //! A source on its own clock: its queue stays at its target at any drift.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;

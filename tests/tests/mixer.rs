@@ -1,5 +1,4 @@
 //! The mixer as an application sees it, from tracks to device samples, compared with a 64-bit sum and simple models.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;

@@ -1,5 +1,4 @@
 //! `MixingTrack`, a voice over a background: ducking, common controls and saturation.
-#![allow(missing_docs)]
 
 use handsfree_core::playback::{Ducking, MixingTrack, TrackError};
 use handsfree_core::{Duration, Gain, SessionEvent};

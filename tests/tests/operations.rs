@@ -1,6 +1,5 @@
 //! A million random operations on tracks, compared with a simple model: the mixed samples, the events and the played
 //! position of each track.
-#![allow(missing_docs)]
 
 use std::collections::VecDeque;
 

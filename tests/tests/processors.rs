@@ -1,5 +1,4 @@
 //! The chain of frame processors behind the voice processor: order, switches, faults (fault 17), gain and level meter.
-#![allow(missing_docs)]
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -1,5 +1,4 @@
 //! Invalid float samples never reach the voice processor (fault 10).
-#![allow(missing_docs)]
 
 use handsfree_apm::{ApmConfig, ApmProcessor, NoiseSuppression};
 use handsfree_core::{Format, SampleRate};

@@ -1,5 +1,4 @@
 //! Checks that every test that docs/seeds.md names exists. Paths there start at the repository root.
-#![allow(missing_docs)]
 
 use std::fs;
 use std::path::Path;

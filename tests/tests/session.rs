@@ -1,6 +1,5 @@
 //! A session is plain memory: zero bytes in .bss, which can be split any number of times, and its halves dropped in any
 //! order.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::capture::Bypass;

@@ -1,6 +1,5 @@
 //! Wrappers that a host adds to frame processors: `CatchPanic` turns panics into errors, and `SharedStep` lets an
 //! application control a step while the worker uses it.
-#![allow(missing_docs)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;

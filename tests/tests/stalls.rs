@@ -1,6 +1,5 @@
 //! A device that stands still without reporting it has lost sound: it is counted as an xrun and told as an event. One that
 //! delivers in bursts, is late or changes its latency has lost nothing.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::audio_io::{AudioIo, Direction, StreamHalves};

@@ -1,5 +1,4 @@
 //! `StreamMixer`, the mixer without a device: the full contract of the seeds' mixer, and the faults found there.
-#![allow(missing_docs)]
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use handsfree_core::dsp::Quality;

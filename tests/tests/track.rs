@@ -1,5 +1,4 @@
 //! The contract of `Track`, including the faults found in the seeds' sources and tracks.
-#![allow(missing_docs)]
 
 use handsfree_core::dsp::Quality;
 use handsfree_core::playback::{SourceConfig, TrackError, TrackEvent};

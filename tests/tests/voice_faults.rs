@@ -1,6 +1,5 @@
 //! A voice processor that fails or is slow (fault 17): its frames pass unprocessed, it is retried after a backoff, and is
 //! disabled after three retries.
-#![allow(missing_docs)]
 
 use std::cell::Cell;
 use std::rc::Rc;

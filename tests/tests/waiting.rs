@@ -1,6 +1,5 @@
 //! Asynchronous waiting for a track on tokio, with one thread and with several, and on embassy's executor, each with the
 //! kind of mutex that it requires. The simulated board runs in virtual time.
-#![allow(missing_docs)]
 
 use std::cell::Cell;
 use std::pin::pin;

@@ -9,7 +9,7 @@ use handsfree_tests::{
     intake_config, one_in, outlet_config, pick, played_at, sample_at, with_large_stack,
 };
 
-use crate::{AnyFormatSession, CAP};
+use super::{AnyFormatSession, CAP};
 
 /// A frame as the sink received it.
 struct Delivered {

@@ -10,7 +10,7 @@ use handsfree_tests::{
     played_at, sample_at,
 };
 
-use crate::AnyFormatSession;
+use super::AnyFormatSession;
 
 /// Plays a track and checks that all pushed samples reach the device once and in order, in runs separated by silence.
 fn playback<S: TestSample>(rng: &mut Rng, starve_one_in: u64) {

@@ -8,7 +8,7 @@ use handsfree_core::tee::{SinkId, TapFilter, Tee, TeeError, TeeReader, TeeSink, 
 use handsfree_sim::noise::Rng;
 use handsfree_tests::{for_seeds, one_in, pick};
 
-use crate::{CAP, LENGTH, SinkItem, all, frame, paused, pop};
+use super::{CAP, LENGTH, SinkItem, all, frame, paused, pop};
 
 /// State of a sink in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

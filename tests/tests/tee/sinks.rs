@@ -12,7 +12,7 @@ use handsfree_sim::noise::Rng;
 use handsfree_tests::playback_rig::{self, with_playback_rig};
 use handsfree_tests::{captured_at, for_seeds, intake_config, sample_at};
 
-use crate::{CAP, LENGTH, SinkItem, all, frame, paused, pop, rate};
+use super::{CAP, LENGTH, SinkItem, all, frame, paused, pop, rate};
 
 /// Runs a capture path at 16 kHz for `turns` frames, captured in periods of random lengths, and calls `turn_over` after
 /// each frame.

@@ -1,6 +1,5 @@
 //! The contract of `Tee`: sinks receive paced audio and the events in order, can be added and removed while it runs, and
 //! a slow sink loses only its own frames; the direct path is muted only while a sink receives the track.
-#![allow(missing_docs)]
 
 mod model;
 mod sinks;

@@ -1,7 +1,6 @@
 //! Every sample arrives once and in order, from the microphone's device to the sink and from a track to the
 //! loudspeaker's device, for random period lengths, rates, channel counts and formats. The outlet's reference frames are
 //! tested in core/src/playback/outlet/tests.rs, which has access to the reference ring.
-#![allow(missing_docs)]
 
 mod capture;
 mod playback;

@@ -1,6 +1,5 @@
 //! The echo canceller in controlled rooms, beside AEC3 and SpeexDSP in the same run: convergence, path changes, double
 //! talk, distortion, headphones; and that no input makes its output louder than the microphone.
-#![allow(missing_docs)]
 use handsfree_core::canceller::{CancellerSettings, LeanStorage};
 use handsfree_core::capture::VoiceProcessor;
 use handsfree_core::{Duration, Format, PcmMut, PcmRef};

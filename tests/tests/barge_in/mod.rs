@@ -1,6 +1,5 @@
 //! Barge-in in the simulated room: a person speaks over an agent, up to 15 dB quieter than its echo. The whole
 //! session runs, with drifting clocks and latency; the canceller is the project's own.
-#![allow(missing_docs)]
 
 mod room;
 
