@@ -1,44 +1,40 @@
 //! Control side: `handsfree run`, which runs a terminal on real or simulated devices.
 
+mod events;
 pub(crate) mod requests;
 mod streams;
+mod unplug;
 
 use std::path::Path;
 use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use handsfree::HostChoice;
-use handsfree_core::audio_io::{Direction, DirectionInfo, Event, StreamInfo};
+use handsfree_core::audio_io::Direction;
 use handsfree_core::{Duration, Instant, SampleRate, Stats};
 use handsfree_host::clock;
-use handsfree_host::supervisor::{Notice, StreamSupervisor};
+use handsfree_host::supervisor::StreamSupervisor;
 
 pub use self::requests::host_config;
 use self::requests::{direction_configs, open_failure, sources, within};
 use self::streams::RunStreams;
+use self::unplug::UnplugSchedule;
 use crate::args::{NearArg, RunArgs};
-use crate::console;
 use crate::interrupts::{handle_interrupts, is_interrupted};
 use crate::pcm::input::PcmInput;
 use crate::pcm::output::{PcmOutput, Written};
-use crate::player::{Player, PlayerEvent, Source};
+use crate::player::{Player, Source};
 use crate::publish::check_not_read;
 use crate::recorder::{Recorder, RecordingFile};
-use crate::report::{
-    Ended, EventOutput, OpenedDevice, Report, RunEndReason, Started, direction_name, session_note,
-};
+use crate::report::{Ended, EventOutput, Report, RunEndReason, Started};
 use crate::status::{FlowState, StatusObserver, StatusSources, unprocessed_frames};
 use crate::watchdog::{Watchdog, WorkerRounds};
 use handsfree::dump::{DumpWriter, Dumped};
 use handsfree::failure::Failure;
-use handsfree::host::{AnyIo, HostConfig};
-use handsfree::sim::SimHandle;
-use handsfree::speech::{SpeechEvent, SpeechPoint};
+use handsfree::host::AnyIo;
 use handsfree::terminal::{CAP, Parts, SLOTS, Terminal, TerminalConfig};
 
 /// Polling interval of the control side: short beside the 1 s between two status events.
 const POLL_INTERVAL: WallDuration = WallDuration::from_millis(20);
-/// Shortest interval between two xrun events; xruns in between are reported together, so that they do not flood the output.
-const XRUN_INTERVAL: Duration = Duration::from_millis(200);
 
 type HostSupervisor = StreamSupervisor<'static, AnyIo, CAP, SLOTS>;
 
@@ -328,211 +324,6 @@ impl RunningTerminal {
             .any(|direction| FlowState::from(self.supervisor.state(direction)) == FlowState::Running);
         _ = self.watchdog.poll(is_running, WallInstant::now());
     }
-
-    fn report_device_notices(&mut self, now: Instant) {
-        while let Some(notice) = self.supervisor.poll(now) {
-            match notice {
-                Notice::Lost { direction } => {
-                    self.device_losses += 1;
-                    self.lost_at[direction as usize] = Some(now);
-                    let direction = direction_name(direction);
-                    self.report(&Report::DeviceLost { at_s: self.at_s(now), direction });
-                }
-                Notice::Returned { direction, info } => {
-                    if direction == Direction::Capture {
-                        self.capture_frame_length = info.rate.sample_frames() as u32;
-                    }
-                    let absence =
-                        self.lost_at[direction as usize].take().map_or(Duration::ZERO, |at| now - at);
-                    self.report(&Report::DeviceReturned {
-                        at_s: self.at_s(now),
-                        direction: direction_name(direction),
-                        away_s: (absence.as_millis_f64()).round() / 1e3,
-                        rate_hz: info.rate.hz(),
-                        channels: info.device_channels,
-                    });
-                }
-                Notice::Moved { direction, info } => {
-                    if direction == Direction::Capture {
-                        self.capture_frame_length = info.rate.sample_frames() as u32;
-                    }
-                    if let Err(failure) = self.terminal.handle_notice(&notice) {
-                        self.note(now, &failure.to_string());
-                    }
-                    let direction = direction_name(direction);
-                    self.note(
-                        now,
-                        &format!(
-                            "the default {direction} device has changed; the terminal now uses the new one"
-                        ),
-                    );
-                }
-                Notice::Host(Event::RealTimeRefused) => {
-                    self.note(
-                        now,
-                        "the system refused real-time scheduling or memory locking; xruns are more likely",
-                    );
-                }
-                Notice::Host(Event::DefaultChanged { direction }) => {
-                    let direction = direction_name(direction);
-                    self.note(
-                        now,
-                        &format!("the default {direction} device has changed; the terminal keeps its device"),
-                    );
-                }
-                Notice::Host(Event::EventsLost { count }) => {
-                    self.note(
-                        now,
-                        &format!("{count} events of the audio host were lost because their queue was full"),
-                    );
-                }
-                // `report_xruns` reports xruns from the counters, which include those between interrupt and worker.
-                _ => {}
-            }
-        }
-    }
-
-    fn report_session_events(&mut self, now: Instant) {
-        loop {
-            match self.terminal.poll_event() {
-                Ok(None) => return,
-                // `report_xruns` reports stalls from the counters.
-                Ok(Some(event)) => {
-                    if let Some(text) = session_note(event) {
-                        self.note(now, &text);
-                    }
-                }
-                Err(failure) => self.note(now, &failure.to_string()),
-            }
-        }
-    }
-
-    fn report_speech(&mut self) {
-        while let Some(event) = self.terminal.poll_speech() {
-            let place = |point: SpeechPoint| {
-                let since_start = point.at - self.streams_started_at;
-                (since_start.as_millis_f64().round() / 1e3, point.position)
-            };
-            let report = match event {
-                SpeechEvent::Started(point) => {
-                    let (at_s, position) = place(point);
-                    Report::SpeechStarted { at_s, position }
-                }
-                SpeechEvent::Confirmed(point) => {
-                    let (at_s, position) = place(point);
-                    Report::SpeechConfirmed { at_s, position }
-                }
-                SpeechEvent::Ended(point) => {
-                    let (at_s, position) = place(point);
-                    Report::SpeechEnded { at_s, position }
-                }
-            };
-            self.report(&report);
-        }
-    }
-
-    fn report_player_events(&mut self, now: Instant) {
-        while let Some(event) = self.player.poll_event() {
-            match event {
-                PlayerEvent::Played { name } => {
-                    self.report(&Report::Played { at_s: self.at_s(now), name });
-                }
-                PlayerEvent::Failed { message } => self.note(now, &message),
-            }
-        }
-    }
-
-    /// Reports what readers missed, and the failure and the end of `--pcm-in`.
-    fn report_stream_events(&mut self, now: Instant) {
-        if let Some(dropped) = self.streams.new_drops() {
-            self.note(
-                now,
-                &format!("{dropped} sample frames were dropped because the reader of the output was slow"),
-            );
-        }
-        let Some(input) = &self.streams.pcm_in else { return };
-        let (has_ended, failure) = (input.has_ended(), input.take_failure());
-        if let Some(message) = failure {
-            self.note(now, &message);
-        }
-        if has_ended && !std::mem::replace(&mut self.is_input_reported, true) {
-            self.report(&Report::Played { at_s: self.at_s(now), name: "the plain samples".to_owned() });
-        }
-    }
-
-    fn report_xruns(&mut self, now: Instant) {
-        if now < self.next_xrun_check_at {
-            return;
-        }
-        self.next_xrun_check_at = now + XRUN_INTERVAL;
-        let (stats, before) = (self.terminal.stats(), self.reported_stats);
-        self.reported_stats = stats;
-        let frame_length = self.capture_frame_length;
-        let since = |counter: fn(&Stats) -> u32| counter(&stats).wrapping_sub(counter(&before));
-        let overruns = since(|stats| stats.intake.overrun_frames);
-        let captured = [
-            [overruns, overruns * frame_length],
-            [since(|stats| stats.intake.gaps), since(|stats| stats.intake.gap_sample_frames)],
-            [since(|stats| stats.intake.stalls), since(|stats| stats.intake.stalled_sample_frames)],
-        ];
-        let played = [
-            [since(|stats| stats.outlet.underruns), since(|stats| stats.outlet.underrun_sample_frames)],
-            [since(|stats| stats.outlet.gaps), since(|stats| stats.outlet.gap_sample_frames)],
-            [since(|stats| stats.outlet.stalls), since(|stats| stats.outlet.stalled_sample_frames)],
-        ];
-        for (direction, xruns) in [(Direction::Capture, captured), (Direction::Playback, played)] {
-            let [count, sample_frames] =
-                xruns.into_iter().fold([0; 2], |[a, b], [c, d]| [a + c, b.saturating_add(d)]);
-            if count > 0 {
-                let direction = direction_name(direction);
-                self.report(&Report::Xrun { at_s: self.at_s(now), direction, count, sample_frames });
-            }
-        }
-    }
-
-    fn opened_device(
-        &self,
-        device: Option<&str>,
-        direction: Direction,
-        info: StreamInfo,
-    ) -> Option<OpenedDevice> {
-        let info: DirectionInfo = match direction {
-            Direction::Capture => info.capture,
-            Direction::Playback => info.playback,
-        }?;
-        let mut name = device.unwrap_or("the default device").to_owned();
-        let listed = self.supervisor.devices(&mut |found| {
-            let is_selected = device.map_or(found.is_default, |id| id == found.id);
-            if found.direction == direction && is_selected {
-                found.name.clone_into(&mut name);
-            }
-        });
-        if let Err(error) = listed {
-            // The device is running; only its name is unknown.
-            name = format!("{name} ({error})");
-        }
-        Some(OpenedDevice {
-            name,
-            rate_hz: info.rate.hz(),
-            channels: info.device_channels,
-            period_sample_frames: info.max_period_sample_frames,
-            latency_ms: info.latency.as_millis_f64(),
-        })
-    }
-
-    fn at_s(&self, now: Instant) -> f64 {
-        (now - self.started_at).as_millis_f64().round() / 1e3
-    }
-
-    fn note(&mut self, now: Instant, message: &str) {
-        self.report(&Report::Note { at_s: self.at_s(now), message: message.to_owned() });
-    }
-
-    fn report(&mut self, report: &Report) {
-        if let Err(error) = self.output.write(report) {
-            self.output_failure.get_or_insert_with(|| console::stdout_failure(&error));
-        }
-    }
 }
 
 /// Checks the files that the run writes, without changing anything.
@@ -554,37 +345,4 @@ fn check_files(args: &RunArgs) -> Result<(), Failure> {
 #[must_use]
 pub fn recovery_notice(path: &Path) -> String {
     format!("the unfinished recording of a process that was killed is kept as {}", path.display())
-}
-
-/// Schedule of `--unplug` for the simulated loudspeaker.
-struct UnplugSchedule {
-    handle: SimHandle,
-    device: handsfree_sim::device::DeviceConfig,
-    /// Times in seconds, each with whether the device is plugged in from then on; the earliest is last.
-    changes: Vec<(f64, bool)>,
-}
-
-impl UnplugSchedule {
-    fn new(handle: SimHandle, args: &RunArgs, config: &HostConfig) -> Self {
-        let mut changes: Vec<(f64, bool)> = args
-            .devices
-            .sim
-            .unplug
-            .iter()
-            .flat_map(|unplug| [(unplug.at_s, false), (unplug.at_s + unplug.seconds, true)])
-            .collect();
-        changes.sort_by(|a, b| b.0.total_cmp(&a.0));
-        Self { handle, device: config.sim.board(config.rate, config.period_sample_frames).playback, changes }
-    }
-
-    /// Applies all changes that are due at `at_s`.
-    fn apply_until(&mut self, at_s: f64) {
-        while let Some((_, plugged_in)) = self.changes.pop_if(|(change_at_s, _)| *change_at_s <= at_s) {
-            // An error means that the simulation has ended, which the streams report themselves.
-            _ = match plugged_in {
-                true => self.handle.plug_in(Direction::Playback, self.device.clone()),
-                false => self.handle.unplug(Direction::Playback),
-            };
-        }
-    }
 }
