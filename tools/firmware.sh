@@ -61,8 +61,9 @@ done
 quietly() { "$@" >> "$out/cmake.log" 2>&1 || { tail -n 30 "$out/cmake.log" >&2; exit 1; }; }
 : > "$out/cmake.log"
 rm -rf "$out/installed"
-# What was built above is not built again.
+# Cargo does not build again what was built above. Without its results CMake has to call it.
 shared="-DHANDSFREE_CARGO_TARGET_DIR=$PWD/$library/target"
+rm -f "$library"/target/release/*.a
 quietly cmake -S "$library" -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$PWD/$out/installed" "$shared"
 quietly cmake --build "$out/cmake"
 quietly ctest --test-dir "$out/cmake"
@@ -74,6 +75,7 @@ read -ra flags <<< "$(PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="$pc" pkg-config --cf
 cc "${warnings[@]}" "$library/tests/misuse.c" "${flags[@]}" -nodefaultlibs -lc -o "$out/installed/misuse"
 "$out/installed/misuse"
 echo "  a program that uses only pkg-config's handsfree works, version $(PKG_CONFIG_LIBDIR="$pc" pkg-config --modversion handsfree)"
+rm -f "$library"/target/release/*.a
 quietly cmake -S "$library/tests/consumer" -B "$out/consumer" "$shared"
 quietly cmake --build "$out/consumer"
 "$out/consumer/consumer"
