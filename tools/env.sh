@@ -23,9 +23,10 @@ case ":${PKG_CONFIG_PATH:-}:" in
     *) PKG_CONFIG_PATH="$handsfree_abseil_pkgconfig:$PKG_CONFIG_PATH" ;;
 esac
 
-# meson compiles with ccache if it is there. Cargo builds the C++ once for each profile and set of features, in another folder each time,
-# which these two let ccache ignore.
-CCACHE_BASEDIR="$handsfree_root"
+# meson compiles with ccache if it is there. Cargo builds the C++ once for each profile and set of features, in another folder each time:
+# ccache ignores the folder by the last two.
+CCACHE_DIR="${CCACHE_DIR:-$handsfree_tools/ccache}"
+CCACHE_BASEDIR="${CCACHE_BASEDIR:-$handsfree_root}"
 CCACHE_NOHASHDIR=1
 
-export PATH PKG_CONFIG_PATH CCACHE_BASEDIR CCACHE_NOHASHDIR
+export PATH PKG_CONFIG_PATH CCACHE_DIR CCACHE_BASEDIR CCACHE_NOHASHDIR
